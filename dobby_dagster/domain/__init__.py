@@ -1,0 +1,1 @@
+"""What Dobby speaks of: records, states, summaries, errors, settings. No Dagster, no Cozo, no torch."""

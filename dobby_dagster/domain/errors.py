@@ -1,0 +1,143 @@
+"""Every error that Dobby raises: its context, how bad it is, and whether to try again."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class Severity(StrEnum):
+    """How bad an error is, for logs and alerts."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+class Retry(StrEnum):
+    """What to do after an error."""
+
+    NO_RETRY = "no_retry"
+    RETRY = "retry"
+    BACK_OFF = "back_off"
+    ESCALATE = "escalate"
+
+
+class DobbyError(Exception):
+    """The root of Dobby's errors.
+
+    Args:
+        message: One line that names the thing and its value.
+        hint: The way out, in one line.
+        context: What was at hand, by name; shown in logs and stored with a failed record.
+    """
+
+    code: ClassVar[str] = "dobby"
+    severity: ClassVar[Severity] = Severity.ERROR
+    retry: ClassVar[Retry] = Retry.NO_RETRY
+
+    def __init__(self, message: str, *, hint: str | None = None, **context: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.context = context
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class SettingsError(DobbyError):
+    """A setting is unknown, of the wrong type, or out of range."""
+
+    code = "settings"
+
+
+class StoreError(DobbyError):
+    """The database refused or failed."""
+
+    code = "store"
+
+
+class StoreBusyError(StoreError):
+    """Another process holds the database; it is named in the message."""
+
+    code = "store_busy"
+    severity = Severity.WARNING
+    retry = Retry.BACK_OFF
+
+
+class StoreUnavailableError(StoreError):
+    """The server does not answer, or the circuit breaker is open after it did not."""
+
+    code = "store_unavailable"
+    retry = Retry.BACK_OFF
+
+
+class StoreAccessError(StoreError):
+    """The database can't be opened or written: no such folder, no permission, a full disk."""
+
+    code = "store_access"
+    severity = Severity.CRITICAL
+    retry = Retry.ESCALATE
+
+
+class StoreCorruptError(StoreError):
+    """The file is damaged, or another program's."""
+
+    code = "store_corrupt"
+    severity = Severity.CRITICAL
+    retry = Retry.ESCALATE
+
+
+class SchemaError(StoreError):
+    """The stored schema is newer than this version of Dobby, or a name is taken by somebody else's relation."""
+
+    code = "schema"
+    retry = Retry.ESCALATE
+
+
+class SourceError(DobbyError):
+    """The source relation or one of its columns is not there, or can't be used."""
+
+    code = "source"
+
+
+class ModelError(DobbyError):
+    """A model folder can't be used: missing, incomplete, unsafe, or of another architecture."""
+
+    code = "model"
+    retry = Retry.ESCALATE
+
+
+class PromptError(DobbyError):
+    """A prompt is unknown or malformed, or not one that the model was made for."""
+
+    code = "prompt"
+
+
+class RecordError(DobbyError):
+    """One record failed; the others go on."""
+
+    code = "record"
+    severity = Severity.WARNING
+
+
+class InferenceError(RecordError):
+    """The engine failed on this record alone."""
+
+    code = "inference"
+    retry = Retry.RETRY
+
+
+class OutOfMemoryError(RecordError):
+    """Even alone, the record does not fit the device's memory."""
+
+    code = "out_of_memory"
+    retry = Retry.BACK_OFF
+
+
+class DegenerateOutputError(RecordError):
+    """The quality gate refused the output: empty, an echo, a repetition, or not finite."""
+
+    code = "degenerate_output"

@@ -1,0 +1,50 @@
+"""Who works on a record: enough to know, later and from another process, whether he still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+import uuid
+
+import psutil
+
+FOREIGN_HOST_PATIENCE_SECONDS = 3_600.0
+
+_active: set[str] = set()
+_guard = threading.Lock()
+
+
+def new_owner() -> str:
+    """A new owner of this process: ``host/pid/start time/token``. It lives until :func:`retire` or the process ends."""
+    started = psutil.Process().create_time()
+    owner = f"{socket.gethostname()}/{os.getpid()}/{started:.2f}/{uuid.uuid4().hex[:12]}"
+    with _guard:
+        _active.add(owner)
+    return owner
+
+
+def retire(owner: str) -> None:
+    """Declare that ``owner`` has stopped working."""
+    with _guard:
+        _active.discard(owner)
+
+
+def is_alive(owner: str, claimed_at: float) -> bool:
+    """Whether ``owner`` still works.
+
+    On this host the process is looked up, by pid and start time. An owner on another host can't be
+    looked up: he counts as alive for an hour after ``claimed_at`` (seconds since the epoch).
+    """
+    if owner in _active:
+        return True
+    try:
+        host, pid, started, _ = owner.rsplit("/", 3)
+        if host != socket.gethostname():
+            return time.time() - claimed_at < FOREIGN_HOST_PATIENCE_SECONDS
+        if int(pid) == os.getpid():
+            return False
+        return abs(psutil.Process(int(pid)).create_time() - float(started)) < 1.0
+    except (ValueError, psutil.Error):
+        return False

@@ -1,0 +1,113 @@
+"""Records, their versions, and how a content becomes bytes, a hash and a text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Content: TypeAlias = str | bytes | dict[str, Any] | list[Any] | int | float | bool | None
+ContentKind: TypeAlias = Literal["text", "binary", "structured", "empty"]
+
+
+def kind_of(content: Content) -> ContentKind:
+    """What sort of content this is; white space alone counts as empty."""
+    if content is None or (isinstance(content, str | bytes) and not content.strip()):
+        return "empty"
+    if isinstance(content, str):
+        return "text"
+    return "binary" if isinstance(content, bytes) else "structured"
+
+
+def content_bytes(content: Content) -> bytes:
+    """The canonical bytes of ``content``: UTF-8 for text, itself for binary, sorted compact JSON for the rest."""
+    if isinstance(content, str):
+        return content.encode("utf-8", "surrogatepass")
+    if isinstance(content, bytes):
+        return content
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def content_hash(content: Content) -> str:
+    """SHA-256 (hex) of the content's type and canonical bytes: the identity of a record version."""
+    tag = b"text" if isinstance(content, str) else b"binary" if isinstance(content, bytes) else b"structured"
+    return hashlib.sha256(tag + b"\0" + content_bytes(content)).hexdigest()
+
+
+def readable_text(content: Content) -> str | None:
+    """The content as a model reads it, or None where it is no text.
+
+    Bytes count as text where they are valid UTF-8 without NUL; structured content is indented JSON.
+    """
+    if isinstance(content, str):
+        return content
+    if isinstance(content, bytes):
+        try:
+            return None if b"\0" in content else content.decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One row of the source relation as Dobby sees it.
+
+    Attributes:
+        key: The row's key as text; see :mod:`dobby_dagster.store.keys` for keys of other types.
+        content: Text, bytes, or anything JSON can hold.
+        source: The relation that the record is in.
+        content_type: What the content is, for people: ``function``, ``class``, ``section``, ``text``…
+        language: A programming or natural language, lower case; empty where it is not known.
+        priority: Higher is batched first.
+        metadata: Any further columns, by name.
+        created_at, updated_at: Seconds since the epoch, where the source knows them.
+    """
+
+    key: str
+    content: Content
+    source: str
+    content_type: str = "text"
+    language: str = ""
+    priority: int = 0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    created_at: float | None = None
+    updated_at: float | None = None
+
+    @property
+    def size(self) -> int:
+        """Length of the canonical content in bytes."""
+        return 0 if self.content is None else len(content_bytes(self.content))
+
+    @property
+    def kind(self) -> ContentKind:
+        """Text, binary, structured or empty."""
+        return kind_of(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordVersion:
+    """A record at one content: what a batch is a list of."""
+
+    source: str
+    key: str
+    content_hash: str
+    priority: int = 0
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """An immutable list of record versions, and one dynamic partition."""
+
+    id: str
+    source: str
+    members: int
+    created_at: float
+
+
+def batch_id(number: int) -> str:
+    """The partition key of the ``number``-th batch: zero-padded, so that insertion order is key order."""
+    return f"batch-{number:06d}"

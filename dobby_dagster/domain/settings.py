@@ -1,0 +1,124 @@
+"""Every setting, with its default, its bounds and its meaning. Loading is in :mod:`settings_loader`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+# A CozoScript identifier: what relation and column names may be, here and in the store.
+IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+OWN_RELATION = "record"
+BUILT_IN_MODEL = "dobby-code-7m"
+
+
+def identifier(value: str) -> str:
+    """Accept ``value`` as a relation or column name, or raise ValueError."""
+    if not IDENTIFIER.fullmatch(value):
+        raise ValueError("must be letters, digits and underscores, beginning with a letter")
+    return value
+
+
+def _database_url(value: str) -> str:
+    scheme, separator, rest = value.partition("://")
+    if not separator or scheme not in ("sqlite", "rocksdb", "mem", "http", "https"):
+        raise ValueError("must be sqlite:///PATH, rocksdb:///PATH, mem://NAME or http(s)://HOST:PORT")
+    if scheme in ("sqlite", "rocksdb") and not rest.removeprefix("/"):
+        raise ValueError(f"names no file: {scheme}:///PATH")
+    return value
+
+
+Identifier = Annotated[str, AfterValidator(identifier)]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+
+
+class Section(BaseModel):
+    """A group of settings; unknown names are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatabaseSettings(Section):
+    """Where the records are, and where summaries go."""
+
+    url: DatabaseUrl = Field("sqlite:///dobby.db", description="sqlite, rocksdb, mem or http, as a URL.")
+    auth: SecretStr | None = Field(None, description="Authentication token of a Cozo server.")
+    timeout_seconds: float = Field(30.0, gt=0, description="Longest wait for one answer of a Cozo server.")
+    lease_timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for the embedded database.")
+
+
+class SourceSettings(Section):
+    """Which relation holds the records, and which of its columns is what."""
+
+    relation: Identifier = Field(OWN_RELATION, description="The relation to summarise.")
+    key: Identifier = Field("key", description="Its key column.")
+    content: Identifier = Field("content", description="The column to summarise.")
+    language: Identifier | None = Field(None, description="Column that names the language.")
+    priority: Identifier | None = Field(None, description="Integer column; higher is done first.")
+    updated_at: Identifier | None = Field(None, description="Column that grows with each change; a watermark.")
+    metadata: tuple[Identifier, ...] = Field((), description="Further columns to carry along.")
+    allow_triggers: bool = Field(False, description="Let Dobby set triggers on your relation, to see changes.")
+
+
+class ModelSettings(Section):
+    """Which model, where, in which precision."""
+
+    path: str = Field(BUILT_IN_MODEL, description="A model folder, or the name of one in models/.")
+    device: Literal["auto", "mps", "cuda", "cpu"] = Field("auto", description="auto: Metal, CUDA, CPU, in order.")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
+    quantization: Literal["none", "int8"] = Field("none", description="int8: dynamic, on the CPU only.")
+    allow_download: bool = Field(False, description="Let a name that is no folder be fetched from the model hub.")
+
+
+class InferenceSettings(Section):
+    """How summaries are generated."""
+
+    slots: int = Field(20, ge=1, le=1024, description="Records in the device at once, at most.")
+    token_budget: int = Field(16_384, ge=64, description="Tokens in the device at once, padding and output included.")
+    max_prompt_tokens: int = Field(2_048, ge=16, description="Longer contents lose their middle.")
+    max_new_tokens: int = Field(40, ge=1, le=4096, description="Longest summary.")
+    reproducible: bool = Field(False, description="Same bytes whatever shares the batch: float32, one at a time.")
+    temperature: float = Field(0.0, ge=0, le=5, description="0 is greedy.")
+    top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling; only with a temperature.")
+    top_k: int = Field(0, ge=0, description="0 is off; only with a temperature.")
+    seed: int = Field(0, ge=0, description="Of sampling.")
+    repetition_penalty: float = Field(1.0, ge=0.1, le=10, description="1 is off.")
+    no_repeat_ngram: int = Field(4, ge=0, description="No run of so many tokens comes twice; 0 is off.")
+    stop: tuple[str, ...] = Field((), description="Output ends before any of these.")
+
+
+class PromptSettings(Section):
+    """Which prompt."""
+
+    id: str = Field("summary", description="One of the built-in prompts, or of your file's.")
+    file: Path | None = Field(None, description="TOML file with your own prompts.")
+
+
+class PipelineSettings(Section):
+    """How work is cut, and when a failure is too much."""
+
+    batch_size: int = Field(500, ge=1, le=100_000, description="Records a batch, at most; a batch is a partition.")
+    chunk_size: int = Field(60, ge=1, le=10_000, description="Records a commit, at most.")
+    max_retries: int = Field(3, ge=0, description="Vain tries before a record is quarantined.")
+    failed_share_limit: float = Field(0.1, ge=0, le=1, description="Above this share of failures a partition is red.")
+
+
+class DagsterSettings(Section):
+    """Where Dagster keeps its runs when the command ``dobby`` starts them."""
+
+    home: Path = Field(Path(".dagster_home"), description="DAGSTER_HOME, where the environment names none.")
+    partitions_per_run: int = Field(16, ge=1, le=100, description="Partitions in one run of a backfill, at most.")
+
+
+class Settings(Section):
+    """All of them, validated as a whole."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    source: SourceSettings = SourceSettings()
+    model: ModelSettings = ModelSettings()
+    inference: InferenceSettings = InferenceSettings()
+    prompt: PromptSettings = PromptSettings()
+    pipeline: PipelineSettings = PipelineSettings()
+    dagster: DagsterSettings = DagsterSettings()

@@ -1,0 +1,146 @@
+"""Settings from defaults, then a TOML file, then the environment, then arguments; each value with its origin."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.suggest import suggestion
+
+DEFAULT_FILE = "dobby.toml"
+WELL_KNOWN = {"DATABASE_URL": "database.url", "MODEL_PATH": "model.path"}
+NOT_SETTINGS = {"DOBBY_CONFIG"}
+
+
+def setting_names() -> dict[str, type[BaseModel]]:
+    """Every setting as ``section.name``, with its section's class."""
+    names: dict[str, type[BaseModel]] = {}
+    for section, info in Settings.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names |= {f"{section}.{name}": kind for name in kind.model_fields}
+    return names
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Valid settings, and where each value that is no default came from."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """``(name, value, origin, description)`` of every setting, secrets masked."""
+        rows = []
+        for name, kind in setting_names().items():
+            section, field = name.split(".")
+            value = getattr(getattr(self.settings, section), field)
+            text = mask_credentials(str(value)) if name == "database.url" else str(value)
+            origin = self.origins.get(name, "default")
+            rows.append((name, text, origin, kind.model_fields[field].description or ""))
+        return rows
+
+
+def mask_credentials(url: str) -> str:
+    """``url`` with a user and password in it hidden."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}://***@{rest.rpartition('@')[2]}" if separator and "@" in rest.split("/")[0] else url
+
+
+def load_settings(
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Loaded:
+    """Merge all sources and validate the result as a whole.
+
+    Args:
+        arguments: ``section.name`` to value; None means not given.
+        file: The TOML file; by default ``$DOBBY_CONFIG``, else ``dobby.toml`` where there is one.
+        environment: By default the process's own.
+
+    Raises:
+        SettingsError: Naming the setting, its value, its origin and what is allowed.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for origin, layer in (*_file_layers(file, environment), *_environment_layers(environment)):
+        values |= layer
+        origins |= dict.fromkeys(layer, origin)
+    given = {name: value for name, value in (arguments or {}).items() if value is not None}
+    values |= given
+    origins |= dict.fromkeys(given, "argument")
+    _refuse_unknown(values, origins)
+    return Loaded(_validate(values, origins), origins)
+
+
+def _file_layers(file: Path | None, environment: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
+    named = file or (Path(environment["DOBBY_CONFIG"]) if environment.get("DOBBY_CONFIG") else None)
+    path = named or Path(DEFAULT_FILE)
+    if named is None and not path.exists():
+        return []
+    try:
+        tables = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise SettingsError(f"settings file {path} can't be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {path} is not valid TOML: {error}") from error
+    layer: dict[str, Any] = {}
+    for section, table in tables.items():
+        if not isinstance(table, dict):
+            raise SettingsError(
+                f"{path}: '{section}' stands outside a section", hint=suggestion(section, Settings.model_fields)
+            )
+        layer |= {f"{section}.{name}": value for name, value in table.items()}
+    return [(str(path), layer)]
+
+
+def _environment_layers(environment: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
+    known = {f"DOBBY_{name.replace('.', '_').upper()}": name for name in setting_names()} | WELL_KNOWN
+    layers = []
+    for variable, text in environment.items():
+        if variable in known:
+            layers.append((f"environment, {variable}", {known[variable]: _from_text(known[variable], text)}))
+        elif variable.startswith("DOBBY_") and variable not in NOT_SETTINGS:
+            raise SettingsError(f"environment variable {variable} is no setting", hint=suggestion(variable, known))
+    return layers
+
+
+def _from_text(name: str, text: str) -> Any:
+    section, field = name.split(".")
+    default = getattr(getattr(Settings(), section), field)
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(default, tuple) else text
+
+
+def _refuse_unknown(values: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    known = setting_names()
+    for name in values:
+        if name not in known:
+            raise SettingsError(f"{origins[name]}: '{name}' is no setting", hint=suggestion(name, known))
+
+
+def _validate(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in values.items():
+        section, field = name.split(".")
+        nested.setdefault(section, {})[field] = value
+    try:
+        return Settings.model_validate(nested)
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            name = ".".join(str(part) for part in problem["loc"][:2])
+            message = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "must be ")
+            shown = "***" if name == "database.auth" else repr(problem["input"])
+            problems.append(f"{name} = {shown} is invalid: {message} (from {origins.get(name, 'default')})")
+        raise SettingsError("; ".join(problems)) from None

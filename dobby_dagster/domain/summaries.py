@@ -1,0 +1,76 @@
+"""Summaries, and the fingerprint under which each is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+FinishReason: TypeAlias = Literal["stop", "length"]
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 (hex) of ``parts`` as canonical JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, ensure_ascii=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How summaries are made: which prompt, which model, which generation settings.
+
+    Attributes:
+        prompt: The prompt's identifier and version, as ``summary@1``.
+        prompt_text: The prompt's whole text, its placeholders unfilled.
+        model: The model's name, for people.
+        model_revision: SHA-256 of the model's files.
+        settings: The generation settings that change the output.
+    """
+
+    prompt: str
+    prompt_text: str
+    model: str
+    model_revision: str
+    settings: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """16 hex digits that name the recipe."""
+        return digest(self.prompt, self.prompt_text, self.model_revision, self.settings)[:16]
+
+    def fingerprint(self, content_hash: str, language: str) -> str:
+        """SHA-256 (hex) of all that decides a summary: content, prompt with its language, model, settings."""
+        filled = self.prompt_text.replace("{language}", language)
+        return digest(content_hash, self.prompt, filled, self.model_revision, self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One stored summary.
+
+    Attributes:
+        confidence: exp(mean token log-probability), in (0, 1].
+        mean_logprob, min_logprob: Of the output tokens, natural logarithm.
+        inference_seconds: The record's share of its batch's wall time, 0 where it was reused.
+        truncated: Whether the middle of the content was left out.
+        created_at: Seconds since the epoch.
+    """
+
+    source: str
+    key: str
+    fingerprint: str
+    content_hash: str
+    text: str
+    confidence: float
+    mean_logprob: float
+    min_logprob: float
+    finish_reason: FinishReason
+    prompt_tokens: int
+    output_tokens: int
+    truncated: bool
+    model: str
+    prompt: str
+    recipe: str
+    batch: str
+    inference_seconds: float
+    created_at: float

@@ -1,0 +1,1 @@
+"""The engine protocol and the transformers engine: devices, prompts, batching. The only layer that knows torch."""

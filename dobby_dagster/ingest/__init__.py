@@ -1,0 +1,1 @@
+"""Source trees and text files cut into records, by tree-sitter grammars."""

@@ -1,0 +1,62 @@
+"""What a connection to CozoDB is, whichever engine is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Row = list[Any]
+Params = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Rows of values with the names of their columns."""
+
+    headers: list[str]
+    rows: list[Row]
+
+    def dicts(self) -> Iterator[dict[str, Any]]:
+        """Each row by column name."""
+        for row in self.rows:
+            yield dict(zip(self.headers, row, strict=True))
+
+
+class Connection(Protocol):
+    """A CozoDB, embedded or behind HTTP.
+
+    All values go in as parameters. Every script is one transaction.
+    """
+
+    url: str
+
+    def run(self, script: str, params: Params | None = None, *, write: bool = False) -> Result:
+        """Run one script; without ``write`` the engine refuses to change anything.
+
+        Raises:
+            StoreError: Of the kind that fits; a panic too.
+        """
+        ...
+
+    @contextmanager
+    def session(self, *, write: bool = False) -> Iterator[None]:
+        """Keep the database open for several scripts of this thread; never around inference."""
+        yield
+
+    def export_relations(self, names: list[str]) -> dict[str, Any]:
+        """Whole relations as ``{name: {headers, rows}}``."""
+        ...
+
+    def backup(self, path: str) -> None:
+        """Write all data to the new file ``path``; for a server, a path on the server."""
+        ...
+
+    def restore(self, path: str) -> None:
+        """Fill this empty database from the backup at ``path``."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...

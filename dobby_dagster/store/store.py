@@ -1,0 +1,96 @@
+"""The store: one database, everything that Dobby does with it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dobby_dagster.domain.errors import StoreAccessError
+from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.store.connect import connect
+from dobby_dagster.store.connection import Connection
+from dobby_dagster.store.reports import Reports
+from dobby_dagster.store.schema import migrate, relations, schema_version
+from dobby_dagster.store.source import Source
+from dobby_dagster.store.versions import Versions
+from dobby_dagster.store.work import Work
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the database answers, and how fast."""
+
+    url: str
+    schema_version: int
+    seconds: float
+
+
+class CozoStore:
+    """One CozoDB, of whichever engine, with Dobby's schema in it.
+
+    Args:
+        connection: To the database; its schema is brought up to date.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        migrate(connection)
+        self.versions = Versions(connection)
+        self.work = Work(connection)
+        self.reports = Reports(connection)
+
+    @classmethod
+    def open(cls, settings: DatabaseSettings) -> CozoStore:
+        """The store at ``settings.url``.
+
+        Raises:
+            StoreError: It can't be opened; the kind says why.
+        """
+        return cls(connect(settings))
+
+    def source(self, settings: SourceSettings) -> Source:
+        """The source relation, its names checked."""
+        source = Source(self.connection, settings)
+        _ = source.types
+        return source
+
+    def health(self) -> Health:
+        """Ask one question of the database."""
+        began = time.perf_counter()
+        version = schema_version(self.connection)
+        return Health(self.connection.url, version, time.perf_counter() - began)
+
+    def backup(self, path: Path) -> None:
+        """Write all data, the source relation included, to a new file.
+
+        Raises:
+            StoreAccessError: The file exists already.
+        """
+        if path.exists():
+            raise StoreAccessError(f"{path} exists already", hint="a backup never overwrites; choose another name")
+        self.connection.backup(str(path))
+
+    def export(self) -> dict[str, Any]:
+        """All relations of the database as ``{name: {headers, rows}}``: the way out of CozoDB."""
+        names = sorted(name for name in relations(self.connection) if ":" not in name)
+        return self.connection.export_relations(names)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.connection.close()
+
+
+def restore(settings: DatabaseSettings, path: Path) -> None:
+    """Fill the new, empty database at ``settings.url`` from the backup at ``path``.
+
+    Raises:
+        StoreAccessError: There is no such backup, or the database is not empty.
+    """
+    if not path.is_file():
+        raise StoreAccessError(f"there is no backup at {path}")
+    connection = connect(settings)
+    if relations(connection):
+        raise StoreAccessError(f"{settings.url} is not empty", hint="restore into a new database")
+    connection.restore(str(path))

@@ -1,0 +1,156 @@
+"""What Dobby knows of each record: its present version, and which versions wait to be put into a batch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from dobby_dagster.domain.errors import StoreBusyError, StoreError
+from dobby_dagster.domain.records import Batch, RecordVersion, batch_id
+from dobby_dagster.store.connection import Connection
+from dobby_dagster.store.script import put, script, unpack
+from dobby_dagster.store.source import Source
+from dobby_dagster.store.tracking import queue_name
+
+_KNOWN = "*dobby_version{source: $source, key, content_hash, priority, deleted @ 'NOW'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A record as it was last seen."""
+
+    content_hash: str
+    deleted: bool
+
+
+class Versions:
+    """Record versions and the batches that they are cut into."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def known(self, source: Source, keys: list[str]) -> dict[str, Known]:
+        """The last seen version of each of ``keys`` that was ever seen."""
+        query = f"?[key, content_hash, deleted] := key in $keys, {_KNOWN}"
+        rows = self._connection.run(query, {"keys": keys, "source": source.settings.relation}).rows
+        return {row[0]: Known(row[1], row[2]) for row in rows}
+
+    def missing(self, source: Source) -> list[str]:
+        """Keys that are known and no longer in the source relation; contents are not read."""
+        query = f"?[key] := {_KNOWN}, deleted == false"
+        known = {row[0] for row in self._connection.run(query, {"source": source.settings.relation}).rows}
+        if known:
+            for keys in source.key_pages(5_000):
+                known.difference_update(keys)
+        return sorted(known)
+
+    def note(
+        self,
+        source: Source,
+        changed: list[RecordVersion],
+        deleted: list[str],
+        tokens: list[tuple[str, str]] | None = None,
+    ) -> None:
+        """Remember new versions as waiting, and deleted records as deleted, in one transaction.
+
+        Args:
+            source: Where they are.
+            changed: New and changed records, as they are now.
+            deleted: Keys that are gone.
+            tokens: Entries of the change queue that this settles; an entry that the writer has renewed stays.
+        """
+        relation = source.settings.relation
+        gone = [*deleted, *(v.key for v in changed)]
+        parameters: dict[str, object] = {"source": relation, "gone": gone}
+        blocks = [
+            "{ ?[source, rank, key] := key in $gone, source = $source,"
+            f" {_KNOWN}, rank = -priority, *dobby_waiting{{source, rank, key}} :rm dobby_waiting {{source, rank, key}} }}"
+        ]
+        if deleted:
+            blocks.append(
+                "{ ?[source, key, at, content_hash, priority, size, deleted] := key in $deleted, source = $source,"
+                " *dobby_version{source, key, content_hash, priority, size @ 'NOW'}, at = 'ASSERT', deleted = true"
+                " :put dobby_version {source, key, at => content_hash, priority, size, deleted} }"
+            )
+            parameters["deleted"] = deleted
+        if changed:
+            blocks.append(
+                put("dobby_version", ["source", "key", "at"], ["content_hash", "priority", "size", "deleted"], "versions")
+            )
+            parameters["versions"] = [[relation, v.key, v.content_hash, v.priority, v.size, False] for v in changed]
+            blocks.append(
+                put("dobby_waiting", ["source", "rank", "key"], ["content_hash", "priority", "size"], "waiting")
+            )
+            parameters["waiting"] = [[relation, -v.priority, v.key, v.content_hash, v.priority, v.size] for v in changed]
+        if tokens:
+            queue = queue_name(source)
+            blocks.append(
+                f"{{ ?[k] := {unpack(['kk', 'tt'], 'tokens')}, k = {source.key_term('kk')}, token = to_uuid(tt),"
+                f" *{queue}{{k, token}} :rm {queue} {{k}} }}"
+            )
+            parameters["tokens"] = [[source.decode(key), token] for key, token in tokens]
+        self._connection.run(script(blocks), parameters, write=True)
+
+    def waiting(self, relation: str) -> int:
+        """How many versions wait to be put into a batch."""
+        query = "?[count(key)] := *dobby_waiting{source: $source, key}"
+        return int(self._connection.run(query, {"source": relation}).rows[0][0])
+
+    def cut_batch(self, relation: str, size: int) -> Batch | None:
+        """Move up to ``size`` waiting versions, highest priority first, into a new batch; None where none wait.
+
+        Raises:
+            StoreBusyError: Another planner cut a batch at the same moment, over and over.
+        """
+        for _ in range(20):
+            number = self._next_number()
+            rows = self._connection.run(
+                "?[rank, key, content_hash, priority, size] :="
+                " *dobby_waiting{source: $source, rank, key, content_hash, priority, size} :limit " + str(int(size)),
+                {"source": relation},
+            ).rows
+            if not rows:
+                return None
+            batch = Batch(batch_id(number), relation, len(rows), time.time())
+            try:
+                self._write_batch(batch, number, rows)
+            except StoreError as error:
+                if "asserted" not in error.message:
+                    raise
+                continue
+            return batch
+        raise StoreBusyError("another process plans batches from the same database all the time")
+
+    def _next_number(self) -> int:
+        rows = self._connection.run("?[value] := *dobby_meta{name: 'next_batch', value}").rows
+        return int(rows[0][0]) if rows else 1
+
+    def _write_batch(self, batch: Batch, number: int, rows: list[list[object]]) -> None:
+        """One transaction, void where another planner has used the number or moved a version already."""
+        waiting = unpack(["position", "rank", "key", "content_hash", "priority", "size"])
+        blocks = [
+            "{ ?[batch] := batch = $batch, *dobby_batch{batch} :assert none }",
+            "{ ?[batch, source, members, created_at] <- [[$batch, $source, $members, $created_at]]"
+            " :put dobby_batch {batch => source, members, created_at} }",
+            f"{{ ?[position] := {waiting}, not *dobby_waiting{{source: $source, rank, key, content_hash}} :assert none }}",
+            f"{{ ?[batch, position, source, key, content_hash, priority, size] := {waiting},"
+            " batch = $batch, source = $source"
+            " :put dobby_member {batch, position => source, key, content_hash, priority, size} }",
+            f"{{ ?[source, rank, key] := {unpack(['position', 'rank', 'key'])}, source = $source"
+            " :rm dobby_waiting {source, rank, key} }",
+            "{ ?[name, value] <- [['next_batch', $next]] :put dobby_meta {name => value} }",
+        ]
+        params = {
+            "batch": batch.id,
+            "source": batch.source,
+            "members": batch.members,
+            "created_at": batch.created_at,
+            "next": number + 1,
+            "rows": [[i, *row] for i, row in enumerate(rows)],
+        }
+        self._connection.run(script(blocks), params, write=True)
+
+    def batches(self, relation: str | None = None) -> list[Batch]:
+        """All batches, oldest first; of one source where it is named."""
+        rows = self._connection.run("?[batch, source, members, created_at] := *dobby_batch{batch, source, members, created_at}").rows
+        return [Batch(*row) for row in rows if relation in (None, row[1])]

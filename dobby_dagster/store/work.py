@@ -1,0 +1,273 @@
+"""The members of batches and their states: what is to do, who does it, and how each chunk ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dobby_dagster.domain.errors import Retry
+from dobby_dagster.domain.owner import is_alive
+from dobby_dagster.domain.records import Content, RecordVersion, kind_of
+from dobby_dagster.domain.states import ProcessingState, State
+from dobby_dagster.domain.summaries import Recipe, Summary
+from dobby_dagster.store.connection import Connection
+from dobby_dagster.store.script import put, script, unpack
+from dobby_dagster.store.source import Source
+
+STATE_KEYS = ["source", "key", "content_hash", "recipe", "at"]
+STATE_VALUES = [
+    "state", "error", "error_code", "retry", "retry_count", "reason", "owner", "batch", "run", "since",
+]  # fmt: skip
+SUMMARY_KEYS = ["source", "key", "fingerprint"]
+SUMMARY_VALUES = [
+    "content_hash", "text", "confidence", "mean_logprob", "min_logprob", "finish_reason", "prompt_tokens",
+    "output_tokens", "truncated", "model", "prompt", "recipe", "batch", "run", "inference_seconds", "created_at",
+]  # fmt: skip
+CHUNK_KEYS = ["batch", "recipe", "chunk"]
+CHUNK_VALUES = [
+    "run", "started_at", "finished_at", "completed", "inferred", "failed", "skipped", "latencies", "rss_bytes",
+    "cpu_share", "slots", "slots_in_use", "last_error",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a batch with its state under a recipe; None where it has none yet."""
+
+    version: RecordVersion
+    state: ProcessingState | None
+    since: float = 0.0
+
+    def is_work(self, max_retries: int) -> bool:
+        """Whether a run that begins now has something to do."""
+        if self.state is None:
+            return True
+        return self.state.is_work(max_retries, is_alive(self.state.owner, self.since))
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one record of a chunk ended: with a summary, or with the state that says why not.
+
+    ``content`` is what was summarised; the commit compares it with what the source holds by then.
+    """
+
+    version: RecordVersion
+    content: Content
+    state: ProcessingState
+    summary: Summary | None = None
+    inferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkStats:
+    """What one chunk took; units are in the names."""
+
+    started_at: float
+    finished_at: float
+    latencies: list[float] = field(default_factory=list)
+    rss_bytes: int = 0
+    cpu_share: float = 0.0
+    slots: int = 0
+    slots_in_use: float = 0.0
+
+
+class Work:
+    """States of record versions under recipes, kept with Cozo's time travel."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def remember_recipe(self, recipe: Recipe) -> None:
+        """Store what ``recipe.id`` stands for, and that it was used now."""
+        row = [recipe.id, recipe.prompt, recipe.prompt_text, recipe.model, recipe.model_revision, recipe.settings]
+        values = ["prompt", "prompt_text", "model", "model_revision", "settings", "used_at"]
+        self._connection.run(
+            put("dobby_recipe", ["recipe"], values), {"rows": [[*row, time.time()]]}, write=True
+        )
+
+    def latest_recipe(self) -> str | None:
+        """The identifier of the recipe that was used last."""
+        rows = self._connection.run("?[used_at, recipe] := *dobby_recipe{recipe, used_at} :order -used_at :limit 1").rows
+        return str(rows[0][1]) if rows else None
+
+    def recipes(self) -> list[dict[str, Any]]:
+        """All recipes, the last used first."""
+        query = "?[recipe, prompt, model, settings, used_at] := *dobby_recipe{recipe, prompt, model, settings, used_at} :order -used_at"
+        return list(self._connection.run(query).dicts())
+
+    def members(self, batch: str, recipe: str) -> list[Member]:
+        """All members of ``batch`` in their order, with their states under ``recipe``."""
+        member = "*dobby_member{batch: $batch, position, source, key, content_hash, priority, size}"
+        names = ", ".join(STATE_VALUES)
+        state = f"*dobby_state{{source, key, content_hash, recipe: $recipe, {names} @ 'NOW'}}"
+        head = f"position, source, key, content_hash, priority, size, {names.replace('batch, ', '')}"
+        state = state.replace("batch, ", "")
+        query = f"""has[position] := *dobby_member{{batch: $batch, position, source, key, content_hash}},
+            *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'NOW'}}
+        ?[{head}] := {member}, {state}
+        ?[{head}] := {member}, not has[position], state = '', error = '', error_code = '', retry = '',
+            retry_count = 0, reason = '', owner = '', run = '', since = 0.0"""
+        rows = self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts()
+        return [_member(row) for row in sorted(rows, key=lambda row: row["position"])]
+
+    def counts(self, batch: str, recipe: str) -> dict[str, int]:
+        """Members of ``batch`` by state, and in all; a member without a state is pending."""
+        members = self.members(batch, recipe)
+        found = dict.fromkeys((state.value for state in State), 0)
+        for member in members:
+            found[member.state.state if member.state else State.PENDING] += 1
+        return found | {"members": len(members)}
+
+    def set_states(
+        self, versions: Iterable[RecordVersion], state: ProcessingState, recipe: str, batch: str, run: str
+    ) -> None:
+        """Give all ``versions`` the same state."""
+        rows = [_state_row(version, state, recipe, batch, run) for version in versions]
+        if rows:
+            self._connection.run(put("dobby_state", STATE_KEYS, STATE_VALUES), {"rows": rows}, write=True)
+
+    def claim(
+        self, members: Sequence[Member], owner: str, recipe: str, batch: str, run: str
+    ) -> set[tuple[str, str]]:
+        """Mark as in progress what nobody else has taken meanwhile; return ``(key, content hash)`` of what was won."""
+        rows = [
+            [m.version.source, m.version.key, m.version.content_hash, m.state.retry_count if m.state else 0, m.state.owner if m.state else ""]
+            for m in members
+        ]
+        wanted = unpack(["source", "key", "content_hash", "retry_count", "before"])
+        current = "*dobby_state{source, key, content_hash, recipe: $recipe, state: s, owner: o @ 'NOW'}"
+        blocks = [
+            f"""{{ has[source, key, content_hash] := {wanted},
+                *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'NOW'}}
+            ?[source, key, content_hash, retry_count] := {wanted}, {current},
+                s != 'completed', s != 'in_progress' || o == before
+            ?[source, key, content_hash, retry_count] := {wanted}, not has[source, key, content_hash]
+            :create _won {{source, key, content_hash => retry_count}} }}""",
+            f"""{{ ?[{", ".join([*STATE_KEYS, *STATE_VALUES])}] := *_won{{source, key, content_hash, retry_count}},
+                recipe = $recipe, at = 'ASSERT', state = 'in_progress', error = '', error_code = '', retry = 'no_retry',
+                reason = '', owner = $owner, batch = $batch, run = $run, since = $now
+            :put dobby_state {{{", ".join(STATE_KEYS)} => {", ".join(STATE_VALUES)}}} }}""",
+            "{ ?[key, content_hash] := *_won{key, content_hash} }",
+        ]
+        params = {"rows": rows, "recipe": recipe, "owner": owner, "batch": batch, "run": run, "now": time.time()}
+        return {(row[0], row[1]) for row in self._connection.run(script(blocks), params, write=True).rows}
+
+    def release(self, owner: str, recipe: str, batch: str) -> int:
+        """Return to pending what ``owner`` had begun and not ended; how many those were."""
+        mine = [m for m in self.members(batch, recipe) if m.state and m.state.owner == owner]
+        for count in {m.state.retry_count for m in mine if m.state}:
+            state = ProcessingState(State.PENDING, retry_count=count)
+            chosen = (m.version for m in mine if m.state and m.state.retry_count == count)
+            self.set_states(chosen, state, recipe, batch, "")
+        return len(mine)
+
+    def commit_chunk(
+        self, source: Source, outcomes: Sequence[Outcome], stats: ChunkStats, recipe: str, batch: str, run: str, chunk: str
+    ) -> set[str]:
+        """Store summaries, states and statistics of a chunk in one transaction.
+
+        A record whose content in the source is not the one that was summarised gets no summary: its state
+        becomes skipped, superseded. A completed record is left as it is.
+
+        Returns:
+            The keys that were superseded.
+        """
+        judged = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
+        others = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
+        keep = unpack(["key", "kk", "kind", "remembered"], "guard")
+        stored = source.atom(key="k", content="stored")
+        same = f"{keep}, k = {source.key_term('kk')}, {stored}, {source.unchanged('stored', 'remembered', 'kind')}"
+        summary_columns = [*SUMMARY_KEYS, *SUMMARY_VALUES]
+        state_columns = [c for c in (*STATE_KEYS, *STATE_VALUES) if c != "at"]
+        state_head = ", ".join([*STATE_KEYS, *STATE_VALUES])
+        state_put = f":put dobby_state {{{', '.join(STATE_KEYS)} => {', '.join(STATE_VALUES)}}}"
+        blocks = [
+            f"{{ ?[key] := {same} :create _fresh {{key}} }}",
+            f"{{ ?[{', '.join(summary_columns)}] := {unpack(summary_columns, 'summaries')}, *_fresh{{key}}"
+            f" :put dobby_summary {{{', '.join(SUMMARY_KEYS)} => {', '.join(SUMMARY_VALUES)}}} }}",
+            f"{{ ?[{state_head}] := {unpack(state_columns, 'judged')}, *_fresh{{key}}, at = 'ASSERT' {state_put} }}",
+            f"{{ ?[{state_head}] := {unpack(state_columns, 'stale')}, not *_fresh{{key}}, at = 'ASSERT' {state_put} }}",
+            put("dobby_state", STATE_KEYS, STATE_VALUES, "others"),
+            put("dobby_chunk", CHUNK_KEYS, CHUNK_VALUES, "chunk"),
+            "{ ?[key] := *_fresh{key} }",
+        ]
+        stale = ProcessingState(State.SKIPPED, reason="superseded")
+        params = {
+            "guard": [
+                [o.version.key, source.decode(o.version.key), kind_of(o.content), source.content_param(o.content)]
+                for o in judged
+            ],
+            "summaries": [_summary_row(o.summary, run) for o in judged if o.summary],
+            "judged": [_state_row(o.version, o.state, recipe, batch, run) for o in judged],
+            "stale": [_state_row(o.version, stale, recipe, batch, run) for o in judged],
+            "others": [_state_row(o.version, o.state, recipe, batch, run) for o in others],
+            "chunk": [_chunk_row(outcomes, stats, recipe, batch, run, chunk)],
+        }
+        fresh = {row[0] for row in self._connection.run(script(blocks), params, write=True).rows}
+        return {o.version.key for o in judged} - fresh
+
+    def find(self, fingerprints: list[str]) -> dict[str, dict[str, Any]]:
+        """A stored summary for each of ``fingerprints`` that has one, whichever record it is of."""
+        columns = ", ".join([*SUMMARY_KEYS, *SUMMARY_VALUES])
+        query = f"?[{columns}] := fingerprint in $fingerprints, *dobby_summary{{{columns}}}"
+        rows = self._connection.run(query, {"fingerprints": fingerprints}).dicts()
+        return {row["fingerprint"]: row for row in rows}
+
+    def failed(self, relation: str, recipe: str) -> Iterator[dict[str, Any]]:
+        """Failed records in their present version: key, error, error_code, retry, retry_count, batch, since."""
+        columns = "key, error, error_code, retry, retry_count, batch, since"
+        query = f"""?[{columns}, content_hash] := *dobby_version{{source: $source, key, content_hash, deleted @ 'NOW'}},
+            deleted == false, *dobby_state{{source: $source, key, content_hash, recipe: $recipe, state, error, error_code,
+            retry, retry_count, batch, since @ 'NOW'}}, state == 'failed'"""
+        yield from self._connection.run(query, {"source": relation, "recipe": recipe}).dicts()
+
+    def history(self, relation: str, key: str) -> list[dict[str, Any]]:
+        """Every version and state that the record ever had, oldest first, by time in seconds."""
+        query = """?[at, event, content_hash, recipe, error, reason, batch, run, retry_count] :=
+            *dobby_state{source: $source, key: $key, content_hash, recipe, at: t, state: event, error, reason, batch, run, retry_count},
+            at = to_int(t) / 1000000.0
+        ?[at, event, content_hash, recipe, error, reason, batch, run, retry_count] :=
+            *dobby_version{source: $source, key: $key, at: t, content_hash, deleted}, at = to_int(t) / 1000000.0,
+            event = if(deleted, 'deleted', 'seen'), recipe = '', error = '', reason = '', batch = '', run = '', retry_count = 0
+        :order at"""
+        return list(self._connection.run(query, {"source": relation, "key": key}).dicts())
+
+
+def _member(row: dict[str, Any]) -> Member:
+    version = RecordVersion(row["source"], row["key"], row["content_hash"], row["priority"], row["size"])
+    if not row["state"]:
+        return Member(version, None)
+    state = ProcessingState(
+        State(row["state"]), row["error"], row["error_code"], Retry(row["retry"]), row["retry_count"],
+        row["reason"], row["owner"],
+    )  # fmt: skip
+    return Member(version, state, row["since"])
+
+
+def _state_row(
+    version: RecordVersion, state: ProcessingState, recipe: str, batch: str, run: str
+) -> list[Any]:
+    return [
+        version.source, version.key, version.content_hash, recipe, state.state.value, state.error, state.error_code,
+        state.retry.value, state.retry_count, state.reason, state.owner, batch, run, time.time(),
+    ]  # fmt: skip
+
+
+def _summary_row(summary: Summary, run: str) -> list[Any]:
+    values = asdict(summary) | {"run": run}
+    return [values[column] for column in (*SUMMARY_KEYS, *SUMMARY_VALUES)]
+
+
+def _chunk_row(
+    outcomes: Sequence[Outcome], stats: ChunkStats, recipe: str, batch: str, run: str, chunk: str
+) -> list[Any]:
+    count = {state: sum(o.state.state is state for o in outcomes) for state in State}
+    errors = [o.state.error for o in outcomes if o.state.error]
+    return [
+        batch, recipe, chunk, run, stats.started_at, stats.finished_at, count[State.COMPLETED],
+        sum(o.inferred for o in outcomes), count[State.FAILED], count[State.SKIPPED], stats.latencies,
+        stats.rss_bytes, stats.cpu_share, stats.slots, stats.slots_in_use, errors[-1] if errors else "",
+    ]  # fmt: skip
