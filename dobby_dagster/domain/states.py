@@ -18,7 +18,7 @@ class State(StrEnum):
     SKIPPED = "skipped"
 
 
-# A record skipped for one of these is work again as soon as its content is the batch's once more.
+# A record that an earlier batch skipped for one of these is work again in a later one: its content came back.
 PASSING_REASONS = ("superseded", "deleted")
 
 
@@ -31,6 +31,7 @@ class ProcessingState:
             recommendation, and how often it has been tried in vain.
         reason: Of a skipped record.
         owner: Of a record in progress: who works on it, see :mod:`dobby_dagster.domain.owner`.
+        batch: The batch in which it came to this state; a record version can be in several.
     """
 
     state: State
@@ -40,9 +41,10 @@ class ProcessingState:
     retry_count: int = 0
     reason: str = ""
     owner: str = ""
+    batch: str = ""
 
-    def is_work(self, max_retries: int, owner_is_alive: bool) -> bool:
-        """Whether a run that meets this state has something to do."""
+    def is_work(self, batch: str, max_retries: int, owner_is_alive: bool) -> bool:
+        """Whether a run of ``batch`` that meets this state has something to do."""
         match self.state:
             case State.PENDING:
                 return True
@@ -51,7 +53,7 @@ class ProcessingState:
             case State.FAILED:
                 return self.retry in (Retry.RETRY, Retry.BACK_OFF) and self.retry_count < max_retries
             case State.SKIPPED:
-                return self.reason in PASSING_REASONS
+                return self.reason in PASSING_REASONS and self.batch != batch
             case _:
                 return False
 

@@ -163,6 +163,11 @@ class Source:
             found = self.get([self.encode(row[1]) for row in part])
             yield list(found.values()), part[-1][0]
 
+    def latest_update(self) -> Any:
+        """The highest value of the ``updated_at`` column; None of an empty relation."""
+        rows = self.connection.run(f"?[t] := {self.atom(key='_k', updated_at='t')} :order -t :limit 1").rows
+        return rows[0][0] if rows else None
+
     def _keys_are_ordered(self) -> bool:
         if self.key_type in ORDERED_TYPES:
             return True

@@ -10,7 +10,7 @@ from typing import Any
 from dobby_dagster.domain.errors import Retry
 from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.records import Content, RecordVersion, kind_of
-from dobby_dagster.domain.states import ProcessingState, State
+from dobby_dagster.domain.states import PASSING_REASONS, ProcessingState, State
 from dobby_dagster.domain.summaries import Recipe, Summary
 from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.script import put, script, unpack
@@ -40,11 +40,11 @@ class Member:
     state: ProcessingState | None
     since: float = 0.0
 
-    def is_work(self, max_retries: int) -> bool:
-        """Whether a run that begins now has something to do."""
+    def is_work(self, batch: str, max_retries: int) -> bool:
+        """Whether a run of ``batch`` that begins now has something to do."""
         if self.state is None:
             return True
-        return self.state.is_work(max_retries, is_alive(self.state.owner, self.since))
+        return self.state.is_work(batch, max_retries, is_alive(self.state.owner, self.since))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +101,33 @@ class Work:
     def members(self, batch: str, recipe: str) -> list[Member]:
         """All members of ``batch`` in their order, with their states under ``recipe``."""
         member = "*dobby_member{batch: $batch, position, source, key, content_hash, priority, size}"
-        names = ", ".join(STATE_VALUES)
-        state = f"*dobby_state{{source, key, content_hash, recipe: $recipe, {names} @ 'NOW'}}"
-        head = f"position, source, key, content_hash, priority, size, {names.replace('batch, ', '')}"
-        state = state.replace("batch, ", "")
+        names = ", ".join(value for value in STATE_VALUES if value != "batch")
+        state = f"*dobby_state{{source, key, content_hash, recipe: $recipe, batch: in_batch, {names} @ 'NOW'}}"
+        head = f"position, source, key, content_hash, priority, size, in_batch, {names}"
         query = f"""has[position] := *dobby_member{{batch: $batch, position, source, key, content_hash}},
             *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'NOW'}}
         ?[{head}] := {member}, {state}
         ?[{head}] := {member}, not has[position], state = '', error = '', error_code = '', retry = '',
-            retry_count = 0, reason = '', owner = '', run = '', since = 0.0"""
+            retry_count = 0, reason = '', owner = '', run = '', since = 0.0, in_batch = ''"""
         rows = self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts()
         return [_member(row) for row in sorted(rows, key=lambda row: row["position"])]
+
+    def unsettled(self, relation: str, recipe: str, max_retries: int) -> dict[str, int]:
+        """Batches with members that a run would have to look at, and how many those are, oldest first."""
+        query = """settled[batch, position] := *dobby_member{batch, position, source, key, content_hash}, source == $source,
+            *dobby_state{source, key, content_hash, recipe: $recipe, state, retry, retry_count, reason, batch: in_batch @ 'NOW'},
+            (state == 'completed')
+            || (state == 'skipped' && (!is_in(reason, $passing) || in_batch == batch))
+            || (state == 'failed' && (!is_in(retry, $retried) || retry_count >= $max_retries))
+        ?[batch, count(position)] := *dobby_member{batch, position, source: $source}, not settled[batch, position]"""
+        params = {
+            "source": relation,
+            "recipe": recipe,
+            "max_retries": max_retries,
+            "passing": list(PASSING_REASONS),
+            "retried": [Retry.RETRY.value, Retry.BACK_OFF.value],
+        }
+        return dict(sorted(self._connection.run(query, params).rows))
 
     def counts(self, batch: str, recipe: str) -> dict[str, int]:
         """Members of ``batch`` by state, and in all; a member without a state is pending."""
@@ -170,7 +186,7 @@ class Work:
         """Store summaries, states and statistics of a chunk in one transaction.
 
         A record whose content in the source is not the one that was summarised gets no summary: its state
-        becomes skipped, superseded. A completed record is left as it is.
+        becomes skipped, superseded.
 
         Returns:
             The keys that were superseded.
@@ -242,7 +258,7 @@ def _member(row: dict[str, Any]) -> Member:
         return Member(version, None)
     state = ProcessingState(
         State(row["state"]), row["error"], row["error_code"], Retry(row["retry"]), row["retry_count"],
-        row["reason"], row["owner"],
+        row["reason"], row["owner"], row["in_batch"],
     )  # fmt: skip
     return Member(version, state, row["since"])
 

@@ -1,0 +1,141 @@
+"""The assets, in the order of the story: what changed, what is to do, the summaries, how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from dobby_dagster.defs import reporting
+from dobby_dagster.defs.io_manager import RecordStream
+from dobby_dagster.defs.partitions import backfill_policy, record_batch_partitions
+from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+OWNERS = ["team:dobby"]
+GROUP = "summaries"
+
+source_records = dg.AssetSpec(
+    "source_records",
+    description="The rows to summarise: Dobby's own relation `record`, or one of yours. Dobby only reads it.",
+    group_name=GROUP,
+    kinds={"cozodb"},
+    owners=OWNERS,
+)
+
+
+@dg.asset(deps=[source_records], group_name=GROUP, kinds={"cozodb", "python"}, owners=OWNERS)
+def record_batches(
+    context: dg.AssetExecutionContext, database: CozoDatabase, options: PipelineOptions
+) -> dg.MaterializeResult[None]:
+    """Look for rows that are new, changed or gone, and cut what is to do into batches: each becomes a partition."""
+    from dobby_dagster.pipeline.planning import plan
+
+    changes = plan(database.store, database.records(), options.batch_size)
+    planned = [batch.id for batch in database.store.versions.batches()]
+    known = set(context.instance.get_dynamic_partitions(str(record_batch_partitions.name)))
+    # All that lack, not only the new: a planner may have died between the database and Dagster.
+    lacking = [batch for batch in planned if batch not in known]
+    if lacking:
+        context.instance.add_dynamic_partitions(str(record_batch_partitions.name), lacking)
+    return dg.MaterializeResult(metadata=reporting.plan_metadata(changes, lacking))
+
+
+@dg.asset(
+    deps=[record_batches],
+    partitions_def=record_batch_partitions,
+    backfill_policy=backfill_policy,
+    io_manager_key="cozo",
+    metadata={"dobby/table": "pending"},
+    group_name=GROUP,
+    kinds={"cozodb", "arrow"},
+    owners=OWNERS,
+)
+def pending_records(
+    context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
+) -> pa.Table:
+    """The record versions of each batch that have no summary yet from this model and prompt."""
+    import pyarrow as pa
+
+    from dobby_dagster.pipeline.frames import pending_table
+
+    database.store.work.remember_recipe(models.recipe)
+    tables = []
+    for batch in context.partition_keys:
+        members = database.store.work.members(batch, models.recipe.id)
+        todo = [member for member in members if member.is_work(batch, options.max_retries)]
+        tables.append(pending_table(batch, todo))
+        metadata = reporting.pending_metadata(len(members), len(todo))
+        context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
+    return pa.concat_tables(tables)
+
+
+@dg.asset(
+    partitions_def=record_batch_partitions,
+    backfill_policy=backfill_policy,
+    io_manager_key="cozo",
+    metadata={"dobby/table": "summaries"},
+    group_name=GROUP,
+    kinds={"pytorch", "huggingface", "cozodb"},
+    owners=OWNERS,
+)
+def summaries(
+    context: dg.AssetExecutionContext,
+    pending_records: RecordStream,
+    database: CozoDatabase,
+    models: ModelPool,
+    options: PipelineOptions,
+) -> RecordStream:
+    """A summary of each record by the local model, committed chunk by chunk; what fails is set aside with its error."""
+    from dobby_dagster.pipeline.frames import outcome_frame, work_items
+    from dobby_dagster.pipeline.summarizing import Summarizer
+
+    summarizer = Summarizer(database.store, models.engine, models.chosen_prompt, models.recipe, context.run_id)
+    condemned: dict[str, str] = {}
+
+    def chunks() -> Iterator[pa.RecordBatch]:
+        for frame in pending_records.chunks:
+            batch, items = work_items(frame)
+            for chunk in summarizer.summarize(batch, [items]):
+                yield outcome_frame(chunk)
+        for batch in context.partition_keys:
+            metadata, reason = reporting.summary_metadata(
+                database.store, batch, models.recipe.id, options.failed_share_limit
+            )
+            context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
+            if reason:
+                condemned[batch] = reason
+
+    def verdict() -> Mapping[str, str]:
+        return condemned
+
+    return RecordStream(chunks(), verdict)
+
+
+@dg.asset(
+    deps=[summaries],
+    partitions_def=record_batch_partitions,
+    backfill_policy=backfill_policy,
+    io_manager_key="cozo",
+    metadata={"dobby/table": "metrics"},
+    group_name=GROUP,
+    kinds={"cozodb", "pandas"},
+    owners=OWNERS,
+)
+def metrics(context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool) -> pd.DataFrame:
+    """How each batch went: counts, speed, latency, memory, errors, confidence."""
+    import pandas as pd
+
+    from dobby_dagster.pipeline.metrics import batch_metrics
+
+    rows: list[dict[str, Any]] = []
+    for batch in context.partition_keys:
+        values = batch_metrics(database.store, batch, models.recipe.id)
+        rows.append({"batch": batch, **values})
+        metadata = reporting.metric_metadata(values)
+        context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
+    return pd.DataFrame(rows)

@@ -1,0 +1,61 @@
+"""The invariants as asset checks: what a person can break, a check sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from dobby_dagster.defs.assets import summaries
+from dobby_dagster.defs.partitions import record_batch_partitions
+from dobby_dagster.defs.resources import CozoDatabase, ModelPool
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(
+            "members_accounted_for",
+            asset=summaries,
+            description="Members of a batch = completed + failed + skipped + pending + in progress; none pending is left.",
+        ),
+        dg.AssetCheckSpec(
+            "summaries_are_sound",
+            asset=summaries,
+            description="No stored summary is empty, an echo, a repetition or an error text.",
+        ),
+        dg.AssetCheckSpec(
+            "completed_have_summaries",
+            asset=summaries,
+            description="Each completed record has exactly one summary under its fingerprint, of its own content.",
+        ),
+        dg.AssetCheckSpec(
+            "error_rate",
+            asset=summaries,
+            description="Under 1 % of the records failed.",
+        ),
+    ],
+    name="summaries_invariants",
+)
+def summaries_invariants(
+    context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool
+) -> Any:
+    """Look at what is stored of the run's partitions."""
+    from dobby_dagster.pipeline.invariants import examine
+
+    step = context.op_execution_context
+    known = context.instance.get_dynamic_partitions(str(record_batch_partitions.name))
+    chosen = step.partition_keys if step.has_partition_key or step.has_partition_key_range else known
+    found = examine(database.store, models.recipe, models.chosen_prompt, list(chosen))
+    for name, problems, severity in (
+        ("members_accounted_for", found.unaccounted, dg.AssetCheckSeverity.ERROR),
+        ("summaries_are_sound", found.unsound, dg.AssetCheckSeverity.ERROR),
+        ("completed_have_summaries", found.without_summary, dg.AssetCheckSeverity.ERROR),
+        ("error_rate", found.failing, dg.AssetCheckSeverity.WARN),
+    ):
+        yield dg.AssetCheckResult(
+            check_name=name,
+            asset_key=summaries.key,
+            passed=not problems,
+            severity=severity,
+            metadata={"examined": found.examined, "problems": len(problems), "first": "; ".join(problems[:10]) or "none"},
+        )

@@ -1,0 +1,107 @@
+"""The IO manager: everything that flows between the assets lies in CozoDB.
+
+Tables are pandas or Arrow. Streams are :class:`RecordStream`, consumed chunk by chunk: the iterator is the
+back-pressure, and each chunk is one transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dobby_dagster.defs.tables import Table
+
+
+@dataclass
+class RecordStream:
+    """A stream of Arrow record batches, one a chunk.
+
+    Attributes:
+        chunks: Consumed once.
+        verdict: After the last chunk: the partitions that are to fail, each with the reason.
+    """
+
+    chunks: Iterator[pa.RecordBatch]
+    verdict: Callable[[], Mapping[str, str]] = dict
+
+
+class CozoIOManager(dg.ConfigurableIOManager):
+    """Stores and loads the assets' tables and streams.
+
+    An asset names its table by ``dobby/table`` in its definition metadata; see
+    :mod:`dobby_dagster.defs.tables` for what there is.
+    """
+
+    database: dg.ResourceDependency[CozoDatabase]
+    models: dg.ResourceDependency[ModelPool]
+    options: dg.ResourceDependency[PipelineOptions]
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Store a table or consume a stream; partitions that the stream condemns fail, the others are materialised.
+
+        Raises:
+            Failure: Some partition has more failed records than the limit; all that went well is stored.
+        """
+        table = self._table(context)
+        if not isinstance(obj, RecordStream):
+            table.write(_as_arrow(obj, context))
+            return
+        for chunk in obj.chunks:
+            table.write(chunk)
+        condemned = obj.verdict()
+        if not condemned:
+            return
+        for partition in context.asset_partition_keys:
+            if partition not in condemned:
+                context.log_event(dg.AssetMaterialization(context.asset_key, partition=partition))
+        raise dg.Failure(
+            "; ".join(f"{partition}: {reason}" for partition, reason in condemned.items()),
+            metadata={"failed_partitions": list(condemned)},
+            allow_retries=False,
+        )
+
+    def load_input(self, context: dg.InputContext) -> Any:
+        """Load a table as the type that the asset asks for, or a stream."""
+        upstream = context.upstream_output
+        if upstream is None:
+            raise dg.DagsterInvariantViolationError("the input has no upstream asset")
+        table = self._table(upstream)
+        partitions = sorted(context.asset_partition_keys) if context.has_asset_partitions else []
+        wanted = context.dagster_type.typing_type
+        if wanted is RecordStream:
+            return RecordStream(table.stream(partitions))
+        whole = table.read(partitions)
+        return whole.to_pandas() if wanted.__module__.startswith("pandas") else whole
+
+    def _table(self, context: dg.OutputContext) -> Table:
+        from dobby_dagster.defs.tables import TABLES
+
+        name = (context.definition_metadata or {}).get("dobby/table")
+        kind = TABLES.get(str(name))
+        if kind is None:
+            raise dg.DagsterInvariantViolationError(
+                f"asset {context.asset_key.to_user_string()} has 'dobby/table' = {name!r}; there is: {', '.join(TABLES)}"
+            )
+        return kind(self.database, self.models.recipe, self.options, context.run_id if context.has_run_id else "")
+
+
+def _as_arrow(obj: Any, context: dg.OutputContext) -> pa.Table:
+    import pandas as pd
+    import pyarrow as pa
+
+    if isinstance(obj, pd.DataFrame):
+        return pa.Table.from_pandas(obj, preserve_index=False)
+    if isinstance(obj, pa.Table | pa.RecordBatch):
+        return obj
+    raise dg.DagsterInvariantViolationError(
+        f"asset {context.asset_key.to_user_string()} returned {type(obj).__name__}; "
+        "the CozoDB IO manager stores pandas DataFrames, Arrow tables and RecordStreams"
+    )

@@ -1,0 +1,20 @@
+"""Jobs for those who launch them by name."""
+
+import dagster as dg
+
+from dobby_dagster.defs.assets import metrics, pending_records, record_batches, summaries
+from dobby_dagster.defs.partitions import record_batch_partitions
+
+plan_batches = dg.define_asset_job(
+    "plan_batches",
+    selection=dg.AssetSelection.assets(record_batches),
+    description="Look for new, changed and deleted rows, and cut them into batches.",
+    executor_def=dg.in_process_executor,
+)
+summarize_batches = dg.define_asset_job(
+    "summarize_batches",
+    selection=dg.AssetSelection.assets(pending_records, summaries, metrics),
+    partitions_def=record_batch_partitions,
+    description="Summarise what is to do in the chosen batches, and measure it.",
+    executor_def=dg.in_process_executor,
+)

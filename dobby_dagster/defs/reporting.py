@@ -1,0 +1,79 @@
+"""What the UI shows beside a materialization."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from dobby_dagster.pipeline.planning import Changes
+    from dobby_dagster.store.store import CozoStore
+
+SAMPLES = 10
+
+
+def plan_metadata(changes: Changes, partitions: list[str]) -> dict[str, Any]:
+    """What one look at the source found."""
+    return {
+        "change_tracking": f"{changes.way}: {changes.why}",
+        "rows_read": changes.seen,
+        "records_new": changes.new,
+        "records_changed": changes.changed,
+        "records_deleted": changes.deleted,
+        "partitions_added": dg.MetadataValue.md(", ".join(partitions) or "none: nothing is new"),
+    }
+
+
+def pending_metadata(members: int, todo: int) -> dict[str, Any]:
+    """How much of a batch is to do."""
+    return {"dagster/partition_row_count": todo, "members": members, "records_settled": members - todo}
+
+
+def summary_metadata(
+    store: CozoStore, batch: str, recipe: str, failed_share_limit: float
+) -> tuple[dict[str, Any], str | None]:
+    """Counts, speed, confidence and samples of a batch, and why it is to fail, if it is."""
+    from dobby_dagster.pipeline.metrics import batch_metrics
+
+    values = batch_metrics(store, batch, recipe)
+    rows = store.reports.batch_summaries(batch, recipe)
+    errors = [row for row in store.reports.batch_errors(batch, recipe) if row["state"] == "failed"]
+    metadata: dict[str, Any] = {
+        "dagster/partition_row_count": len(rows),
+        **{f"records_{name}": values[f"records_{name}"] for name in ("completed", "failed", "skipped")},
+        "records_per_minute": round(values["records_per_second"] * 60, 1),
+        "output_tokens": values["output_tokens"],
+        "latency_p50_seconds": values["latency_p50_seconds"],
+        "latency_p95_seconds": values["latency_p95_seconds"],
+        "confidence_mean": round(values["confidence_mean"], 4),
+        "samples": dg.MetadataValue.md(
+            _table(["key", "summary", "confidence"], [[r["key"], r["text"], f"{r['confidence']:.2f}"] for r in rows])
+        ),
+    }
+    if errors:
+        metadata["failures"] = dg.MetadataValue.md(_table(["key", "error"], [[e["key"], e["error"]] for e in errors]))
+    share = len(errors) / values["records"] if values["records"] else 0.0
+    if share <= failed_share_limit:
+        return metadata, None
+    named = ", ".join(error["key"] for error in errors[:5])
+    return metadata, (
+        f"{len(errors)} of {values['records']} records failed ({share:.0%}, limit {failed_share_limit:.0%}): "
+        f"{named}{'…' if len(errors) > 5 else ''}; last error: {errors[-1]['error']}"
+    )
+
+
+def metric_metadata(values: dict[str, Any]) -> dict[str, Any]:
+    """Every metric, for plots over partitions."""
+    return {
+        name: round(value, 6) if isinstance(value, float) else value for name, value in values.items() if value != ""
+    }
+
+
+def _table(headers: list[str], rows: list[list[str]]) -> str:
+    def cell(text: str) -> str:
+        flat = " ".join(str(text).replace("|", "\\|").split())
+        return flat.replace("<", "&lt;")[:160]
+
+    lines = [headers, ["---"] * len(headers), *([cell(value) for value in row] for row in rows[:SAMPLES])]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,147 @@
+"""Resources: the database, the model pool, and the pipeline's options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+from pydantic import Field, PrivateAttr
+
+from dobby_dagster.domain.settings import (
+    DatabaseSettings,
+    InferenceSettings,
+    ModelSettings,
+    PromptSettings,
+    Settings,
+    SourceSettings,
+)
+
+if TYPE_CHECKING:
+    from dobby_dagster.domain.summaries import Recipe
+    from dobby_dagster.inference.engine import Engine
+    from dobby_dagster.inference.prompts import Prompt
+    from dobby_dagster.store.source import Source
+    from dobby_dagster.store.store import CozoStore
+
+
+class CozoDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The CozoDB that holds the records, and gets the summaries.
+
+    The token of a server is no part of the configuration, which the UI shows: it is read from
+    ``DOBBY_DATABASE_AUTH`` or the settings file.
+    """
+
+    url: str = Field(description="sqlite:///PATH, rocksdb:///PATH, mem://NAME or http(s)://HOST:PORT.")
+    timeout_seconds: float = Field(30.0, description="Longest wait for one answer of a server.")
+    lease_timeout_seconds: float = Field(60.0, description="Longest wait for an embedded database.")
+    source: dict[str, Any] = Field(description="Which relation and columns to summarise: the section [source].")
+    _store: Any = PrivateAttr(default=None)
+
+    @property
+    def store(self) -> CozoStore:
+        """The open store."""
+        from dobby_dagster.domain.settings_loader import load_settings
+        from dobby_dagster.store.store import CozoStore
+
+        if self._store is None:
+            settings = DatabaseSettings(
+                url=self.url,
+                auth=load_settings().settings.database.auth,
+                timeout_seconds=self.timeout_seconds,
+                lease_timeout_seconds=self.lease_timeout_seconds,
+            )
+            self._store = CozoStore.open(settings)
+        return self._store  # type: ignore[no-any-return]
+
+    @property
+    def source_settings(self) -> SourceSettings:
+        """Which relation, and which column is what."""
+        return SourceSettings.model_validate(self.source)
+
+    def records(self) -> Source:
+        """The source relation."""
+        return self.store.source(self.source_settings)
+
+
+class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The model, loaded once a run at the first record that needs it, and freed when the run ends."""
+
+    model: dict[str, Any] = Field(description="Path, device, dtype and quantization: the section [model].")
+    inference: dict[str, Any] = Field(description="Slots, token budget and generation: the section [inference].")
+    prompt: dict[str, Any] = Field(description="Which prompt: the section [prompt].")
+    _engine: Any = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[ModelPool]:
+        """Free the model whatever happens in the run."""
+        try:
+            yield self
+        finally:
+            if self._engine is not None:
+                self._engine.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine; its model is loaded by the first use."""
+        if self._engine is None:
+            from dobby_dagster.inference.model_folder import find_model
+            from dobby_dagster.inference.transformers_engine import TransformersEngine
+
+            settings = ModelSettings.model_validate(self.model)
+            self._engine = TransformersEngine(find_model(settings), settings, self.inference_settings)
+        return self._engine  # type: ignore[no-any-return]
+
+    @property
+    def inference_settings(self) -> InferenceSettings:
+        """Slots, budget, generation."""
+        return InferenceSettings.model_validate(self.inference)
+
+    @cached_property
+    def chosen_prompt(self) -> Prompt:
+        """The prompt in use."""
+        from dobby_dagster.inference.prompts import chosen_prompt
+
+        return chosen_prompt(PromptSettings.model_validate(self.prompt))
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """What decides the fingerprints of this run; reads the model's files, loads nothing."""
+        from dobby_dagster.inference.recipe import recipe_of
+
+        return recipe_of(ModelSettings.model_validate(self.model), self.inference_settings, self.chosen_prompt)
+
+
+class PipelineOptions(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """How work is cut, and when a failure is too much."""
+
+    batch_size: int = Field(500, description="Records a batch, at most; a batch is a partition.")
+    chunk_size: int = Field(60, description="Records a commit, at most.")
+    max_retries: int = Field(3, description="Vain tries before a record is quarantined.")
+    failed_share_limit: float = Field(0.1, description="Above this share of failures a partition is red.")
+
+
+def build_resources(settings: Settings) -> dict[str, Any]:
+    """All resources as ``settings`` have them."""
+    from dobby_dagster.defs.io_manager import CozoIOManager
+
+    database = CozoDatabase(
+        url=settings.database.url,
+        timeout_seconds=settings.database.timeout_seconds,
+        lease_timeout_seconds=settings.database.lease_timeout_seconds,
+        source=settings.source.model_dump(mode="json"),
+    )
+    models = ModelPool(
+        model=settings.model.model_dump(mode="json"),
+        inference=settings.inference.model_dump(mode="json"),
+        prompt=settings.prompt.model_dump(mode="json"),
+    )
+    options = PipelineOptions(**settings.pipeline.model_dump(mode="json"))
+    return {
+        "database": database,
+        "models": models,
+        "options": options,
+        "cozo": CozoIOManager(database=database, models=models, options=options),
+    }

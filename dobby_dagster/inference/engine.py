@@ -1,0 +1,126 @@
+"""What an engine is: it loads a model and answers a stream of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from dobby_dagster.domain.errors import RecordError
+from dobby_dagster.domain.summaries import FinishReason
+from dobby_dagster.inference.prompts import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One content to summarise; ``id`` comes back with the result."""
+
+    id: str
+    content: str
+    language: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What the model wrote for the request ``id``.
+
+    Attributes:
+        mean_logprob, min_logprob: Natural logarithms over the output tokens, end of text included.
+        seconds: The request's share of its batch's wall time.
+        batch_size: How many requests shared the batch.
+        truncated: The middle of the content was left out.
+    """
+
+    id: str
+    text: str
+    mean_logprob: float
+    min_logprob: float
+    finish_reason: FinishReason
+    prompt_tokens: int
+    output_tokens: int
+    truncated: bool
+    seconds: float
+    batch_size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The request ``id`` failed; the others go on."""
+
+    id: str
+    error: RecordError
+
+
+Answer: TypeAlias = Generation | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A loaded model, and where it runs."""
+
+    name: str
+    path: str
+    architecture: str
+    revision: str
+    parameters: int
+    memory_bytes: int
+    max_prompt_tokens: int
+    device: str
+    device_reason: str
+    dtype: str
+    quantization: str
+    load_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineHealth:
+    """Whether a token comes out, and how fast."""
+
+    ok: bool
+    seconds: float
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """Speed on requests made of one content."""
+
+    requests: int
+    seconds: float
+    records_per_minute: float
+    output_tokens_per_second: float
+
+
+class Engine(Protocol):
+    """A model on a device.
+
+    The contract, tested for every implementation: each request is answered exactly once, by its own
+    identifier, in any order; requests are pulled in bounded numbers; a request that fails alone is a
+    :class:`Failure`; the answer to a request does not depend on what else is asked in reproducible mode.
+    """
+
+    slots: int
+
+    def load(self) -> ModelInfo:
+        """Load the model unless it is loaded.
+
+        Raises:
+            ModelError: It can't be used.
+        """
+        ...
+
+    def infer(self, requests: Iterable[Request], prompt: Prompt) -> Iterator[Answer]:
+        """Answer a stream of requests."""
+        ...
+
+    def health(self) -> EngineHealth:
+        """Generate one token."""
+        ...
+
+    def benchmark(self, requests: int = 64) -> Benchmark:
+        """Time ``requests`` like requests."""
+        ...
+
+    def close(self) -> None:
+        """Free the memory; the engine can be loaded again."""
+        ...

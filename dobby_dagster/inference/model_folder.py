@@ -1,0 +1,190 @@
+"""Model folders: found by path or name, checked before anything in them is loaded. No torch here.
+
+A model folder is untrusted input: only safetensors, no code, and every offset inside the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dobby_dagster.domain.errors import ModelError, PromptError
+from dobby_dagster.domain.settings import ModelSettings
+from dobby_dagster.domain.suggest import suggestion
+from dobby_dagster.inference.prompts import Prompt
+
+ARCHITECTURES = {"qwen2": "Qwen2", "llama": "Llama"}
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja", "*.model"]
+CARD = "dobby.json"
+_PACKAGE = Path(__file__).resolve().parent.parent
+SHELVES = (_PACKAGE / "shipped" / "models", _PACKAGE.parent / "models")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A checked folder in Hugging Face's layout."""
+
+    path: Path
+    config: dict[str, Any]
+    weights: tuple[Path, ...]
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def architecture(self) -> str:
+        """``Qwen2`` or ``Llama``."""
+        return ARCHITECTURES[self.config["model_type"]]
+
+    @property
+    def size(self) -> int:
+        """Bytes of weights on disk."""
+        return sum(file.stat().st_size for file in self.weights)
+
+    @cached_property
+    def revision(self) -> str:
+        """SHA-256 (hex) of the configuration, the tokenizer's files and the weights, in the order of their names."""
+        names = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json"}
+        names |= {"merges.txt", "chat_template.jinja", "special_tokens_map.json", CARD, "added_tokens.json"}
+        files = sorted({*self.weights, *(self.path / name for name in names if (self.path / name).is_file())})
+        total = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as stream:
+                total.update(f"{file.name}\0".encode() + hashlib.file_digest(stream, "sha256").digest())
+        return total.hexdigest()
+
+    def prompt_limit(self, asked: int, new_tokens: int) -> int:
+        """Prompt tokens that fit: what is asked, what the positions leave, and what the model was made for."""
+        positions = int(self.config.get("max_position_embeddings") or asked + new_tokens)
+        return min(asked, max(8, positions - new_tokens), int(self.card.get("max_prompt_tokens") or asked))
+
+    def require_prompt(self, prompt: Prompt) -> None:
+        """Refuse a prompt that this model was not made for.
+
+        Raises:
+            PromptError: The model's card lists its prompts, and this is none of them.
+        """
+        allowed = self.card.get("prompts")
+        if allowed and prompt.id not in allowed:
+            raise PromptError(
+                f"model {self.name} was made for the prompt {', '.join(allowed)} only, not '{prompt.id}'",
+                hint="use an instruction model, such as Qwen2.5 or SmolLM2, with --model PATH",
+            )
+
+
+def shelf() -> dict[str, Path]:
+    """The models that come with Dobby, by name."""
+    return {path.name: path for place in SHELVES if place.is_dir() for path in sorted(place.iterdir()) if path.is_dir()}
+
+
+def find_model(settings: ModelSettings) -> ModelFolder:
+    """The folder that ``settings.path`` names: a path, or a model that comes with Dobby.
+
+    Raises:
+        ModelError: There is no such folder, or it can't be used.
+    """
+    known = shelf()
+    path = Path(settings.path).expanduser()
+    if not path.is_dir() and settings.path.removeprefix("models/") in known:
+        path = known[settings.path.removeprefix("models/")]
+    if not path.is_dir() and settings.allow_download:
+        path = _download(settings.path)
+    if not path.is_dir():
+        raise ModelError(f"there is no model folder '{settings.path}'", hint=suggestion(settings.path, known))
+    return check_folder(path)
+
+
+def check_folder(path: Path) -> ModelFolder:
+    """Check all that can be checked without loading.
+
+    Raises:
+        ModelError: Naming the file and what is wrong with it.
+    """
+    config = _json(path / "config.json")
+    kind = config.get("model_type")
+    if kind not in ARCHITECTURES:
+        raise ModelError(
+            f"{path}: architecture '{kind}' is not supported", hint=f"supported: {', '.join(ARCHITECTURES.values())}"
+        )
+    if "auto_map" in config:
+        raise ModelError(f"{path}: the model brings its own code, which is never run", hint="use a plain checkpoint")
+    weights = _weights(path)
+    for file in weights:
+        check_safetensors(file)
+    if not any((path / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
+        raise ModelError(f"{path} has no tokenizer", hint="expected tokenizer.json")
+    card = _json(path / CARD) if (path / CARD).is_file() else {}
+    return ModelFolder(path, config, weights, card)
+
+
+def check_safetensors(file: Path) -> None:
+    """Check that the header is sound and the file as long as it says.
+
+    The layout is 8 bytes of header length, a JSON header with the tensors' offsets, then the data
+    (https://github.com/huggingface/safetensors).
+
+    Raises:
+        ModelError: The file is truncated or no safetensors file.
+    """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(size - 8, 100_000_000):
+            raise ModelError(f"{file} is truncated or no safetensors file ({size:,} bytes)", hint="copy it again")
+        try:
+            header = json.loads(stream.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            raise ModelError(f"{file} is no safetensors file: its header is malformed", hint="copy it again") from None
+    expected = 8 + length + max(ends, default=0)
+    if size != expected:
+        raise ModelError(f"{file} is truncated: {size:,} of {expected:,} bytes", hint="copy it again")
+
+
+def _weights(path: Path) -> tuple[Path, ...]:
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(_json(index).get("weight_map", {}).values()))
+        for name in names:
+            if Path(name).name != name or not (path / name).is_file():
+                raise ModelError(f"{path}: the index names {name!r}, which is not there", hint="copy it again")
+        return tuple(path / name for name in names)
+    if (path / "model.safetensors").is_file():
+        return (path / "model.safetensors",)
+    pickles = [file.name for pattern in PICKLES for file in path.glob(pattern)]
+    if pickles:
+        raise ModelError(
+            f"{path} has only pickled weights ({pickles[0]}), which can run code and are never loaded",
+            hint="convert them to safetensors",
+        )
+    raise ModelError(f"{path} has no model.safetensors")
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise ModelError(f"{file.parent} has no {file.name}: it is no model folder") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} can't be read: {error}") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{file} does not hold a JSON object")
+    return value
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise ModelError(f"model '{name}' can't be fetched: {error}", hint="fetch it elsewhere, and copy it") from None

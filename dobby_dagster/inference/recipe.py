@@ -1,0 +1,25 @@
+"""From settings to what decides a summary."""
+
+from __future__ import annotations
+
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.domain.summaries import Recipe
+from dobby_dagster.inference.model_folder import find_model
+from dobby_dagster.inference.prompts import Prompt
+
+# What may change without changing an output that is meant to be kept: how many at once, not what is asked.
+_NOT_IN_FINGERPRINT = {"slots", "token_budget"}
+
+
+def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt) -> Recipe:
+    """The recipe of these settings; reads the model's files, loads nothing.
+
+    Raises:
+        ModelError: The model can't be used.
+        PromptError: The model was not made for this prompt.
+    """
+    folder = find_model(model)
+    folder.require_prompt(prompt)
+    settings = inference.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
+    settings["quantization"] = model.quantization
+    return Recipe(prompt.name, prompt.text, folder.name, folder.revision, settings)

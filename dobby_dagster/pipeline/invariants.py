@@ -1,0 +1,54 @@
+"""What must always hold of the stored data, looked at from outside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from dobby_dagster.domain.errors import DegenerateOutputError
+from dobby_dagster.domain.states import State
+from dobby_dagster.domain.summaries import Recipe
+from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.pipeline.quality import gate
+from dobby_dagster.store.store import CozoStore
+
+ERROR_RATE_LIMIT = 0.01
+
+
+@dataclass
+class Findings:
+    """Problems, one line each; all empty where the invariants hold."""
+
+    examined: int = 0
+    unaccounted: list[str] = field(default_factory=list)
+    unsound: list[str] = field(default_factory=list)
+    without_summary: list[str] = field(default_factory=list)
+    failing: list[str] = field(default_factory=list)
+
+
+def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[str]) -> Findings:
+    """Examine ``batches`` under ``recipe``."""
+    found = Findings()
+    for batch in batches:
+        members = store.work.members(batch, recipe.id)
+        states = Counter(member.state.state if member.state else State.PENDING for member in members)
+        found.examined += len(members)
+        left = states[State.PENDING] + states[State.IN_PROGRESS]
+        if left or sum(states.values()) != len(members):
+            found.unaccounted.append(f"{batch}: {left} of {len(members)} members are not settled")
+        rows = store.reports.batch_summaries(batch, recipe.id)
+        stored = Counter((row["key"], row["content_hash"]) for row in rows)
+        for member in members:
+            version = (member.version.key, member.version.content_hash)
+            completed = member.state is not None and member.state.state is State.COMPLETED
+            if completed and stored[version] < 1:
+                found.without_summary.append(f"{batch}: {version[0]} is completed without a summary of its content")
+        for row in rows:
+            try:
+                gate(row["text"], "", prompt.text)
+            except DegenerateOutputError as error:
+                found.unsound.append(f"{batch}: {row['key']}: {error}")
+        failed = states[State.FAILED]
+        if members and failed / len(members) > ERROR_RATE_LIMIT:
+            found.failing.append(f"{batch}: {failed} of {len(members)} records failed")
+    return found
