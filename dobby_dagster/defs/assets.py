@@ -1,20 +1,15 @@
 """The assets, in the order of the story: what changed, what is to do, the summaries, how it went."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 
 from dobby_dagster.defs import reporting
 from dobby_dagster.defs.io_manager import RecordStream
 from dobby_dagster.defs.partitions import backfill_policy, record_batch_partitions
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import pyarrow as pa
 
 OWNERS = ["team:dobby"]
 GROUP = "summaries"
@@ -59,8 +54,6 @@ def pending_records(
     context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
 ) -> pa.Table:
     """The record versions of each batch that have no summary yet from this model and prompt."""
-    import pyarrow as pa
-
     from dobby_dagster.pipeline.frames import pending_table
 
     database.store.work.remember_recipe(models.recipe)
@@ -123,13 +116,11 @@ def summaries(
     io_manager_key="cozo",
     metadata={"dobby/table": "metrics"},
     group_name=GROUP,
-    kinds={"cozodb", "pandas"},
+    kinds={"cozodb", "arrow"},
     owners=OWNERS,
 )
-def metrics(context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool) -> pd.DataFrame:
+def metrics(context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool) -> pa.Table:
     """How each batch went: counts, speed, latency, memory, errors, confidence."""
-    import pandas as pd
-
     from dobby_dagster.pipeline.metrics import batch_metrics
 
     rows: list[dict[str, Any]] = []
@@ -138,4 +129,4 @@ def metrics(context: dg.AssetExecutionContext, database: CozoDatabase, models: M
         rows.append({"batch": batch, **values})
         metadata = reporting.metric_metadata(values)
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
-    return pd.DataFrame(rows)
+    return pa.Table.from_pylist(rows)

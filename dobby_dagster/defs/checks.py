@@ -1,7 +1,5 @@
 """The invariants as asset checks: what a person can break, a check sees."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg

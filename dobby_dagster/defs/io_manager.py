@@ -4,19 +4,16 @@ Tables are pandas or Arrow. Streams are :class:`RecordStream`, consumed chunk by
 back-pressure, and each chunk is one transaction.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+import pyarrow as pa
 
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from dobby_dagster.defs.tables import Table
 
 
@@ -50,7 +47,7 @@ class CozoIOManager(dg.ConfigurableIOManager):
         Raises:
             Failure: Some partition has more failed records than the limit; all that went well is stored.
         """
-        table = self._table(context)
+        table = self._table(context, context.run_id)
         if not isinstance(obj, RecordStream):
             table.write(_as_arrow(obj, context))
             return
@@ -73,7 +70,7 @@ class CozoIOManager(dg.ConfigurableIOManager):
         upstream = context.upstream_output
         if upstream is None:
             raise dg.DagsterInvariantViolationError("the input has no upstream asset")
-        table = self._table(upstream)
+        table = self._table(upstream, "")
         partitions = sorted(context.asset_partition_keys) if context.has_asset_partitions else []
         wanted = context.dagster_type.typing_type
         if wanted is RecordStream:
@@ -81,7 +78,7 @@ class CozoIOManager(dg.ConfigurableIOManager):
         whole = table.read(partitions)
         return whole.to_pandas() if wanted.__module__.startswith("pandas") else whole
 
-    def _table(self, context: dg.OutputContext) -> Table:
+    def _table(self, context: dg.OutputContext, run: str) -> "Table":
         from dobby_dagster.defs.tables import TABLES
 
         name = (context.definition_metadata or {}).get("dobby/table")
@@ -90,12 +87,11 @@ class CozoIOManager(dg.ConfigurableIOManager):
             raise dg.DagsterInvariantViolationError(
                 f"asset {context.asset_key.to_user_string()} has 'dobby/table' = {name!r}; there is: {', '.join(TABLES)}"
             )
-        return kind(self.database, self.models.recipe, self.options, context.run_id if context.has_run_id else "")
+        return kind(self.database, self.models.recipe, self.options, run)
 
 
 def _as_arrow(obj: Any, context: dg.OutputContext) -> pa.Table:
     import pandas as pd
-    import pyarrow as pa
 
     if isinstance(obj, pd.DataFrame):
         return pa.Table.from_pandas(obj, preserve_index=False)

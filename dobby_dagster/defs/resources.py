@@ -131,14 +131,14 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         url=settings.database.url,
         timeout_seconds=settings.database.timeout_seconds,
         lease_timeout_seconds=settings.database.lease_timeout_seconds,
-        source=settings.source.model_dump(mode="json"),
+        source=settings.source.model_dump(mode="json", exclude_none=True),
     )
     models = ModelPool(
-        model=settings.model.model_dump(mode="json"),
-        inference=settings.inference.model_dump(mode="json"),
-        prompt=settings.prompt.model_dump(mode="json"),
+        model=settings.model.model_dump(mode="json", exclude_none=True),
+        inference=settings.inference.model_dump(mode="json", exclude_none=True),
+        prompt=settings.prompt.model_dump(mode="json", exclude_none=True),
     )
-    options = PipelineOptions(**settings.pipeline.model_dump(mode="json"))
+    options = PipelineOptions(**settings.pipeline.model_dump(mode="json", exclude_none=True))
     return {
         "database": database,
         "models": models,

@@ -121,9 +121,9 @@ class Reports:
     def save_metrics(self, batch: str, recipe: str, values: dict[str, Any]) -> None:
         """Store the metrics of a batch under a recipe."""
         rows = [[batch, recipe, time.time(), values]]
-        self._connection.run(put("dobby_metric", ["batch", "recipe"], ["at", "values"]), {"rows": rows}, write=True)
+        self._connection.run(put("dobby_metric", ["batch", "recipe"], ["stored_at", "values"]), {"rows": rows}, write=True)
 
     def metrics(self, batch: str | None = None) -> list[dict[str, Any]]:
-        """Stored metrics, of one batch or of all: batch, recipe, at, values."""
-        rows = self._connection.run("?[batch, recipe, at, values] := *dobby_metric{batch, recipe, at, values}").dicts()
+        """Stored metrics, of one batch or of all: batch, recipe, stored_at, values."""
+        rows = self._connection.run("?[batch, recipe, stored_at, values] := *dobby_metric{batch, recipe, stored_at, values}").dicts()
         return [row for row in rows if batch in (None, row["batch"])]

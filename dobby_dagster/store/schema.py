@@ -34,7 +34,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """:create dobby_chunk {batch: String, recipe: String, chunk: String => run: String,
             started_at: Float, finished_at: Float, completed: Int, inferred: Int, failed: Int, skipped: Int,
             latencies: Json, rss_bytes: Int, cpu_share: Float, slots: Int, slots_in_use: Float, last_error: String}""",
-        ":create dobby_metric {batch: String, recipe: String => at: Float, values: Json}",
+        ":create dobby_metric {batch: String, recipe: String => stored_at: Float, values: Json}",
     ),
 )
 LATEST = len(MIGRATIONS)
