@@ -11,6 +11,7 @@ from dobby_dagster.domain.errors import StoreAccessError
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.store.connect import connect
 from dobby_dagster.store.connection import Connection
+from dobby_dagster.store.records import Records
 from dobby_dagster.store.reports import Reports
 from dobby_dagster.store.schema import migrate, relations, schema_version
 from dobby_dagster.store.source import Source
@@ -37,6 +38,7 @@ class CozoStore:
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         migrate(connection)
+        self.records = Records(connection)
         self.versions = Versions(connection)
         self.work = Work(connection)
         self.reports = Reports(connection)

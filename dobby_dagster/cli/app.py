@@ -1,0 +1,66 @@
+"""The command ``dobby``: what there is, and how errors end it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from dobby_dagster import __version__
+from dobby_dagster.cli import operate, records
+from dobby_dagster.cli.output import fail
+from dobby_dagster.cli.summarize import summarize
+from dobby_dagster.domain.errors import DobbyError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="A good short summary of every record in a CozoDB database, by a local language model.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dobby {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error what is being done.")] = False,
+) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
+
+
+for _command in (records.ingest, summarize, operate.status, records.show, records.history, records.export):
+    app.command()(_command)
+app.add_typer(records.failed_app, name="failed")
+app.command("config")(operate.show_config)
+for _command in (operate.models, operate.doctor, operate.dev, operate.backup, operate.restore):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command; an error of Dobby's is one line and status 1, a stop by the user status 130."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        app()
+    except DobbyError as error:
+        fail(str(error))
+        sys.exit(1)
+    except KeyboardInterrupt:
+        fail("stopped; what was committed is kept, the rest is pending")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

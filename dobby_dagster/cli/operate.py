@@ -1,0 +1,160 @@
+"""Commands about the system: status, config, models, doctor, dev, backup, restore."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from dobby_dagster.cli import options as opt
+from dobby_dagster.cli.output import note, out, print_json, print_table
+from dobby_dagster.domain.settings_loader import load_settings
+
+
+def status(
+    database: opt.Database = None,
+    relation: opt.Relation = None,
+    recipe: Annotated[Optional[str], typer.Option(help="Model and prompt, by identifier; by default the last used.")] = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show how far the records are: counts by state, batches, summaries."""
+    from dobby_dagster.store.store import CozoStore
+
+    settings = opt.settings_from(config, database__url=database, source__relation=relation)
+    store = CozoStore.open(settings.database)
+    chosen = recipe or store.work.latest_recipe()
+    counts = store.reports.status(settings.source.relation, chosen)
+    recipes = store.work.recipes()
+    if as_json:
+        print_json({**counts, "database": settings.database.url, "relation": settings.source.relation, "recipe": chosen})
+        return
+    print_table([settings.source.relation, "count"], [(name, f"{count:,}") for name, count in counts.items()])
+    if recipes:
+        rows = [("→" if r["recipe"] == chosen else "", r["recipe"], r["model"], r["prompt"]) for r in recipes]
+        print_table(["", "recipe", "model", "prompt"], rows)
+
+
+def show_config(config: opt.ConfigFile = None, as_json: opt.Json = False) -> None:
+    """Show each setting, its value, and where it came from; secrets are masked."""
+    rows = load_settings(file=config).rows()
+    if as_json:
+        print_json({name: {"value": value, "origin": origin} for name, value, origin, _ in rows})
+    else:
+        print_table(["setting", "value", "from", "what it is"], rows)
+
+
+def models(as_json: opt.Json = False) -> None:
+    """List the models that come with Dobby, and the prompts."""
+    from dobby_dagster.inference.model_folder import check_folder, shelf
+    from dobby_dagster.inference.prompts import PromptLibrary
+
+    prompts = PromptLibrary.load().prompts.values()
+    folders = [check_folder(path) for path in shelf().values()]
+    if as_json:
+        print_json(
+            {
+                "models": [{"name": f.name, "path": str(f.path), "architecture": f.architecture, **f.card} for f in folders],
+                "prompts": [{"id": p.id, "version": p.version, "description": p.description} for p in prompts],
+            }
+        )
+        return
+    rows = [(f.name, f.architecture, f"{f.size / 1e6:.0f} MB", f.card.get("description", "")) for f in folders]
+    print_table(["model", "architecture", "size", "what it is"], rows)
+    out.print("Any folder of Qwen2 or Llama architecture with safetensors will do: --model PATH.\n", highlight=False)
+    print_table(["prompt", "what it asks"], [(p.name, p.description) for p in prompts])
+
+
+def doctor(
+    database: opt.Database = None,
+    relation: opt.Relation = None,
+    model: opt.Model = None,
+    device: opt.Device = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Check versions, database, model and device: what works, and what to do about the rest."""
+    from dobby_dagster.cli.diagnosis import diagnose
+
+    settings = opt.settings_from(
+        config, database__url=database, source__relation=relation, model__path=model, model__device=device
+    )
+    findings = diagnose(settings)
+    if as_json:
+        print_json([finding.__dict__ for finding in findings])
+    else:
+        rows = [("✓" if f.ok else "✗", f.name, f.message + (f"\n→ {f.remedy}" if f.remedy else "")) for f in findings]
+        print_table(["", "what", "how it is"], rows)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def dev(
+    database: opt.Database = None,
+    relation: opt.Relation = None,
+    key: opt.Key = None,
+    content: opt.ContentColumn = None,
+    model: opt.Model = None,
+    host: Annotated[str, typer.Option(help="Only this machine unless told otherwise.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of the Dagster UI.")] = 3000,
+    config: opt.ConfigFile = None,
+) -> None:
+    """Start the Dagster UI and daemon with this project."""
+    from dobby_dagster.defs.run_here import dagster_home
+
+    settings = opt.settings_from(
+        config,
+        database__url=database,
+        source__relation=relation,
+        source__key=key,
+        source__content=content,
+        model__path=model,
+    )
+    chosen = {
+        "DATABASE_URL": database,
+        "DOBBY_SOURCE_RELATION": relation,
+        "DOBBY_SOURCE_KEY": key,
+        "DOBBY_SOURCE_CONTENT": content,
+        "MODEL_PATH": model,
+        "DOBBY_CONFIG": str(config) if config else None,
+    }
+    environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
+    environment["DAGSTER_HOME"] = str(dagster_home(settings))
+    note(f"Dagster UI at http://{host}:{port}, with {settings.database.url}; stop it with Ctrl-C")
+    command = [sys.executable, "-m", "dagster", "dev", "-m", "dobby_dagster.definitions", "-h", host, "-p", str(port)]
+    server = subprocess.Popen(command, env=environment)  # noqa: S603
+    try:
+        code = server.wait()
+    except KeyboardInterrupt:
+        server.terminate()
+        code = server.wait()
+    raise typer.Exit(code)
+
+
+def backup(
+    path: Annotated[Path, typer.Argument(help="A new file.")],
+    database: opt.Database = None,
+    config: opt.ConfigFile = None,
+) -> None:
+    """Write the whole database, your relation included, to one file."""
+    from dobby_dagster.store.store import CozoStore
+
+    CozoStore.open(opt.settings_from(config, database__url=database).database).backup(path)
+    note(f"backup written to {path}")
+
+
+def restore(
+    path: Annotated[Path, typer.Argument(help="A backup.")],
+    database: opt.Database = None,
+    config: opt.ConfigFile = None,
+) -> None:
+    """Fill a new, empty database from a backup."""
+    from dobby_dagster.store.store import restore as run
+
+    settings = opt.settings_from(config, database__url=database)
+    run(settings.database, path)
+    note(f"{settings.database.url} restored from {path}")

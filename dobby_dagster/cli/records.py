@@ -1,0 +1,188 @@
+"""Commands about records: ingest, show, history, export, failed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from dobby_dagster.cli import options as opt
+from dobby_dagster.cli.output import note, out, print_json, print_table, printable, progress
+from dobby_dagster.domain.errors import SourceError
+
+failed_app = typer.Typer(no_args_is_help=True, help="Records that failed: list them, or release them for another try.")
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Source trees, text files.", metavar="PATH...")],
+    database: opt.Database = None,
+    limit: Annotated[Optional[int], typer.Option(min=1, help="Keep so many records, a fixed sample of all.")] = None,
+    name: Annotated[Optional[str], typer.Option(help="First part of every key; by default the path's own name.")] = None,
+    exclude: Annotated[Optional[list[str]], typer.Option(help="Leave out files that match this glob.")] = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Fill Dobby's relation 'record' from source trees and text files: a record a function, class or section."""
+    from dobby_dagster.ingest.files import files_of
+    from dobby_dagster.ingest.ingest import ingest as run
+    from dobby_dagster.store.store import CozoStore
+
+    store = CozoStore.open(opt.settings_from(config, database__url=database).database)
+    began = time.perf_counter()
+    total = sum(1 for path in paths for _ in files_of(path))
+    with progress("Reading", total) as advance:
+        done = run(
+            store.records, paths, limit=limit, name=name, exclude=exclude or [], on_file=lambda path: advance()
+        )
+    seconds = time.perf_counter() - began
+    if as_json:
+        print_json(
+            {"files": done.files, "found": done.found, "written": done.written, "unchanged": done.unchanged,
+             "deleted": done.deleted, "left_out": done.left_out, "seconds": seconds}
+        )  # fmt: skip
+        return
+    out.print(
+        f"{done.files:,} files hold {done.found:,} records: {done.written:,} written, {done.unchanged:,} as they were, "
+        f"{done.deleted:,} deleted, in {seconds:.1f} s.",
+        highlight=False,
+    )
+    for path, reason in list(done.left_out.items())[:10]:
+        note(f"left out {path}: {reason}")
+
+
+def show(
+    key: Annotated[str, typer.Argument(help="The record's key.")],
+    database: opt.Database = None,
+    relation: opt.Relation = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show a record's summaries, of every model and prompt."""
+    settings = opt.settings_from(config, database__url=database, source__relation=relation)
+    store = _store(settings)
+    rows = store.reports.summaries_of(settings.source.relation, key)
+    events = store.work.history(settings.source.relation, key)
+    if not events:
+        raise SourceError(f"no record '{key}' of '{settings.source.relation}' was ever seen", hint="see dobby export")
+    last = [event for event in events if event["recipe"]] or events
+    if as_json:
+        print_json({"key": key, "state": last[-1]["event"], "summaries": rows})
+        return
+    state = last[-1]
+    out.print(f"{printable(key)}: {state['event']} {state['reason'] or state['error']}", highlight=False, markup=False)
+    for row in rows:
+        out.print(f"\n{printable(row['text'])}", highlight=False, markup=False)
+        facts = ("model", "prompt", "confidence", "min_logprob", "prompt_tokens", "output_tokens", "truncated",
+                 "finish_reason", "batch", "fingerprint")  # fmt: skip
+        print_table(["", ""], [(name, row[name]) for name in facts])
+
+
+def history(
+    key: Annotated[str, typer.Argument(help="The record's key.")],
+    database: opt.Database = None,
+    relation: opt.Relation = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show everything that ever happened to a record: the audit trail."""
+    settings = opt.settings_from(config, database__url=database, source__relation=relation)
+    events = _store(settings).work.history(settings.source.relation, key)
+    if not events:
+        raise SourceError(f"no record '{key}' of '{settings.source.relation}' was ever seen")
+    if as_json:
+        print_json(events)
+        return
+    rows = []
+    for event in events:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["at"]))
+        what = event["error"] or event["reason"]
+        rows.append((when, event["event"], event["content_hash"][:8], event["batch"], event["run"][:8], what))
+    print_table(["when", "event", "content", "batch", "run", "why"], rows)
+
+
+def export(
+    format_name: Annotated[str, typer.Option("--format", "-f", help="markdown, jsonl, csv or parquet.")] = "markdown",
+    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="A file instead of standard output.")] = None,
+    database: opt.Database = None,
+    relation: opt.Relation = None,
+    recipe: Annotated[Optional[str], typer.Option(help="Model and prompt, by identifier; see dobby status.")] = None,
+    config: opt.ConfigFile = None,
+) -> None:
+    """Write every record with its state and its summary by the last used model and prompt."""
+    from dobby_dagster.domain.errors import SettingsError
+    from dobby_dagster.domain.suggest import suggestion
+    from dobby_dagster.pipeline.export import FORMATS, TEXT_FORMATS, export_file
+
+    if format_name not in FORMATS:
+        raise SettingsError(f"there is no format '{format_name}'", hint=suggestion(format_name, FORMATS))
+    settings = opt.settings_from(config, database__url=database, source__relation=relation)
+    store = _store(settings)
+    entries = store.reports.entries(settings.source.relation, recipe or store.work.latest_recipe())
+    if output is not None:
+        note(f"{export_file(entries, output, format_name):,} records written to {output}")
+    elif format_name in TEXT_FORMATS:
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+        TEXT_FORMATS[format_name](entries, sys.stdout)
+    else:
+        raise SettingsError("parquet is no text", hint="name a file with --output")
+
+
+@failed_app.command("list")
+def failed_list(
+    database: opt.Database = None,
+    relation: opt.Relation = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+) -> None:
+    """List the records that failed, with their errors."""
+    settings = opt.settings_from(config, database__url=database, source__relation=relation)
+    store = _store(settings)
+    rows = list(store.work.failed(settings.source.relation, store.work.latest_recipe() or ""))
+    retries = settings.pipeline.max_retries
+    for row in rows:
+        row["quarantined"] = row["retry"] not in ("retry", "back_off") or row["retry_count"] >= retries
+    if as_json:
+        print_json(rows)
+    elif rows:
+        table = [(r["key"], r["error"], r["retry_count"], "yes" if r["quarantined"] else "no") for r in rows]
+        print_table(["key", "error", "tries", "quarantined"], table)
+    else:
+        out.print("No record has failed.")
+
+
+@failed_app.command("release")
+def failed_release(
+    keys: Annotated[Optional[list[str]], typer.Argument(help="Keys; all failed records where none is named.")] = None,
+    database: opt.Database = None,
+    relation: opt.Relation = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Return failed records to pending, so that the next run tries them again."""
+    from dobby_dagster.domain.records import RecordVersion
+    from dobby_dagster.domain.states import PENDING
+
+    settings = opt.settings_from(config, database__url=database, source__relation=relation)
+    store = _store(settings)
+    source, recipe = settings.source.relation, store.work.latest_recipe() or ""
+    rows = {row["key"]: row for row in store.work.failed(source, recipe)}
+    for key in keys or []:
+        if key not in rows:
+            raise SourceError(f"record '{key}' is not failed", hint="see dobby failed list")
+    chosen: list[dict[str, Any]] = [rows[key] for key in keys or rows]
+    for batch in sorted({row["batch"] for row in chosen}):
+        versions = [RecordVersion(source, r["key"], r["content_hash"]) for r in chosen if r["batch"] == batch]
+        store.work.set_states(versions, PENDING, recipe, batch, "")
+    if as_json:
+        print_json({"released": [row["key"] for row in chosen]})
+    else:
+        out.print(f"{len(chosen)} records released; run dobby summarize to try them again.", highlight=False)
+
+
+def _store(settings: Any) -> Any:
+    from dobby_dagster.store.store import CozoStore
+
+    return CozoStore.open(settings.database)

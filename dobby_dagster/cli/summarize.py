@@ -1,0 +1,155 @@
+"""``dobby summarize``: plan, run through Dagster in this process, and show."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from dobby_dagster.cli import options as opt
+from dobby_dagster.cli.output import fail, note, out, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from dobby_dagster.defs.run_here import Report
+    from dobby_dagster.domain.settings import Settings
+    from dobby_dagster.store.store import CozoStore
+
+
+def summarize(
+    database: opt.Database = None,
+    relation: opt.Relation = None,
+    key: opt.Key = None,
+    content: opt.ContentColumn = None,
+    language: opt.Language = None,
+    priority: opt.Priority = None,
+    updated_at: opt.UpdatedAt = None,
+    allow_triggers: opt.AllowTriggers = None,
+    model: opt.Model = None,
+    device: opt.Device = None,
+    slots: opt.Slots = None,
+    prompt: opt.PromptId = None,
+    prompt_file: opt.PromptFile = None,
+    batch_size: opt.BatchSize = None,
+    reproducible: opt.Reproducible = None,
+    output: Annotated[
+        Optional[Path], typer.Option("--output", "-o", help="Export afterwards: .md, .jsonl, .csv or .parquet.")
+    ] = None,
+    show: Annotated[int, typer.Option(min=0, help="Show so many of the summaries.")] = 5,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Summarise every record that has no summary yet from this model and prompt."""
+    from dobby_dagster.pipeline.export import check_output, export_file
+
+    settings = opt.settings_from(
+        config,
+        database__url=database,
+        source__relation=relation,
+        source__key=key,
+        source__content=content,
+        source__language=language,
+        source__priority=priority,
+        source__updated_at=updated_at,
+        source__allow_triggers=allow_triggers,
+        model__path=model,
+        model__device=device,
+        inference__slots=slots,
+        inference__reproducible=reproducible,
+        prompt__id=prompt,
+        prompt__file=prompt_file,
+        pipeline__batch_size=batch_size,
+    )
+    if output is not None:
+        check_output(output)
+    began = time.perf_counter()
+    note("Looking for new and changed records…")
+    report, counts = _run(settings)
+    seconds = time.perf_counter() - began
+    store, recipe = _opened(settings)
+    status = store.reports.status(settings.source.relation, recipe)
+    if output is not None:
+        exported = export_file(store.reports.entries(settings.source.relation, recipe), output)
+        note(f"{exported} records written to {output}")
+    if as_json:
+        print_json({**status, **counts, "seconds": seconds, "runs": report.runs, "failures": report.failures})
+    else:
+        _show(settings, store, recipe, report, status, counts, seconds, show)
+    for failure in report.failures:
+        fail(failure)
+    if report.failures:
+        raise typer.Exit(1)
+
+
+def _run(settings: Settings) -> tuple[Report, dict[str, int]]:
+    from dobby_dagster.defs.run_here import Report, plan_and_run
+    from dobby_dagster.pipeline.progress import listening
+
+    counts = {"settled": 0, "inferred": 0}
+    advance: list[Any] = []
+    bars: list[Any] = []
+
+    def on_plan(report: Report) -> None:
+        todo = sum(report.todo.values())
+        if todo:
+            bar = progress("Summarising", todo)
+            advance.append(bar.__enter__())
+            bars.append(bar)
+
+    def on_chunk(batch: str, settled: int, inferred: int) -> None:
+        counts["settled"] += settled
+        counts["inferred"] += inferred
+        for step in advance:
+            step(settled)
+
+    try:
+        with listening(on_chunk):
+            report = plan_and_run(settings, on_plan)
+    finally:
+        for bar in bars:
+            bar.__exit__(None, None, None)
+    return report, counts
+
+
+def _opened(settings: Settings) -> tuple[CozoStore, str]:
+    from dobby_dagster.inference.prompts import chosen_prompt
+    from dobby_dagster.inference.recipe import recipe_of
+    from dobby_dagster.store.store import CozoStore
+
+    recipe = recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt))
+    return CozoStore.open(settings.database), recipe.id
+
+
+def _show(
+    settings: Settings,
+    store: CozoStore,
+    recipe: str,
+    report: Report,
+    status: dict[str, int],
+    counts: dict[str, int],
+    seconds: float,
+    show: int,
+) -> None:
+    from dobby_dagster.cli.following import next_commands, sample
+
+    relation = settings.source.relation
+    if not counts["inferred"]:
+        out.print(f"Nothing to infer: all {status['records']:,} records are settled.", highlight=False)
+    else:
+        rate = counts["inferred"] / seconds * 60
+        out.print(
+            f"Inferred {counts['inferred']:,} summaries in {seconds:.1f} s, start and commit included: {rate:,.0f} a minute.",
+            highlight=False,
+        )
+    tracking = report.planned.get("change_tracking", "")
+    print_table(["state", "records"], [(s, f"{status[s]:,}") for s in ("completed", "failed", "skipped", "pending")])
+    out.print(f"Changes in '{relation}' were found by {tracking}.", highlight=False)
+    rows = sample(store, relation, recipe, show)
+    if rows:
+        print_table(["key", "summary", "confidence"], rows, title=f"{len(rows)} of the summaries")
+    failed = list(store.work.failed(relation, recipe))
+    if failed:
+        print_table(["key", "why it failed"], [(row["key"], row["error"]) for row in failed[:10]], title="Failed")
+    for line in next_commands(settings, rows[0][0] if rows else None):
+        out.print(line, highlight=False, markup=False, soft_wrap=True)

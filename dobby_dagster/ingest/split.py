@@ -1,0 +1,222 @@
+"""One file's text into records: a function, method, class or section each."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePath
+from typing import Any
+
+from dobby_dagster.ingest.languages import MARKDOWN, Language, language_of
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a file.
+
+    Attributes:
+        name: Qualified inside the file, as ``Class.method``; empty for the whole file.
+        kind: ``function``, ``method``, ``class``, ``section``, or ``file``.
+        line: Where it begins, from 1.
+    """
+
+    name: str
+    kind: str
+    language: str
+    content: str
+    line: int
+
+
+def split(path: PurePath, text: str) -> list[Piece]:
+    """The pieces of one file, names made unique with ``#2``, ``#3``…; the whole file where it has no parts.
+
+    White space alone gives nothing.
+    """
+    if not text.strip():
+        return []
+    language = language_of(path)
+    if language is not None:
+        pieces = list(_code(language, text))
+        if not pieces:
+            pieces = [Piece("", "file", language.name, text.strip(), 1)]
+    elif path.suffix.lower() in MARKDOWN:
+        pieces = list(_sections(text))
+    else:
+        pieces = [Piece("", "file", "text", text.strip(), 1)]
+    return _unique(pieces)
+
+
+def _unique(pieces: list[Piece]) -> list[Piece]:
+    seen: dict[str, int] = {}
+    unique = []
+    for piece in pieces:
+        seen[piece.name] = count = seen.get(piece.name, 0) + 1
+        name = piece.name if count == 1 else f"{piece.name}#{count}"
+        unique.append(Piece(name, piece.kind, piece.language, piece.content, piece.line))
+    return unique
+
+
+@lru_cache(maxsize=16)
+def _parser(name: str) -> Any:
+    from tree_sitter_language_pack import get_parser
+
+    return get_parser(name)  # type: ignore[arg-type]
+
+
+def _code(language: Language, text: str) -> Iterator[Piece]:
+    data = text.encode("utf-8", "surrogatepass")
+    root = _parser(language.name).parse(data).root_node
+    stack: list[tuple[Any, tuple[str, ...], bool]] = [(root, (), False)]
+    while stack:
+        node, scope, in_class = stack.pop()
+        inner, inside_class = scope, in_class
+        if node.type in language.functions and _is_function(node):
+            name = _name(node, data)
+            if name:
+                inner = (*scope, name)
+                kind = "method" if in_class or node.type in ("method_declaration", "method_definition") else "function"
+                yield Piece(".".join(inner), kind, language.name, _whole(node, data), _line(node))
+            inside_class = False
+        elif node.type in language.classes and _has_body(node):
+            name = _name(node, data)
+            if name:
+                inner, inside_class = (*scope, name), True
+                content = _outline(node, data, language)
+                yield Piece(".".join(inner), "class", language.name, content, _line(node))
+        elif node.type in language.scopes:
+            name = _name(node, data)
+            inner = (*scope, name) if name else scope
+            inside_class = node.type == "impl_item"
+        stack.extend((child, inner, inside_class) for child in reversed(node.named_children))
+
+
+def _is_function(node: Any) -> bool:
+    if node.type != "variable_declarator":
+        return True
+    value = node.child_by_field_name("value")
+    return value is not None and value.type in ("arrow_function", "function_expression", "generator_function")
+
+
+def _has_body(node: Any) -> bool:
+    if node.type in ("struct_specifier", "class_specifier"):
+        return node.child_by_field_name("body") is not None
+    return True
+
+
+def _name(node: Any, data: bytes) -> str:
+    named = node.child_by_field_name("name")
+    if named is None and node.type == "impl_item":
+        named = node.child_by_field_name("type")
+    declarator = node.child_by_field_name("declarator")
+    while named is None and declarator is not None:
+        deeper = declarator.child_by_field_name("declarator")
+        if deeper is None:
+            named = declarator
+        declarator = deeper
+    if named is None:
+        return ""
+    name = data[named.start_byte : named.end_byte].decode("utf-8", "replace")
+    receiver = node.child_by_field_name("receiver")
+    if receiver is not None:  # Go: func (r *Reader) Read
+        words = data[receiver.start_byte : receiver.end_byte].decode("utf-8", "replace").strip("()").split()
+        owner = words[-1].lstrip("*").split("[")[0] if words else ""
+        name = f"{owner}.{name}" if owner else name
+    return " ".join(name.split())
+
+
+def _outer(node: Any) -> Any:
+    """The node with its decorators or the declaration around it."""
+    parent = node.parent
+    while parent is not None and parent.type in (
+        "decorated_definition", "export_statement", "lexical_declaration", "variable_declaration", "type_declaration",
+        "template_declaration",
+    ):  # fmt: skip
+        if parent.type in ("lexical_declaration", "variable_declaration") and parent.named_child_count > 1:
+            break
+        node, parent = parent, parent.parent
+    return node
+
+
+def _start(node: Any) -> int:
+    """Where the comments and attributes that stand right above the node begin."""
+    first = node
+    while True:
+        before = first.prev_sibling
+        if before is None or not _belongs_above(before) or first.start_point[0] - before.end_point[0] > 1:
+            return int(first.start_byte)
+        above = before.prev_sibling
+        if above is not None and not _belongs_above(above) and above.end_point[0] == before.start_point[0]:
+            return int(first.start_byte)  # a comment at the end of a line of code belongs to that line
+        first = before
+
+
+def _belongs_above(node: Any) -> bool:
+    return "comment" in node.type or node.type == "attribute_item"
+
+
+def _whole(node: Any, data: bytes) -> str:
+    outer = _outer(node)
+    return _dedent(data, _start(outer), data[_start(outer) : outer.end_byte])
+
+
+def _outline(node: Any, data: bytes, language: Language) -> str:
+    """A class with the bodies of its functions left out."""
+    outer = _outer(node)
+    begin = _start(outer)
+    holes = []
+    stack = list(node.named_children)
+    while stack:
+        child = stack.pop()
+        body = child.child_by_field_name("body") if child.type in language.functions else None
+        if body is not None:
+            holes.append((body.start_byte, body.end_byte))
+        else:
+            stack.extend(child.named_children)
+    parts, at = [], begin
+    for start, end in sorted(holes):
+        parts += [data[at:start], language.elided.encode()]
+        at = end
+    parts.append(data[at : outer.end_byte])
+    return _dedent(data, begin, b"".join(parts))
+
+
+def _dedent(data: bytes, begin: int, part: bytes) -> str:
+    line_start = data.rfind(b"\n", 0, begin) + 1
+    indent = data[line_start:begin]
+    text = part.decode("utf-8", "replace")
+    if not indent.strip():
+        text = indent.decode("utf-8", "replace") + text
+    return textwrap.dedent(text).strip()
+
+
+def _line(node: Any) -> int:
+    return int(_outer(node).start_point[0]) + 1
+
+
+def _sections(text: str) -> Iterator[Piece]:
+    """Markdown by heading: each section without its subsections, named by the headings above it."""
+    data = text.encode("utf-8", "surrogatepass")
+    root = _parser("markdown").parse(data).root_node
+    stack: list[tuple[Any, tuple[str, ...]]] = [(node, ()) for node in reversed(root.named_children)]
+    while stack:
+        node, scope = stack.pop()
+        if node.type != "section":
+            content = data[node.start_byte : node.end_byte].decode("utf-8", "replace").strip()
+            if content:
+                yield Piece(" > ".join(scope), "section", "markdown", content, int(node.start_point[0]) + 1)
+            continue
+        own = [child for child in node.named_children if child.type != "section"]
+        inner = [child for child in node.named_children if child.type == "section"]
+        name = _heading(own[0], data) if own and "heading" in own[0].type else ""
+        here = (*scope, name) if name else scope
+        content = "\n".join(data[c.start_byte : c.end_byte].decode("utf-8", "replace").strip("\n") for c in own).strip()
+        if content:
+            yield Piece(" > ".join(here), "section", "markdown", content, int(node.start_point[0]) + 1)
+        stack.extend((child, here) for child in reversed(inner))
+
+
+def _heading(node: Any, data: bytes) -> str:
+    text = data[node.start_byte : node.end_byte].decode("utf-8", "replace")
+    return text.strip().splitlines()[0].strip("# \t") if text.strip() else ""

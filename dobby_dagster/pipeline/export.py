@@ -1,0 +1,129 @@
+"""Records with their summaries as Markdown, JSON lines, CSV or Parquet, row by row."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from dobby_dagster.domain.errors import SettingsError, StoreAccessError
+from dobby_dagster.domain.suggest import suggestion
+
+COLUMNS = (
+    "key", "state", "summary", "confidence", "model", "prompt", "fingerprint", "truncated", "finish_reason",
+    "prompt_tokens", "output_tokens", "mean_logprob", "min_logprob", "created_at", "error", "reason", "batch",
+)  # fmt: skip
+_PAGE = 1_000
+
+
+def write_markdown(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
+    """One heading a record, its key as code; returns how many."""
+    count = 0
+    stream.write("# Summaries\n")
+    for count, entry in enumerate(entries, 1):
+        stream.write(f"\n## {_code(entry['key'])}\n\n")
+        if entry["summary"] is not None:
+            stream.write(f"{_prose(entry['summary'])}\n\n*confidence {entry['confidence']:.2f}, {entry['model']}*\n")
+        else:
+            why = entry.get("reason") or entry.get("error") or ""
+            stream.write(f"*{entry['state']}{': ' + _prose(why) if why else ''}*\n")
+    return count
+
+
+def write_jsonl(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
+    """One JSON object a line; returns how many."""
+    count = 0
+    for count, entry in enumerate(entries, 1):
+        stream.write(json.dumps({name: entry.get(name) for name in COLUMNS}, ensure_ascii=False) + "\n")
+    return count
+
+
+def write_csv(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
+    """A header, then one row a record; returns how many."""
+    writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    count = 0
+    for count, entry in enumerate(entries, 1):
+        writer.writerow({name: "" if entry.get(name) is None else entry[name] for name in COLUMNS})
+    return count
+
+
+TEXT_FORMATS: dict[str, Callable[[Iterable[dict[str, Any]], IO[str]], int]] = {
+    "markdown": write_markdown,
+    "jsonl": write_jsonl,
+    "csv": write_csv,
+}
+FORMATS = (*TEXT_FORMATS, "parquet")
+_BY_ENDING = {".md": "markdown", ".markdown": "markdown", ".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+
+
+def check_output(path: Path, format_name: str | None = None) -> str:
+    """The format for ``path``: the one that is named, else by its ending.
+
+    Raises:
+        SettingsError: The format or the ending is none of those known.
+        StoreAccessError: The folder is not there or can't be written.
+    """
+    if format_name is not None and format_name not in FORMATS:
+        raise SettingsError(f"there is no format '{format_name}'", hint=suggestion(format_name, FORMATS))
+    chosen = format_name or _BY_ENDING.get(path.suffix.lower())
+    if chosen is None:
+        raise SettingsError(f"'{path}' has no ending that names a format", hint=suggestion(path.suffix, _BY_ENDING))
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
+        raise StoreAccessError(f"'{path}' can't be written", hint="is its folder there, and yours?")
+    return chosen
+
+
+def export_file(entries: Iterable[dict[str, Any]], path: Path, format_name: str | None = None) -> int:
+    """Write all ``entries`` to ``path``, whole or not at all; returns how many.
+
+    Raises:
+        StoreAccessError: The file can't be written.
+    """
+    chosen = check_output(path, format_name)
+    part = path.with_name(path.name + ".part")
+    try:
+        if chosen == "parquet":
+            count = _write_parquet(iter(entries), part)
+        else:
+            with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+                count = TEXT_FORMATS[chosen](entries, stream)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise StoreAccessError(f"'{path}' can't be written: {error.strerror or error}") from error
+    return count
+
+
+def _write_parquet(entries: Iterator[dict[str, Any]], path: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    numbers = {"confidence", "mean_logprob", "min_logprob", "created_at"}
+    kinds = {"truncated": pa.bool_(), "prompt_tokens": pa.int64(), "output_tokens": pa.int64()}
+    schema = pa.schema([(n, pa.float64() if n in numbers else kinds.get(n, pa.string())) for n in COLUMNS])
+    count = 0
+    with pq.ParquetWriter(path, schema) as writer:
+        while page := list(islice(entries, _PAGE)):
+            writer.write_table(pa.Table.from_pylist([{n: e.get(n) for n in COLUMNS} for e in page], schema=schema))
+            count += len(page)
+    return count
+
+
+def _code(text: str) -> str:
+    """``text`` as inline code, whatever it holds; line ends and control characters are shown escaped."""
+    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
+    fence = "`" * (longest + 1)
+    pad = " " if shown.startswith("`") or shown.endswith("`") or not shown.strip() else ""
+    return f"{fence}{pad}{shown}{pad}{fence}"
+
+
+def _prose(text: str) -> str:
+    flat = " ".join(text.split())
+    return "".join(f"\\{c}" if c in "*_`<[#" else c for c in flat if c.isprintable())
