@@ -1,17 +1,13 @@
 """All that Dagster loads, on one page."""
 
-import warnings
-
 import dagster as dg
 
-warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")
-
-from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries  # noqa: E402
-from dobby_dagster.defs.checks import summaries_invariants  # noqa: E402
-from dobby_dagster.defs.jobs import plan_batches, summarize_batches  # noqa: E402
-from dobby_dagster.defs.resources import build_resources  # noqa: E402
-from dobby_dagster.domain.settings import Settings  # noqa: E402
-from dobby_dagster.domain.settings_loader import load_settings  # noqa: E402
+from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
+from dobby_dagster.defs.checks import summaries_invariants
+from dobby_dagster.defs.jobs import plan_batches, summarize_batches
+from dobby_dagster.defs.resources import build_resources
+from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.settings_loader import load_settings
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:

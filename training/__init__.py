@@ -1,0 +1,1 @@
+"""How the built-in model is made: corpus, tokenizer, training, evaluation. Not installed with the package."""

@@ -201,7 +201,12 @@ def main() -> None:
             running.append(loss.item())
             due = time.time() - last_save > 300 or step == arguments.steps
             if step % 100 == 0 or due:
-                row = {"step": step, "tokens": tokens, "loss": sum(running) / len(running), "seconds": time.time() - began}
+                row = {
+                    "step": step,
+                    "tokens": tokens,
+                    "loss": sum(running) / len(running),
+                    "seconds": time.time() - began,
+                }
                 if due:
                     row["validation"] = validate(model, held_out, device)
                     save(

@@ -32,18 +32,27 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error what is being done.")] = False,
 ) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
 
 
-for _command in (records.ingest, summarize, operate.status, records.show, records.history, records.export):
-    app.command()(_command)
+app.command()(records.ingest)
+app.command()(summarize)
+app.command()(operate.status)
+app.command()(records.show)
+app.command()(records.history)
+app.command()(records.export)
 app.add_typer(records.failed_app, name="failed")
 app.command("config")(operate.show_config)
-for _command in (operate.models, operate.doctor, operate.dev, operate.backup, operate.restore):
-    app.command()(_command)
+app.command()(operate.models)
+app.command()(operate.doctor)
+app.command()(operate.dev)
+app.command()(operate.backup)
+app.command()(operate.restore)
 
 
 def main() -> None:

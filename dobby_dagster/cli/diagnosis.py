@@ -96,7 +96,9 @@ def _model(settings: Settings) -> Iterator[Finding]:
     engine = TransformersEngine(folder, settings.model, settings.inference)
     try:
         info = engine.load()
-        yield Finding("device", True, f"{info.device}, {info.dtype}: {info.device_reason}; loaded in {info.load_seconds:.1f} s")
+        yield Finding(
+            "device", True, f"{info.device}, {info.dtype}: {info.device_reason}; loaded in {info.load_seconds:.1f} s"
+        )
         health = engine.health()
         yield Finding("inference", health.ok, f"{health.message} in {health.seconds * 1000:.0f} ms",
                       "" if health.ok else "try --device cpu, or another model")  # fmt: skip
@@ -115,4 +117,6 @@ def _disk(settings: Settings) -> Iterator[Finding]:
     folder = Path(rest).parent if scheme in ("sqlite", "rocksdb") else Path()
     free = shutil.disk_usage(folder).free
     ok = free >= LOW_DISK_BYTES
-    yield Finding("disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else "free some space: a full disk stops every write")
+    yield Finding(
+        "disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else "free some space: a full disk stops every write"
+    )

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -18,7 +18,9 @@ from dobby_dagster.domain.settings_loader import load_settings
 def status(
     database: opt.Database = None,
     relation: opt.Relation = None,
-    recipe: Annotated[Optional[str], typer.Option(help="Model and prompt, by identifier; by default the last used.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Model and prompt, by identifier; by default the last used.")
+    ] = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -31,7 +33,9 @@ def status(
     counts = store.reports.status(settings.source.relation, chosen)
     recipes = store.work.recipes()
     if as_json:
-        print_json({**counts, "database": settings.database.url, "relation": settings.source.relation, "recipe": chosen})
+        print_json(
+            {**counts, "database": settings.database.url, "relation": settings.source.relation, "recipe": chosen}
+        )
         return
     print_table([settings.source.relation, "count"], [(name, f"{count:,}") for name, count in counts.items()])
     if recipes:
@@ -58,7 +62,9 @@ def models(as_json: opt.Json = False) -> None:
     if as_json:
         print_json(
             {
-                "models": [{"name": f.name, "path": str(f.path), "architecture": f.architecture, **f.card} for f in folders],
+                "models": [
+                    {"name": f.name, "path": str(f.path), "architecture": f.architecture, **f.card} for f in folders
+                ],
                 "prompts": [{"id": p.id, "version": p.version, "description": p.description} for p in prompts],
             }
         )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 
-Text = Optional[str]
-Database = Annotated[Text, typer.Option("--database", "-d", help="sqlite:///PATH, rocksdb:///PATH or http://HOST:PORT.")]
+Text = str | None
+Database = Annotated[
+    Text, typer.Option("--database", "-d", help="sqlite:///PATH, rocksdb:///PATH or http://HOST:PORT.")
+]
 Relation = Annotated[Text, typer.Option(help="The relation to summarise; by default Dobby's own, 'record'.")]
 Key = Annotated[Text, typer.Option(help="Its key column.")]
 ContentColumn = Annotated[Text, typer.Option("--content", help="The column to summarise.")]
@@ -19,18 +21,18 @@ Language = Annotated[Text, typer.Option(help="A column that names the language."
 Priority = Annotated[Text, typer.Option(help="An integer column; higher is done first.")]
 UpdatedAt = Annotated[Text, typer.Option(help="A column that grows with each change; spares reading all rows.")]
 AllowTriggers = Annotated[
-    Optional[bool], typer.Option("--allow-triggers", help="Let Dobby set triggers on your relation, to see changes.")
+    bool | None, typer.Option("--allow-triggers", help="Let Dobby set triggers on your relation, to see changes.")
 ]
 Model = Annotated[Text, typer.Option("--model", "-m", help="A model folder, or the name of one that comes with Dobby.")]
 Device = Annotated[Text, typer.Option(help="auto, mps, cuda or cpu.")]
-Slots = Annotated[Optional[int], typer.Option(help="Records in the device at once, at most.")]
-PromptId = Annotated[Text, typer.Option("--prompt", help="summary, functionality, security_review, … or one of your own.")]
-PromptFile = Annotated[Optional[Path], typer.Option(help="TOML file with your own prompts.")]
-BatchSize = Annotated[Optional[int], typer.Option(help="Records a batch, at most.")]
+Slots = Annotated[int | None, typer.Option(help="Records in the device at once, at most.")]
+PromptId = Annotated[Text, typer.Option("--prompt", help="summary, functionality, … or one of your own.")]
+PromptFile = Annotated[Path | None, typer.Option(help="TOML file with your own prompts.")]
+BatchSize = Annotated[int | None, typer.Option(help="Records a batch, at most.")]
 Reproducible = Annotated[
-    Optional[bool], typer.Option("--reproducible", help="Same bytes whatever shares the batch; slower.")
+    bool | None, typer.Option("--reproducible", help="Same bytes whatever shares the batch; slower.")
 ]
-ConfigFile = Annotated[Optional[Path], typer.Option("--config", help="Settings file; by default dobby.toml.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file; by default dobby.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
 
 

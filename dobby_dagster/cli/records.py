@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -19,9 +19,9 @@ failed_app = typer.Typer(no_args_is_help=True, help="Records that failed: list t
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Source trees, text files.", metavar="PATH...")],
     database: opt.Database = None,
-    limit: Annotated[Optional[int], typer.Option(min=1, help="Keep so many records, a fixed sample of all.")] = None,
-    name: Annotated[Optional[str], typer.Option(help="First part of every key; by default the path's own name.")] = None,
-    exclude: Annotated[Optional[list[str]], typer.Option(help="Leave out files that match this glob.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Keep so many records, a fixed sample of all.")] = None,
+    name: Annotated[str | None, typer.Option(help="First part of every key; by default the path's own name.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Leave out files that match this glob.")] = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -32,11 +32,9 @@ def ingest(
 
     store = CozoStore.open(opt.settings_from(config, database__url=database).database)
     began = time.perf_counter()
-    total = sum(1 for path in paths for _ in files_of(path))
+    total = sum(1 for path in paths for _ in files_of(path, exclude or []))
     with progress("Reading", total) as advance:
-        done = run(
-            store.records, paths, limit=limit, name=name, exclude=exclude or [], on_file=lambda path: advance()
-        )
+        done = run(store.records, paths, limit=limit, name=name, exclude=exclude or [], on_file=lambda path: advance())
     seconds = time.perf_counter() - began
     if as_json:
         print_json(
@@ -105,10 +103,10 @@ def history(
 
 def export(
     format_name: Annotated[str, typer.Option("--format", "-f", help="markdown, jsonl, csv or parquet.")] = "markdown",
-    output: Annotated[Optional[Path], typer.Option("--output", "-o", help="A file instead of standard output.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file instead of standard output.")] = None,
     database: opt.Database = None,
     relation: opt.Relation = None,
-    recipe: Annotated[Optional[str], typer.Option(help="Model and prompt, by identifier; see dobby status.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Model and prompt, by identifier; see dobby status.")] = None,
     config: opt.ConfigFile = None,
 ) -> None:
     """Write every record with its state and its summary by the last used model and prompt."""
@@ -155,7 +153,7 @@ def failed_list(
 
 @failed_app.command("release")
 def failed_release(
-    keys: Annotated[Optional[list[str]], typer.Argument(help="Keys; all failed records where none is named.")] = None,
+    keys: Annotated[list[str] | None, typer.Argument(help="Keys; all failed records where none is named.")] = None,
     database: opt.Database = None,
     relation: opt.Relation = None,
     config: opt.ConfigFile = None,

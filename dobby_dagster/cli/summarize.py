@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -34,7 +34,7 @@ def summarize(
     batch_size: opt.BatchSize = None,
     reproducible: opt.Reproducible = None,
     output: Annotated[
-        Optional[Path], typer.Option("--output", "-o", help="Export afterwards: .md, .jsonl, .csv or .parquet.")
+        Path | None, typer.Option("--output", "-o", help="Export afterwards: .md, .jsonl, .csv or .parquet.")
     ] = None,
     show: Annotated[int, typer.Option(min=0, help="Show so many of the summaries.")] = 5,
     config: opt.ConfigFile = None,
@@ -83,7 +83,7 @@ def summarize(
 
 
 def _run(settings: Settings) -> tuple[Report, dict[str, int]]:
-    from dobby_dagster.defs.run_here import Report, plan_and_run
+    from dobby_dagster.defs.run_here import plan_and_run
     from dobby_dagster.pipeline.progress import listening
 
     counts = {"settled": 0, "inferred": 0}
@@ -139,7 +139,8 @@ def _show(
     else:
         rate = counts["inferred"] / seconds * 60
         out.print(
-            f"Inferred {counts['inferred']:,} summaries in {seconds:.1f} s, start and commit included: {rate:,.0f} a minute.",
+            f"Inferred {counts['inferred']:,} summaries in {seconds:.1f} s, start and commit included: "
+            f"{rate:,.0f} a minute.",
             highlight=False,
         )
     tracking = report.planned.get("change_tracking", "")

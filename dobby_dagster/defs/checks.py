@@ -14,7 +14,7 @@ from dobby_dagster.defs.resources import CozoDatabase, ModelPool
         dg.AssetCheckSpec(
             "members_accounted_for",
             asset=summaries,
-            description="Members of a batch = completed + failed + skipped + pending + in progress; none pending is left.",
+            description="Members of a batch = completed + failed + skipped + pending + in progress; all settled.",
         ),
         dg.AssetCheckSpec(
             "summaries_are_sound",
@@ -34,9 +34,7 @@ from dobby_dagster.defs.resources import CozoDatabase, ModelPool
     ],
     name="summaries_invariants",
 )
-def summaries_invariants(
-    context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool
-) -> Any:
+def summaries_invariants(context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool) -> Any:
     """Look at what is stored of the run's partitions."""
     from dobby_dagster.pipeline.invariants import examine
 
@@ -55,5 +53,9 @@ def summaries_invariants(
             asset_key=summaries.key,
             passed=not problems,
             severity=severity,
-            metadata={"examined": found.examined, "problems": len(problems), "first": "; ".join(problems[:10]) or "none"},
+            metadata={
+                "examined": found.examined,
+                "problems": len(problems),
+                "first": "; ".join(problems[:10]) or "none",
+            },
         )

@@ -85,7 +85,8 @@ class CozoIOManager(dg.ConfigurableIOManager):
         kind = TABLES.get(str(name))
         if kind is None:
             raise dg.DagsterInvariantViolationError(
-                f"asset {context.asset_key.to_user_string()} has 'dobby/table' = {name!r}; there is: {', '.join(TABLES)}"
+                f"asset {context.asset_key.to_user_string()} has 'dobby/table' = {name!r}; "
+                f"there is: {', '.join(TABLES)}"
             )
         return kind(self.database, self.models.recipe, self.options, run)
 

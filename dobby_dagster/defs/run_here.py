@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
     return report
 
 
-def ranges(wanted: list[str], order: list[str], longest: int) -> list[tuple[str, str]]:
+def ranges(wanted: Sequence[str], order: Sequence[str], longest: int) -> list[tuple[str, str]]:
     """``wanted`` as ranges of neighbours in ``order``, each of at most ``longest`` keys.
 
     >>> ranges(["b", "c", "e"], ["a", "b", "c", "d", "e"], 10)

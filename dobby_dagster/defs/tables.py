@@ -107,7 +107,7 @@ class SummariesTable:
 
 @dataclass(frozen=True)
 class MetricsTable:
-    """Metrics, a row a partition: ``batch`` and the columns of :func:`~dobby_dagster.pipeline.metrics.batch_metrics`."""
+    """Metrics, a row a partition: ``batch`` and what :func:`~dobby_dagster.pipeline.metrics.batch_metrics` gives."""
 
     database: CozoDatabase
     recipe: Recipe

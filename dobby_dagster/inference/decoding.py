@@ -80,14 +80,18 @@ class Decoder:
         alive = list(range(len(prompts)))
         cache = DynamicCache(config=self._model.config)
         for _ in range(self._settings.max_new_tokens):
-            logits = self._model(
-                input_ids=step,
-                attention_mask=mask if padded else None,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1].float()
+            logits = (
+                self._model(
+                    input_ids=step,
+                    attention_mask=mask if padded else None,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+                .logits[:, -1]
+                .float()
+            )
             chosen, logprobs = self._choose(logits, outputs, alive, draws)
             kept = self._append(outputs, alive, chosen.tolist(), logprobs.tolist())
             if not kept:

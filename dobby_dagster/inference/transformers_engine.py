@@ -67,7 +67,7 @@ class TransformersEngine:
             lengths = [len(item.ids) for item in encoded]
             budget = self._settings.token_budget
             for batch in by_length(lengths, self.slots, budget, self._settings.max_new_tokens):
-                yield from self._answer([window[i] for i in batch], [encoded[i] for i in batch])
+                yield from self._answer(loaded, [window[i] for i in batch], [encoded[i] for i in batch])
 
     def health(self) -> EngineHealth:
         """See :class:`~dobby_dagster.inference.engine.Engine`."""
@@ -143,12 +143,11 @@ class TransformersEngine:
         decoder = Decoder(model, self._settings, ends, pad, tokenizer.decode)
         return _Loaded(model, tokenizer, Encoder(tokenizer, limit), decoder, placement, info)
 
-    def _answer(self, requests: Sequence[Request], encoded: Sequence[Encoded]) -> Iterator[Answer]:
+    def _answer(self, loaded: _Loaded, requests: Sequence[Request], encoded: Sequence[Encoded]) -> Iterator[Answer]:
         """One batch; halved where memory runs out or something in it fails, down to the record that is to blame."""
-        assert self._loaded is not None
         began = time.perf_counter()
         try:
-            outputs = self._loaded.decoder.generate([item.ids for item in encoded], [r.id for r in requests])
+            outputs = loaded.decoder.generate([item.ids for item in encoded], [r.id for r in requests])
         except (RuntimeError, MemoryError, IndexError, ValueError) as error:
             exhausted = _is_out_of_memory(error)
             if len(requests) == 1:
@@ -159,17 +158,18 @@ class TransformersEngine:
         else:
             share = (time.perf_counter() - began) / len(requests)
             for request, item, output in zip(requests, encoded, outputs, strict=True):
-                yield self._finish(request, item, output, share, len(requests))
+                yield self._finish(loaded, request, item, output, share, len(requests))
             return
-        _free(self._loaded.placement.device)
-        yield from self._answer(requests[:half], encoded[:half])
-        yield from self._answer(requests[half:], encoded[half:])
+        _free(loaded.placement.device)
+        yield from self._answer(loaded, requests[:half], encoded[:half])
+        yield from self._answer(loaded, requests[half:], encoded[half:])
 
-    def _finish(self, request: Request, item: Encoded, output: Output, seconds: float, batch_size: int) -> Answer:
-        assert self._loaded is not None
+    def _finish(
+        self, loaded: _Loaded, request: Request, item: Encoded, output: Output, seconds: float, batch_size: int
+    ) -> Answer:
         if not output.finite:
             return Failure(request.id, DegenerateOutputError("the model's output is not finite"))
-        text = self._loaded.tokenizer.decode(output.tokens, skip_special_tokens=True)
+        text = loaded.tokenizer.decode(output.tokens, skip_special_tokens=True)
         for stop in self._settings.stop:
             text = text.split(stop, 1)[0]
         logprobs = output.logprobs or [0.0]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 from dobby_dagster.domain.errors import SourceError
@@ -14,11 +15,12 @@ MAX_BYTES = 2_000_000
 SKIPPED_FOLDERS = {"__pycache__", "node_modules", "site-packages", "dist-packages", "target", "build", "dist"}
 
 
-def files_of(root: Path) -> Iterator[Path]:
+def files_of(root: Path, exclude: Sequence[str] = ()) -> Iterator[Path]:
     """Source, Markdown and text files below ``root`` in a fixed order; ``root`` itself where it is a file.
 
     Inside a git checkout, git says which files count, so that what is ignored stays out. Elsewhere hidden
-    folders, environments and build folders are left out. Links are not followed.
+    folders, environments and build folders are left out. Links are not followed. A file whose path below
+    ``root`` matches one of the globs ``exclude`` is left out.
 
     Raises:
         SourceError: There is no such path.
@@ -30,6 +32,9 @@ def files_of(root: Path) -> Iterator[Path]:
         raise SourceError(f"there is no file or folder '{root}'")
     listed = _tracked(root)
     for path in sorted(listed) if listed is not None else _walk(root):
+        below = path.relative_to(root).as_posix()
+        if any(fnmatch(below, pattern) for pattern in exclude):
+            continue
         if is_known(path) and path.is_file() and not path.is_symlink():
             yield path
 

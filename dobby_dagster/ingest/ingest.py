@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 
 from dobby_dagster.domain.records import Record
@@ -80,9 +79,7 @@ def _records(
     done: Ingested,
     on_file: Callable[[Path], None],
 ) -> Iterator[Record]:
-    for path in files_of(root):
-        if any(fnmatch(path.relative_to(root).as_posix(), pattern) for pattern in exclude):
-            continue
+    for path in files_of(root, exclude):
         on_file(path)
         text, reason = read_text(path)
         if text is None:

@@ -52,7 +52,13 @@ LANGUAGES = (
         (".ts", ".mts", ".cts"),
         _JS_FUNCTIONS,
         frozenset(
-            {"class_declaration", "abstract_class_declaration", "interface_declaration", "enum_declaration", "type_alias_declaration"}
+            {
+                "class_declaration",
+                "abstract_class_declaration",
+                "interface_declaration",
+                "enum_declaration",
+                "type_alias_declaration",
+            }
         ),
         frozenset({"internal_module"}),
     ),

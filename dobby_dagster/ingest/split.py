@@ -62,7 +62,7 @@ def _unique(pieces: list[Piece]) -> list[Piece]:
 def _parser(name: str) -> Any:
     from tree_sitter_language_pack import get_parser
 
-    return get_parser(name)  # type: ignore[arg-type]
+    return get_parser(name)
 
 
 def _code(language: Language, text: str) -> Iterator[Piece]:

@@ -25,7 +25,8 @@ def write_markdown(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
     """One heading a record, its key as code; returns how many."""
     count = 0
     stream.write("# Summaries\n")
-    for count, entry in enumerate(entries, 1):
+    for entry in entries:
+        count += 1
         stream.write(f"\n## {_code(entry['key'])}\n\n")
         if entry["summary"] is not None:
             stream.write(f"{_prose(entry['summary'])}\n\n*confidence {entry['confidence']:.2f}, {entry['model']}*\n")
@@ -38,7 +39,8 @@ def write_markdown(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
 def write_jsonl(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
     """One JSON object a line; returns how many."""
     count = 0
-    for count, entry in enumerate(entries, 1):
+    for entry in entries:
+        count += 1
         stream.write(json.dumps({name: entry.get(name) for name in COLUMNS}, ensure_ascii=False) + "\n")
     return count
 
@@ -48,7 +50,8 @@ def write_csv(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
     writer = csv.DictWriter(stream, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     count = 0
-    for count, entry in enumerate(entries, 1):
+    for entry in entries:
+        count += 1
         writer.writerow({name: "" if entry.get(name) is None else entry[name] for name in COLUMNS})
     return count
 

@@ -29,9 +29,7 @@ STATS = b"dobby.stats"
 
 def pending_table(batch: str, members: Sequence[Member]) -> pa.Table:
     """What is to do in ``batch``, a row a record version; ``state`` is empty where it never had one."""
-    rows = [
-        {"batch": batch, **asdict(m.version), "state": m.state.state.value if m.state else ""} for m in members
-    ]
+    rows = [{"batch": batch, **asdict(m.version), "state": m.state.state.value if m.state else ""} for m in members]
     return pa.Table.from_pylist(rows, schema=PENDING)
 
 
@@ -46,7 +44,9 @@ def work_frame(batch: str, items: Sequence[Item]) -> pa.RecordBatch:
                 "source": item.member.version.source,
                 "key": item.member.version.key,
                 "content_hash": item.member.version.content_hash,
-                "member": json.dumps([item.member.version.priority, item.member.version.size, state, item.member.since]),
+                "member": json.dumps(
+                    [item.member.version.priority, item.member.version.size, state, item.member.since]
+                ),
                 "present": record is not None,
                 "language": record.language if record else "",
                 **_pack(record.content if record else None),
@@ -101,7 +101,11 @@ def _state(values: dict[str, Any]) -> ProcessingState:
 
 
 def _pack(content: Content) -> dict[str, Any]:
-    kind = "none" if content is None else {str: "text", bytes: "binary"}.get(type(content), "structured")
+    kind = "structured"
+    if content is None:
+        kind = "none"
+    elif isinstance(content, str | bytes):
+        kind = "text" if isinstance(content, str) else "binary"
     return {"content_kind": kind, "content": b"" if content is None else content_bytes(content)}
 
 

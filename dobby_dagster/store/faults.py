@@ -17,7 +17,9 @@ from dobby_dagster.domain.errors import (
 )
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_BUSY = re.compile(r"database is locked|database table is locked|code: Some\(5\)|\(code 5\)|code 6\b|Resource temporarily")
+_BUSY = re.compile(
+    r"database is locked|database table is locked|code: Some\(5\)|\(code 5\)|code 6\b|Resource temporarily"
+)
 _CORRUPT = re.compile(r"not a database|malformed|code: Some\((11|26)\)|\(code (11|26)\)|[Cc]orrupt")
 _FULL = re.compile(r"disk is full|No space left|File too large|disk I/O error|code: Some\((10|13)\)|\(code (10|13)\)")
 _ACCESS = re.compile(r"readonly|read-only|unable to open|Permission denied|code: Some\((8|14)\)|\(code (8|14)\)")

@@ -10,7 +10,18 @@ from dobby_dagster.domain.records import Record
 from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.script import unpack
 
-_COLUMNS = ["key", "content", "source", "content_type", "language", "size", "priority", "metadata", "created_at", "updated_at"]
+_COLUMNS = [
+    "key",
+    "content",
+    "source",
+    "content_type",
+    "language",
+    "size",
+    "priority",
+    "metadata",
+    "created_at",
+    "updated_at",
+]
 
 
 class Records:

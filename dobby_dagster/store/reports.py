@@ -90,7 +90,7 @@ class Reports:
         blank = dict.fromkeys(summaries.headers[1:])
         for key, _ in present:
             state = by_key.get(key, {"state": "pending", "error": "", "error_code": "", "reason": "", "batch": ""})
-            yield {"key": key, **{k: v for k, v in state.items() if k != "key"}, **(texts.get(key) or blank), "key": key}
+            yield {**state, **(texts.get(key) or blank), "key": key}
 
     def summaries_of(self, relation: str, key: str) -> list[dict[str, Any]]:
         """All summaries of one record, of every model and prompt, newest first."""
@@ -121,9 +121,13 @@ class Reports:
     def save_metrics(self, batch: str, recipe: str, values: dict[str, Any]) -> None:
         """Store the metrics of a batch under a recipe."""
         rows = [[batch, recipe, time.time(), values]]
-        self._connection.run(put("dobby_metric", ["batch", "recipe"], ["stored_at", "values"]), {"rows": rows}, write=True)
+        self._connection.run(
+            put("dobby_metric", ["batch", "recipe"], ["stored_at", "values"]), {"rows": rows}, write=True
+        )
 
     def metrics(self, batch: str | None = None) -> list[dict[str, Any]]:
         """Stored metrics, of one batch or of all: batch, recipe, stored_at, values."""
-        rows = self._connection.run("?[batch, recipe, stored_at, values] := *dobby_metric{batch, recipe, stored_at, values}").dicts()
+        rows = self._connection.run(
+            "?[batch, recipe, stored_at, values] := *dobby_metric{batch, recipe, stored_at, values}"
+        ).dicts()
         return [row for row in rows if batch in (None, row["batch"])]

@@ -97,5 +97,8 @@ def _apply(connection: Connection, script: str, existing: set[str]) -> None:
 
 def set_meta(connection: Connection, name: str, value: object) -> None:
     """Store one fact about the database."""
-    connection.run("?[name, value] <- [[$name, $value]] :put dobby_meta {name => value}",
-                   {"name": name, "value": value}, write=True)
+    connection.run(
+        "?[name, value] <- [[$name, $value]] :put dobby_meta {name => value}",
+        {"name": name, "value": value},
+        write=True,
+    )

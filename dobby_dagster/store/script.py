@@ -34,7 +34,9 @@ def put(relation: str, keys: Sequence[str], values: Sequence[str], rows: str = "
     columns = [c for c in (*keys, *values) if c != "at"]
     head = ", ".join((*keys, *values))
     now = ", at = 'ASSERT'" if "at" in keys else ""
-    return f"{{ ?[{head}] := {unpack(columns, rows)}{now} :put {relation} {{{', '.join(keys)} => {', '.join(values)}}} }}"
+    return (
+        f"{{ ?[{head}] := {unpack(columns, rows)}{now} :put {relation} {{{', '.join(keys)} => {', '.join(values)}}} }}"
+    )
 
 
 def script(blocks: Iterable[str]) -> str:

@@ -58,7 +58,9 @@ def prepare(source: Source) -> TrackingState:
     """
     connection = source.connection
     way, why = choose(source)
-    query = "?[tracking, watermark, compared_at] := *dobby_source{relation: $relation, tracking, watermark, compared_at}"
+    query = (
+        "?[tracking, watermark, compared_at] := *dobby_source{relation: $relation, tracking, watermark, compared_at}"
+    )
     rows = connection.run(query, {"relation": source.settings.relation}).rows
     known = bool(rows) and rows[0][0] == way
     if way == "queue" and not (known and _has_triggers(source)):

@@ -75,13 +75,20 @@ class Versions:
             parameters["deleted"] = deleted
         if changed:
             blocks.append(
-                put("dobby_version", ["source", "key", "at"], ["content_hash", "priority", "size", "deleted"], "versions")
+                put(
+                    "dobby_version",
+                    ["source", "key", "at"],
+                    ["content_hash", "priority", "size", "deleted"],
+                    "versions",
+                )
             )
             parameters["versions"] = [[relation, v.key, v.content_hash, v.priority, v.size, False] for v in changed]
             blocks.append(
                 put("dobby_waiting", ["source", "rank", "key"], ["content_hash", "priority", "size"], "waiting")
             )
-            parameters["waiting"] = [[relation, -v.priority, v.key, v.content_hash, v.priority, v.size] for v in changed]
+            parameters["waiting"] = [
+                [relation, -v.priority, v.key, v.content_hash, v.priority, v.size] for v in changed
+            ]
         if tokens:
             queue = queue_name(source)
             blocks.append(
@@ -152,5 +159,7 @@ class Versions:
 
     def batches(self, relation: str | None = None) -> list[Batch]:
         """All batches, oldest first; of one source where it is named."""
-        rows = self._connection.run("?[batch, source, members, created_at] := *dobby_batch{batch, source, members, created_at}").rows
+        rows = self._connection.run(
+            "?[batch, source, members, created_at] := *dobby_batch{batch, source, members, created_at}"
+        ).rows
         return [Batch(*row) for row in rows if relation in (None, row[1])]

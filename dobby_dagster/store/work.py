@@ -84,13 +84,13 @@ class Work:
         """Store what ``recipe.id`` stands for, and that it was used now."""
         row = [recipe.id, recipe.prompt, recipe.prompt_text, recipe.model, recipe.model_revision, recipe.settings]
         values = ["prompt", "prompt_text", "model", "model_revision", "settings", "used_at"]
-        self._connection.run(
-            put("dobby_recipe", ["recipe"], values), {"rows": [[*row, time.time()]]}, write=True
-        )
+        self._connection.run(put("dobby_recipe", ["recipe"], values), {"rows": [[*row, time.time()]]}, write=True)
 
     def latest_recipe(self) -> str | None:
         """The identifier of the recipe that was used last."""
-        rows = self._connection.run("?[used_at, recipe] := *dobby_recipe{recipe, used_at} :order -used_at :limit 1").rows
+        rows = self._connection.run(
+            "?[used_at, recipe] := *dobby_recipe{recipe, used_at} :order -used_at :limit 1"
+        ).rows
         return str(rows[0][1]) if rows else None
 
     def recipes(self) -> list[dict[str, Any]]:
@@ -127,7 +127,7 @@ class Work:
             "passing": list(PASSING_REASONS),
             "retried": [Retry.RETRY.value, Retry.BACK_OFF.value],
         }
-        return dict(sorted(self._connection.run(query, params).rows))
+        return {str(batch): int(count) for batch, count in sorted(self._connection.run(query, params).rows)}
 
     def counts(self, batch: str, recipe: str) -> dict[str, int]:
         """Members of ``batch`` by state, and in all; a member without a state is pending."""
@@ -145,12 +145,16 @@ class Work:
         if rows:
             self._connection.run(put("dobby_state", STATE_KEYS, STATE_VALUES), {"rows": rows}, write=True)
 
-    def claim(
-        self, members: Sequence[Member], owner: str, recipe: str, batch: str, run: str
-    ) -> set[tuple[str, str]]:
+    def claim(self, members: Sequence[Member], owner: str, recipe: str, batch: str, run: str) -> set[tuple[str, str]]:
         """Mark as in progress what nobody else has taken meanwhile; return ``(key, content hash)`` of what was won."""
         rows = [
-            [m.version.source, m.version.key, m.version.content_hash, m.state.retry_count if m.state else 0, m.state.owner if m.state else ""]
+            [
+                m.version.source,
+                m.version.key,
+                m.version.content_hash,
+                m.state.retry_count if m.state else 0,
+                m.state.owner if m.state else "",
+            ]
             for m in members
         ]
         wanted = unpack(["source", "key", "content_hash", "retry_count", "before"])
@@ -181,7 +185,14 @@ class Work:
         return len(mine)
 
     def commit_chunk(
-        self, source: Source, outcomes: Sequence[Outcome], stats: ChunkStats, recipe: str, batch: str, run: str, chunk: str
+        self,
+        source: Source,
+        outcomes: Sequence[Outcome],
+        stats: ChunkStats,
+        recipe: str,
+        batch: str,
+        run: str,
+        chunk: str,
     ) -> set[str]:
         """Store summaries, states and statistics of a chunk in one transaction.
 
@@ -263,9 +274,7 @@ def _member(row: dict[str, Any]) -> Member:
     return Member(version, state, row["since"])
 
 
-def _state_row(
-    version: RecordVersion, state: ProcessingState, recipe: str, batch: str, run: str
-) -> list[Any]:
+def _state_row(version: RecordVersion, state: ProcessingState, recipe: str, batch: str, run: str) -> list[Any]:
     return [
         version.source, version.key, version.content_hash, recipe, state.state.value, state.error, state.error_code,
         state.retry.value, state.retry_count, state.reason, state.owner, batch, run, time.time(),

@@ -1,0 +1,69 @@
+# make run   the main job on real input: the standard library of this Python, summarised by the built-in model
+# make test  everything that tests need, and the tests
+# make dev   the Dagster UI with this project, on http://127.0.0.1:3000
+# make lint  lint, format and type checks; make format mends what can be mended
+# make bench speed and memory on this machine
+# make lock  the locked dependencies anew
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Records that `make run` summarises; as many as take about two minutes on two cores.
+N ?= 3000
+export DATABASE_URL ?= sqlite:///.demo/stdlib.db
+export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+
+.PHONY: run test dev lint format bench lock clean
+
+run: $(VENV)/run.done
+	@mkdir -p .demo
+	@$(BIN)/dobby ingest "$(STDLIB)" --limit $(N) --exclude '*test*' --exclude 'idlelib/*' --exclude '__*__*'
+	@$(BIN)/dobby summarize --show 20
+
+test: $(VENV)/dev.done
+	@env -u DATABASE_URL -u DAGSTER_HOME $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+dev: $(VENV)/run.done
+	@mkdir -p .demo
+	@$(BIN)/dobby dev
+
+lint: $(VENV)/dev.done
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(VENV)/dev.done
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/dev.done
+	@$(BIN)/python -m bench
+
+LOCK = $(BIN)/pip-compile -q --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+	--no-emit-options --no-annotate --allow-unsafe -c requirements/pins.txt
+
+lock: $(VENV)/dev.done
+	$(LOCK) -o requirements/run.lock pyproject.toml
+	$(LOCK) --extra test --extra dev --extra training -c requirements/run.lock -o requirements/dev.lock pyproject.toml
+	sed -i.bak 's/+cpu$$//' requirements/*.lock && rm -f requirements/*.bak
+
+clean:
+	rm -rf $(VENV) .demo .dagster_home build dist
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Dobby needs Python 3.11 to 3.13; name one with: make PYTHON=python3.11")'
+	@echo "Making the environment in $(VENV)…"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.done: requirements/run.lock pyproject.toml | $(BIN)/python
+	@echo "Installing the locked dependencies (some minutes the first time)…"
+	@$(PIP) install -q -r requirements/run.lock
+	@$(PIP) install -q --no-deps -e .
+	@touch $@
+
+$(VENV)/dev.done: requirements/dev.lock $(VENV)/run.done
+	@echo "Installing what tests and checks need…"
+	@$(PIP) install -q -r requirements/dev.lock
+	@touch $@

@@ -1,0 +1,81 @@
+"""What many tests share. Nothing here stands in for a real part: databases are files, models are loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dobby_dagster.domain.settings import DatabaseSettings, Settings
+from dobby_dagster.domain.settings_loader import load_settings
+from dobby_dagster.store.store import CozoStore
+from dobby_dagster_tests.checkpoints import make_checkpoint
+from dobby_dagster_tests.cozo_server import running_server
+
+ENGINES = ("sqlite", "rocksdb", "mem", "http")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting and no DAGSTER_HOME of the caller's reaches a test; the working directory is the test's own."""
+    for name in list(os.environ):
+        if name.startswith("DOBBY_") or name in ("DATABASE_URL", "MODEL_PATH", "DAGSTER_HOME"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(params=ENGINES)
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseSettings]:
+    """An empty database of each engine in turn."""
+    if request.param == "http":
+        with running_server() as server:
+            yield DatabaseSettings(url=server.url, timeout_seconds=5)
+    elif request.param == "mem":
+        yield DatabaseSettings(url=f"mem://{tmp_path.name}")
+    else:
+        yield DatabaseSettings(url=f"{request.param}:///{tmp_path}/records.db")
+
+
+@pytest.fixture
+def store(database: DatabaseSettings) -> Iterator[CozoStore]:
+    """A store on each engine in turn."""
+    opened = CozoStore.open(database)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a database file that is not there yet."""
+    return f"sqlite:///{tmp_path}/records.db"
+
+
+@pytest.fixture
+def sqlite_store(sqlite_url: str) -> CozoStore:
+    """A store in a file."""
+    return CozoStore.open(DatabaseSettings(url=sqlite_url))
+
+
+@pytest.fixture(scope="session")
+def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint of Qwen2 architecture."""
+    return make_checkpoint(tmp_path_factory.mktemp("models") / "tiny-qwen2", "qwen2")
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint of Llama architecture, without a chat template."""
+    return make_checkpoint(tmp_path_factory.mktemp("models") / "tiny-llama", "llama", seed=1, chat=False)
+
+
+@pytest.fixture
+def make_settings(sqlite_url: str) -> Callable[..., Settings]:
+    """Settings on the test's database; ``section__name`` names one."""
+
+    def make(**named: object) -> Settings:
+        arguments = {"database.url": sqlite_url} | {name.replace("__", "."): value for name, value in named.items()}
+        return load_settings(arguments, environment={}).settings
+
+    return make

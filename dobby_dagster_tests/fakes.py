@@ -1,0 +1,55 @@
+"""The engine for tests of what stands around one: exact, instant, and able to fail on demand."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from dobby_dagster.domain.errors import InferenceError
+from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
+from dobby_dagster.inference.prompts import Prompt
+
+
+class FakeEngine:
+    """Summarises a content by its own words.
+
+    A content with ``FAIL`` in it fails; with ``EMPTY`` gives nothing; with ``ECHO`` gives the instruction back;
+    with ``ONCE`` fails at its first try only. ``asked`` counts how often each content was inferred.
+    """
+
+    def __init__(self, slots: int = 4, seed: int = 0) -> None:
+        self.slots = slots
+        self.asked: dict[str, int] = {}
+        self.most_pulled = 0
+        self._random = random.Random(seed)
+        self._loaded = False
+
+    def load(self) -> ModelInfo:
+        self._loaded = True
+        return ModelInfo("fake", "", "Fake", "0", 1, 1, 100, "cpu", "", "float32", "none", 0.0)
+
+    def infer(self, requests: Iterable[Request], prompt: Prompt) -> Iterator[Answer]:
+        stream = iter(requests)
+        while window := list(islice(stream, self.slots)):
+            self.most_pulled = max(self.most_pulled, len(window))
+            self._random.shuffle(window)
+            for request in window:
+                yield self._answer(request, prompt)
+
+    def _answer(self, request: Request, prompt: Prompt) -> Answer:
+        count = self.asked[request.content] = self.asked.get(request.content, 0) + 1
+        if "FAIL" in request.content or ("ONCE" in request.content and count == 1):
+            return Failure(request.id, InferenceError("told to fail"))
+        text = f"It says {' '.join(request.content.split()[:6])} indeed."
+        text = "" if "EMPTY" in request.content else prompt.system if "ECHO" in request.content else text
+        return Generation(request.id, text, -0.5, -1.0, "stop", 10, 5, False, 0.001, 1)
+
+    def health(self) -> EngineHealth:
+        return EngineHealth(True, 0.0, "fine")
+
+    def benchmark(self, requests: int = 64) -> Benchmark:
+        return Benchmark(requests, 1.0, requests * 60.0, 5.0)
+
+    def close(self) -> None:
+        self._loaded = False

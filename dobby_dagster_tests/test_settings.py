@@ -1,0 +1,92 @@
+"""Settings: four sources, one validation, and errors that name the way out."""
+
+from pathlib import Path
+
+import pytest
+
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.settings_loader import load_settings, mask_credentials, setting_names
+
+
+def test_later_sources_win_and_origins_are_known(tmp_path: Path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_text('[inference]\nslots = 7\nmax_new_tokens = 9\n[model]\ndevice = "cpu"\n')
+    environment = {"DOBBY_INFERENCE_SLOTS": "8", "DATABASE_URL": "mem://x", "MODEL_PATH": "m"}
+    loaded = load_settings({"model.device": "cuda", "prompt.id": None}, file=file, environment=environment)
+    assert loaded.settings.inference.slots == 8
+    assert loaded.settings.inference.max_new_tokens == 9
+    assert loaded.settings.model.device == "cuda"
+    assert loaded.settings.model.path == "m"
+    origins = {name: origin for name, _, origin, _ in loaded.rows()}
+    assert origins["inference.slots"] == "environment, DOBBY_INFERENCE_SLOTS"
+    assert origins["inference.max_new_tokens"] == str(file)
+    assert origins["model.device"] == "argument"
+    assert origins["prompt.id"] == "default"
+
+
+def test_a_file_in_the_working_directory_is_read(tmp_path: Path) -> None:
+    (tmp_path / "dobby.toml").write_text("[pipeline]\nchunk_size = 3\n")
+    assert load_settings(environment={}).settings.pipeline.chunk_size == 3
+    (tmp_path / "other.toml").write_text("[pipeline]\nchunk_size = 4\n")
+    assert load_settings(environment={"DOBBY_CONFIG": "other.toml"}).settings.pipeline.chunk_size == 4
+
+
+def test_lists_come_from_the_environment_by_commas() -> None:
+    loaded = load_settings(environment={"DOBBY_SOURCE_METADATA": "a, b", "DOBBY_INFERENCE_STOP": ";"})
+    assert loaded.settings.source.metadata == ("a", "b")
+    assert loaded.settings.inference.stop == (";",)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        ({"inference.slots": 0}, {}, "inference.slots = 0 is invalid: must be greater than or equal to 1"),
+        ({"inference.slot": 1}, {}, "'inference.slot' is no setting (did you mean 'inference.slots'?)"),
+        ({}, {"DOBBY_MODEL_DEVICES": "cpu"}, "DOBBY_MODEL_DEVICES is no setting (did you mean 'DOBBY_MODEL_DEVICE'?)"),
+        ({"database.url": "code.db"}, {}, "database.url = 'code.db' is invalid: must be sqlite:///PATH"),
+        ({"database.url": "sqlite:///"}, {}, "names no file"),
+        ({"source.relation": "a b"}, {}, "must be letters, digits and underscores"),
+        ({"model.device": "tpu"}, {}, "model.device = 'tpu' is invalid: must be 'auto', 'mps', 'cuda' or 'cpu'"),
+        ({"inference.slots": 0, "pipeline.batch_size": 0}, {}, "pipeline.batch_size = 0"),
+    ],
+)
+def test_bad_values_are_named(arguments: dict, environment: dict, message: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(arguments, environment=environment)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slots = 3", "stands outside a section"),
+        ("[inference]\nslotz = 3", "'inference.slotz' is no setting (did you mean 'inference.slots'?)"),
+        ("[inference\n", "is not valid TOML"),
+    ],
+)
+def test_bad_files_are_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "dobby.toml").write_text(text)
+    with pytest.raises(SettingsError, match="dobby.toml") as caught:
+        load_settings(environment={})
+    assert message in str(caught.value)
+
+
+def test_a_named_file_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(SettingsError, match=r"nope.toml can't be read"):
+        load_settings(file=Path("nope.toml"), environment={})
+
+
+def test_secrets_are_masked_everywhere() -> None:
+    environment = {"DOBBY_DATABASE_AUTH": "geheim", "DATABASE_URL": "https://user:geheim@host:1"}
+    loaded = load_settings(environment=environment)
+    assert "geheim" not in str(loaded.rows())
+    assert "geheim" not in repr(loaded.settings.database.auth)
+    assert mask_credentials("https://host/a@b") == "https://host/a@b"
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"database.auth": ["geheim"]}, environment={})
+    assert "geheim" not in str(caught.value)
+
+
+def test_every_setting_explains_itself() -> None:
+    for name, kind in setting_names().items():
+        assert kind.model_fields[name.split(".")[1]].description, name

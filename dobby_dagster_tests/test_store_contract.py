@@ -1,0 +1,275 @@
+"""What every store does, whichever engine is behind it: sqlite, rocksdb, mem, and a server over HTTP."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from dobby_dagster.domain.errors import InferenceError, SourceError, StoreAccessError, StoreError
+from dobby_dagster.domain.records import Content, RecordVersion, content_hash
+from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.domain.states import COMPLETED, PENDING, ProcessingState, State, skipped
+from dobby_dagster.domain.summaries import Summary
+from dobby_dagster.store.source import Source
+from dobby_dagster.store.store import CozoStore, restore
+from dobby_dagster.store.work import ChunkStats, Member, Outcome
+
+R = "recipe"
+
+
+def fill(store: CozoStore, rows: dict[str, Content]) -> Source:
+    store.connection.run("?[key, content] <- $rows :put record {key => content}", {"rows": list(map(list, rows.items()))}, write=True)
+    return store.source(SourceSettings())
+
+
+def batch_of(store: CozoStore, rows: dict[str, Content], priority: dict[str, int] | None = None) -> tuple[Source, str, list[Member]]:
+    source = fill(store, rows)
+    versions = [
+        RecordVersion("record", key, content_hash(content), (priority or {}).get(key, 0), 1) for key, content in rows.items()
+    ]
+    store.versions.note(source, versions, [])
+    batch = store.versions.cut_batch("record", 1_000)
+    assert batch is not None
+    return source, batch.id, store.work.members(batch.id, R)
+
+
+def done(member: Member, content: Content, batch: str = "b", text: str = "A good summary.") -> Outcome:
+    version = member.version
+    summary = Summary(
+        "record", version.key, f"f-{version.content_hash}", version.content_hash, text, 0.5, -0.7, -1.0, "stop",
+        10, 5, False, "model", "summary@1", R, batch, 0.1, 1.0,
+    )  # fmt: skip
+    return Outcome(version, content, COMPLETED, summary, inferred=True)
+
+
+def commit(store: CozoStore, source: Source, batch: str, outcomes: list[Outcome], chunk: str = "c") -> set[str]:
+    return store.work.commit_chunk(source, outcomes, ChunkStats(1.0, 2.0, [0.1]), R, batch, "run", chunk)
+
+
+def test_health_answers_with_the_schema(store: CozoStore) -> None:
+    health = store.health()
+    assert health.schema_version == 1
+    assert health.seconds > 0
+
+
+def test_a_failed_script_changes_nothing(store: CozoStore) -> None:
+    fill(store, {"a": "1"})
+    with pytest.raises(StoreError):
+        store.connection.run(
+            "{ ?[key, content] <- [['b', '2']] :put record {key => content} } { ?[x] <- [[1]] :assert none }", write=True
+        )
+    assert store.source(SourceSettings()).count() == 1
+
+
+def test_a_reading_script_can_not_write(store: CozoStore) -> None:
+    with pytest.raises(StoreError):
+        store.connection.run("?[key, content] <- [['b', '2']] :put record {key => content}")
+
+
+def test_unusual_contents_survive(store: CozoStore) -> None:
+    contents: dict[str, Content] = {
+        "text": "é\0\r\n😀", "empty": "", "nothing": None, "list": [1, {"a": None}], "object": {"b": 1, "a": [True]},
+        "key with 'quotes' \"and\" `ticks`\n": "x", "number": 1.5,
+    }  # fmt: skip
+    source = fill(store, contents)
+    found = source.get(list(contents))
+    assert {key: record.content for key, record in found.items()} == contents
+
+
+def test_pages_come_in_key_order_and_hold_everything_once(store: CozoStore) -> None:
+    keys = [f"k{i:03d}" for i in range(25)]
+    source = fill(store, dict.fromkeys(reversed(keys), "x"))
+    for size in (1, 7, 25, 100):
+        assert [record.key for page in source.pages(size) for record in page] == keys
+
+
+def test_batches_take_the_highest_priority_first_and_each_version_once(store: CozoStore) -> None:
+    source = fill(store, {})
+    versions = [RecordVersion("record", f"k{i}", "h", priority=i % 3, size=1) for i in range(10)]
+    store.versions.note(source, versions, [])
+    assert store.versions.waiting("record") == 10
+    batches = []
+    while batch := store.versions.cut_batch("record", 4):
+        batches.append(batch)
+    members = [m.version for b in batches for m in store.work.members(b.id, R)]
+    assert [b.members for b in batches] == [4, 4, 2]
+    assert [m.priority for m in members] == sorted((m.priority for m in members), reverse=True)
+    assert Counter(m.key for m in members) == Counter(f"k{i}" for i in range(10))
+    assert [b.id for b in store.versions.batches()] == ["batch-000001", "batch-000002", "batch-000003"]
+
+
+def test_a_version_that_changes_again_waits_once(store: CozoStore) -> None:
+    source = fill(store, {})
+    for number, priority in enumerate((0, 5, 2)):
+        store.versions.note(source, [RecordVersion("record", "k", f"h{number}", priority, 1)], [])
+    assert store.versions.waiting("record") == 1
+    batch = store.versions.cut_batch("record", 10)
+    assert batch is not None
+    assert [m.version.content_hash for m in store.work.members(batch.id, R)] == ["h2"]
+
+
+def test_a_deleted_record_no_longer_waits(store: CozoStore) -> None:
+    source = fill(store, {})
+    store.versions.note(source, [RecordVersion("record", "k", "h", 0, 1)], [])
+    store.versions.note(source, [], ["k"])
+    assert store.versions.waiting("record") == 0
+    assert store.versions.known(source, ["k", "other"])["k"].deleted
+    assert store.reports.status("record", R)["skipped"] == 1
+
+
+def test_a_claim_has_one_winner(store: CozoStore) -> None:
+    _, batch, members = batch_of(store, {"a": "1", "b": "2"})
+    first = store.work.claim(members, "me", R, batch, "run")
+    second = store.work.claim(members, "you", R, batch, "run")
+    assert first == {(m.version.key, m.version.content_hash) for m in members}
+    assert second == set()
+
+
+def test_a_dead_owners_claim_can_be_taken_once(store: CozoStore) -> None:
+    _, batch, members = batch_of(store, {"a": "1"})
+    store.work.claim(members, "dead", R, batch, "run")
+    seen = store.work.members(batch, R)
+    assert len(store.work.claim(seen, "heir", R, batch, "run")) == 1
+    assert store.work.claim(seen, "second heir", R, batch, "run") == set()
+
+
+def test_release_returns_what_was_begun(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "1", "b": "2"})
+    store.work.claim(members, "me", R, batch, "run")
+    commit(store, source, batch, [done(members[0], "1", batch)])
+    assert store.work.release("me", R, batch) == 1
+    assert store.work.counts(batch, R) == {
+        "members": 2, "completed": 1, "pending": 1, "in_progress": 0, "failed": 0, "skipped": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", ["text", "é\0😀\r\n", {"a": [1, None], "b": "x"}, [1, 2.5], 7])
+def test_a_commit_stores_the_summary_of_a_content_that_is_still_there(store: CozoStore, content: Content) -> None:
+    source, batch, members = batch_of(store, {"k": content})
+    assert commit(store, source, batch, [done(members[0], content, batch)]) == set()
+    [row] = store.reports.summaries_of("record", "k")
+    assert row["text"] == "A good summary."
+    assert store.work.counts(batch, R)["completed"] == 1
+
+
+@pytest.mark.parametrize("change", ["edit", "delete"])
+def test_a_commit_stores_no_summary_of_a_content_that_is_gone(store: CozoStore, change: str) -> None:
+    source, batch, members = batch_of(store, {"k": "old", "other": "same"})
+    if change == "edit":
+        fill(store, {"k": "new"})
+    else:
+        store.records.remove(["k"])
+    contents = {"k": "old", "other": "same"}
+    outcomes = [done(m, contents[m.version.key], batch) for m in members]
+    assert commit(store, source, batch, outcomes) == {"k"}
+    assert store.reports.summaries_of("record", "k") == []
+    assert len(store.reports.summaries_of("record", "other")) == 1
+    states = {m.version.key: m.state for m in store.work.members(batch, R)}
+    assert states["k"] is not None
+    assert (states["k"].state, states["k"].reason) == (State.SKIPPED, "superseded")
+
+
+def test_failures_and_skips_are_stored_with_their_reasons(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "1", "b": "2"})
+    failed = ProcessingState.failed(InferenceError("no luck"), 2)
+    outcomes = [Outcome(members[0].version, "1", failed), Outcome(members[1].version, "2", skipped("binary"))]
+    commit(store, source, batch, outcomes)
+    [row] = store.work.failed("record", R)
+    assert (row["key"], row["error"], row["retry_count"], row["retry"]) == ("a", "no luck", 2, "retry")
+    assert [event["event"] for event in store.work.history("record", "b")] == ["seen", "skipped"]
+    [chunk] = store.reports.chunks(batch, R)
+    assert (chunk["failed"], chunk["skipped"], chunk["last_error"]) == (1, 1, "no luck")
+
+
+def test_unsettled_batches_are_those_with_work(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "1", "b": "2", "c": "3", "d": "4"})
+    assert store.work.unsettled("record", R, 3) == {batch: 4}
+    failed = ProcessingState.failed(InferenceError("x"), 1)
+    outcomes = [
+        done(members[0], "1", batch), Outcome(members[1].version, "2", skipped("empty content")),
+        Outcome(members[2].version, "3", failed), Outcome(members[3].version, None, skipped("deleted")),
+    ]  # fmt: skip
+    commit(store, source, batch, outcomes)
+    assert store.work.unsettled("record", R, 3) == {batch: 1}
+    assert store.work.unsettled("record", R, 1) == {}
+    assert store.work.unsettled("record", "another recipe", 3) == {batch: 4}
+
+
+def test_a_stored_summary_is_found_by_its_fingerprint(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "1"})
+    outcome = done(members[0], "1", batch)
+    commit(store, source, batch, [outcome])
+    assert outcome.summary is not None
+    found = store.work.find([outcome.summary.fingerprint, "none"])
+    assert list(found) == [outcome.summary.fingerprint]
+
+
+def test_history_tells_every_step(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "1"})
+    store.work.set_states([members[0].version], PENDING, R, batch, "run")
+    store.work.claim(store.work.members(batch, R), "me", R, batch, "run")
+    commit(store, source, batch, [done(members[0], "1", batch)])
+    store.versions.note(source, [], ["a"])
+    events = store.work.history("record", "a")
+    assert [event["event"] for event in events] == ["seen", "pending", "in_progress", "completed", "deleted"]
+    assert [event["at"] for event in events] == sorted(event["at"] for event in events)
+
+
+def test_status_counts_every_record_in_one_state(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "1", "b": "2", "c": "3"})
+    commit(store, source, batch, [done(members[0], "1", batch)])
+    store.versions.note(source, [RecordVersion("record", "d", "h")], ["c"])
+    status = store.reports.status("record", R)
+    assert status == {
+        "records": 4, "batches": 1, "pending": 2, "in_progress": 0, "completed": 1, "failed": 0, "skipped": 1, "summaries": 1,
+    }  # fmt: skip
+
+
+def test_entries_hold_every_record_under_its_own_key(store: CozoStore) -> None:
+    rows = {"": "no key", **{f"k{i:02d}": str(i) for i in range(23)}}
+    source, batch, members = batch_of(store, rows)
+    commit(store, source, batch, [done(m, rows[m.version.key], batch, f"about {m.version.key}") for m in members[1:]])
+    entries = {entry["key"]: entry for entry in store.reports.entries("record", R, page=5)}
+    assert sorted(entries) == sorted(rows)
+    assert all(entry["summary"] in (None, f"about {key}") for key, entry in entries.items())
+    assert Counter(entry["state"] for entry in entries.values()) == {"completed": 23, "pending": 1}
+
+
+def test_metrics_are_kept_by_batch_and_recipe(store: CozoStore) -> None:
+    store.reports.save_metrics("b1", R, {"x": 1.5})
+    store.reports.save_metrics("b1", R, {"x": 2.5})
+    store.reports.save_metrics("b2", R, {"x": 3})
+    assert [row["values"] for row in store.reports.metrics("b1")] == [{"x": 2.5}]
+    assert len(store.reports.metrics()) == 2
+
+
+def test_ingested_records_are_touched_only_where_they_changed(store: CozoStore) -> None:
+    from dobby_dagster.domain.records import Record
+
+    records = [Record(f"k{i}", f"content {i}", "root", "function", "python") for i in range(5)]
+    assert store.records.put_changed(records, "root") == 5
+    assert store.records.put_changed(records, "root") == 0
+    records[2] = Record("k2", "other", "root", "function", "python")
+    assert store.records.put_changed(records, "root") == 1
+    assert store.records.keys_of("root") == {f"k{i}" for i in range(5)}
+    with pytest.raises(SourceError, match="k0.*is taken by a record of root"):
+        store.records.put_changed(records, "another root")
+
+
+def test_backup_restore_and_export(database: DatabaseSettings, store: CozoStore, tmp_path: Path) -> None:
+    source, batch, members = batch_of(store, {"a": "1"})
+    commit(store, source, batch, [done(members[0], "1", batch)])
+    path = tmp_path / "backup.db"
+    store.backup(path)
+    with pytest.raises(StoreAccessError, match="exists already"):
+        store.backup(path)
+    target = DatabaseSettings(url=f"sqlite:///{tmp_path}/restored.db")
+    restore(target, path)
+    assert CozoStore.open(target).reports.status("record", R) == store.reports.status("record", R)
+    with pytest.raises(StoreAccessError, match="is not empty"):
+        restore(target, path)
+    with pytest.raises(StoreAccessError, match="there is no backup"):
+        restore(target, tmp_path / "nope")
+    exported = store.export()
+    assert exported["dobby_summary"]["rows"][0][0] == "record"
+    assert {"record", "dobby_state", "dobby_member"} <= set(exported)
