@@ -38,7 +38,9 @@ class HttpConnection:
         timeout = httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds))
         self._client = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
         self._backoff = backoff_seconds
-        self._breaker = pybreaker.CircuitBreaker(fail_max=FAILURES_TO_OPEN, reset_timeout=SECONDS_OPEN)
+        self._breaker = pybreaker.CircuitBreaker(
+            fail_max=FAILURES_TO_OPEN, reset_timeout=SECONDS_OPEN, throw_new_error_on_trip=False
+        )
 
     def run(self, script: str, params: Params | None = None, *, write: bool = False) -> Result:
         """See :class:`~dobby_dagster.store.connection.Connection`."""

@@ -1,0 +1,214 @@
+"""Source trees into records, language by language, and again after changes."""
+
+import subprocess
+from pathlib import Path, PurePath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.settings import SourceSettings
+from dobby_dagster.ingest.files import files_of, read_text
+from dobby_dagster.ingest.ingest import ingest
+from dobby_dagster.ingest.languages import LANGUAGES
+from dobby_dagster.ingest.split import split
+from dobby_dagster.pipeline.planning import plan
+from dobby_dagster.store.store import CozoStore
+
+PYTHON = '''
+@cache
+def f(x):
+    """Doc."""
+    return x
+
+# above the class
+class A:
+    """Doc of A."""
+    limit = 3
+
+    def m(self):
+        def inner(): return 1
+        return inner
+
+    @property
+    def m(self): return 2
+'''
+RUST = """
+/// Adds one.
+/// Really.
+#[inline]
+pub fn add(x: i32) -> i32 { x + 1 }
+struct P { x: i32 } // not above
+impl P {
+    /// Gets x.
+    fn x(&self) -> i32 { self.x }
+}
+mod deep { fn q() {} }
+"""
+GO = """package a
+
+// Read reads.
+func (r *Reader[T]) Read(p []byte) (int, error) { return 0, nil }
+
+type Reader struct { a int }
+
+func F() {}
+"""
+JAVASCRIPT = """
+// Says hi.
+export function f(a) { return a }
+const g = (x) => x + 1;
+class A { m(x) { return x } }
+"""
+TYPESCRIPT = """
+interface I { a: number }
+export class B<T> { private m(x: T): T { return x } }
+namespace N { export function z() {} }
+enum E { X }
+"""
+JAVA = """
+/** Doc. */
+public class A {
+  /** M. */
+  public int m(int x) { return x; }
+  A() { }
+}
+"""
+C = """
+#include <x.h>
+/* doc */
+static int *f(int a) { return 0; }
+struct s { int a; };
+struct s *declared;
+"""
+CPP = """
+namespace n { template<class T> class C { public: int m() const { return 1; } }; }
+int n::C<int>::z() { return 2; }
+"""
+MARKDOWN = "intro\n\n# A\n\ntext\n\n## B\n\nb text\n\n# C\n\n```\n# not a heading\n```\n"
+
+EXPECTED = {
+    "x.py": (PYTHON, [("f", "function"), ("A", "class"), ("A.m", "method"), ("A.m.inner", "function"), ("A.m#2", "method")]),
+    "x.rs": (RUST, [("add", "function"), ("P", "class"), ("P.x", "method"), ("deep.q", "function")]),
+    "x.go": (GO, [("Reader.Read", "method"), ("Reader", "class"), ("F", "function")]),
+    "x.js": (JAVASCRIPT, [("f", "function"), ("g", "function"), ("A", "class"), ("A.m", "method")]),
+    "x.ts": (TYPESCRIPT, [("I", "class"), ("B", "class"), ("B.m", "method"), ("N.z", "function"), ("E", "class")]),
+    "x.java": (JAVA, [("A", "class"), ("A.m", "method"), ("A.A", "method")]),
+    "x.c": (C, [("f", "function"), ("s", "class")]),
+    "x.cpp": (CPP, [("n.C", "class"), ("n.C.m", "method"), ("n::C<int>::z", "function")]),
+    "x.md": (MARKDOWN, [("", "section"), ("A", "section"), ("A > B", "section"), ("C", "section")]),
+    "x.txt": ("  just text \n", [("", "file")]),
+    "empty.py": ("x = 1\n", [("", "file")]),
+    "blank.py": (" \n", []),
+}
+
+
+@pytest.mark.parametrize("file", EXPECTED)
+def test_each_language_is_cut_into_its_parts(file: str) -> None:
+    text, expected = EXPECTED[file]
+    assert [(piece.name, piece.kind) for piece in split(PurePath(file), text)] == expected
+
+
+def test_a_part_brings_its_comments_decorators_and_attributes_and_no_others() -> None:
+    by_name = {piece.name: piece.content for file in ("x.py", "x.rs", "x.go") for piece in split(PurePath(file), EXPECTED[file][0])}
+    assert by_name["f"].startswith("@cache\ndef f(x):")
+    assert by_name["A.m#2"] == "@property\ndef m(self): return 2"
+    assert by_name["add"].startswith("/// Adds one.\n/// Really.\n#[inline]\npub fn add")
+    assert by_name["P.x"] == "/// Gets x.\nfn x(&self) -> i32 { self.x }"
+    assert by_name["P"] == "struct P { x: i32 }"
+    assert by_name["Reader.Read"].startswith("// Read reads.\nfunc (r *Reader[T])")
+
+
+def test_a_class_is_shown_without_the_bodies_of_its_functions() -> None:
+    [outline] = [piece.content for piece in split(PurePath("x.py"), PYTHON) if piece.kind == "class"]
+    assert outline == (
+        '# above the class\nclass A:\n    """Doc of A."""\n    limit = 3\n\n    def m(self):\n        ...\n\n'
+        "    @property\n    def m(self): ..."
+    )
+
+
+def test_lines_are_those_of_the_file() -> None:
+    lines = {piece.name: piece.line for piece in split(PurePath("x.py"), PYTHON)}
+    assert (lines["f"], lines["A"], lines["A.m"]) == (2, 8, 12)
+
+
+@pytest.mark.parametrize("ending", [*(language.endings[0] for language in LANGUAGES), ".md", ".txt"])
+@given(text=st.text())
+def test_any_text_is_split_without_an_error_into_pieces_with_unique_names(ending: str, text: str) -> None:
+    pieces = split(PurePath(f"x{ending}"), text)
+    assert len({piece.name for piece in pieces}) == len(pieces)
+    assert all(piece.content.strip() for piece in pieces)
+
+
+def tree(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def test_ingesting_again_touches_only_what_changed(sqlite_store: CozoStore, tmp_path: Path) -> None:
+    root = tree(tmp_path / "src", {"a.py": PYTHON, "sub/b.go": GO, "c.md": MARKDOWN})
+    first = ingest(sqlite_store.records, [root])
+    assert (first.files, first.written, first.deleted) == (3, 12, 0)
+    source = sqlite_store.source(SourceSettings())
+    assert plan(sqlite_store, source, 100).new == 12
+    again = ingest(sqlite_store.records, [root])
+    assert (again.written, again.unchanged) == (0, 12)
+    assert plan(sqlite_store, source, 100).seen == 0
+    (root / "a.py").write_text(PYTHON.replace("return x", "return x + 1").replace("class A", "class B"))
+    (root / "c.md").unlink()
+    third = ingest(sqlite_store.records, [root])
+    assert (third.written, third.deleted) == (5, 8)
+    changes = plan(sqlite_store, source, 100)
+    assert (changes.new, changes.changed, changes.deleted) == (4, 1, 8)
+    assert sqlite_store.reports.status("record", None)["skipped"] == 8
+    record = source.get(["src/a.py::f"])["src/a.py::f"]
+    assert (record.language, record.content_type, record.metadata["line"]) == ("python", "function", 2)
+
+
+def test_a_sample_is_fixed_and_a_larger_one_holds_a_smaller(sqlite_store: CozoStore, tmp_path: Path) -> None:
+    root = tree(tmp_path / "src", {f"m{i}.py": PYTHON for i in range(20)})
+    keys = []
+    for limit in (10, 10, 30):
+        ingest(sqlite_store.records, [root], limit=limit)
+        keys.append(sqlite_store.records.keys_of(str(root)))
+    assert keys[0] == keys[1] < keys[2]
+    assert [len(found) for found in keys] == [10, 10, 30]
+
+
+def test_two_roots_of_one_name_do_not_overwrite_each_other(sqlite_store: CozoStore, tmp_path: Path) -> None:
+    one, two = tree(tmp_path / "1/src", {"a.py": PYTHON}), tree(tmp_path / "2/src", {"a.py": PYTHON})
+    ingest(sqlite_store.records, [one])
+    with pytest.raises(SourceError, match="is taken by a record of .*give this one another --name"):
+        ingest(sqlite_store.records, [two])
+    assert ingest(sqlite_store.records, [two], name="other").written == 5
+    assert len(sqlite_store.records.keys_of(str(one))) == 5
+
+
+def test_which_files_are_read(tmp_path: Path) -> None:
+    root = tree(tmp_path / "src", {"a.py": "", "b.bin": "", ".hidden/c.py": "", "node_modules/d.js": "", "venv/pyvenv.cfg": "", "venv/e.py": "", "t/f.md": ""})  # fmt: skip
+    (root / "link.py").symlink_to(root / "a.py")
+    assert [path.relative_to(root).as_posix() for path in files_of(root)] == ["a.py", "t/f.md"]
+    assert [path.name for path in files_of(root, ["t/*"])] == ["a.py"]
+    assert list(files_of(root / "a.py")) == [root / "a.py"]
+    with pytest.raises(SourceError, match="there is no file or folder"):
+        list(files_of(root / "nope"))
+
+
+def test_git_says_what_is_ignored(tmp_path: Path) -> None:
+    root = tree(tmp_path / "src", {"a.py": "", "made/b.py": "", ".gitignore": "made/\n"})
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    assert [path.name for path in files_of(root)] == ["a.py"]
+
+
+def test_files_that_are_no_text_are_left_out_and_named(sqlite_store: CozoStore, tmp_path: Path) -> None:
+    root = tree(tmp_path / "src", {"a.py": PYTHON})
+    (root / "b.py").write_bytes(b"x = '\0'")
+    (root / "c.py").write_bytes("# caf\xe9\ndef g(): pass".encode("latin-1"))
+    (root / "d.txt").write_text("x" * 2_000_001)
+    done = ingest(sqlite_store.records, [root])
+    assert sorted(Path(path).name for path in done.left_out) == ["b.py", "d.txt"]
+    assert read_text(root / "c.py")[0] == "# café\ndef g(): pass"
+    assert done.written == 6

@@ -1,0 +1,59 @@
+"""The schema: from every earlier version to the latest, and what stands in the way."""
+
+from pathlib import Path
+
+import pytest
+
+from dobby_dagster.domain.errors import SchemaError
+from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.store.connect import cozo_client, connect
+from dobby_dagster.store.schema import LATEST, migrate, relations, schema_version, set_meta
+from dobby_dagster.store.store import CozoStore
+
+
+@pytest.mark.parametrize("version", range(LATEST))
+def test_each_earlier_version_becomes_the_latest_and_keeps_its_rows(sqlite_url: str, version: int) -> None:
+    connection = connect(DatabaseSettings(url=sqlite_url))
+    migrate(connection, version)
+    assert schema_version(connection) == version
+    if version:
+        connection.run("?[key, content] <- [['k', 'kept']] :put record {key => content}", write=True)
+    assert migrate(connection) == version
+    assert schema_version(connection) == LATEST
+    store = CozoStore(connection)
+    expected = {"k": "kept"} if version else {}
+    found = store.source(SourceSettings()).get(["k"])
+    assert {key: record.content for key, record in found.items()} == expected
+
+
+def test_migrating_again_changes_nothing(sqlite_url: str) -> None:
+    connection = connect(DatabaseSettings(url=sqlite_url))
+    migrate(connection)
+    before = relations(connection)
+    assert migrate(connection) == LATEST
+    assert relations(connection) == before
+
+
+def test_a_migration_that_was_cut_short_goes_on(sqlite_url: str) -> None:
+    with cozo_client(sqlite_url) as db:
+        db.run(":create dobby_meta {name: String => value: Json}")
+        db.run(":create dobby_batch {batch: String => source: String, members: Int, created_at: Float}")
+    store = CozoStore.open(DatabaseSettings(url=sqlite_url))
+    assert store.health().schema_version == LATEST
+
+
+def test_a_newer_database_is_refused(sqlite_url: str) -> None:
+    connection = CozoStore.open(DatabaseSettings(url=sqlite_url)).connection
+    set_meta(connection, "schema_version", LATEST + 1)
+    with pytest.raises(SchemaError, match="upgrade dobby-dagster"):
+        CozoStore.open(DatabaseSettings(url=sqlite_url))
+
+
+def test_somebody_elses_relation_record_is_not_touched(sqlite_url: str, tmp_path: Path) -> None:
+    with cozo_client(sqlite_url) as db:
+        db.run("?[id, body] <- [[1, 'x']] :create record {id => body}")
+    with pytest.raises(SchemaError, match="a relation 'record' of its own, with columns body, id"):
+        CozoStore.open(DatabaseSettings(url=sqlite_url))
+    with cozo_client(sqlite_url) as db:
+        assert db.run("?[id, body] := *record{id, body}")["rows"] == [[1, "x"]]
+        assert {row[0] for row in db.run("::relations")["rows"]} == {"record"}
