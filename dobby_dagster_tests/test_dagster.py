@@ -1,0 +1,272 @@
+"""The assets in Dagster, in this process: runs over ranges, failures, checks, the IO manager."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
+from dobby_dagster.defs.checks import summaries_invariants
+from dobby_dagster.defs.io_manager import RecordStream
+from dobby_dagster.defs.partitions import record_batch_partitions
+from dobby_dagster.defs.resources import build_resources
+from dobby_dagster.defs.run_here import dagster_home, ranges
+from dobby_dagster.definitions import build_definitions
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.settings_loader import load_settings
+from dobby_dagster.store.store import CozoStore
+from dobby_dagster_tests.test_summarizing import put
+
+CODE = {f"k{i:02d}": f"def add_{i}(a, b):\n    return a + b + {i}\n" for i in range(12)}
+Make = Callable[..., Settings]
+
+
+class World:
+    """A database with code in it, a Dagster instance, and runs on both."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = CozoStore.open(settings.database)
+        self.instance = dg.DagsterInstance.ephemeral()
+
+    def materialize(self, assets: list[Any], **options: Any) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            assets, instance=self.instance, resources=build_resources(self.settings), raise_on_error=False, **options
+        )
+
+    def plan(self) -> list[str]:
+        result = self.materialize([source_records, record_batches])
+        assert result.success
+        return list(self.instance.get_dynamic_partitions("record_batches"))
+
+    def run(self, first: str, last: str | None = None, **options: Any) -> dg.ExecuteInProcessResult:
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
+        return self.materialize([pending_records, summaries, metrics, summaries_invariants], tags=tags, **options)
+
+    @property
+    def status(self) -> dict[str, int]:
+        return self.store.reports.status("record", self.store.work.latest_recipe())
+
+
+@pytest.fixture
+def world(make_settings: Make) -> World:
+    made = World(make_settings(pipeline__batch_size=5, pipeline__chunk_size=3, model__device="cpu"))
+    put(made.store, CODE)
+    return made
+
+
+def values_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str | None, dict[str, Any]]:
+    events = [event.materialization for event in result.get_asset_materialization_events()]
+    return {
+        e.partition: {name: value.value for name, value in e.metadata.items()}
+        for e in events
+        if e.asset_key.to_user_string() == asset
+    }
+
+
+def test_definitions_load_and_tell_the_story(make_settings: Make) -> None:
+    definitions = build_definitions(make_settings())
+    dg.Definitions.validate_loadable(definitions)
+    specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+    assert set(specs) == {"source_records", "record_batches", "pending_records", "summaries", "metrics"}
+    for spec in specs.values():
+        assert spec.description
+        assert spec.owners
+        assert spec.kinds
+        assert spec.group_name == "summaries"
+    assert {job.name for job in definitions.resolve_all_job_defs()} >= {"plan_batches", "summarize_batches"}
+
+
+def test_one_backfill_policy_on_the_whole_chain() -> None:
+    assert {asset.backfill_policy for asset in (pending_records, summaries, metrics)} == {
+        dg.BackfillPolicy.multi_run(max_partitions_per_run=16)
+    }
+    assert {asset.partitions_def for asset in (pending_records, summaries, metrics)} == {record_batch_partitions}
+
+
+def test_importing_the_definitions_imports_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, dobby_dagster.definitions; print([m for m in ('torch', 'transformers', 'pandas', 'pycozo') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_a_range_of_partitions_in_one_run(world: World) -> None:
+    partitions = world.plan()
+    assert partitions == ["batch-000001", "batch-000002", "batch-000003"]
+    result = world.run(partitions[0], partitions[-1])
+    assert result.success
+    assert (world.status["completed"] + world.status["failed"], world.status["pending"]) == (12, 0)
+    assert [values_of(result, "pending_records")[p]["dagster/partition_row_count"] for p in partitions] == [5, 5, 2]
+    shown = values_of(result, "summaries")["batch-000001"]
+    assert shown["records_completed"] + shown["records_failed"] == 5
+    assert shown["records_per_minute"] > 0
+    assert "| k00 |" in shown["samples"]
+    measured = values_of(result, "metrics")["batch-000003"]
+    assert measured["records"] == 2
+    assert {"latency_p99_seconds", "memory_bytes", "cpu_cores", "slots_in_use", "error_rate", "confidence_mean"} <= set(measured)
+    assert len(world.store.reports.metrics()) == 3
+    checks = {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
+    assert checks == {
+        "members_accounted_for": True, "summaries_are_sound": True, "completed_have_summaries": True,
+        "error_rate": world.status["failed"] == 0,
+    }  # fmt: skip
+
+
+def test_a_second_materialization_infers_nothing(world: World) -> None:
+    partitions = world.plan()
+    world.run(partitions[0])
+    before = world.store.reports.chunks(partitions[0], world.store.work.latest_recipe() or "")
+    again = world.run(partitions[0])
+    assert again.success
+    assert world.store.reports.chunks(partitions[0], world.store.work.latest_recipe() or "") == before
+    assert values_of(again, "pending_records")[partitions[0]]["dagster/partition_row_count"] == 0
+
+
+def test_partitions_that_a_dead_planner_left_out_are_added(world: World) -> None:
+    from dobby_dagster.pipeline.planning import plan
+
+    plan(world.store, world.store.source(world.settings.source), 5)
+    assert list(world.instance.get_dynamic_partitions("record_batches")) == []
+    assert len(world.plan()) == 3
+
+
+def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dobby_dagster.domain.errors import InferenceError
+    from dobby_dagster.inference.engine import Failure
+    from dobby_dagster.inference.transformers_engine import TransformersEngine
+
+    partitions = world.plan()
+    infer = TransformersEngine.infer
+
+    def flawed(self: Any, requests: Any, prompt: Any) -> Any:
+        asked = {request.id: request for request in requests}
+        for answer in infer(self, asked.values(), prompt):
+            bad = "add_1(" in asked[answer.id].content or "add_2(" in asked[answer.id].content
+            yield Failure(answer.id, InferenceError("injected")) if bad else answer
+
+    monkeypatch.setattr(TransformersEngine, "infer", flawed)
+    result = world.run(partitions[0], partitions[-1])
+    assert not result.success
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    description = failure.step_failure_data.user_failure_data.description
+    assert description.startswith("batch-000001: 2 of 5 records failed (40%, limit 10%): k01, k02")
+    done = {
+        event.dagster_event.partition
+        for event in world.instance.fetch_materializations(summaries.key, limit=10).records
+        if event.event_log_entry.dagster_event
+        for event in [event.event_log_entry]
+    }
+    assert done == {"batch-000002", "batch-000003"}
+    assert world.status["completed"] >= 9, "what went well is stored"
+    monkeypatch.setattr(TransformersEngine, "infer", infer)
+    assert world.run(partitions[0]).success
+    assert world.status["failed"] == 0
+
+
+def test_the_same_records_under_two_models_side_by_side(world: World, llama: Path, make_settings: Make) -> None:
+    partitions = world.plan()
+    assert world.run(partitions[0], partitions[-1]).success
+    first = world.store.work.latest_recipe()
+    before = {e["key"]: e["summary"] for e in world.store.reports.entries("record", first)}
+    world.settings = make_settings(model__path=str(llama), model__device="cpu", pipeline__failed_share_limit=1.0)
+    assert world.run(partitions[0], partitions[-1]).success
+    second = world.store.work.latest_recipe()
+    assert first != second
+    assert {e["key"]: e["summary"] for e in world.store.reports.entries("record", first)} == before
+    under_both = [key for key in CODE if len(world.store.reports.summaries_of("record", key)) == 2]
+    assert under_both
+    assert {row["model"] for row in world.store.reports.summaries_of("record", under_both[0])} == {"dobby-code-7m", "tiny-llama"}
+
+
+def test_a_check_sees_what_a_person_broke(world: World) -> None:
+    partitions = world.plan()
+    world.run(partitions[0])
+    store = world.store.connection
+    store.run("?[source, key, fingerprint] := *dobby_summary{source, key, fingerprint}, key = 'k00' :rm dobby_summary {source, key, fingerprint}", write=True)
+    result = world.materialize([summaries_invariants, pending_records, summaries], partition_key=partitions[0])
+    failed = {e.check_name: e.metadata["first"].value for e in result.get_asset_check_evaluations() if not e.passed}
+    assert "k00 is completed without a summary" in failed["completed_have_summaries"]
+
+
+def test_the_io_manager_loads_pandas_and_arrow_and_names_what_it_can_not_store(world: World) -> None:
+    partitions = world.plan()
+    world.run(partitions[0], partitions[-1])
+    seen: dict[str, Any] = {}
+    options: dict[str, Any] = {"partitions_def": record_batch_partitions, "io_manager_key": "cozo", "backfill_policy": dg.BackfillPolicy.single_run()}
+
+    @dg.asset(**options, metadata={"dobby/table": "metrics"})
+    def as_pandas(metrics: pd.DataFrame) -> pd.DataFrame:
+        seen["pandas"] = metrics
+        return metrics
+
+    @dg.asset(**options, metadata={"dobby/table": "metrics"})
+    def as_arrow(summaries: pa.Table) -> pa.Table:
+        seen["arrow"] = summaries
+        return pa.table({"batch": ["b"], "x": [1.5]})
+
+    @dg.asset(**options, metadata={"dobby/table": "nope"})
+    def unknown(metrics: RecordStream) -> pa.Table:
+        return pa.table({})
+
+    @dg.asset(**options, metadata={"dobby/table": "metrics"})
+    def wrong(metrics: RecordStream) -> int:
+        seen["stream"] = list(metrics.chunks)
+        return 3
+
+    tags = {"dagster/asset_partition_range_start": partitions[0], "dagster/asset_partition_range_end": partitions[1]}
+    chain = [pending_records, summaries, metrics]
+    result = world.materialize([*chain, as_pandas, as_arrow], tags=tags, selection=[as_pandas, as_arrow])
+    assert result.success
+    assert list(seen["pandas"]["batch"]) == partitions[:2]
+    assert seen["arrow"].num_rows == len(world.store.reports.batch_summaries(partitions[0], world.store.work.latest_recipe() or "")) + len(world.store.reports.batch_summaries(partitions[1], world.store.work.latest_recipe() or ""))  # fmt: skip
+    for asset, message in ((unknown, "'dobby/table' = 'nope'"), (wrong, "returned int; the CozoDB IO manager stores")):
+        failed = world.materialize([*chain, asset], tags=tags, selection=[asset])
+        assert message in str([event.event_specific_data for event in failed.all_events if event.is_failure])
+    assert len(seen["stream"]) == 2
+
+
+def test_the_model_is_freed_when_a_run_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dobby_dagster.inference.transformers_engine import TransformersEngine
+
+    closed = []
+    monkeypatch.setattr(TransformersEngine, "close", lambda self: closed.append(self))
+    partitions = world.plan()
+    world.run(partitions[0], partitions[-1])
+    assert len(closed) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "longest", "expected"),
+    [
+        ([], 3, []),
+        (["c"], 3, [("c", "c")]),
+        (["a", "b", "c", "d"], 3, [("a", "c"), ("d", "d")]),
+        (["d", "a", "b"], 3, [("a", "b"), ("d", "d")]),
+    ],
+)
+def test_ranges_are_neighbours_and_bounded(wanted: list[str], longest: int, expected: list[tuple[str, str]]) -> None:
+    assert ranges(wanted, ["a", "b", "c", "d"], longest) == expected
+
+
+def test_dagster_home_is_made_and_must_be_writable(tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    assert dagster_home(make_settings()) == tmp_path / "home"
+    assert "run_monitoring" in (tmp_path / "home" / "dagster.yaml").read_text()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(SettingsError, match="can't be written"):
+        dagster_home(make_settings())
+
+
+def test_settings_reach_the_code_location_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mem://elsewhere")
+    resources = build_resources(load_settings().settings)
+    assert resources["database"].url == "mem://elsewhere"
