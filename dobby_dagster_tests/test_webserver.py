@@ -1,0 +1,112 @@
+"""The Dagster UI in a real browser: the graph, a plan and one partition materialised by click."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.common.by import By
+
+from dobby_dagster_tests.test_crash import prepared
+from dobby_dagster_tests.webserver import dagster_dev
+
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1600,1000"
+)
+# Where to keep pictures of what the browser showed; the ones in docs/ are made so.
+PICTURES = os.environ.get("PICTURES")
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("needs chromium and chromedriver on the PATH")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path}/chromium"):
+        options.add_argument(flag)
+    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield opened
+    opened.quit()
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if found := condition():
+                return found
+        except WebDriverException:
+            pass
+        time.sleep(0.3)
+    raise AssertionError(f"{what} did not happen in {seconds} s")
+
+
+def click(browser: webdriver.Chrome, text: str, selector: str = "button") -> None:
+    """Click the last thing on top that shows ``text``."""
+
+    def pressed() -> bool:
+        for element in reversed(browser.find_elements(By.CSS_SELECTOR, selector)):
+            if element.text.strip().startswith(text) and element.is_enabled():
+                element.click()
+                return True
+        return False
+
+    until(pressed, f"a click on {text!r}")
+
+
+def shows(browser: webdriver.Chrome, *texts: str) -> None:
+    for text in texts:
+        until(lambda text=text: text in browser.find_element(By.TAG_NAME, "body").text, f"the page showing {text!r}")
+
+
+def picture(browser: webdriver.Chrome, name: str) -> None:
+    if PICTURES:
+        time.sleep(2)
+        browser.save_screenshot(f"{PICTURES}/{name}.png")
+
+
+def test_plan_and_materialize_one_partition_by_click(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    store = prepared(tmp_path, 60)
+    environment = {
+        "DATABASE_URL": f"sqlite:///{tmp_path}/records.db",
+        "DAGSTER_HOME": str(tmp_path / "home"),
+        "DOBBY_PIPELINE_BATCH_SIZE": "20",
+    }
+    with dagster_dev(tmp_path, environment) as url:
+        location = f"{url}/locations/dobby_dagster.definitions"
+        browser.get(f"{url}/assets/record_batches")
+        click(browser, "Materialize")
+        until(lambda: len(store.versions.batches()) == 3, "the plan")
+        until(lambda: store.versions.waiting("record") == 0, "the end of the plan")
+        browser.get(f"{location}/jobs/summarize_batches")
+        click(browser, "Materialize all")
+        shows(browser, "Launch runs to materialize 3 assets")
+        click(browser, "Select a partition", "div")
+        click(browser, "batch-000002", "li, [class*=MenuItem], a, div")
+        browser.find_element(By.TAG_NAME, "body").send_keys("\ue00c")
+        picture(browser, "launch")
+        click(browser, "Launch")
+
+        def done() -> bool:
+            status = store.reports.status("record", store.work.latest_recipe())
+            return status["completed"] + status["failed"] == 20
+
+        until(done, "the summaries of one partition", 180)
+        until(lambda: store.reports.metrics("batch-000002"), "the metrics of the partition")
+        browser.get(f"{url}/assets/summaries?view=partitions&partition=batch-000002")
+        shows(browser, "Materialized", "records_per_minute", "confidence_mean", "samples")
+        picture(browser, "partition")
+        browser.get(f"{location}/asset-groups/summaries")
+        shows(browser, "source_records", "record_batches", "pending_records", "summaries", "metrics", "3 partitions")
+        picture(browser, "graph")
+    assert [row["batch"] for row in store.reports.metrics()] == ["batch-000002"]
+    assert store.reports.status("record", store.work.latest_recipe())["pending"] == 40
