@@ -50,7 +50,9 @@ def fill(rows: dict[Any, Any], relation: str = "code_data", url: str = "sqlite:/
     with cozo_client(url) as db:
         if relation not in {row[0] for row in db.run("::relations")["rows"]}:
             db.run(f":create {relation} {{id => content}}")
-        db.run(f"?[id, content] <- $rows :put {relation} {{id => content}}", {"rows": [[k, v] for k, v in rows.items()]})
+        db.run(
+            f"?[id, content] <- $rows :put {relation} {{id => content}}", {"rows": [[k, v] for k, v in rows.items()]}
+        )
 
 
 def content_of(url: str = "sqlite:///code.db") -> list[Any]:
@@ -67,7 +69,7 @@ UNUSUAL: dict[str, Any] = {
     "nothing": None,
     "huge": "def f():\n    pass\n" * 12_000,
     "binary": bytes(range(256)),
-    "utf8 bytes": "def g(x): return x".encode(),
+    "utf8 bytes": b"def g(x): return x",
     "emoji 🎉": "def party():\n    return '🎉' * 3",
     "nul": "def f():\0 return 1",
     "crlf": "def f():\r\n    return 1\r\n",
@@ -230,7 +232,15 @@ def test_configuration_models_and_doctor(dobby: Dobby, monkeypatch: pytest.Monke
     assert "security_review" in dobby("models").out
     healthy = dobby("doctor", "--json")
     assert healthy.code == 0, healthy.out
-    assert {finding["name"] for finding in healthy.json} >= {"versions", "database", "source", "model", "device", "inference", "dagster"}
+    assert {finding["name"] for finding in healthy.json} >= {
+        "versions",
+        "database",
+        "source",
+        "model",
+        "device",
+        "inference",
+        "dagster",
+    }
     ill = dobby("doctor", "--model", "nope", "--database", "http://127.0.0.1:9")
     assert ill.code == 1
     assert "there is no model folder 'nope'" in ill.out
@@ -251,7 +261,9 @@ def test_backup_and_restore(dobby: Dobby) -> None:
 def test_a_server_is_a_database_too(dobby: Dobby) -> None:
     with running_server() as server:
         server.database.run(":create code_data {id => content}")
-        server.database.run("?[id, content] <- $r :put code_data {id => content}", {"r": [[k, v] for k, v in CODE.items()]})
+        server.database.run(
+            "?[id, content] <- $r :put code_data {id => content}", {"r": [[k, v] for k, v in CODE.items()]}
+        )
         answer = dobby("summarize", "--database", server.url, "--relation", "code_data", *COLUMNS, "--json")
         assert answer.code == 0, answer.err
         assert answer.json["completed"] == 8
@@ -300,5 +312,17 @@ def test_bad_input_is_one_clear_line_and_not_success(dobby: Dobby, name: str, mo
 def test_usage_errors_and_help(dobby: Dobby) -> None:
     assert dobby("summarise").code == 2
     assert dobby("ingest").code == 2
-    for command in ("ingest", "summarize", "status", "show", "history", "export", "failed", "config", "models", "doctor", "dev"):
+    for command in (
+        "ingest",
+        "summarize",
+        "status",
+        "show",
+        "history",
+        "export",
+        "failed",
+        "config",
+        "models",
+        "doctor",
+        "dev",
+    ):
         assert dobby(command, "--help").code == 0

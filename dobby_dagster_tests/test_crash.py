@@ -62,7 +62,9 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
         process.wait()
         kills += 1
     assert kills == 10
-    last = subprocess.run([*DOBBY, "summarize", "--json"], env=environment(tmp_path), capture_output=True, text=True, check=False)
+    last = subprocess.run(
+        [*DOBBY, "summarize", "--json"], env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
     assert last.returncode == 0, last.stderr
     status = json.loads(last.stdout)
     assert status["records"] == RECORDS
@@ -88,9 +90,12 @@ def test_others_look_on_without_an_error_while_a_run_works(tmp_path: Path) -> No
     store = prepared(tmp_path, 150)
     env = environment(tmp_path)
     loop = f"for i in $(seq 12); do {' '.join(DOBBY)} status --json || exit 1; done"
-    run = subprocess.Popen([*DOBBY, "summarize", "--json"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        [*DOBBY, "summarize", "--json"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     watchers = [
-        subprocess.Popen(["bash", "-c", loop], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)
+        subprocess.Popen(["bash", "-c", loop], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
     ]
     for watcher in watchers:
         out, err = watcher.communicate(timeout=200)

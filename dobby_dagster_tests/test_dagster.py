@@ -9,13 +9,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from dobby_dagster.definitions import build_definitions
 from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
-from dobby_dagster.defs.checks import summaries_invariants
+from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
 from dobby_dagster.defs.io_manager import RecordStream
 from dobby_dagster.defs.partitions import record_batch_partitions
 from dobby_dagster.defs.resources import build_resources
 from dobby_dagster.defs.run_here import dagster_home, ranges
-from dobby_dagster.definitions import build_definitions
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
@@ -46,7 +46,8 @@ class World:
 
     def run(self, first: str, last: str | None = None, **options: Any) -> dg.ExecuteInProcessResult:
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
-        return self.materialize([pending_records, summaries, metrics, summaries_invariants], tags=tags, **options)
+        assets = [pending_records, summaries, metrics, summaries_invariants, performance_contracts]
+        return self.materialize(assets, tags=tags, **options)
 
     @property
     def status(self) -> dict[str, int]:
@@ -111,9 +112,12 @@ def test_a_range_of_partitions_in_one_run(world: World) -> None:
     assert "| k00 |" in shown["samples"]
     measured = values_of(result, "metrics")["batch-000003"]
     assert measured["records"] == 2
-    assert {"latency_p99_seconds", "memory_bytes", "cpu_cores", "slots_in_use", "error_rate", "confidence_mean"} <= set(measured)
+    assert {"latency_p99_seconds", "memory_bytes", "cpu_cores", "slots_in_use", "error_rate", "confidence_mean"} <= set(
+        measured
+    )
     assert len(world.store.reports.metrics()) == 3
     checks = {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
+    assert isinstance(checks.pop("performance_contracts"), bool), "how fast it was is not for a test to say"
     assert checks == {
         "members_accounted_for": True, "summaries_are_sound": True, "completed_have_summaries": True,
         "error_rate": world.status["failed"] == 0,
@@ -138,7 +142,9 @@ def test_partitions_that_a_dead_planner_left_out_are_added(world: World) -> None
     assert len(world.plan()) == 3
 
 
-def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from dobby_dagster.domain.errors import InferenceError
     from dobby_dagster.inference.engine import Failure
     from dobby_dagster.inference.transformers_engine import TransformersEngine
@@ -183,14 +189,20 @@ def test_the_same_records_under_two_models_side_by_side(world: World, llama: Pat
     assert {e["key"]: e["summary"] for e in world.store.reports.entries("record", first)} == before
     under_both = [key for key in CODE if len(world.store.reports.summaries_of("record", key)) == 2]
     assert under_both
-    assert {row["model"] for row in world.store.reports.summaries_of("record", under_both[0])} == {"dobby-code-7m", "tiny-llama"}
+    assert {row["model"] for row in world.store.reports.summaries_of("record", under_both[0])} == {
+        "dobby-code-7m",
+        "tiny-llama",
+    }
 
 
 def test_a_check_sees_what_a_person_broke(world: World) -> None:
     partitions = world.plan()
     world.run(partitions[0])
     store = world.store.connection
-    store.run("?[source, key, fingerprint] := *dobby_summary{source, key, fingerprint}, key = 'k00' :rm dobby_summary {source, key, fingerprint}", write=True)
+    store.run(
+        "?[source, key, fingerprint] := *dobby_summary{source, key, fingerprint}, key = 'k00' :rm dobby_summary {source, key, fingerprint}",
+        write=True,
+    )
     result = world.materialize([summaries_invariants, pending_records, summaries], partition_key=partitions[0])
     failed = {e.check_name: e.metadata["first"].value for e in result.get_asset_check_evaluations() if not e.passed}
     assert "k00 is completed without a summary" in failed["completed_have_summaries"]
@@ -200,7 +212,11 @@ def test_the_io_manager_loads_pandas_and_arrow_and_names_what_it_can_not_store(w
     partitions = world.plan()
     world.run(partitions[0], partitions[-1])
     seen: dict[str, Any] = {}
-    options: dict[str, Any] = {"partitions_def": record_batch_partitions, "io_manager_key": "cozo", "backfill_policy": dg.BackfillPolicy.single_run()}
+    options: dict[str, Any] = {
+        "partitions_def": record_batch_partitions,
+        "io_manager_key": "cozo",
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+    }
 
     @dg.asset(**options, metadata={"dobby/table": "metrics"})
     def as_pandas(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -256,7 +272,9 @@ def test_ranges_are_neighbours_and_bounded(wanted: list[str], longest: int, expe
     assert ranges(wanted, ["a", "b", "c", "d"], longest) == expected
 
 
-def test_dagster_home_is_made_and_must_be_writable(tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dagster_home_is_made_and_must_be_writable(
+    tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
     assert dagster_home(make_settings()) == tmp_path / "home"
     assert "run_monitoring" in (tmp_path / "home" / "dagster.yaml").read_text()

@@ -82,7 +82,9 @@ def test_a_closed_engine_can_be_used_again(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fake", "qwen2"])
-def test_a_request_that_fails_alone_is_its_own_failure(kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_fails_alone_is_its_own_failure(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     contents = [*CONTENTS[:9], "FAIL please"]
     if kind == "fake":
         answers = list(FakeEngine().infer(requests(contents), PROMPT))
@@ -92,7 +94,9 @@ def test_a_request_that_fails_alone_is_its_own_failure(kind: str, request: pytes
         assert engine._loaded is not None
         decoder = engine._loaded.decoder
         generate, bad = decoder.generate, engine._loaded.encoder.encode(requests(contents)[-1:], PROMPT)[0].ids
-        monkeypatch.setattr(decoder, "generate", lambda prompts, seeds: _raise() if bad in prompts else generate(prompts, seeds))
+        monkeypatch.setattr(
+            decoder, "generate", lambda prompts, seeds: _raise() if bad in prompts else generate(prompts, seeds)
+        )
         answers = list(engine.infer(requests(contents), PROMPT))
     failures = [answer for answer in answers if isinstance(answer, Failure)]
     assert [failure.id for failure in failures] == ["r9"]

@@ -105,7 +105,10 @@ def test_errors_whose_text_can_not_be_had_still_have_one(sqlite_store: CozoStore
     ("message", "kind"),
     [
         ("database is locked (code 5)", StoreBusyError),
-        ('called `Result::unwrap()` on an `Err` value: Error { code: Some(5), message: Some("database is locked") }', StoreBusyError),
+        (
+            'called `Result::unwrap()` on an `Err` value: Error { code: Some(5), message: Some("database is locked") }',
+            StoreBusyError,
+        ),
         ("file is not a database (code 26)", StoreCorruptError),
         ("database or disk is full (code 13)", StoreAccessError),
         ("attempt to write a readonly database (code 8)", StoreAccessError),

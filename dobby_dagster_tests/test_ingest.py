@@ -89,7 +89,10 @@ int n::C<int>::z() { return 2; }
 MARKDOWN = "intro\n\n# A\n\ntext\n\n## B\n\nb text\n\n# C\n\n```\n# not a heading\n```\n"
 
 EXPECTED = {
-    "x.py": (PYTHON, [("f", "function"), ("A", "class"), ("A.m", "method"), ("A.m.inner", "function"), ("A.m#2", "method")]),
+    "x.py": (
+        PYTHON,
+        [("f", "function"), ("A", "class"), ("A.m", "method"), ("A.m.inner", "function"), ("A.m#2", "method")],
+    ),
     "x.rs": (RUST, [("add", "function"), ("P", "class"), ("P.x", "method"), ("deep.q", "function")]),
     "x.go": (GO, [("Reader.Read", "method"), ("Reader", "class"), ("F", "function")]),
     "x.js": (JAVASCRIPT, [("f", "function"), ("g", "function"), ("A", "class"), ("A.m", "method")]),
@@ -111,7 +114,11 @@ def test_each_language_is_cut_into_its_parts(file: str) -> None:
 
 
 def test_a_part_brings_its_comments_decorators_and_attributes_and_no_others() -> None:
-    by_name = {piece.name: piece.content for file in ("x.py", "x.rs", "x.go") for piece in split(PurePath(file), EXPECTED[file][0])}
+    by_name = {
+        piece.name: piece.content
+        for file in ("x.py", "x.rs", "x.go")
+        for piece in split(PurePath(file), EXPECTED[file][0])
+    }
     assert by_name["f"].startswith("@cache\ndef f(x):")
     assert by_name["A.m#2"] == "@property\ndef m(self): return 2"
     assert by_name["add"].startswith("/// Adds one.\n/// Really.\n#[inline]\npub fn add")

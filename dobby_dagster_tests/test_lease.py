@@ -11,7 +11,7 @@ import pytest
 
 from dobby_dagster.domain.errors import StoreAccessError, StoreBusyError
 from dobby_dagster.domain.settings import DatabaseSettings
-from dobby_dagster.store.connect import cozo_client, connect
+from dobby_dagster.store.connect import connect, cozo_client
 from dobby_dagster.store.connection import Connection
 
 

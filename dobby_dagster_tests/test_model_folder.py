@@ -117,7 +117,9 @@ def test_sharded_weights(folder: Path) -> None:
 
     with safe_open(folder / "model-00001-of-00001.safetensors", "pt") as file:
         names = list(file.keys())
-    index.write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")}))
+    index.write_text(
+        json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")})
+    )
     load(folder)
     for bad in ("gone.safetensors", "../model.safetensors"):
         index.write_text(json.dumps({"weight_map": {"a": bad}}))

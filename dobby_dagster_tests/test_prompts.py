@@ -77,9 +77,14 @@ def test_truncation_keeps_both_ends_and_the_limit(ids: list[int], limit: int, cu
 
 
 @given(
-    st.lists(st.integers(1, 500), min_size=1, max_size=80), st.integers(1, 20), st.integers(64, 4096), st.integers(1, 50)
+    st.lists(st.integers(1, 500), min_size=1, max_size=80),
+    st.integers(1, 20),
+    st.integers(64, 4096),
+    st.integers(1, 50),
 )
-def test_batches_hold_everything_once_within_slots_and_budget(lengths: list[int], slots: int, budget: int, new: int) -> None:
+def test_batches_hold_everything_once_within_slots_and_budget(
+    lengths: list[int], slots: int, budget: int, new: int
+) -> None:
     batches = list(by_length(lengths, slots, budget, new))
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:

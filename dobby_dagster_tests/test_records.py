@@ -9,7 +9,9 @@ from dobby_dagster.domain.records import Record, batch_id, content_bytes, conten
 from dobby_dagster.store.keys import decode_key, encode_key
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
-JSON = st.recursive(st.none() | st.booleans() | st.integers(-(2**60), 2**60) | TEXT, lambda x: st.lists(x) | st.dictionaries(TEXT, x))
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | TEXT, lambda x: st.lists(x) | st.dictionaries(TEXT, x)
+)
 
 
 @given(TEXT, TEXT)

@@ -6,7 +6,7 @@ import pytest
 
 from dobby_dagster.domain.errors import SchemaError
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
-from dobby_dagster.store.connect import cozo_client, connect
+from dobby_dagster.store.connect import connect, cozo_client
 from dobby_dagster.store.schema import LATEST, migrate, relations, schema_version, set_meta
 from dobby_dagster.store.store import CozoStore
 

@@ -24,9 +24,13 @@ def relation(store: CozoStore, create: str, rows: list[list[Any]], **columns: An
 
 def put(store: CozoStore, create: str, rows: list[list[Any]]) -> None:
     names = [part.split(":")[0].strip() for part in create.replace("=>", ",").split(",")]
-    bound = ", ".join(f"{n} = {'to_uuid' if 'Uuid' in create and n == 'id' else ''}(get(r, {i}))" for i, n in enumerate(names))
+    bound = ", ".join(
+        f"{n} = {'to_uuid' if 'Uuid' in create and n == 'id' else ''}(get(r, {i}))" for i, n in enumerate(names)
+    )
     store.connection.run(
-        f"?[{', '.join(names)}] := r in $rows, {bound} :put code {{id => {', '.join(names[1:])}}}", {"rows": rows}, write=True
+        f"?[{', '.join(names)}] := r in $rows, {bound} :put code {{id => {', '.join(names[1:])}}}",
+        {"rows": rows},
+        write=True,
     )
 
 
@@ -145,7 +149,20 @@ def test_a_failure_moves_nothing_forward(sqlite_store: CozoStore, monkeypatch: p
     assert changes_of(sqlite_store, spec)[1] == 1
 
 
-HOSTILE = ["a} :rm record {key", "a; ::remove record", "a'", "{", "", "1a", "a b", "a\n", "*a", "ｋ", "a" * 101, "a}\n{?[x]<-[[1]]}"]
+HOSTILE = [
+    "a} :rm record {key",
+    "a; ::remove record",
+    "a'",
+    "{",
+    "",
+    "1a",
+    "a b",
+    "a\n",
+    "*a",
+    "ｋ",
+    "a" * 101,
+    "a}\n{?[x]<-[[1]]}",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -155,7 +172,9 @@ def test_hostile_names_are_refused_before_they_reach_a_script(sqlite_store: Cozo
     for column in ("relation", "key", "content", "language", "priority", "updated_at"):
         with pytest.raises((DobbyError, ValueError)):
             SourceSettings.model_validate({column: text})
-        forged = SourceSettings().model_copy(update={column: text, "relation": "code" if column != "relation" else text})
+        forged = SourceSettings().model_copy(
+            update={column: text, "relation": "code" if column != "relation" else text}
+        )
         with pytest.raises(DobbyError):
             sqlite_store.source(forged)
 

@@ -18,14 +18,19 @@ R = "recipe"
 
 
 def fill(store: CozoStore, rows: dict[str, Content]) -> Source:
-    store.connection.run("?[key, content] <- $rows :put record {key => content}", {"rows": list(map(list, rows.items()))}, write=True)
+    store.connection.run(
+        "?[key, content] <- $rows :put record {key => content}", {"rows": list(map(list, rows.items()))}, write=True
+    )
     return store.source(SourceSettings())
 
 
-def batch_of(store: CozoStore, rows: dict[str, Content], priority: dict[str, int] | None = None) -> tuple[Source, str, list[Member]]:
+def batch_of(
+    store: CozoStore, rows: dict[str, Content], priority: dict[str, int] | None = None
+) -> tuple[Source, str, list[Member]]:
     source = fill(store, rows)
     versions = [
-        RecordVersion("record", key, content_hash(content), (priority or {}).get(key, 0), 1) for key, content in rows.items()
+        RecordVersion("record", key, content_hash(content), (priority or {}).get(key, 0), 1)
+        for key, content in rows.items()
     ]
     store.versions.note(source, versions, [])
     batch = store.versions.cut_batch("record", 1_000)
@@ -56,7 +61,8 @@ def test_a_failed_script_changes_nothing(store: CozoStore) -> None:
     fill(store, {"a": "1"})
     with pytest.raises(StoreError):
         store.connection.run(
-            "{ ?[key, content] <- [['b', '2']] :put record {key => content} } { ?[x] <- [[1]] :assert none }", write=True
+            "{ ?[key, content] <- [['b', '2']] :put record {key => content} } { ?[x] <- [[1]] :assert none }",
+            write=True,
         )
     assert store.source(SourceSettings()).count() == 1
 

@@ -24,10 +24,14 @@ RECIPE = Recipe(PROMPT.name, PROMPT.text, "fake", "0", {})
 
 
 def put(store: CozoStore, rows: dict[str, Content]) -> None:
-    store.connection.run("?[key, content] <- $rows :put record {key => content}", {"rows": [[k, v] for k, v in rows.items()]}, write=True)
+    store.connection.run(
+        "?[key, content] <- $rows :put record {key => content}", {"rows": [[k, v] for k, v in rows.items()]}, write=True
+    )
 
 
-def run(store: CozoStore, engine: FakeEngine, chunk_size: int = 5, before_commit: Callable[[Chunk], None] = lambda c: None) -> None:
+def run(
+    store: CozoStore, engine: FakeEngine, chunk_size: int = 5, before_commit: Callable[[Chunk], None] = lambda c: None
+) -> None:
     """Plan, then run every unsettled batch as the assets do, frames included."""
     source = store.source(SourceSettings())
     plan(store, source, 20)
@@ -41,7 +45,9 @@ def run(store: CozoStore, engine: FakeEngine, chunk_size: int = 5, before_commit
             for number, chunk in enumerate(summarizer.summarize(name, [items])):
                 before_commit(chunk)
                 again = chunk_of(outcome_frame(chunk))
-                store.work.commit_chunk(source, again.outcomes, again.stats, RECIPE.id, batch, "run", f"{begin}-{number}")
+                store.work.commit_chunk(
+                    source, again.outcomes, again.stats, RECIPE.id, batch, "run", f"{begin}-{number}"
+                )
 
 
 def entries(store: CozoStore) -> dict[str, dict]:
@@ -50,7 +56,9 @@ def entries(store: CozoStore) -> dict[str, dict]:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.integers(1, 9))
-def test_each_summary_belongs_to_its_own_record_whatever_fails_or_is_shuffled(tmp_path_factory: pytest.TempPathFactory, seed: int, chunk_size: int) -> None:
+def test_each_summary_belongs_to_its_own_record_whatever_fails_or_is_shuffled(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, chunk_size: int
+) -> None:
     from dobby_dagster.domain.settings import DatabaseSettings
 
     store = CozoStore.open(DatabaseSettings(url=f"mem://property-{seed}-{chunk_size}-{random.random()}"))
@@ -173,7 +181,9 @@ def test_an_engine_that_breaks_gives_its_claims_back(sqlite_store: CozoStore, mo
     assert (status["pending"], status["in_progress"]) == (8, 0)
 
 
-def test_an_engine_that_forgets_a_request_is_found_out(sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_forgets_a_request_is_found_out(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = FakeEngine()
     put(sqlite_store, {f"k{i}": f"word{i}" for i in range(8)})
     infer = engine.infer
@@ -197,7 +207,12 @@ def test_metrics_follow_from_what_is_stored(sqlite_store: CozoStore) -> None:
     put(sqlite_store, {**{f"k{i}": f"word{i}" for i in range(8)}, "bad": "FAIL", "none": ""})
     run(sqlite_store, FakeEngine())
     values = batch_metrics(sqlite_store, "batch-000001", RECIPE.id)
-    assert (values["records"], values["records_completed"], values["records_failed"], values["records_skipped"]) == (10, 8, 1, 1)
+    assert (values["records"], values["records_completed"], values["records_failed"], values["records_skipped"]) == (
+        10,
+        8,
+        1,
+        1,
+    )
     assert values["records_inferred"] == 8
     assert values["error_rate"] == 0.1
     assert values["last_error"] == "told to fail"
@@ -216,7 +231,19 @@ def test_a_percentile_is_one_of_the_values_with_enough_at_or_below(values: list[
     assert percentile([], share) == 0.0
 
 
-@given(st.lists(st.tuples(st.text(), st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"])), st.binary(), st.dictionaries(st.text(), st.integers())))))
+@given(
+    st.lists(
+        st.tuples(
+            st.text(),
+            st.one_of(
+                st.none(),
+                st.text(st.characters(exclude_categories=["Cs"])),
+                st.binary(),
+                st.dictionaries(st.text(), st.integers()),
+            ),
+        )
+    )
+)
 def test_frames_bring_back_what_they_were_given(rows: list[tuple[str, Content]]) -> None:
     from dobby_dagster.domain.records import RecordVersion
     from dobby_dagster.store.work import Member

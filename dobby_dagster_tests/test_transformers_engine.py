@@ -41,7 +41,9 @@ def test_greedy_tokens_and_scores_are_those_of_generate(kind: str, request: pyte
             do_sample=False, return_dict_in_generate=True, output_logits=True,
         )  # fmt: skip
         tokens = expected.sequences[0, len(item.ids) :].tolist()
-        scores = [torch.log_softmax(step[0].float(), -1)[t].item() for step, t in zip(expected.logits, tokens, strict=True)]
+        scores = [
+            torch.log_softmax(step[0].float(), -1)[t].item() for step, t in zip(expected.logits, tokens, strict=True)
+        ]
         written = output.tokens + ([engine._loaded.tokenizer.eos_token_id] if output.finish_reason == "stop" else [])
         assert written == tokens
         assert output.logprobs == pytest.approx(scores, abs=1e-3)

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from training.prepare import CODE_TOKENS, SUMMARY_TOKENS
 SUMMARY_WEIGHT = 1.0
 CODE_WEIGHT = 0.3
 CODE_SHARE = 0.15
+SECONDS_BETWEEN_CHECKPOINTS = 300
 
 
 @dataclass(frozen=True)
@@ -145,10 +147,92 @@ def learning_rate(step: int, steps: int, decay: float, warmup: int = 200) -> flo
     return max(0.0, min(1.0, (step + 1) / warmup, down))
 
 
-def save(path: Path, **state: object) -> None:
-    """Write a checkpoint whole or not at all."""
-    torch.save(state, path.with_suffix(".part"))
-    os.replace(path.with_suffix(".part"), path)
+class Training:
+    """A run that can be stopped at any step and goes on from its last checkpoint.
+
+    Args:
+        arguments: The parsed command line.
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.arguments = arguments
+        self.out: Path = arguments.out
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.checkpoint = self.out / "checkpoint.pt"
+        self.device = torch.device(arguments.device)
+        torch.manual_seed(arguments.seed)
+        self.tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.data / "tokenizer")
+        self.model = build_model(self.tokenizer, arguments.hidden, arguments.layers).to(self.device)
+        self.optimizers = optimizers(self.model, arguments.rate)
+        self.train, self.held_out = Packed(arguments.data / "train.npz"), Packed(arguments.data / "validation.npz")
+        self.step = self.tokens = self.epoch = self.position = 0
+        self.losses: list[float] = []
+        self.began = self.saved = time.time()
+        self._restore()
+
+    def run(self) -> None:
+        """Train to the last step and write the model in bfloat16."""
+        print(f"{sum(p.numel() for p in self.model.parameters()):,} parameters, from step {self.step}", flush=True)
+        with (self.out / "log.jsonl").open("a") as log:
+            while self.step < self.arguments.steps:
+                self._epoch(log)
+        self.model.to(torch.bfloat16).save_pretrained(self.out / "model")
+        self.tokenizer.save_pretrained(self.out / "model")
+
+    def _epoch(self, log: TextIO) -> None:
+        for index, batch in enumerate(self.train.epoch(self.arguments.batch, seed=self.arguments.seed + self.epoch)):
+            if index < self.position:
+                continue
+            self._update(batch)
+            self.position = index + 1
+            self._record(log)
+            if self.step >= self.arguments.steps:
+                return
+        self.epoch, self.position = self.epoch + 1, 0
+
+    def _update(self, batch: Batch) -> None:
+        rate = self.arguments.rate * learning_rate(self.step, self.arguments.steps, self.arguments.decay)
+        for group in (group for optimizer in self.optimizers for group in optimizer.param_groups):
+            group["lr"] = rate
+        loss = loss_of(self.model, batch, self.device)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.tokens += batch.ids.numel()
+        self.losses.append(loss.item())
+
+    def _record(self, log: TextIO) -> None:
+        due = time.time() - self.saved > SECONDS_BETWEEN_CHECKPOINTS or self.step == self.arguments.steps
+        if self.step % 100 and not due:
+            return
+        row = {"step": self.step, "tokens": self.tokens, "loss": sum(self.losses) / len(self.losses)}
+        row["seconds"] = time.time() - self.began
+        if due:
+            row["validation"] = validate(self.model, self.held_out, self.device)
+            self._save()
+        print(json.dumps(row), file=log, flush=True)
+        self.losses = []
+
+    def _save(self) -> None:
+        """Write a checkpoint whole or not at all."""
+        state = {name: getattr(self, name) for name in ("step", "tokens", "epoch", "position")}
+        state |= {"model": self.model.state_dict(), "optimizers": [o.state_dict() for o in self.optimizers]}
+        torch.save(state, self.checkpoint.with_suffix(".part"))
+        os.replace(self.checkpoint.with_suffix(".part"), self.checkpoint)
+        self.saved = time.time()
+
+    def _restore(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for name in ("step", "tokens", "epoch", "position"):
+            setattr(self, name, state[name])
 
 
 def main() -> None:
@@ -156,77 +240,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("build/packed"))
     parser.add_argument("--out", type=Path, default=Path("build/run"))
-    parser.add_argument("--steps", type=int, default=12_000)
-    parser.add_argument("--decay", type=float, default=0.3)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=4_300)
+    parser.add_argument("--decay", type=float, default=0.35)
+    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    device = torch.device(arguments.device)
-    torch.manual_seed(arguments.seed)
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.data / "tokenizer")
-    model = build_model(tokenizer, arguments.hidden, arguments.layers).to(device)
-    chosen = optimizers(model, arguments.rate)
-    train, held_out = Packed(arguments.data / "train.npz"), Packed(arguments.data / "validation.npz")
-    checkpoint = arguments.out / "checkpoint.pt"
-    step = tokens = epoch = position = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True, map_location=device)
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(chosen, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        step, tokens, epoch, position = state["step"], state["tokens"], state["epoch"], state["position"]
-    log = (arguments.out / "log.jsonl").open("a")
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, from step {step}", flush=True)
-    began, running, last_save = time.time(), [], time.time()
-    while step < arguments.steps:
-        for index, batch in enumerate(train.epoch(arguments.batch, seed=arguments.seed + epoch)):
-            if index < position:
-                continue
-            for optimizer in chosen:
-                for group in optimizer.param_groups:
-                    group["lr"] = arguments.rate * learning_rate(step, arguments.steps, arguments.decay)
-            loss = loss_of(model, batch, device)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimizer in chosen:
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-            step, position = step + 1, index + 1
-            tokens += batch.ids.numel()
-            running.append(loss.item())
-            due = time.time() - last_save > 300 or step == arguments.steps
-            if step % 100 == 0 or due:
-                row = {
-                    "step": step,
-                    "tokens": tokens,
-                    "loss": sum(running) / len(running),
-                    "seconds": time.time() - began,
-                }
-                if due:
-                    row["validation"] = validate(model, held_out, device)
-                    save(
-                        checkpoint,
-                        model=model.state_dict(),
-                        optimizers=[o.state_dict() for o in chosen],
-                        step=step,
-                        tokens=tokens,
-                        epoch=epoch,
-                        position=position,
-                    )
-                    last_save = time.time()
-                print(json.dumps(row), file=log, flush=True)
-                running = []
-            if step >= arguments.steps:
-                break
-        else:
-            epoch, position = epoch + 1, 0
-    model.to(torch.bfloat16).save_pretrained(arguments.out / "model")
-    tokenizer.save_pretrained(arguments.out / "model")
+    Training(parser.parse_args()).run()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from dobby_dagster.defs.assets import summaries
+from dobby_dagster.defs.assets import metrics, summaries
 from dobby_dagster.defs.partitions import record_batch_partitions
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool
 
@@ -38,10 +38,7 @@ def summaries_invariants(context: dg.AssetCheckExecutionContext, database: CozoD
     """Look at what is stored of the run's partitions."""
     from dobby_dagster.pipeline.invariants import examine
 
-    step = context.op_execution_context
-    known = context.instance.get_dynamic_partitions(str(record_batch_partitions.name))
-    chosen = step.partition_keys if step.has_partition_key or step.has_partition_key_range else known
-    found = examine(database.store, models.recipe, models.chosen_prompt, list(chosen))
+    found = examine(database.store, models.recipe, models.chosen_prompt, chosen_batches(context))
     for name, problems, severity in (
         ("members_accounted_for", found.unaccounted, dg.AssetCheckSeverity.ERROR),
         ("summaries_are_sound", found.unsound, dg.AssetCheckSeverity.ERROR),
@@ -59,3 +56,34 @@ def summaries_invariants(context: dg.AssetCheckExecutionContext, database: CozoD
                 "first": "; ".join(problems[:10]) or "none",
             },
         )
+
+
+@dg.asset_check(
+    asset=metrics,
+    description="The performance contracts hold: speed, latency, errors, memory. Only for the built-in model.",
+)
+def performance_contracts(
+    context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool
+) -> dg.AssetCheckResult:
+    """Hold the stored metrics of the run's partitions against the contracts; a broken one is a warning."""
+    from dobby_dagster.domain.contracts import broken
+    from dobby_dagster.domain.settings import BUILT_IN_MODEL
+
+    lines = []
+    for row in database.store.reports.metrics():
+        applies = row["recipe"] == models.recipe.id and models.recipe.model == BUILT_IN_MODEL
+        if applies and row["batch"] in chosen_batches(context) and row["values"]["records_inferred"]:
+            lines += [f"{row['batch']}: {line}" for line in broken(row["values"])]
+    return dg.AssetCheckResult(
+        passed=not lines,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"broken": len(lines), "first": "; ".join(lines[:10]) or "none"},
+    )
+
+
+def chosen_batches(context: dg.AssetCheckExecutionContext) -> list[str]:
+    """The partitions of the run, or all of them where the check runs on its own."""
+    step = context.op_execution_context
+    if step.has_partition_key or step.has_partition_key_range:
+        return list(step.partition_keys)
+    return list(context.instance.get_dynamic_partitions(str(record_batch_partitions.name)))

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
-from dobby_dagster.defs.checks import summaries_invariants
+from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
 from dobby_dagster.defs.partitions import record_batch_partitions
 from dobby_dagster.defs.resources import build_resources
 from dobby_dagster.domain.errors import DobbyError, SettingsError
@@ -92,7 +92,7 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
         order = instance.get_dynamic_partitions(str(record_batch_partitions.name))
         for first, last in ranges(list(report.todo), order, settings.dagster.partitions_per_run):
             tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-            assets = [pending_records, summaries, metrics, summaries_invariants]
+            assets = [pending_records, summaries, metrics, summaries_invariants, performance_contracts]
             result = _materialize(assets, instance, resources, tags)
             report.runs.append(result.run_id)
             if not result.success:
