@@ -177,6 +177,18 @@ def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(
     assert world.status["failed"] == 0
 
 
+def test_a_batch_of_another_relation_is_refused_and_left_as_it_is(world: World, make_settings: Make) -> None:
+    partitions = world.plan()
+    world.store.connection.run(":create other {id: String => body: String}", write=True)
+    world.settings = make_settings(source__relation="other", source__key="id", source__content="body")
+    result = world.run(partitions[0])
+    assert not result.success
+    assert "batch-000001 holds records of relation 'record', the settings name 'other'" in str(
+        [event.event_specific_data for event in result.all_events if event.is_failure]
+    )
+    assert world.status["pending"] == 12
+
+
 def test_the_same_records_under_two_models_side_by_side(world: World, llama: Path, make_settings: Make) -> None:
     partitions = world.plan()
     assert world.run(partitions[0], partitions[-1]).success

@@ -56,7 +56,7 @@ def _versions(settings: Settings) -> Iterator[Finding]:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
-    from dobby_dagster.domain.owner import is_alive
+    from dobby_dagster.pipeline.invariants import abandoned
     from dobby_dagster.store.store import CozoStore
     from dobby_dagster.store.tracking import choose
 
@@ -75,13 +75,10 @@ def _database(settings: Settings) -> Iterator[Finding]:
     recipe = store.work.latest_recipe()
     if recipe is None:
         return
-    abandoned = 0
-    for batch in store.work.unsettled(settings.source.relation, recipe, settings.pipeline.max_retries):
-        for member in store.work.members(batch, recipe):
-            working = member.state is not None and member.state.state == "in_progress"
-            abandoned += bool(working and member.state and not is_alive(member.state.owner, member.since))
-    message = f"{abandoned} records were left in progress by a run that died" if abandoned else "no record is stuck"
-    yield Finding("records", True, message, "the next dobby summarize does them" if abandoned else "")
+    batches = store.work.unsettled(settings.source.relation, recipe, settings.pipeline.max_retries)
+    left = sum(abandoned(member) for batch in batches for member in store.work.members(batch, recipe))
+    message = f"{left} records were left in progress by a run that died" if left else "no record is stuck"
+    yield Finding("records", True, message, "the next dobby summarize does them" if left else "")
 
 
 def _model(settings: Settings) -> Iterator[Finding]:

@@ -57,12 +57,12 @@ def pending_records(
     from dobby_dagster.pipeline.frames import pending_table
 
     database.store.work.remember_recipe(models.recipe)
-    tables = []
+    tables, source = [], database.records()
     for batch in context.partition_keys:
-        members = database.store.work.members(batch, models.recipe.id)
-        todo = [member for member in members if member.is_work(batch, options.max_retries)]
+        todo = database.store.work.todo(source, batch, models.recipe.id, options.max_retries)
         tables.append(pending_table(batch, todo))
-        metadata = reporting.pending_metadata(len(members), len(todo))
+        counts = database.store.work.counts(batch, models.recipe.id)
+        metadata = reporting.pending_metadata(counts["members"], len(todo))
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
     return pa.concat_tables(tables)
 

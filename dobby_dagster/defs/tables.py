@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol
+from typing import Protocol
 
 import pyarrow as pa
 
@@ -18,6 +18,8 @@ from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.pipeline.frames import chunk_of, pending_table, work_frame
 from dobby_dagster.pipeline.progress import report
 from dobby_dagster.pipeline.summarizing import Item
+from dobby_dagster.store.source import Source
+from dobby_dagster.store.work import Member
 
 
 class Table(Protocol):
@@ -57,20 +59,21 @@ class PendingTable:
 
     def read(self, partitions: list[str]) -> pa.Table:
         """What is to do now, without contents."""
-        return pa.concat_tables([pending_table("", []), *(pending_table(p, self._members(p)) for p in partitions)])
+        source = self.database.records()
+        found = (pending_table(partition, self._members(source, partition)) for partition in partitions)
+        return pa.concat_tables([pending_table("", []), *found])
 
     def stream(self, partitions: list[str]) -> Iterator[pa.RecordBatch]:
         """Chunks with contents, partition by partition; each is read when it is asked for."""
         source = self.database.records()
         for partition in partitions:
-            members = iter(self._members(partition))
+            members = iter(self._members(source, partition))
             while chunk := list(islice(members, self.options.chunk_size)):
                 found = source.get([member.version.key for member in chunk])
                 yield work_frame(partition, [Item(m, found.get(m.version.key)) for m in chunk])
 
-    def _members(self, partition: str) -> list[Any]:
-        members = self.database.store.work.members(partition, self.recipe.id)
-        return [m for m in members if m.is_work(partition, self.options.max_retries)]
+    def _members(self, source: Source, partition: str) -> list[Member]:
+        return self.database.store.work.todo(source, partition, self.recipe.id, self.options.max_retries)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from dobby_dagster.domain.errors import DegenerateOutputError
+from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.states import State
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.quality import gate
 from dobby_dagster.store.store import CozoStore
+from dobby_dagster.store.work import Member
 
 ERROR_RATE_LIMIT = 0.01
 
@@ -33,7 +35,7 @@ def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[str]
         members = store.work.members(batch, recipe.id)
         states = Counter(member.state.state if member.state else State.PENDING for member in members)
         found.examined += len(members)
-        left = states[State.PENDING] + states[State.IN_PROGRESS]
+        left = states[State.PENDING] + sum(abandoned(member) for member in members)
         if left or sum(states.values()) != len(members):
             found.unaccounted.append(f"{batch}: {left} of {len(members)} members are not settled")
         rows = store.reports.batch_summaries(batch, recipe.id)
@@ -52,3 +54,9 @@ def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[str]
         if members and failed / len(members) > ERROR_RATE_LIMIT:
             found.failing.append(f"{batch}: {failed} of {len(members)} records failed")
     return found
+
+
+def abandoned(member: Member) -> bool:
+    """In progress, and nobody works on it; what another living run works on is accounted for."""
+    state = member.state
+    return state is not None and state.state is State.IN_PROGRESS and not is_alive(state.owner, member.since)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dobby_dagster.domain.errors import Retry
+from dobby_dagster.domain.errors import Retry, SourceError
 from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.records import Content, RecordVersion, kind_of
 from dobby_dagster.domain.states import PASSING_REASONS, ProcessingState, State
@@ -111,6 +111,22 @@ class Work:
             retry_count = 0, reason = '', owner = '', run = '', since = 0.0, in_batch = ''"""
         rows = self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts()
         return [_member(row) for row in sorted(rows, key=lambda row: row["position"])]
+
+    def todo(self, source: Source, batch: str, recipe: str, max_retries: int) -> list[Member]:
+        """The members of ``batch`` that a run would have to look at.
+
+        Raises:
+            SourceError: The batch holds records of another relation than ``source``.
+        """
+        members = self.members(batch, recipe)
+        relation = source.settings.relation
+        for member in members:
+            if member.version.source != relation:
+                raise SourceError(
+                    f"{batch} holds records of relation '{member.version.source}', the settings name '{relation}'",
+                    hint="choose it with --relation or DOBBY_SOURCE_RELATION",
+                )
+        return [member for member in members if member.is_work(batch, max_retries)]
 
     def unsettled(self, relation: str, recipe: str, max_retries: int) -> dict[str, int]:
         """Batches with members that a run would have to look at, and how many those are, oldest first."""
