@@ -5,7 +5,7 @@ import dagster as dg
 from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
-from dobby_dagster.defs.resources import build_resources
+from dobby_dagster.defs.wiring import build_resources
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 

@@ -3,6 +3,9 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -307,6 +310,51 @@ def test_bad_input_is_one_clear_line_and_not_success(dobby: Dobby, name: str, mo
     assert len(lines) == 1, answer.err
     assert message in lines[0]
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("harm", ["truncated", "pickle", "tokenizer", "code"])
+def test_a_bad_model_is_named_before_anything_is_run(dobby: Dobby, qwen2: Path, harm: str) -> None:
+    from dobby_dagster_tests.checkpoints import make_tokenizer
+
+    fill({"a": "x"})
+    folder = Path(shutil.copytree(qwen2, "model"))
+    weights = folder / "model.safetensors"
+    if harm == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-1])
+    elif harm == "pickle":
+        weights.rename(folder / "pytorch_model.bin")
+    elif harm == "tokenizer":
+        make_tokenizer(extra=40).save_pretrained(folder)
+    else:
+        config = folder / "config.json"
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"auto_map": {}}))
+    answer = dobby("summarize", *THEIRS, *COLUMNS, "--model", "model")
+    assert (answer.code, answer.out) == (1, "")
+    messages = {
+        "truncated": "is truncated",
+        "pickle": "pickled weights",
+        "tokenizer": "does not fit",
+        "code": "own code",
+    }
+    assert [messages[harm] in line for line in answer.err.splitlines()] == [True]
+
+
+def test_a_full_disk_ends_with_one_clear_line(tmp_path: Path) -> None:
+    import resource
+
+    Path("src").mkdir()
+    for i in range(40):
+        Path(f"src/m{i}.py").write_text("".join(f"def f{j}():\n    return '{'x' * 400}'\n" for j in range(40)))
+    answer = subprocess.run(
+        [sys.executable, "-m", "dobby_dagster.cli.app", "ingest", "src", "-d", "sqlite:///full.db"],
+        capture_output=True, text=True, check=False, timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
+    )  # fmt: skip
+    assert answer.returncode == 1
+    assert answer.stdout == ""
+    [line] = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
+    assert "the disk is full" in line
+    assert "Traceback" not in answer.stderr
 
 
 def test_usage_errors_and_help(dobby: Dobby) -> None:

@@ -73,6 +73,12 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     assert status["summaries"] == status["completed"]
     again = claims(store) - RECORDS
     assert 0 <= again <= kills * CHUNK, f"{again} records were begun again after {kills} kills"
+    import dagster as dg
+
+    with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
+        runs = instance.get_runs()
+        assert {run.status for run in runs} <= {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE}
+        assert any(run.status == dg.DagsterRunStatus.FAILURE for run in runs)
     recorded = sum(row[0] for row in store.connection.run("?[inferred, chunk] := *dobby_chunk{chunk, inferred}").rows)
     assert recorded == status["completed"]
     from dobby_dagster.domain.settings_loader import load_settings

@@ -14,8 +14,8 @@ from dobby_dagster.defs.assets import metrics, pending_records, record_batches, 
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
 from dobby_dagster.defs.io_manager import RecordStream
 from dobby_dagster.defs.partitions import record_batch_partitions
-from dobby_dagster.defs.resources import build_resources
 from dobby_dagster.defs.run_here import dagster_home, ranges
+from dobby_dagster.defs.wiring import build_resources
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings

@@ -72,6 +72,9 @@ def test_a_tokenizer_that_does_not_fit(folder: Path) -> None:
 
 def test_a_tokenizer_that_is_broken_or_missing(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelError, match="is no tokenizer: it holds no vocabulary"):
+        load(folder)
+    (folder / "tokenizer.json").write_text('{"model": {"vocab": {"a": 0}}}')
     with pytest.raises(ModelError, match="the tokenizer can't be loaded"):
         load(folder)
     (folder / "tokenizer.json").unlink()

@@ -279,3 +279,30 @@ def test_backup_restore_and_export(database: DatabaseSettings, store: CozoStore,
     exported = store.export()
     assert exported["dobby_summary"]["rows"][0][0] == "record"
     assert {"record", "dobby_state", "dobby_member"} <= set(exported)
+
+
+def test_two_planners_at_once_cut_each_version_into_one_batch(database: DatabaseSettings, store: CozoStore) -> None:
+    import threading
+
+    source = fill(store, {})
+    versions = [RecordVersion("record", f"k{i:03d}", "h", 0, 1) for i in range(60)]
+    store.versions.note(source, versions, [])
+    stores = [CozoStore.open(database) for _ in range(3)]
+    errors: list[BaseException] = []
+
+    def cut(mine: CozoStore) -> None:
+        try:
+            while mine.versions.cut_batch("record", 5):
+                pass
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=cut, args=(mine,)) for mine in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    members = [m.version.key for b in store.versions.batches() for m in store.work.members(b.id, R)]
+    assert sorted(members) == [v.key for v in versions]
+    assert store.versions.waiting("record") == 0

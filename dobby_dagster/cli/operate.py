@@ -110,7 +110,9 @@ def dev(
     config: opt.ConfigFile = None,
 ) -> None:
     """Start the Dagster UI and daemon with this project."""
-    from dobby_dagster.defs.run_here import dagster_home
+    from dagster import DagsterInstance
+
+    from dobby_dagster.defs.run_here import close_abandoned_runs, dagster_home
 
     settings = opt.settings_from(
         config,
@@ -130,6 +132,8 @@ def dev(
     }
     environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
     environment["DAGSTER_HOME"] = str(dagster_home(settings))
+    with DagsterInstance.get() as instance:
+        close_abandoned_runs(instance)
     note(f"Dagster UI at http://{host}:{port}, with {settings.database.url}; stop it with Ctrl-C")
     command = [sys.executable, "-m", "dagster", "dev", "-m", "dobby_dagster.definitions", "-h", host, "-p", str(port)]
     server = subprocess.Popen(command, env=environment)  # noqa: S603

@@ -67,6 +67,8 @@ def progress(description: str, total: int | None) -> Iterator[Any]:
         _Rate(""),
         TimeRemainingColumn(),
         console=err,
+        transient=total is None,
+        disable=total is None and not err.is_terminal,
     )
     with bar:
         task = bar.add_task(description, total=total)

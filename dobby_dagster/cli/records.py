@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,9 +119,12 @@ def export(
         raise SettingsError(f"there is no format '{format_name}'", hint=suggestion(format_name, FORMATS))
     settings = opt.settings_from(config, database__url=database, source__relation=relation)
     store = _store(settings)
-    entries = store.reports.entries(settings.source.relation, recipe or store.work.latest_recipe())
+    chosen = recipe or store.work.latest_recipe()
+    entries = store.reports.entries(settings.source.relation, chosen)
     if output is not None:
-        note(f"{export_file(entries, output, format_name):,} records written to {output}")
+        with progress("Writing", store.reports.status(settings.source.relation, chosen)["records"]) as advance:
+            count = export_file(_counted(entries, advance), output, format_name)
+        note(f"{count:,} records written to {output}")
     elif format_name in TEXT_FORMATS:
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
         TEXT_FORMATS[format_name](entries, sys.stdout)
@@ -178,6 +182,12 @@ def failed_release(
         print_json({"released": [row["key"] for row in chosen]})
     else:
         out.print(f"{len(chosen)} records released; run dobby summarize to try them again.", highlight=False)
+
+
+def _counted(entries: Iterable[Any], advance: Callable[[], object]) -> Iterator[Any]:
+    for entry in entries:
+        yield entry
+        advance()
 
 
 def _store(settings: Any) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -64,7 +65,6 @@ def summarize(
     if output is not None:
         check_output(output)
     began = time.perf_counter()
-    note("Looking for new and changed records…")
     report, counts = _run(settings)
     seconds = time.perf_counter() - began
     store, recipe = _opened(settings)
@@ -83,32 +83,28 @@ def summarize(
 
 
 def _run(settings: Settings) -> tuple[Report, dict[str, int]]:
+    """Plan and run, with a bar for each of the two."""
     from dobby_dagster.defs.run_here import plan_and_run
-    from dobby_dagster.pipeline.progress import listening
+    from dobby_dagster.pipeline.progress import Stage, listening
 
     counts = {"settled": 0, "inferred": 0}
-    advance: list[Any] = []
-    bars: list[Any] = []
+    with ExitStack() as bars:
+        steps = {"planning": bars.enter_context(progress("Looking for changes", None))}
 
-    def on_plan(report: Report) -> None:
-        todo = sum(report.todo.values())
-        if todo:
-            bar = progress("Summarising", todo)
-            advance.append(bar.__enter__())
-            bars.append(bar)
+        def on_plan(report: Report) -> None:
+            bars.pop_all().close()
+            todo = sum(report.todo.values())
+            if todo:
+                steps["summarizing"] = bars.enter_context(progress("Summarising", todo))
 
-    def on_chunk(batch: str, settled: int, inferred: int) -> None:
-        counts["settled"] += settled
-        counts["inferred"] += inferred
-        for step in advance:
-            step(settled)
+        def on_progress(stage: Stage, records: int, inferred: int) -> None:
+            if stage == "summarizing":
+                counts["settled"] += records
+                counts["inferred"] += inferred
+            steps[stage](records)
 
-    try:
-        with listening(on_chunk):
+        with listening(on_progress):
             report = plan_and_run(settings, on_plan)
-    finally:
-        for bar in bars:
-            bar.__exit__(None, None, None)
     return report, counts
 
 

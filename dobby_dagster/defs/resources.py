@@ -15,7 +15,6 @@ from dobby_dagster.domain.settings import (
     InferenceSettings,
     ModelSettings,
     PromptSettings,
-    Settings,
     SourceSettings,
 )
 
@@ -121,27 +120,3 @@ class PipelineOptions(dg.ConfigurableResource):  # type: ignore[type-arg]
     chunk_size: int = Field(60, description="Records a commit, at most.")
     max_retries: int = Field(3, description="Vain tries before a record is quarantined.")
     failed_share_limit: float = Field(0.1, description="Above this share of failures a partition is red.")
-
-
-def build_resources(settings: Settings) -> dict[str, Any]:
-    """All resources as ``settings`` have them."""
-    from dobby_dagster.defs.io_manager import CozoIOManager
-
-    database = CozoDatabase(
-        url=settings.database.url,
-        timeout_seconds=settings.database.timeout_seconds,
-        lease_timeout_seconds=settings.database.lease_timeout_seconds,
-        source=settings.source.model_dump(mode="json", exclude_none=True),
-    )
-    models = ModelPool(
-        model=settings.model.model_dump(mode="json", exclude_none=True),
-        inference=settings.inference.model_dump(mode="json", exclude_none=True),
-        prompt=settings.prompt.model_dump(mode="json", exclude_none=True),
-    )
-    options = PipelineOptions(**settings.pipeline.model_dump(mode="json", exclude_none=True))
-    return {
-        "database": database,
-        "models": models,
-        "options": options,
-        "cozo": CozoIOManager(database=database, models=models, options=options),
-    }

@@ -2,7 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ import dagster as dg
 from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
 from dobby_dagster.defs.partitions import record_batch_partitions
-from dobby_dagster.defs.resources import build_resources
+from dobby_dagster.defs.wiring import build_resources
 from dobby_dagster.domain.errors import DobbyError, SettingsError
+from dobby_dagster.domain.owner import is_alive, new_owner, retire
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.store.store import CozoStore
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+OWNER_TAG = "dobby/owner"
 INSTANCE_FILES = (_PACKAGE / "shipped" / "dagster.yaml", _PACKAGE.parent / "dagster.yaml")
 
 
@@ -80,8 +84,10 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
     dagster_home(settings)
     resources = build_resources(settings)
     report = Report()
-    with dg.DagsterInstance.get() as instance:
-        planned = _materialize([source_records, record_batches], instance, resources, {})
+    with dg.DagsterInstance.get() as instance, _owner() as owner:
+        close_abandoned_runs(instance)
+        tags = {OWNER_TAG: owner}
+        planned = _materialize([source_records, record_batches], instance, resources, tags)
         if not planned.success:
             raise _cause(planned)
         [event] = [e.materialization for e in planned.get_asset_materialization_events()]
@@ -91,13 +97,37 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
         on_plan(report)
         order = instance.get_dynamic_partitions(str(record_batch_partitions.name))
         for first, last in ranges(list(report.todo), order, settings.dagster.partitions_per_run):
-            tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+            tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
             assets = [pending_records, summaries, metrics, summaries_invariants, performance_contracts]
             result = _materialize(assets, instance, resources, tags)
             report.runs.append(result.run_id)
             if not result.success:
                 report.failures.append(f"{first} to {last}: {_cause(result)}")
     return report
+
+
+def close_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
+    """Mark as failed the runs of this command whose process died; their identifiers.
+
+    Nobody else can: no launcher watches them. Left as they are, they would count against the limit of concurrent
+    runs for ever.
+    """
+    closed = []
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        owner = run.tags.get(OWNER_TAG)
+        if owner is not None and not is_alive(owner, time.time()):
+            instance.report_run_failed(run, "The process that ran it died. What it committed is kept.")
+            closed.append(run.run_id)
+    return closed
+
+
+@contextmanager
+def _owner() -> Iterator[str]:
+    owner = new_owner()
+    try:
+        yield owner
+    finally:
+        retire(owner)
 
 
 def ranges(wanted: Sequence[str], order: Sequence[str], longest: int) -> list[tuple[str, str]]:

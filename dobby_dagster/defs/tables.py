@@ -92,7 +92,7 @@ class SummariesTable:
         self.database.store.work.commit_chunk(
             self.database.records(), chunk.outcomes, chunk.stats, self.recipe.id, chunk.batch, self.run, name
         )
-        report(chunk.batch, len(chunk.outcomes), sum(outcome.inferred for outcome in chunk.outcomes))
+        report("summarizing", len(chunk.outcomes), sum(outcome.inferred for outcome in chunk.outcomes))
 
     def read(self, partitions: list[str]) -> pa.Table:
         """All stored summaries of the partitions' records under the recipe in use."""

@@ -121,6 +121,7 @@ def check_folder(path: Path) -> ModelFolder:
         check_safetensors(file)
     if not any((path / name).is_file() for name in ("tokenizer.json", "vocab.json", "tokenizer.model")):
         raise ModelError(f"{path} has no tokenizer", hint="expected tokenizer.json")
+    _check_tokenizer(path, config)
     card = _json(path / CARD) if (path / CARD).is_file() else {}
     return ModelFolder(path, config, weights, card)
 
@@ -147,6 +148,27 @@ def check_safetensors(file: Path) -> None:
     expected = 8 + length + max(ends, default=0)
     if size != expected:
         raise ModelError(f"{file} is truncated: {size:,} of {expected:,} bytes", hint="copy it again")
+
+
+def _check_tokenizer(path: Path, config: dict[str, Any]) -> None:
+    """Check that no token is beyond the model's vocabulary, where a ``tokenizer.json`` tells."""
+    if not (path / "tokenizer.json").is_file():
+        return
+    tokenizer = _json(path / "tokenizer.json")
+    try:
+        vocabulary = tokenizer["model"]["vocab"]
+        known = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
+        largest = max([*known, *(token["id"] for token in tokenizer.get("added_tokens") or [])])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise ModelError(
+            f"{path}/tokenizer.json is no tokenizer: it holds no vocabulary", hint="copy it again"
+        ) from None
+    if largest >= int(config.get("vocab_size") or 0):
+        raise ModelError(
+            f"{path}: the tokenizer does not fit the model: its largest token is {largest:,}, "
+            f"the model's vocabulary {config.get('vocab_size'):,}",
+            hint="use the tokenizer that the model was trained with",
+        )
 
 
 def _weights(path: Path) -> tuple[Path, ...]:

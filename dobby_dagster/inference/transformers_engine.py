@@ -198,13 +198,6 @@ def _load_tokenizer(folder: ModelFolder) -> Any:
         raise ModelError(f"{folder.path}: the tokenizer can't be loaded: {_line(error)}") from error
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(f"{folder.path}: only fast tokenizers are supported", hint="add a tokenizer.json")
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    if largest < 0 or largest >= int(folder.config["vocab_size"]):
-        raise ModelError(
-            f"{folder.path}: the tokenizer does not fit the model: its largest token is {largest:,}, "
-            f"the model's vocabulary {folder.config['vocab_size']:,}",
-            hint="use the tokenizer that the model was trained with",
-        )
     return tokenizer
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dobby_dagster.domain.records import Batch, Record, RecordVersion, content_hash
+from dobby_dagster.pipeline.progress import report
 from dobby_dagster.store.source import Source, Tracking
 from dobby_dagster.store.store import CozoStore
 from dobby_dagster.store.tracking import prepare, queue_length, queued, save
@@ -94,6 +95,7 @@ def _note(
     changes.deleted += len(gone)
     if fresh or gone or tokens:
         store.versions.note(source, fresh, gone, tokens)
+    report("planning", len(found))
 
 
 def _note_missing(store: CozoStore, source: Source, changes: Changes) -> None:

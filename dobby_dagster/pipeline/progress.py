@@ -1,19 +1,20 @@
-"""Who wants to know of each committed chunk; at most one listener a process."""
+"""Who wants to know how far planning and summarising are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
-# Called with the batch, how many of its records were settled, and how many of those were inferred.
-Listener: TypeAlias = Callable[[str, int, int], None]
+Stage: TypeAlias = Literal["planning", "summarizing"]
+# Called with the stage, how many records it is further, and how many of those were inferred.
+Listener: TypeAlias = Callable[[Stage, int, int], None]
 _listeners: list[Listener] = []
 
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Have ``listener`` called for every chunk that is committed inside the block."""
+    """Have ``listener`` called for every page that is planned and every chunk that is committed inside the block."""
     _listeners.append(listener)
     try:
         yield
@@ -21,7 +22,7 @@ def listening(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
-def report(batch: str, settled: int, inferred: int) -> None:
-    """Tell of one committed chunk."""
+def report(stage: Stage, records: int, inferred: int = 0) -> None:
+    """Tell of one page or chunk."""
     for listener in _listeners:
-        listener(batch, settled, inferred)
+        listener(stage, records, inferred)
