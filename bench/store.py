@@ -14,8 +14,8 @@ from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import COMPLETED
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.pipeline.metrics import percentile
+from dobby_dagster.store.chunks import ChunkStats, Outcome
 from dobby_dagster.store.store import CozoStore
-from dobby_dagster.store.work import ChunkStats, Outcome
 
 
 def seconds(action: Callable[[], Any]) -> float:
@@ -66,9 +66,7 @@ def _commits(store: CozoStore, rows: list[list[str]]) -> list[float]:
         stats = ChunkStats(1.0, 2.0, [0.01] * 64)
         times.append(
             seconds(
-                lambda o=outcomes, n=number, s=stats: store.work.commit_chunk(
-                    source, o, s, "recipe", "batch", "r", str(n)
-                )
+                lambda o=outcomes, n=number, s=stats: store.chunks.commit(source, o, s, "recipe", "batch", "r", str(n))
             )
         )
     return times

@@ -10,9 +10,10 @@ from dobby_dagster.domain.records import Content, RecordVersion, content_hash
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import COMPLETED, PENDING, ProcessingState, State, skipped
 from dobby_dagster.domain.summaries import Summary
+from dobby_dagster.store.chunks import ChunkStats, Outcome
 from dobby_dagster.store.source import Source
 from dobby_dagster.store.store import CozoStore, restore
-from dobby_dagster.store.work import ChunkStats, Member, Outcome
+from dobby_dagster.store.work import Member
 
 R = "recipe"
 
@@ -48,7 +49,7 @@ def done(member: Member, content: Content, batch: str = "b", text: str = "A good
 
 
 def commit(store: CozoStore, source: Source, batch: str, outcomes: list[Outcome], chunk: str = "c") -> set[str]:
-    return store.work.commit_chunk(source, outcomes, ChunkStats(1.0, 2.0, [0.1]), R, batch, "run", chunk)
+    return store.chunks.commit(source, outcomes, ChunkStats(1.0, 2.0, [0.1]), R, batch, "run", chunk)
 
 
 def test_health_answers_with_the_schema(store: CozoStore) -> None:
@@ -206,7 +207,7 @@ def test_a_stored_summary_is_found_by_its_fingerprint(store: CozoStore) -> None:
     outcome = done(members[0], "1", batch)
     commit(store, source, batch, [outcome])
     assert outcome.summary is not None
-    found = store.work.find([outcome.summary.fingerprint, "none"])
+    found = store.chunks.find([outcome.summary.fingerprint, "none"])
     assert list(found) == [outcome.summary.fingerprint]
 
 

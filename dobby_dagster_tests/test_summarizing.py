@@ -45,9 +45,7 @@ def run(
             for number, chunk in enumerate(summarizer.summarize(name, [items])):
                 before_commit(chunk)
                 again = chunk_of(outcome_frame(chunk))
-                store.work.commit_chunk(
-                    source, again.outcomes, again.stats, RECIPE.id, batch, "run", f"{begin}-{number}"
-                )
+                store.chunks.commit(source, again.outcomes, again.stats, RECIPE.id, batch, "run", f"{begin}-{number}")
 
 
 def entries(store: CozoStore) -> dict[str, dict]:

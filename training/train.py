@@ -31,6 +31,14 @@ SUMMARY_WEIGHT = 1.0
 CODE_WEIGHT = 0.3
 CODE_SHARE = 0.15
 SECONDS_BETWEEN_CHECKPOINTS = 300
+# What Dobby reads beside the model: see dobby_dagster/inference/model_folder.py.
+CARD = {
+    "description": "A small model that Dobby trained from scratch on documented Python functions. "
+    "It knows one thing: one sentence on what a piece of code does. Often right on plain Python, often vague, "
+    "sometimes wrong; other languages and prose are beyond it.",
+    "prompts": ["summary"],
+    "max_prompt_tokens": CODE_TOKENS + 2,
+}
 
 
 @dataclass(frozen=True)
@@ -178,6 +186,7 @@ class Training:
                 self._epoch(log)
         self.model.to(torch.bfloat16).save_pretrained(self.out / "model")
         self.tokenizer.save_pretrained(self.out / "model")
+        (self.out / "model" / "dobby.json").write_text(json.dumps(CARD, indent=2) + "\n")
 
     def _epoch(self, log: TextIO) -> None:
         for index, batch in enumerate(self.train.epoch(self.arguments.batch, seed=self.arguments.seed + self.epoch)):

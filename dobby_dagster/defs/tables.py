@@ -89,7 +89,7 @@ class SummariesTable:
         """Commit one chunk."""
         chunk = chunk_of(data)
         name = f"{chunk.stats.started_at:.6f}-{uuid.uuid4().hex[:8]}"
-        self.database.store.work.commit_chunk(
+        self.database.store.chunks.commit(
             self.database.records(), chunk.outcomes, chunk.stats, self.recipe.id, chunk.batch, self.run, name
         )
         report("summarizing", len(chunk.outcomes), sum(outcome.inferred for outcome in chunk.outcomes))

@@ -41,11 +41,11 @@ class Encoder:
         self._tokenizer = tokenizer
         self._limit = max_prompt_tokens
         self._frame = lru_cache(maxsize=256)(self._render)
-        self._cut = self._plain([CUT])[0]
+        self._cut = self.plain([CUT])[0]
 
     def encode(self, requests: Sequence[Request], prompt: Prompt) -> list[Encoded]:
         """Token identifiers of every request, in order."""
-        contents = self._plain([self._clip(request.content) for request in requests])
+        contents = self.plain([self._clip(request.content) for request in requests])
         encoded = []
         for request, content in zip(requests, contents, strict=True):
             before, after = self._frame(prompt, request.language)
@@ -64,7 +64,8 @@ class Encoder:
         span = self._limit * _CHARACTERS_PER_TOKEN
         return content if len(content) <= 2 * span else content[:span] + content[-span:]
 
-    def _plain(self, texts: list[str]) -> list[list[int]]:
+    def plain(self, texts: list[str]) -> list[list[int]]:
+        """Token identifiers of texts as data: no special token is read or added."""
         backend = self._tokenizer.backend_tokenizer
         backend.no_truncation()
         backend.encode_special_tokens = True

@@ -18,6 +18,7 @@ from dobby_dagster.inference.decoding import Decoder, Output
 from dobby_dagster.inference.devices import Placement, place
 from dobby_dagster.inference.encoding import Encoded, Encoder
 from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
+from dobby_dagster.inference.loading import end_tokens, load_model, load_tokenizer, one_line, quantize
 from dobby_dagster.inference.model_folder import ModelFolder
 from dobby_dagster.inference.prompts import Prompt
 
@@ -77,7 +78,7 @@ class TransformersEngine:
             one = Decoder(
                 loaded.model, self._settings.model_copy(update={"max_new_tokens": 1}), set(), 0, loaded.tokenizer.decode
             )
-            ids = loaded.encoder._plain([_BENCHMARK_CONTENT])[0]
+            ids = loaded.encoder.plain([_BENCHMARK_CONTENT])[0]
             ok = one.generate([ids], ["health"])[0].finite
         except ModelError as error:
             return EngineHealth(False, time.perf_counter() - began, str(error))
@@ -118,12 +119,12 @@ class TransformersEngine:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         placement = place(self._model_settings, reproducible=self._settings.reproducible)
         log.info("model %s on %s: %s", self.folder.name, placement.device, placement.reason)
-        tokenizer = _load_tokenizer(self.folder)
-        model = _load_model(self.folder, placement)
+        tokenizer = load_tokenizer(self.folder)
+        model = load_model(self.folder, placement)
         parameters = sum(parameter.numel() for parameter in model.parameters())
         if self._model_settings.quantization == "int8":
-            model = _quantize(model)
-        ends = _end_tokens(model, tokenizer)
+            model = quantize(model)
+        ends = end_tokens(model, tokenizer)
         limit = self.folder.prompt_limit(self._settings.max_prompt_tokens, self._settings.max_new_tokens)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
         info = ModelInfo(
@@ -187,62 +188,6 @@ class TransformersEngine:
         )
 
 
-def _load_tokenizer(folder: ModelFolder) -> Any:
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    # The class that AutoTokenizer picks by architecture may add tokens of its own; tokenizer.json is the whole truth.
-    kind = PreTrainedTokenizerFast if (folder.path / "tokenizer.json").is_file() else AutoTokenizer
-    try:
-        tokenizer = kind.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # the tokenizers library raises bare Exception for a malformed file
-        raise ModelError(f"{folder.path}: the tokenizer can't be loaded: {_line(error)}") from error
-    if not getattr(tokenizer, "is_fast", False):
-        raise ModelError(f"{folder.path}: only fast tokenizers are supported", hint="add a tokenizer.json")
-    return tokenizer
-
-
-def _load_model(folder: ModelFolder, placement: Placement) -> Any:
-    from transformers import AutoModelForCausalLM
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder.path,
-            dtype=placement.dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-    except Exception as error:  # a folder is untrusted input: whatever it makes the library raise is its fault
-        raise ModelError(f"{folder.path}: the model can't be loaded: {_line(error)}") from error
-    missing = sorted(report.get("missing_keys") or ())
-    if missing:
-        raise ModelError(f"{folder.path}: weights are missing: {missing[0]} and {len(missing) - 1} more")
-    return model.to(placement.device).eval()
-
-
-def _quantize(model: Any) -> Any:
-    import warnings
-
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
-
-
-def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
-    named = [getattr(model.generation_config, "eos_token_id", None), model.config.eos_token_id, tokenizer.eos_token_id]
-    ends: set[int] = set()
-    for value in named:
-        ends |= set(value) if isinstance(value, list) else {value} if value is not None else set()
-    return ends
-
-
 def _is_out_of_memory(error: BaseException) -> bool:
     text = str(error)
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
@@ -251,7 +196,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _failure(request: Request, error: BaseException, exhausted: bool) -> Failure:
     if exhausted:
         return Failure(request.id, OutOfMemoryError("the record does not fit the device's memory, even alone"))
-    return Failure(request.id, InferenceError(f"inference failed: {_line(error)}"))
+    return Failure(request.id, InferenceError(f"inference failed: {one_line(error)}"))
 
 
 def _free(device: str) -> None:
@@ -262,8 +207,3 @@ def _free(device: str) -> None:
         torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."

@@ -14,7 +14,8 @@ from dobby_dagster.domain.records import Content, Record, RecordVersion, content
 from dobby_dagster.domain.states import ProcessingState, State
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.pipeline.summarizing import Chunk, Item
-from dobby_dagster.store.work import ChunkStats, Member, Outcome
+from dobby_dagster.store.chunks import ChunkStats, Outcome
+from dobby_dagster.store.work import Member
 
 _VERSION = [("source", pa.string()), ("key", pa.string()), ("content_hash", pa.string())]
 _CONTENT = [("content_kind", pa.string()), ("content", pa.binary())]

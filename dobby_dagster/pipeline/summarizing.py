@@ -17,8 +17,9 @@ from dobby_dagster.domain.summaries import Recipe, Summary
 from dobby_dagster.inference.engine import Engine, Failure, Generation, Request
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.quality import gate
+from dobby_dagster.store.chunks import ChunkStats, Outcome
 from dobby_dagster.store.store import CozoStore
-from dobby_dagster.store.work import ChunkStats, Member, Outcome
+from dobby_dagster.store.work import Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class Summarizer:
                 outcomes.append(Outcome(version, content, skipped(reason)))
             elif item.record is not None:
                 ready[version.key] = (item, self._recipe.fingerprint(version.content_hash, item.record.language))
-        stored = self._store.work.find(sorted({fingerprint for _, fingerprint in ready.values()})) if ready else {}
+        stored = self._store.chunks.find(sorted({fingerprint for _, fingerprint in ready.values()})) if ready else {}
         for key, (item, fingerprint) in list(ready.items()):
             if fingerprint in stored:
                 outcomes.append(self._reused(item, fingerprint, batch, stored[fingerprint]))

@@ -40,4 +40,4 @@ def cozo_client(url: str, lease_timeout_seconds: float = 60.0) -> Iterator[Any]:
     if not isinstance(connection, EmbeddedConnection):
         raise ValueError(f"{url} is a server: use pycozo's own Client, it needs no lease")
     with connection.session(write=True):
-        yield connection._local.client
+        yield connection.client

@@ -65,6 +65,11 @@ class EmbeddedConnection:
                 if self.engine != "mem":
                     client.close()
 
+    @property
+    def client(self) -> Any:
+        """The open pycozo client of this thread's session."""
+        return self._local.client
+
     def export_relations(self, names: list[str]) -> dict[str, Any]:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
         with self.session():

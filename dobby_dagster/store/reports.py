@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from dobby_dagster.domain.states import State
+from dobby_dagster.store.chunks import CHUNK_KEYS, CHUNK_VALUES, SUMMARY_KEYS, SUMMARY_VALUES
 from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.script import put
-from dobby_dagster.store.work import CHUNK_KEYS, CHUNK_VALUES, SUMMARY_KEYS, SUMMARY_VALUES
 
 _NOW = "*dobby_version{source: $source, key, content_hash, deleted @ 'NOW'}"
 

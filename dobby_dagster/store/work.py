@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dobby_dagster.domain.errors import Retry, SourceError
 from dobby_dagster.domain.owner import is_alive
-from dobby_dagster.domain.records import Content, RecordVersion, kind_of
+from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.states import PASSING_REASONS, ProcessingState, State
-from dobby_dagster.domain.summaries import Recipe, Summary
+from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.script import put, script, unpack
 from dobby_dagster.store.source import Source
@@ -19,16 +19,6 @@ from dobby_dagster.store.source import Source
 STATE_KEYS = ["source", "key", "content_hash", "recipe", "at"]
 STATE_VALUES = [
     "state", "error", "error_code", "retry", "retry_count", "reason", "owner", "batch", "run", "since",
-]  # fmt: skip
-SUMMARY_KEYS = ["source", "key", "fingerprint"]
-SUMMARY_VALUES = [
-    "content_hash", "text", "confidence", "mean_logprob", "min_logprob", "finish_reason", "prompt_tokens",
-    "output_tokens", "truncated", "model", "prompt", "recipe", "batch", "run", "inference_seconds", "created_at",
-]  # fmt: skip
-CHUNK_KEYS = ["batch", "recipe", "chunk"]
-CHUNK_VALUES = [
-    "run", "started_at", "finished_at", "completed", "inferred", "failed", "skipped", "latencies", "rss_bytes",
-    "cpu_share", "slots", "slots_in_use", "last_error",
 ]  # fmt: skip
 
 
@@ -45,33 +35,6 @@ class Member:
         if self.state is None:
             return True
         return self.state.is_work(batch, max_retries, is_alive(self.state.owner, self.since))
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one record of a chunk ended: with a summary, or with the state that says why not.
-
-    ``content`` is what was summarised; the commit compares it with what the source holds by then.
-    """
-
-    version: RecordVersion
-    content: Content
-    state: ProcessingState
-    summary: Summary | None = None
-    inferred: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkStats:
-    """What one chunk took; units are in the names."""
-
-    started_at: float
-    finished_at: float
-    latencies: list[float] = field(default_factory=list)
-    rss_bytes: int = 0
-    cpu_share: float = 0.0
-    slots: int = 0
-    slots_in_use: float = 0.0
 
 
 class Work:
@@ -157,7 +120,7 @@ class Work:
         self, versions: Iterable[RecordVersion], state: ProcessingState, recipe: str, batch: str, run: str
     ) -> None:
         """Give all ``versions`` the same state."""
-        rows = [_state_row(version, state, recipe, batch, run) for version in versions]
+        rows = [state_row(version, state, recipe, batch, run) for version in versions]
         if rows:
             self._connection.run(put("dobby_state", STATE_KEYS, STATE_VALUES), {"rows": rows}, write=True)
 
@@ -200,65 +163,6 @@ class Work:
             self.set_states(chosen, state, recipe, batch, "")
         return len(mine)
 
-    def commit_chunk(
-        self,
-        source: Source,
-        outcomes: Sequence[Outcome],
-        stats: ChunkStats,
-        recipe: str,
-        batch: str,
-        run: str,
-        chunk: str,
-    ) -> set[str]:
-        """Store summaries, states and statistics of a chunk in one transaction.
-
-        A record whose content in the source is not the one that was summarised gets no summary: its state
-        becomes skipped, superseded.
-
-        Returns:
-            The keys that were superseded.
-        """
-        judged = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
-        others = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
-        keep = unpack(["key", "kk", "kind", "remembered"], "guard")
-        stored = source.atom(key="k", content="stored")
-        same = f"{keep}, k = {source.key_term('kk')}, {stored}, {source.unchanged('stored', 'remembered', 'kind')}"
-        summary_columns = [*SUMMARY_KEYS, *SUMMARY_VALUES]
-        state_columns = [c for c in (*STATE_KEYS, *STATE_VALUES) if c != "at"]
-        state_head = ", ".join([*STATE_KEYS, *STATE_VALUES])
-        state_put = f":put dobby_state {{{', '.join(STATE_KEYS)} => {', '.join(STATE_VALUES)}}}"
-        blocks = [
-            f"{{ ?[key] := {same} :create _fresh {{key}} }}",
-            f"{{ ?[{', '.join(summary_columns)}] := {unpack(summary_columns, 'summaries')}, *_fresh{{key}}"
-            f" :put dobby_summary {{{', '.join(SUMMARY_KEYS)} => {', '.join(SUMMARY_VALUES)}}} }}",
-            f"{{ ?[{state_head}] := {unpack(state_columns, 'judged')}, *_fresh{{key}}, at = 'ASSERT' {state_put} }}",
-            f"{{ ?[{state_head}] := {unpack(state_columns, 'stale')}, not *_fresh{{key}}, at = 'ASSERT' {state_put} }}",
-            put("dobby_state", STATE_KEYS, STATE_VALUES, "others"),
-            put("dobby_chunk", CHUNK_KEYS, CHUNK_VALUES, "chunk"),
-            "{ ?[key] := *_fresh{key} }",
-        ]
-        stale = ProcessingState(State.SKIPPED, reason="superseded")
-        params = {
-            "guard": [
-                [o.version.key, source.decode(o.version.key), kind_of(o.content), source.content_param(o.content)]
-                for o in judged
-            ],
-            "summaries": [_summary_row(o.summary, run) for o in judged if o.summary],
-            "judged": [_state_row(o.version, o.state, recipe, batch, run) for o in judged],
-            "stale": [_state_row(o.version, stale, recipe, batch, run) for o in judged],
-            "others": [_state_row(o.version, o.state, recipe, batch, run) for o in others],
-            "chunk": [_chunk_row(outcomes, stats, recipe, batch, run, chunk)],
-        }
-        fresh = {row[0] for row in self._connection.run(script(blocks), params, write=True).rows}
-        return {o.version.key for o in judged} - fresh
-
-    def find(self, fingerprints: list[str]) -> dict[str, dict[str, Any]]:
-        """A stored summary for each of ``fingerprints`` that has one, whichever record it is of."""
-        columns = ", ".join([*SUMMARY_KEYS, *SUMMARY_VALUES])
-        query = f"?[{columns}] := fingerprint in $fingerprints, *dobby_summary{{{columns}}}"
-        rows = self._connection.run(query, {"fingerprints": fingerprints}).dicts()
-        return {row["fingerprint"]: row for row in rows}
-
     def failed(self, relation: str, recipe: str) -> Iterator[dict[str, Any]]:
         """Failed records in their present version: key, error, error_code, retry, retry_count, batch, since."""
         columns = "key, error, error_code, retry, retry_count, batch, since"
@@ -290,25 +194,9 @@ def _member(row: dict[str, Any]) -> Member:
     return Member(version, state, row["since"])
 
 
-def _state_row(version: RecordVersion, state: ProcessingState, recipe: str, batch: str, run: str) -> list[Any]:
+def state_row(version: RecordVersion, state: ProcessingState, recipe: str, batch: str, run: str) -> list[Any]:
+    """One row of the relation of states, its columns but ``at``, in their order."""
     return [
         version.source, version.key, version.content_hash, recipe, state.state.value, state.error, state.error_code,
         state.retry.value, state.retry_count, state.reason, state.owner, batch, run, time.time(),
-    ]  # fmt: skip
-
-
-def _summary_row(summary: Summary, run: str) -> list[Any]:
-    values = asdict(summary) | {"run": run}
-    return [values[column] for column in (*SUMMARY_KEYS, *SUMMARY_VALUES)]
-
-
-def _chunk_row(
-    outcomes: Sequence[Outcome], stats: ChunkStats, recipe: str, batch: str, run: str, chunk: str
-) -> list[Any]:
-    count = {state: sum(o.state.state is state for o in outcomes) for state in State}
-    errors = [o.state.error for o in outcomes if o.state.error]
-    return [
-        batch, recipe, chunk, run, stats.started_at, stats.finished_at, count[State.COMPLETED],
-        sum(o.inferred for o in outcomes), count[State.FAILED], count[State.SKIPPED], stats.latencies,
-        stats.rss_bytes, stats.cpu_share, stats.slots, stats.slots_in_use, errors[-1] if errors else "",
     ]  # fmt: skip

@@ -1,0 +1,136 @@
+"""The commit of a chunk: summaries, states and statistics in one guarded transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from dobby_dagster.domain.records import Content, RecordVersion, kind_of
+from dobby_dagster.domain.states import ProcessingState, State
+from dobby_dagster.domain.summaries import Summary
+from dobby_dagster.store.connection import Connection
+from dobby_dagster.store.script import put, script, unpack
+from dobby_dagster.store.source import Source
+from dobby_dagster.store.work import STATE_KEYS, STATE_VALUES, state_row
+
+SUMMARY_KEYS = ["source", "key", "fingerprint"]
+SUMMARY_VALUES = [
+    "content_hash", "text", "confidence", "mean_logprob", "min_logprob", "finish_reason", "prompt_tokens",
+    "output_tokens", "truncated", "model", "prompt", "recipe", "batch", "run", "inference_seconds", "created_at",
+]  # fmt: skip
+CHUNK_KEYS = ["batch", "recipe", "chunk"]
+CHUNK_VALUES = [
+    "run", "started_at", "finished_at", "completed", "inferred", "failed", "skipped", "latencies", "rss_bytes",
+    "cpu_share", "slots", "slots_in_use", "last_error",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one record of a chunk ended: with a summary, or with the state that says why not.
+
+    ``content`` is what was summarised; the commit compares it with what the source holds by then.
+    """
+
+    version: RecordVersion
+    content: Content
+    state: ProcessingState
+    summary: Summary | None = None
+    inferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkStats:
+    """What one chunk took; units are in the names."""
+
+    started_at: float
+    finished_at: float
+    latencies: list[float] = field(default_factory=list)
+    rss_bytes: int = 0
+    cpu_share: float = 0.0
+    slots: int = 0
+    slots_in_use: float = 0.0
+
+
+class Chunks:
+    """Summaries as they are stored, a chunk at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def commit(
+        self,
+        source: Source,
+        outcomes: Sequence[Outcome],
+        stats: ChunkStats,
+        recipe: str,
+        batch: str,
+        run: str,
+        chunk: str,
+    ) -> set[str]:
+        """Store summaries, states and statistics of a chunk in one transaction.
+
+        A record whose content in the source is not the one that was summarised gets no summary: its state
+        becomes skipped, superseded.
+
+        Returns:
+            The keys that were superseded.
+        """
+        judged = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
+        others = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
+        keep = unpack(["key", "kk", "kind", "remembered"], "guard")
+        stored = source.atom(key="k", content="stored")
+        same = f"{keep}, k = {source.key_term('kk')}, {stored}, {source.unchanged('stored', 'remembered', 'kind')}"
+        summary_columns = [*SUMMARY_KEYS, *SUMMARY_VALUES]
+        state_columns = [c for c in (*STATE_KEYS, *STATE_VALUES) if c != "at"]
+        state_head = ", ".join([*STATE_KEYS, *STATE_VALUES])
+        state_put = f":put dobby_state {{{', '.join(STATE_KEYS)} => {', '.join(STATE_VALUES)}}}"
+        blocks = [
+            f"{{ ?[key] := {same} :create _fresh {{key}} }}",
+            f"{{ ?[{', '.join(summary_columns)}] := {unpack(summary_columns, 'summaries')}, *_fresh{{key}}"
+            f" :put dobby_summary {{{', '.join(SUMMARY_KEYS)} => {', '.join(SUMMARY_VALUES)}}} }}",
+            f"{{ ?[{state_head}] := {unpack(state_columns, 'judged')}, *_fresh{{key}}, at = 'ASSERT' {state_put} }}",
+            f"{{ ?[{state_head}] := {unpack(state_columns, 'stale')}, not *_fresh{{key}}, at = 'ASSERT' {state_put} }}",
+            put("dobby_state", STATE_KEYS, STATE_VALUES, "others"),
+            put("dobby_chunk", CHUNK_KEYS, CHUNK_VALUES, "chunk"),
+            "{ ?[key] := *_fresh{key} }",
+        ]
+        stale = ProcessingState(State.SKIPPED, reason="superseded")
+        params = {
+            "guard": [
+                [o.version.key, source.decode(o.version.key), kind_of(o.content), source.content_param(o.content)]
+                for o in judged
+            ],
+            "summaries": [_summary_row(o.summary, run) for o in judged if o.summary],
+            "judged": [state_row(o.version, o.state, recipe, batch, run) for o in judged],
+            "stale": [state_row(o.version, stale, recipe, batch, run) for o in judged],
+            "others": [state_row(o.version, o.state, recipe, batch, run) for o in others],
+            "chunk": [_chunk_row(outcomes, stats, recipe, batch, run, chunk)],
+        }
+        fresh = {row[0] for row in self._connection.run(script(blocks), params, write=True).rows}
+        return {o.version.key for o in judged} - fresh
+
+    def find(self, fingerprints: list[str]) -> dict[str, dict[str, Any]]:
+        """A stored summary for each of ``fingerprints`` that has one, whichever record it is of."""
+        columns = ", ".join([*SUMMARY_KEYS, *SUMMARY_VALUES])
+        query = f"?[{columns}] := fingerprint in $fingerprints, *dobby_summary{{{columns}}}"
+        rows = self._connection.run(query, {"fingerprints": fingerprints}).dicts()
+        return {row["fingerprint"]: row for row in rows}
+
+
+def _summary_row(summary: Summary, run: str) -> list[Any]:
+    values = asdict(summary) | {"run": run}
+    return [values[column] for column in (*SUMMARY_KEYS, *SUMMARY_VALUES)]
+
+
+def _chunk_row(
+    outcomes: Sequence[Outcome], stats: ChunkStats, recipe: str, batch: str, run: str, chunk: str
+) -> list[Any]:
+    count = {state: sum(o.state.state is state for o in outcomes) for state in State}
+    errors = [o.state.error for o in outcomes if o.state.error]
+    return [
+        batch, recipe, chunk, run, stats.started_at, stats.finished_at, count[State.COMPLETED],
+        sum(o.inferred for o in outcomes), count[State.FAILED], count[State.SKIPPED], stats.latencies,
+        stats.rss_bytes, stats.cpu_share, stats.slots, stats.slots_in_use, errors[-1] if errors else "",
+    ]  # fmt: skip
