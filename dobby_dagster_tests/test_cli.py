@@ -233,6 +233,9 @@ def test_configuration_models_and_doctor(dobby: Dobby, monkeypatch: pytest.Monke
     models = dobby("models", "--json").json
     assert "trained from scratch" in models["models"][0]["description"]
     assert "security_review" in dobby("models").out
+    assert "there is no database at" in dobby("doctor").out
+    Path("a.py").write_text("def f(): pass")
+    dobby("ingest", "a.py")
     healthy = dobby("doctor", "--json")
     assert healthy.code == 0, healthy.out
     assert {finding["name"] for finding in healthy.json} >= {
@@ -277,7 +280,9 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "no such relation": (["summarize", *THEIRS[:3], "code_dat", *COLUMNS], "has no relation 'code_dat' (did you mean 'code_data'?)"),
     "no such column": (["summarize", *THEIRS, "--key", "id", "--content", "conten"], "has no column 'conten' (did you mean 'content'?)"),
     "another program's file": (["status", "--database", "sqlite:///notes.txt"], "is another program's file"),
-    "unwritable path": (["status", "--database", "sqlite:///no/such/folder/x.db"], "can't be written"),
+    "unwritable path": (["ingest", "notes.txt", "--database", "sqlite:///no/such/folder/x.db"], "can't be written"),
+    "no such database": (["status", "--database", "sqlite:///typo.db"], "there is no database at sqlite:///typo.db"),
+    "nothing to summarise from": (["summarize", "--database", "sqlite:///typo.db"], "there is no database at sqlite:///typo.db"),
     "bad URL": (["status", "--database", "postgres://x"], "database.url = 'postgres://x' is invalid"),
     "no answer": (["status", "--database", "http://127.0.0.1:9"], "http://127.0.0.1:9 does not answer"),
     "slots 0": (["summarize", *THEIRS, *COLUMNS, "--slots", "0"], "inference.slots = 0 is invalid"),
@@ -310,6 +315,7 @@ def test_bad_input_is_one_clear_line_and_not_success(dobby: Dobby, name: str, mo
     assert len(lines) == 1, answer.err
     assert message in lines[0]
     assert "Traceback" not in answer.err
+    assert not Path("typo.db").exists()
 
 
 @pytest.mark.parametrize("harm", ["truncated", "pickle", "tokenizer", "code"])

@@ -12,13 +12,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.pipeline.invariants import examine
 from dobby_dagster.store.store import CozoStore
 from dobby_dagster_tests.test_summarizing import put
 
 CHUNK = 10
-RECORDS = 400
+RECORDS = 600
 DOBBY = [sys.executable, "-m", "dobby_dagster.cli.app"]
 
 
@@ -48,6 +50,7 @@ def settled(store: CozoStore) -> int:
     return status["completed"] + status["failed"] + status["skipped"]
 
 
+@pytest.mark.timeout(900)
 def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     store = prepared(tmp_path, RECORDS)
     rng = random.Random(7)

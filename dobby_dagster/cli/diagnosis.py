@@ -60,7 +60,7 @@ def _database(settings: Settings) -> Iterator[Finding]:
     from dobby_dagster.store.store import CozoStore
     from dobby_dagster.store.tracking import choose
 
-    store = CozoStore.open(settings.database)
+    store = CozoStore.open(settings.database, create=False)
     health = store.health()
     yield Finding(
         "database", True, f"{health.url}: schema {health.schema_version}, answers in {health.seconds * 1000:.1f} ms"

@@ -28,7 +28,7 @@ def status(
     from dobby_dagster.store.store import CozoStore
 
     settings = opt.settings_from(config, database__url=database, source__relation=relation)
-    store = CozoStore.open(settings.database)
+    store = CozoStore.open(settings.database, create=False)
     chosen = recipe or store.work.latest_recipe()
     counts = store.reports.status(settings.source.relation, chosen)
     recipes = store.work.recipes()
@@ -153,7 +153,7 @@ def backup(
     """Write the whole database, your relation included, to one file."""
     from dobby_dagster.store.store import CozoStore
 
-    CozoStore.open(opt.settings_from(config, database__url=database).database).backup(path)
+    CozoStore.open(opt.settings_from(config, database__url=database).database, create=False).backup(path)
     note(f"backup written to {path}")
 
 

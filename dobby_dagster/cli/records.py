@@ -193,4 +193,4 @@ def _counted(entries: Iterable[Any], advance: Callable[[], object]) -> Iterator[
 def _store(settings: Any) -> Any:
     from dobby_dagster.store.store import CozoStore
 
-    return CozoStore.open(settings.database)
+    return CozoStore.open(settings.database, create=False)

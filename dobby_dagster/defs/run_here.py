@@ -78,7 +78,7 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
 
     recipe = recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt))
     find_model(settings.model)
-    store = CozoStore.open(settings.database)
+    store = CozoStore.open(settings.database, create=False)
     store.source(settings.source)
     store.work.remember_recipe(recipe)
     dagster_home(settings)

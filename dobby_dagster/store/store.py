@@ -46,12 +46,22 @@ class CozoStore:
         self.reports = Reports(connection)
 
     @classmethod
-    def open(cls, settings: DatabaseSettings) -> CozoStore:
+    def open(cls, settings: DatabaseSettings, *, create: bool = True) -> CozoStore:
         """The store at ``settings.url``.
+
+        Args:
+            settings: Where it is.
+            create: Make an embedded database that is not there.
 
         Raises:
             StoreError: It can't be opened; the kind says why.
         """
+        scheme, _, rest = settings.url.partition("://")
+        if not create and scheme in ("sqlite", "rocksdb") and not Path(rest.removeprefix("/")).exists():
+            raise StoreAccessError(
+                f"there is no database at {settings.url}",
+                hint="name yours with --database, or fill one with dobby ingest",
+            )
         return cls(connect(settings))
 
     def source(self, settings: SourceSettings) -> Source:
