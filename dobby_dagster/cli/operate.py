@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dobby_dagster.cli import options as opt
-from dobby_dagster.cli.output import note, out, print_json, print_table
+from dobby_dagster.cli.output import note, out, print_json, print_table, working
 from dobby_dagster.domain.settings_loader import load_settings
 
 
@@ -89,7 +89,8 @@ def doctor(
     settings = opt.settings_from(
         config, database__url=database, source__relation=relation, model__path=model, model__device=device
     )
-    findings = diagnose(settings)
+    with working("Looking at versions, database, model and device…"):
+        findings = diagnose(settings)
     if as_json:
         print_json([finding.__dict__ for finding in findings])
     else:
@@ -153,7 +154,9 @@ def backup(
     """Write the whole database, your relation included, to one file."""
     from dobby_dagster.store.store import CozoStore
 
-    CozoStore.open(opt.settings_from(config, database__url=database).database, create=False).backup(path)
+    store = CozoStore.open(opt.settings_from(config, database__url=database).database, create=False)
+    with working(f"Writing {path}…"):
+        store.backup(path)
     note(f"backup written to {path}")
 
 
@@ -166,5 +169,6 @@ def restore(
     from dobby_dagster.store.store import restore as run
 
     settings = opt.settings_from(config, database__url=database)
-    run(settings.database, path)
+    with working(f"Reading {path}…"):
+        run(settings.database, path)
     note(f"{settings.database.url} restored from {path}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from rich.console import Console
@@ -73,3 +73,8 @@ def progress(description: str, total: int | None) -> Iterator[Any]:
     with bar:
         task = bar.add_task(description, total=total)
         yield lambda count=1: bar.advance(task, count)
+
+
+def working(message: str) -> AbstractContextManager[object]:
+    """A spinner for what can't say how far it is; only on a terminal."""
+    return err.status(message) if err.is_terminal else nullcontext()
