@@ -9,7 +9,7 @@ from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.pipeline.quality import gate
 
 INSTRUCTION = PromptLibrary.load().get("summary").text
-CODE = 'def read(path):\n    """Read a file as UTF-8 text."""\n    with open(path, encoding="utf-8") as stream:\n        return stream.read()\n'
+CODE = 'def read(path):\n    """Read a file as UTF-8 text.\n\n    Read it with open(path), and return a = b.\n    """\n    with open(path, encoding="utf-8") as stream:\n        return stream.read()\n'
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,7 @@ CODE = 'def read(path):\n    """Read a file as UTF-8 text."""\n    with open(pat
         "Parse the header, the body and the trailer of the message.",
         "Convert the given list of lists to a list of dictionaries.",
         "Ein Satz auf Deutsch.",
+        "Read it with open(path), and return a = b.",
     ],
 )
 def test_good_summaries_pass(text: str) -> None:

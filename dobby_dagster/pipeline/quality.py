@@ -8,6 +8,7 @@ from collections import Counter
 from dobby_dagster.domain.errors import DegenerateOutputError
 
 _CODE = re.compile(r"[;{}]|\w\(|[=:]\s*$|^\s*(def|class|func|function|return|import|fn|pub|static)\b|\w\s*=\s*\w")
+_SENTENCE = re.compile(r"[A-Z]\w*( \S+){2,}[.!?]")
 _RUN = re.compile(r"(\S)\1{11,}")
 
 
@@ -40,6 +41,8 @@ def _echoes(text: str, content: str, instruction: str) -> bool:
     words = flat.split()
     if any(" ".join(words[i : i + 8]) in asked for i in range(len(words) - 7)):
         return True
+    if _SENTENCE.fullmatch(flat):
+        return False  # a sentence of the content's own documentation is a good summary, even with a name() in it
     return len(flat) >= 30 and flat in source and bool(_CODE.search(text))
 
 

@@ -106,8 +106,7 @@ def _set_triggers(source: Source) -> None:
     bound = ", ".join("k" if c == source.settings.key else f"_c{i}" for i, c in enumerate(columns))
     with source.connection.session(write=True):
         if queue not in relations(source.connection):
-            kind = source.key_type.removesuffix("?") + ("?" if source.key_type.endswith("?") else "")
-            source.connection.run(f":create {queue} {{k: {kind} => token: Uuid}}", write=True)
+            source.connection.run(f":create {queue} {{k: {source.key_type} => token: Uuid}}", write=True)
         source.connection.run(
             f"::set_triggers {relation}"
             f" on put {{ ?[k, token] := _new[{bound}], token = rand_uuid_v4() :put {queue} {{k => token}} }}"
