@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     import torch
 
 
+# Prompts are padded to a multiple of this: every new shape costs a compiled kernel, in time and in memory.
+LENGTH_STEP = 16
+
+
 @dataclass(slots=True)
 class Output:
     """The tokens of one row, and how they ended.
@@ -66,7 +70,7 @@ class Decoder:
         from transformers import DynamicCache
 
         device = self._model.device
-        longest = max(len(prompt) for prompt in prompts)
+        longest = -(-max(len(prompt) for prompt in prompts) // LENGTH_STEP) * LENGTH_STEP
         ids = torch.full((len(prompts), longest), self._pad, dtype=torch.long)
         mask = torch.zeros((len(prompts), longest), dtype=torch.long)
         for row, prompt in enumerate(prompts):
