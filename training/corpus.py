@@ -81,15 +81,19 @@ def pairs_of_source(project: str, source: str) -> Iterator[Pair]:
         if len(code) < 40:
             continue
         indent = len(lines[start]) - len(lines[start].lstrip())
-        document_text = textwrap.indent(textwrap.dedent(" " * 0 + written), "    ") if indent else written
+        document_text = textwrap.indent(textwrap.dedent(written), "    ") if indent else written
         yield Pair(project, code[:MAX_CODE_CHARACTERS], document_text.rstrip(), summary)
 
 
-def documented(pair: Pair) -> str:
-    """The code of ``pair`` with its docstring in its place, as most records have it."""
-    tree = ast.parse(pair.code)
-    function = tree.body[0]
-    first = function.body[0].lineno - 1  # type: ignore[attr-defined]
+def documented(pair: Pair) -> str | None:
+    """The code of ``pair`` with its docstring in its place, as most records have it; None where it was cut short."""
+    try:
+        function = ast.parse(pair.code).body[0]
+    except SyntaxError:
+        return None
+    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+        return None
+    first = function.body[0].lineno - 1
     lines = pair.code.splitlines(keepends=True)
     return "".join(lines[:first]) + pair.docstring + "\n" + "".join(lines[first:])
 

@@ -15,6 +15,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dobby_dagster.domain.errors import DegenerateOutputError
@@ -24,7 +25,7 @@ from dobby_dagster.inference.model_folder import check_folder
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.inference.transformers_engine import TransformersEngine
 from dobby_dagster.pipeline.quality import gate
-from training.corpus import Pair
+from training.corpus import Pair, documented
 from training.prepare import read
 
 PROMPT = PromptLibrary.load().get("summary")
@@ -64,7 +65,7 @@ def interval(scores: Sequence[float], rounds: int = 1_000) -> tuple[float, float
 
 
 def summaries(model: Path, pairs: Sequence[Pair]) -> list[str]:
-    """The model's summary of each code, docstring left out."""
+    """The model's summary of each code."""
     engine = TransformersEngine(check_folder(model), ModelSettings(), InferenceSettings())
     answers = engine.infer((Request(str(i), pair.code, "python") for i, pair in enumerate(pairs)), PROMPT)
     texts = {answer.id: answer.text for answer in answers if isinstance(answer, Generation)}
@@ -87,9 +88,12 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("build/corpus/test.jsonl"))
     parser.add_argument("--count", type=int, default=1_000)
     parser.add_argument("--samples", type=int, default=50)
+    parser.add_argument("--documented", action="store_true", help="leave the docstrings in the code")
     arguments = parser.parse_args()
     pairs = read(arguments.data)
     pairs = random.Random(0).sample(pairs, min(arguments.count, len(pairs)))
+    if arguments.documented:
+        pairs = [replace(pair, code=code) for pair in pairs if (code := documented(pair)) is not None]
     texts = summaries(arguments.model, pairs)
     ways: dict[str, Callable[[int], str]] = {
         "model": lambda i: texts[i],

@@ -70,10 +70,9 @@ def texts(pairs: list[Pair], rng: random.Random) -> Iterator[tuple[str, str]]:
     for pair in pairs:
         yield pair.code, pair.summary
         if rng.random() < DOCUMENTED_SHARE:
-            try:
-                yield documented(pair), pair.summary
-            except (SyntaxError, AttributeError, IndexError):
-                continue
+            code = documented(pair)
+            if code is not None:
+                yield code, pair.summary
 
 
 def pack(pairs: list[Pair], tokenizer: PreTrainedTokenizerFast, seed: int) -> dict[str, np.ndarray]:
