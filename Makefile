@@ -19,7 +19,7 @@ STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib
 
 run: $(VENV)/run.done
 	@mkdir -p .demo
-	@$(BIN)/dobby ingest "$(STDLIB)" --limit $(N) --exclude '*test*' --exclude 'idlelib/*' --exclude '__*__*'
+	@$(BIN)/dobby ingest "$(STDLIB)" --limit $(N) --exclude '*test*' --exclude 'idlelib/*' --exclude '__*__*' --exclude '*.txt'
 	@$(BIN)/dobby summarize --show 20
 
 test: $(VENV)/dev.done

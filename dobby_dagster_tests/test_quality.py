@@ -9,7 +9,7 @@ from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.pipeline.quality import gate
 
 INSTRUCTION = PromptLibrary.load().get("summary").text
-CODE = 'def read(path):\n    """Read a file as UTF-8 text.\n\n    Read it with open(path), and return a = b.\n    """\n    with open(path, encoding="utf-8") as stream:\n        return stream.read()\n'
+CODE = 'def read(path):\n    """Read a file as UTF-8 text.\n\n    Read it with open(path), and return a = b.\n    t.clone() returns a new template with the same state.\n    """\n    with open(path, encoding="utf-8") as stream:\n        return stream.read()\n'
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ CODE = 'def read(path):\n    """Read a file as UTF-8 text.\n\n    Read it with o
         "Convert the given list of lists to a list of dictionaries.",
         "Ein Satz auf Deutsch.",
         "Read it with open(path), and return a = b.",
+        "t.clone() returns a new template with the same state.",
     ],
 )
 def test_good_summaries_pass(text: str) -> None:

@@ -8,7 +8,7 @@ from collections import Counter
 from dobby_dagster.domain.errors import DegenerateOutputError
 
 _CODE = re.compile(r"[;{}]|\w\(|[=:]\s*$|^\s*(def|class|func|function|return|import|fn|pub|static)\b|\w\s*=\s*\w")
-_SENTENCE = re.compile(r"[A-Z]\w*( \S+){2,}[.!?]")
+_WORD = re.compile(r"[A-Za-z][a-z']*[,;:.!?]?")
 _RUN = re.compile(r"(\S)\1{11,}")
 
 
@@ -41,7 +41,7 @@ def _echoes(text: str, content: str, instruction: str) -> bool:
     words = flat.split()
     if any(" ".join(words[i : i + 8]) in asked for i in range(len(words) - 7)):
         return True
-    if _SENTENCE.fullmatch(flat):
+    if flat[-1] in ".!?" and sum(bool(_WORD.fullmatch(word)) for word in words) >= min(5, len(words) - 1):
         return False  # a sentence of the content's own documentation is a good summary, even with a name() in it
     return len(flat) >= 30 and flat in source and bool(_CODE.search(text))
 
