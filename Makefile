@@ -9,7 +9,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Records that `make run` summarises; as many as take about two minutes on two cores.
-N ?= 6000
+N ?= 4000
 export DATABASE_URL ?= sqlite:///.demo/stdlib.db
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PIP := $(BIN)/python -m pip --disable-pip-version-check

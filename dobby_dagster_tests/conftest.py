@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from dobby_dagster.domain.settings import DatabaseSettings, Settings
@@ -13,6 +14,11 @@ from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.store import CozoStore
 from dobby_dagster_tests.checkpoints import make_checkpoint
 from dobby_dagster_tests.cozo_server import running_server
+
+# The same examples every time where a failure has to be one of the change; new ones on a developer's machine.
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 ENGINES = ("sqlite", "rocksdb", "mem", "http")
 

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import PurePath
 from typing import Any
 
@@ -196,27 +197,23 @@ def _line(node: Any) -> int:
 
 
 def _sections(text: str) -> Iterator[Piece]:
-    """Markdown by heading: each section without its subsections, named by the headings above it."""
-    data = text.encode("utf-8", "surrogatepass")
-    root = _parser("markdown").parse(data).root_node
-    stack: list[tuple[Any, tuple[str, ...]]] = [(node, ()) for node in reversed(root.named_children)]
-    while stack:
-        node, scope = stack.pop()
-        if node.type != "section":
-            content = data[node.start_byte : node.end_byte].decode("utf-8", "replace").strip()
-            if content:
-                yield Piece(" > ".join(scope), "section", "markdown", content, int(node.start_point[0]) + 1)
-            continue
-        own = [child for child in node.named_children if child.type != "section"]
-        inner = [child for child in node.named_children if child.type == "section"]
-        name = _heading(own[0], data) if own and "heading" in own[0].type else ""
-        here = (*scope, name) if name else scope
-        content = "\n".join(data[c.start_byte : c.end_byte].decode("utf-8", "replace").strip("\n") for c in own).strip()
+    """Markdown by heading: each section without its subsections, named by the headings above it.
+
+    By markdown-it, not by tree-sitter, whose Markdown grammar can crash the process on odd input.
+    """
+    from markdown_it import MarkdownIt
+
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    tokens = MarkdownIt().parse(text)
+    begins: list[tuple[int, int, str]] = [(0, 0, "")]
+    for token, inline in pairwise(tokens):
+        if token.type == "heading_open" and token.level == 0 and token.map:
+            begins.append((token.map[0], int(token.tag[1:]), " ".join(inline.content.split())))
+    above: list[tuple[int, str]] = []
+    for (line, level, name), (end, _, _) in zip(begins, [*begins[1:], (len(lines), 0, "")], strict=True):
+        above = [(depth, title) for depth, title in above if depth < level]
+        if name:
+            above.append((level, name))
+        content = "\n".join(lines[line:end]).strip()
         if content:
-            yield Piece(" > ".join(here), "section", "markdown", content, int(node.start_point[0]) + 1)
-        stack.extend((child, here) for child in reversed(inner))
-
-
-def _heading(node: Any, data: bytes) -> str:
-    text = data[node.start_byte : node.end_byte].decode("utf-8", "replace")
-    return text.strip().splitlines()[0].strip("# \t") if text.strip() else ""
+            yield Piece(" > ".join(title for _, title in above), "section", "markdown", content, line + 1)
