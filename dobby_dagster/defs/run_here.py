@@ -72,12 +72,10 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
     Raises:
         DobbyError: Planning failed; a run that fails is in the report instead.
     """
-    from dobby_dagster.inference.model_folder import find_model
     from dobby_dagster.inference.prompts import chosen_prompt
     from dobby_dagster.inference.recipe import recipe_of
 
     recipe = recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt))
-    find_model(settings.model)
     store = CozoStore.open(settings.database, create=False)
     store.source(settings.source)
     store.work.remember_recipe(recipe)
