@@ -3,6 +3,8 @@
 # make dev   the Dagster UI with this project, on http://127.0.0.1:3000
 # make lint  lint, format and type checks; make format mends what can be mended
 # make bench speed and memory on this machine
+# make model the built-in model from nothing: corpus, training, calibration, in build/ (hours; it goes on where it was)
+# make eval  its quality on projects that it never saw, into docs/model
 # make lock  the locked dependencies anew
 
 PYTHON ?= python3
@@ -10,12 +12,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Records that `make run` summarises; as many as take about two minutes on two cores.
 N ?= 4000
+# The model that `make eval` looks at.
+MODEL ?= models/dobby-code-7m
 export DATABASE_URL ?= sqlite:///.demo/stdlib.db
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 
-.PHONY: run test dev lint format bench lock clean
+.PHONY: run test dev lint format bench corpus model eval lock clean
 
 run: $(VENV)/run.done
 	@mkdir -p .demo
@@ -40,6 +44,21 @@ format: $(VENV)/dev.done
 
 bench: $(VENV)/dev.done
 	@$(BIN)/python -m bench
+
+corpus: build/corpus/statistics.json
+
+build/corpus/statistics.json: training/corpus/projects.toml | $(VENV)/dev.done
+	@$(BIN)/python -m training.corpus --out build/corpus --archives build/archives
+
+build/packed/train.npz: build/corpus/statistics.json
+	@$(BIN)/python -m training.prepare --corpus build/corpus --out build/packed
+
+model: build/packed/train.npz
+	@$(BIN)/python -m training.train --data build/packed --out build/run $(ARGS)
+	@$(BIN)/python -m training.calibrate --model build/run/model --corpus build/corpus
+
+eval: build/corpus/statistics.json
+	@$(BIN)/python -m training.evaluation --model $(MODEL) --corpus build/corpus --out docs/model
 
 LOCK = $(BIN)/pip-compile -q --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 	--no-emit-options --no-annotate --allow-unsafe -c requirements/pins.txt

@@ -49,7 +49,7 @@ class Summary:
     """One stored summary.
 
     Attributes:
-        confidence: exp(mean token log-probability), in (0, 1].
+        confidence: In (0, 1]: calibrated where the model brings a calibration, else exp(mean token log-probability).
         mean_logprob, min_logprob: Of the output tokens, natural logarithm.
         inference_seconds: The record's share of its batch's wall time, 0 where it was reused.
         truncated: Whether the middle of the content was left out.

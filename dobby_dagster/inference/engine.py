@@ -25,6 +25,7 @@ class Generation:
     """What the model wrote for the request ``id``.
 
     Attributes:
+        confidence: The calibrated probability where the model brings one, else exp of the mean log-probability.
         mean_logprob, min_logprob: Natural logarithms over the output tokens, end of text included.
         seconds: The request's share of its batch's wall time.
         batch_size: How many requests shared the batch.
@@ -33,6 +34,7 @@ class Generation:
 
     id: str
     text: str
+    confidence: float
     mean_logprob: float
     min_logprob: float
     finish_reason: FinishReason

@@ -14,6 +14,7 @@ from typing import Any
 from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, ModelError, OutOfMemoryError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.batching import by_length
+from dobby_dagster.inference.confidence import Calibration, calibration_of, confidence
 from dobby_dagster.inference.decoding import Decoder, Output
 from dobby_dagster.inference.devices import Placement, place
 from dobby_dagster.inference.encoding import Encoded, Encoder
@@ -35,6 +36,7 @@ class _Loaded:
     encoder: Encoder
     decoder: Decoder
     placement: Placement
+    calibration: Calibration | None
     info: ModelInfo
 
 
@@ -117,6 +119,7 @@ class TransformersEngine:
         began = time.perf_counter()
         if not self._model_settings.allow_download:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        calibration = calibration_of(self.folder.card, self.folder.name)
         placement = place(self._model_settings, reproducible=self._settings.reproducible)
         log.info("model %s on %s: %s", self.folder.name, placement.device, placement.reason)
         tokenizer = load_tokenizer(self.folder)
@@ -142,7 +145,7 @@ class TransformersEngine:
             load_seconds=time.perf_counter() - began,
         )
         decoder = Decoder(model, self._settings, ends, pad, tokenizer.decode)
-        return _Loaded(model, tokenizer, Encoder(tokenizer, limit), decoder, placement, info)
+        return _Loaded(model, tokenizer, Encoder(tokenizer, limit), decoder, placement, calibration, info)
 
     def _answer(self, loaded: _Loaded, requests: Sequence[Request], encoded: Sequence[Encoded]) -> Iterator[Answer]:
         """One batch; halved where memory runs out or something in it fails, down to the record that is to blame."""
@@ -174,14 +177,16 @@ class TransformersEngine:
         for stop in self._settings.stop:
             text = text.split(stop, 1)[0]
         logprobs = output.logprobs or [0.0]
+        mean, least, tokens = sum(logprobs) / len(logprobs), min(logprobs), len(output.tokens)
         return Generation(
             id=request.id,
             text=text.strip(),
-            mean_logprob=sum(logprobs) / len(logprobs),
-            min_logprob=min(logprobs),
+            confidence=confidence(mean, least, tokens, loaded.calibration),
+            mean_logprob=mean,
+            min_logprob=least,
             finish_reason=output.finish_reason,
             prompt_tokens=len(item.ids),
-            output_tokens=len(output.tokens),
+            output_tokens=tokens,
             truncated=item.truncated,
             seconds=seconds,
             batch_size=batch_size,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -161,7 +160,7 @@ class Summarizer:
                 fingerprint=fingerprint,
                 content_hash=version.content_hash,
                 text=result.text,
-                confidence=min(1.0, math.exp(result.mean_logprob)),
+                confidence=result.confidence,
                 mean_logprob=result.mean_logprob,
                 min_logprob=result.min_logprob,
                 finish_reason=result.finish_reason,

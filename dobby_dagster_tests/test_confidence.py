@@ -1,0 +1,71 @@
+"""Confidence: calibrated where the model brings a calibration, and never out of (0, 1]."""
+
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.confidence import calibration_of, confidence
+from dobby_dagster.inference.engine import Generation, Request
+from dobby_dagster.inference.model_folder import check_folder
+from dobby_dagster.inference.prompts import PromptLibrary
+from dobby_dagster.inference.transformers_engine import TransformersEngine
+from dobby_dagster_tests.checkpoints import make_checkpoint
+
+CARD = {"calibration": {"meaning": "m", "bias": 1.0, "mean_logprob": 2.0, "min_logprob": 0.5, "log_tokens": -0.25}}
+
+
+def test_without_a_calibration_it_is_exp_of_the_mean() -> None:
+    assert calibration_of({}, "m") is None
+    assert confidence(-0.5, -3.0, 9, None) == pytest.approx(math.exp(-0.5))
+
+
+def test_with_one_it_is_a_logistic_regression() -> None:
+    score = 1.0 + 2.0 * -0.5 + 0.5 * -3.0 - 0.25 * math.log(9)
+    assert confidence(-0.5, -3.0, 9, calibration_of(CARD, "m")) == pytest.approx(1 / (1 + math.exp(-score)))
+
+
+@given(st.floats(-1e6, 0), st.floats(-1e6, 0), st.integers(0, 4_096))
+def test_it_is_a_probability_whatever_the_output(mean: float, least: float, tokens: int) -> None:
+    for calibration in (None, calibration_of(CARD, "m")):
+        assert 0.0 <= confidence(mean, least, tokens, calibration) <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("calibration", "says"),
+    [
+        ({"meaning": "m"}, "bias"),
+        (CARD["calibration"] | {"bias": "high"}, "calibration.bias"),
+        (CARD["calibration"] | {"bias": math.nan}, "calibration.bias"),
+        (CARD["calibration"] | {"more": 1}, "calibration.more"),
+        ([1, 2], "calibration"),
+    ],
+)
+def test_a_malformed_calibration_is_named(calibration: object, says: str) -> None:
+    with pytest.raises(ModelError, match=says) as caught:
+        calibration_of({"calibration": calibration}, "small")
+    assert "small" in str(caught.value)
+
+
+def test_the_engine_uses_the_calibration_of_its_model(tmp_path: Path) -> None:
+    plain = make_checkpoint(tmp_path / "plain")
+    calibrated = tmp_path / "calibrated"
+    shutil.copytree(plain, calibrated)
+    (calibrated / "dobby.json").write_text(
+        '{"calibration": {"meaning": "m", "bias": 50, "mean_logprob": 0, "min_logprob": 0, "log_tokens": 0}}'
+    )
+    prompt = PromptLibrary.load().get("summary")
+    found = []
+    for folder in (plain, calibrated):
+        engine = TransformersEngine(check_folder(folder), ModelSettings(), InferenceSettings(max_new_tokens=4))
+        (answer,) = engine.infer([Request("a", "def f(): pass", "python")], prompt)
+        assert isinstance(answer, Generation)
+        found.append(answer)
+    assert found[0].text == found[1].text
+    assert found[0].confidence == pytest.approx(math.exp(found[0].mean_logprob))
+    assert found[1].confidence == pytest.approx(1.0)

@@ -1,0 +1,1 @@
+"""Pairs of code and the first sentence of its documentation, from released packages."""

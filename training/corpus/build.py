@@ -1,0 +1,62 @@
+"""The corpus: every project's pairs, deduplicated and split by project."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import random
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from training.corpus.deduplication import Seen
+from training.corpus.functions import pairs_of_file
+from training.corpus.packages import Project, fetch, files, projects
+from training.corpus.pair import Pair, write
+
+# So that no project, and no stock sentence, is more than a small part of what is learned.
+MOST_OF_A_PROJECT = 8_000
+MOST_OF_A_SENTENCE = 15
+ROLES = ("test", "validation", "train")
+
+
+def pairs_of_project(project: Project, archives: Path) -> list[Pair]:
+    """All pairs of one project, or as many as one project may give, drawn evenly."""
+    archive = fetch(project, archives)
+    pairs = [pair for path, text in files(archive) for pair in pairs_of_file(project.name, path, text)]
+    if len(pairs) > MOST_OF_A_PROJECT:
+        chosen = sorted(random.Random(project.name).sample(range(len(pairs)), MOST_OF_A_PROJECT))
+        pairs = [pairs[index] for index in chosen]
+    return pairs
+
+
+def build(out: Path, archives: Path, workers: int) -> dict[str, Counter[str]]:
+    """Write a JSON lines file for each role and ``statistics.json`` to ``out``; return the counts."""
+    out.mkdir(parents=True, exist_ok=True)
+    seen = Seen()
+    sentences: Counter[str] = Counter()
+    counts: dict[str, Counter[str]] = {
+        role: Counter() for role in (*ROLES, *(f"{role} by project" for role in ROLES), "dropped")
+    }
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        for role in ROLES:
+            chosen = [project for project in projects() if project.role == role]
+            found = pool.map(partial(pairs_of_project, archives=archives), chosen)
+
+            def kept(role: str = role, found: Iterator[list[Pair]] = found) -> Iterator[Pair]:
+                for pairs in found:
+                    for pair in pairs:
+                        sentences[pair.summary] += 1
+                        reason = "stock" if sentences[pair.summary] > MOST_OF_A_SENTENCE else seen.add(pair)
+                        if reason:
+                            counts["dropped"][reason] += 1
+                            continue
+                        counts[role][pair.language] += 1
+                        counts[f"{role} by project"][f"{pair.project} {pair.language}"] += 1
+                        yield pair
+
+            write(out / f"{role}.jsonl", kept())
+    (out / "statistics.json").write_text(json.dumps(counts, indent=2) + "\n")
+    return counts

@@ -1,0 +1,117 @@
+"""Released packages: fetched by name and pinned version with each registry's own client, and read without unpacking."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Literal
+
+from dobby_dagster.ingest.languages import MARKDOWN, language_of
+
+PROJECTS = Path(__file__).with_name("projects.toml")
+SKIPPED = re.compile(
+    r"(?i)(^|/)(tests?|testing|testdata|__tests__|spec|_?vendor(ed)?|third_?party|examples?|node_modules|conftest\.py|bench(es|marks)?"
+    r"|fixtures|mocks?|changelog|changes|history|license|contributing|umd|docs?|demos?|locales?)(\.md)?(/|$)|(^|/)test_|[_.-](test|spec|pb|min|bundle)\.\w+$|\.d\.[cm]?ts$|_generated"
+)
+SOURCES = re.compile(r"(^|/)src/.*\.[jt]sx?$")
+TYPED_SOURCES = re.compile(r"(^|/)src/.*\.tsx?$")
+LARGEST_FILE = 12_000_000
+BUILT = re.compile(r"(^|/)(dist|build|esm|cjs|es|es6|es2015|bundles?|out)/")
+
+
+@dataclass(frozen=True)
+class Project:
+    """One line of ``projects.toml``."""
+
+    name: str
+    version: str
+    registry: Literal["pypi", "debian", "npm"]
+    licence: str
+    role: Literal["train", "validation", "test"]
+
+
+def projects() -> list[Project]:
+    """All projects, in the order of the file."""
+    return [Project(**entry) for entry in tomllib.loads(PROJECTS.read_text())["project"]]
+
+
+def fetch(project: Project, folder: Path) -> Path:
+    """The archive of ``project`` in ``folder``, fetched unless it is there.
+
+    Raises:
+        subprocess.CalledProcessError: The client could not fetch it.
+        FileNotFoundError: The client is missing, or fetched something else.
+    """
+    folder = folder / project.registry
+    folder.mkdir(parents=True, exist_ok=True)
+    name, version = project.name, project.version
+    clients = {
+        "pypi": [
+            sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", f"{name}=={version}",
+        ],
+        "debian": ["apt-get", "download", "-q", f"{name}={version}"],
+        "npm": ["npm", "pack", "--silent", "--ignore-scripts", f"{name}@{version}"],
+    }  # fmt: skip
+    patterns = {
+        "pypi": f"{name.replace('-', '_')}-{version}-*.whl",
+        "debian": f"{name}_{version.replace(':', '%3a')}_*.deb",
+        "npm": f"{name.lstrip('@').replace('/', '-')}-{version}.tgz",
+    }
+    pattern = re.compile(re.escape(patterns[project.registry]).replace(r"\*", ".*"), re.IGNORECASE)
+    for attempt in range(2):
+        found = [file for file in folder.iterdir() if pattern.fullmatch(file.name)]
+        if found:
+            return found[0]
+        if attempt == 0:
+            subprocess.run(clients[project.registry], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    raise FileNotFoundError(f"{project.registry} gave no {patterns[project.registry]} for {name} {version}")
+
+
+def files(archive: Path) -> Iterator[tuple[str, str]]:
+    """Path and text of every source file of an archive that is no test, no example and nobody else's code.
+
+    Where a package holds its sources, what was built from them is left out.
+    """
+    members = {name: data for name, data in _members(archive) if not SKIPPED.search(name)}
+    if any(SOURCES.search(name) for name in members):
+        members = {name: data for name, data in members.items() if not BUILT.search(name)}
+    if any(TYPED_SOURCES.search(name) for name in members):
+        members = {name: data for name, data in members.items() if not name.endswith((".js", ".mjs", ".cjs"))}
+    for name in sorted(members):
+        yield name, members[name].decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+def _wanted(name: str) -> bool:
+    path = PurePath(name)
+    return language_of(path) is not None or path.suffix.lower() in MARKDOWN
+
+
+def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            for name in wheel.namelist():
+                if _wanted(name):
+                    yield name, wheel.read(name)
+        return
+    if archive.suffix == ".deb":
+        unpacker = shutil.which("dpkg-deb") or "dpkg-deb"
+        stream = io.BytesIO(
+            subprocess.run([unpacker, "--fsys-tarfile", archive], check=True, capture_output=True).stdout
+        )
+    else:
+        stream = io.BytesIO(archive.read_bytes())
+    with tarfile.open(fileobj=stream) as tar:
+        for member in tar:
+            if member.isfile() and member.size < LARGEST_FILE and _wanted(member.name):
+                file = tar.extractfile(member)
+                if file is not None:
+                    yield member.name, file.read()

@@ -1,0 +1,95 @@
+"""The first sentence of a documentation text, as plain English, or nothing where it is of no use as a summary."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+UNWANTED = re.compile(
+    r"https?:|www\.|deprecated|copyright|licen[cs]e|todo|fixme|xxx|hack\b|>>>|::|@\w+|:param|:type|:return"
+    r"|\bversionadded\b"
+    r"|eslint|istanbul|nolint|noqa|pylint|prettier|inherit_?doc|pragma|\bsafety:|do not (use|edit)|auto-?generated"
+    r"|generated (by|from)|for backwards? compatib|experimental",
+    re.IGNORECASE,
+)
+# Sentences that say nothing without what they point at.
+EMPTY = re.compile(
+    r"(see|same as|as above|ditto|like|note|internal|private|overrid\w+|inherited|constructor|refer to|alias)\b"
+    r"|(initiali[sz]e[sd]?|init|constructor|default constructor|creates? an? new instance)\W*$"
+    r"|.{0,30}\b(above|below)\W*$",
+    re.IGNORECASE,
+)
+ROLE = re.compile(r":[a-z:]+:`[~!]?([^`<]+?)(?:\s*<[^`]*>)?`")
+LINK_TAG = re.compile(r"\{@(?:link|linkplain|linkcode|code|literal|value)\s+([^}|\s]+)[|\s]*([^}]*)\}")
+MARKDOWN_LINK = re.compile(r"\[([^\]]+)\](?:\([^)]*\)|\[[^\]]*\])?")
+HTML = re.compile(r"</?(?:p|code|b|i|em|strong|tt|pre|a|br|ul|li|span|div)(?:\s[^>]*)?/?>", re.IGNORECASE)
+DOXYGEN = re.compile(r"[\\@](?:brief|short|internal|private|public|protected|override|summary|description|desc)\b\s*")
+# A sentence ends where a new one, or nothing, begins; not after e.g., i.e. and the like.
+END = re.compile(r"(.+?(?<!\be\.g)(?<!\bi\.e)(?<!\betc)(?<!\bvs)(?<!\bcf)(?<!\bno)[.!?])(?=\s+[A-Z`\"'(\[]|\s*$)")
+COMMON = frozenset(
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "to",
+        "in",
+        "for",
+        "is",
+        "are",
+        "and",
+        "or",
+        "if",
+        "with",
+        "this",
+        "that",
+        "from",
+        "by",
+        "on",
+        "as",
+        "be",
+        "it",
+        "its",
+        "all",
+        "into",
+        "at",
+        "not",
+        "when",
+        "whether",
+    ]
+)
+
+
+def first_sentence(documentation: str, name: str = "") -> str | None:
+    """The first sentence of ``documentation``, or None where it is of no use as a summary.
+
+    Args:
+        documentation: Without comment markers.
+        name: Of what is documented: a sentence that begins with it, as Go's do, begins with its verb instead.
+    """
+    text = DOXYGEN.sub("", textwrap.dedent(documentation).strip())
+    paragraph = re.split(r"\n\s*\n|\n\s*[@\\][a-z]|\n\s*[-*#] ", text, maxsplit=1)[0]
+    text = " ".join(paragraph.split())
+    text = ROLE.sub(r"\1", LINK_TAG.sub(lambda m: m[2] or m[1].lstrip("#"), text))
+    text = HTML.sub("", MARKDOWN_LINK.sub(r"\1", text))
+    text = text.replace("``", "").replace("`", "").replace("**", "").strip()
+    match = END.match(text)
+    sentence = _without_name((match.group(1) if match else text).strip(), name)
+    words = sentence.split()
+    if not 3 <= len(words) <= 30 or not sentence.isascii() or UNWANTED.search(sentence) or EMPTY.match(sentence):
+        return None
+    if not re.match(r"(?:A|An|[A-Z][a-z]+)\b", sentence) or re.search(r"[{}<>|\\=]|\(\s*$|[:,;]$", sentence):
+        return None
+    if len(words) >= 8 and not COMMON.intersection(word.lower() for word in words):
+        return None
+    return sentence if sentence.endswith((".", "!", "?")) else sentence + "."
+
+
+def _without_name(sentence: str, name: str) -> str:
+    """``Read reads up to n bytes`` as ``Reads up to n bytes``, ``Client is a client`` as ``A client``."""
+    last = name.rsplit(".", 1)[-1].rsplit("::", 1)[-1]
+    first, _, rest = sentence.partition(" ")
+    if not last or first.rstrip("():") != last or not rest:
+        return sentence[:1].upper() + sentence[1:]
+    rest = re.sub(r"^(?:is|are)\s+(?=(?:a|an|the|any|one)\b)", "", rest)
+    return rest[:1].upper() + rest[1:]

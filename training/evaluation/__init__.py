@@ -1,0 +1,1 @@
+"""How good the built-in model is, on projects that it never saw."""

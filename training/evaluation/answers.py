@@ -1,0 +1,63 @@
+"""What the model answers, by the same engine, prompt and gate that Dobby uses."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dobby_dagster.domain.errors import DegenerateOutputError
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.engine import Generation, Request
+from dobby_dagster.inference.model_folder import check_folder
+from dobby_dagster.inference.prompts import PromptLibrary
+from dobby_dagster.inference.transformers_engine import TransformersEngine
+from dobby_dagster.pipeline.quality import gate
+from training.corpus.pair import Pair
+
+PROMPT = PromptLibrary.load().get("summary")
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A pair, the model's answer, and whether the quality gate refuses it."""
+
+    pair: Pair
+    answer: Generation
+    refused: bool
+
+
+def sample(pairs: Sequence[Pair], languages: Sequence[str], most: int) -> dict[str, list[Pair]]:
+    """At most ``most`` pairs of each language, the same every time, projects as they come."""
+    chosen = {}
+    for language in languages:
+        of_language = [pair for pair in pairs if pair.language == language]
+        if of_language:
+            chosen[language] = random.Random(0).sample(of_language, min(most, len(of_language)))
+    return chosen
+
+
+def with_documentation(pairs: Sequence[Pair]) -> list[Pair]:
+    """The same pairs with their documentation left in the code."""
+    return [replace(pair, code=pair.documented) for pair in pairs if pair.documentation]
+
+
+def answers(model: Path, pairs: Sequence[Pair]) -> list[Answered]:
+    """The model's summary of each code; pairs whose inference failed are left out."""
+    engine = TransformersEngine(check_folder(model), ModelSettings(), InferenceSettings())
+    requests = (Request(str(index), pair.code, pair.language) for index, pair in enumerate(pairs))
+    found = {answer.id: answer for answer in engine.infer(requests, PROMPT) if isinstance(answer, Generation)}
+    return [
+        Answered(pair, found[str(i)], _refused(found[str(i)].text, pair))
+        for i, pair in enumerate(pairs)
+        if str(i) in found
+    ]
+
+
+def _refused(text: str, pair: Pair) -> bool:
+    try:
+        gate(text, pair.code, PROMPT.text)
+    except DegenerateOutputError:
+        return True
+    return False

@@ -1,0 +1,152 @@
+"""The pages of an evaluation, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from training.calibrate import LANGUAGES, agrees
+from training.corpus.pair import Pair
+from training.evaluation.answers import Answered, answers, sample, with_documentation
+from training.evaluation.baselines import name_words, nearest_summaries
+from training.evaluation.figures import reliability
+from training.evaluation.metrics import calibration_error, interval, rouge_l, smoothed_bleu
+from training.evaluation.oddities import ODDITIES
+
+Score = Callable[[str, str], float]
+
+
+def evaluation(
+    model: Path, test: Sequence[Pair], train: Sequence[Pair], most: int, picture: Path
+) -> tuple[str, dict[str, list[Answered]]]:
+    """The page, and the answers by language; the reliability diagram goes to ``picture``."""
+    chosen = sample(test, [language for language in LANGUAGES if language != "markdown"], most)
+    answered = {language: answers(model, pairs) for language, pairs in chosen.items()}
+    near = {
+        language: nearest_summaries([p for p in train if p.language == language], [a.pair for a in group])
+        for language, group in answered.items()
+    }
+    documented = answers(model, with_documentation([pair for pairs in chosen.values() for pair in pairs]))
+    plain = [a for group in answered.values() for a in group]
+    parts = [
+        f"# Evaluation of {model.name}\n",
+        "Projects that the model never saw, documentation removed, unpicked. BLEU-4 is smoothed as CodeXGLUE's, in percent; "
+        "ROUGE-L is F1, in percent; in parentheses the 95 % bootstrap interval over records. *Name* is the words of the "
+        "function's name; *nearest* the sentence of the nearest code in the training set by BM25; *ahead* the difference to "
+        "the better of the two, record by record.\n",
+        _scores("Smoothed BLEU-4", smoothed_bleu, answered, near),
+        _scores("ROUGE-L", rouge_l, answered, near),
+        _outputs(answered),
+        _documented(documented),
+        _confidence(plain, documented, picture),
+        _oddities(model),
+    ]
+    return "\n".join(parts), answered
+
+
+def samples_page(answered: dict[str, list[Answered]], count: int) -> str:
+    """The first ``count`` of each language, which are in random order."""
+    parts = ["# Samples\n\nOf projects that the model never saw, documentation removed, unpicked.\n"]
+    for language, group in answered.items():
+        rows = (
+            (f"{a.pair.project} `{a.pair.name}`", a.pair.summary, a.answer.text, f"{a.answer.confidence:.2f}")
+            for a in group[:count]
+        )
+        parts += [f"## {language}\n", _table(("code", "documented", "summary", "confidence"), rows)]
+    return "\n".join(parts)
+
+
+def _scores(title: str, score: Score, answered: dict[str, list[Answered]], near: dict[str, list[str]]) -> str:
+    rows = []
+    for language, group in answered.items():
+        wanted = [a.pair.summary for a in group]
+        ways = {
+            "model": [a.answer.text for a in group],
+            "name": [name_words(a.pair) for a in group],
+            "nearest": near[language],
+        }
+        points = {
+            way: np.array([100 * score(reference, text) for reference, text in zip(wanted, texts, strict=True)])
+            for way, texts in ways.items()
+        }
+        rival = max(points["name"], points["nearest"], key=np.mean)
+        projects = len({a.pair.project for a in group})
+        shown = [_interval(points[way]) for way in ways]
+        rows.append((language, f"{len(group)} of {projects}", *shown, _interval(points["model"] - rival)))
+    header = ("language", "records of projects", "model", "name", "nearest", "ahead")
+    return f"## {title}\n\n{_table(header, rows)}"
+
+
+def _outputs(answered: dict[str, list[Answered]]) -> str:
+    rows = []
+    for language, group in answered.items():
+        texts = [a.answer.text for a in group]
+        exact = sum(text == a.pair.summary for text, a in zip(texts, group, strict=True))
+        refused = sum(a.refused for a in group)
+        rows.append(
+            (
+                language,
+                f"{exact / len(group):.1%}",
+                f"{refused / len(group):.1%}",
+                f"{len(set(texts)) / len(texts):.1%}",
+            )
+        )
+    header = ("language", "word for word the author's", "refused by the quality gate", "different from each other")
+    return f"## Outputs\n\n{_table(header, rows)}"
+
+
+def _documented(answered: list[Answered]) -> str:
+    rows = []
+    for language in dict.fromkeys(a.pair.language for a in answered):
+        group = [a for a in answered if a.pair.language == language]
+        exact = sum(a.answer.text == a.pair.summary for a in group) / len(group)
+        score = _interval([100 * smoothed_bleu(a.pair.summary, a.answer.text) for a in group])
+        rows.append((language, str(len(group)), f"{exact:.1%}", score))
+    text = "The same records as most people have them: with their documentation, whose first sentence is to be found.\n"
+    header = ("language", "records", "word for word the author's", "smoothed BLEU-4")
+    return f"## With documentation in the code\n\n{text}\n{_table(header, rows)}"
+
+
+def _confidence(plain: list[Answered], documented: list[Answered], picture: Path) -> str:
+    rows = []
+    both = [*plain, *documented]
+    for name, group in (("without documentation", plain), ("with", documented), ("both", both)):
+        given, true = [a.answer.confidence for a in group], [agrees(a) for a in group]
+        brier = float(np.mean((np.array(given) - np.array(true)) ** 2))
+        shown = (
+            f"{np.mean(true):.1%}",
+            f"{np.mean(given):.3f}",
+            f"{calibration_error(given, true):.3f}",
+            f"{brier:.3f}",
+        )
+        rows.append((name, str(len(group)), *shown))
+    reliability(picture, [a.answer.confidence for a in both], [agrees(a) for a in both])
+    text = (
+        "Fitted on the validation projects, measured on the test projects: the probability that a summary agrees with its "
+        "author's sentence (ROUGE-L F1 of 0.5 or more). A summary that says the same in other words counts as not agreeing, so "
+        "low confidence is no proof of error.\n"
+    )
+    header = ("records", "count", "agree", "mean confidence", "ECE (10 bins)", "Brier score")
+    return f"## Confidence\n\n{text}\n{_table(header, rows)}\n![reliability]({picture.name})\n"
+
+
+def _oddities(model: Path) -> str:
+    pairs = [Pair("", "text", "file", name, content, "", 0, "") for name, content in ODDITIES.items()]
+    rows = [
+        (a.pair.name, "*refused:* " * a.refused + (a.answer.text or "(nothing)"), f"{a.answer.confidence:.2f}")
+        for a in answers(model, pairs)
+    ]
+    text = "What comes of contents that are no code, or of a language that was not learned.\n"
+    return f"## Odd contents\n\n{text}\n{_table(('content', 'summary', 'confidence'), rows)}"
+
+
+def _interval(scores: Sequence[float] | np.ndarray) -> str:
+    return "{:.1f} ({:.1f} to {:.1f})".format(*interval(list(scores)))
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in row) + " |" for row in rows]
+    return "\n".join(lines) + "\n"

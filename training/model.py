@@ -1,0 +1,87 @@
+"""The model that is trained: Qwen2 architecture, and an attention that is fast in training on a CPU."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from training.packing import CODE_TOKENS, SUMMARY_TOKENS
+
+POSITIONS = CODE_TOKENS + SUMMARY_TOKENS + 24
+MATRIX_ATTENTION = "dobby_matrix"
+
+
+def matrix_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: Any,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **ignored: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention as two matrix products, the queries of a group in the rows of one.
+
+    On a CPU in bfloat16 it takes a third of the time of torch's own in a training step. Right-padded batches need no
+    other mask: what is behind the causal one has no loss.
+
+    Args:
+        module: Unused.
+        query: (examples, heads, tokens, head size).
+        key: (examples, key-value heads, tokens, head size).
+        value: As ``key``.
+        mask: Unused.
+        dropout: Unused.
+        scaling: Of the scores.
+        **ignored: Unused.
+
+    Returns:
+        (examples, tokens, heads, head size), and no weights.
+    """
+    del module, mask, dropout, ignored
+    examples, heads, tokens, size = query.shape
+    shared = key.shape[1]
+    group = heads // shared
+    scores = torch.bmm(
+        query.reshape(examples * shared, group * tokens, size),
+        key.reshape(examples * shared, tokens, size).transpose(1, 2),
+    ).view(-1, group, tokens, tokens)
+    ahead = torch.full((tokens, tokens), -1e9, device=query.device).triu(1)
+    weights = (scores.float() * (scaling or size**-0.5) + ahead).softmax(-1).to(query.dtype)
+    out = torch.bmm(
+        weights.view(examples * shared, group * tokens, tokens), value.reshape(examples * shared, tokens, size)
+    )
+    return out.view(examples, heads, tokens, size).transpose(1, 2).contiguous(), None
+
+
+ALL_ATTENTION_FUNCTIONS.register(MATRIX_ATTENTION, matrix_attention)
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int, device: str) -> Qwen2ForCausalLM:
+    """A Qwen2 with heads of 64, one key-value head for every four, and tied embeddings."""
+    heads = hidden // 64
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden,
+        intermediate_size=hidden * 3,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=max(1, heads // 4),
+        max_position_embeddings=POSITIONS,
+        tie_word_embeddings=True,
+        rope_theta=10_000.0,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        attn_implementation=MATRIX_ATTENTION if device == "cpu" else "sdpa",
+    )
+    model = Qwen2ForCausalLM(config).to(device)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            torch.nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers))
+    return model

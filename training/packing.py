@@ -1,0 +1,124 @@
+"""Examples as token identifiers: packed on disk, and cut into batches of like length for training."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from dobby_dagster.inference.prompts import CUT, truncate_middle
+from training.corpus.pair import Pair
+from training.tokenizer import CODE, SUMMARY
+
+CODE_TOKENS = 160
+SUMMARY_TOKENS = 40
+# Pairs that come a second time with their documentation in place, as most records have it.
+DOCUMENTED_SHARE = 0.2
+SUMMARY_WEIGHT = 1.0
+# The code teaches the language: loss on a share of its tokens, at a lower weight.
+CODE_WEIGHT = 0.3
+CODE_SHARE = 0.15
+# Batches are padded to a multiple of this: fewer shapes to compile, and whole vectors.
+LENGTH_STEP = 8
+
+
+def texts(pairs: Sequence[Pair], rng: random.Random) -> Iterator[tuple[str, str]]:
+    """Every pair without its documentation, and a share of them with it as well."""
+    for pair in pairs:
+        yield pair.code, pair.summary
+        if pair.documentation and rng.random() < DOCUMENTED_SHARE:
+            yield pair.documented, pair.summary
+
+
+def pack(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast, seed: int) -> dict[str, np.ndarray]:
+    """Examples ``<|code|> code <|summary|> summary <|end|>``, one after another.
+
+    Returns:
+        ``tokens`` (uint16, flat), ``offsets`` (int64, one more than examples) and ``starts`` (int32: where in an
+        example its summary begins).
+    """
+    backend = tokenizer.backend_tokenizer
+    code_id, summary_id = (tokenizer.convert_tokens_to_ids(token) for token in (CODE, SUMMARY))
+    cut = backend.encode(CUT).ids
+    flat: list[np.ndarray] = []
+    starts, offsets = [], [0]
+    examples = list(texts(pairs, random.Random(seed)))
+    for begin in range(0, len(examples), 2_000):
+        part = examples[begin : begin + 2_000]
+        codes = backend.encode_batch([code[:3_000] for code, _ in part])
+        summaries = backend.encode_batch([summary for _, summary in part])
+        for code, summary in zip(codes, summaries, strict=True):
+            body, _ = truncate_middle(code.ids, CODE_TOKENS, cut)
+            ids = [code_id, *body, summary_id, *summary.ids[:SUMMARY_TOKENS], tokenizer.eos_token_id]
+            starts.append(len(body) + 2)
+            offsets.append(offsets[-1] + len(ids))
+            flat.append(np.array(ids, dtype=np.uint16))
+    return {
+        "tokens": np.concatenate(flat),
+        "offsets": np.array(offsets, dtype=np.int64),
+        "starts": np.array(starts, dtype=np.int32),
+    }
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``ids`` (examples x tokens, right-padded with 0), and the flat positions, targets and weights of the loss."""
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on ``device``."""
+        return Batch(*(value.to(device) for value in (self.ids, self.positions, self.targets, self.weights)))
+
+
+class Packed:
+    """The packed examples of one role.
+
+    Args:
+        path: The file.
+        most: Examples at most, spread evenly over the file; all where it is 0.
+    """
+
+    def __init__(self, path: Path, most: int = 0) -> None:
+        with np.load(path) as arrays:
+            self.tokens, self.offsets, self.starts = arrays["tokens"], arrays["offsets"], arrays["starts"]
+        self.lengths = np.diff(self.offsets)
+        every = max(1, len(self.starts) // most) if most else 1
+        self.members = np.arange(0, len(self.starts), every)
+
+    def epoch(self, size: int, seed: int) -> Iterator[Batch]:
+        """Every example once: shuffled, sorted by length inside windows of 32 batches, batches shuffled again."""
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(self.members)
+        for window in np.array_split(order, max(1, len(order) // (size * 32))):
+            window = window[np.argsort(self.lengths[window], kind="stable")]
+            batches = np.array_split(window, max(1, len(window) // size))
+            for index in rng.permutation(len(batches)):
+                yield self.batch(batches[index], rng)
+
+    def batch(self, members: np.ndarray, rng: np.random.Generator) -> Batch:
+        """One batch; loss on all of the summary and on a share of the code."""
+        longest = -(-int(self.lengths[members].max()) // LENGTH_STEP) * LENGTH_STEP
+        ids = np.zeros((len(members), longest), dtype=np.int64)
+        weights = np.zeros((len(members), longest), dtype=np.float32)
+        for row, member in enumerate(members):
+            begin, end = self.offsets[member], self.offsets[member + 1]
+            ids[row, : end - begin] = self.tokens[begin:end]
+            start = self.starts[member]
+            weights[row, : start - 2] = CODE_WEIGHT * (rng.random(start - 2) < CODE_SHARE)
+            weights[row, start - 1 : end - begin - 1] = SUMMARY_WEIGHT
+        positions = np.flatnonzero(weights)
+        return Batch(
+            torch.from_numpy(ids),
+            torch.from_numpy(positions),
+            torch.from_numpy(np.roll(ids, -1, axis=1).reshape(-1)[positions]),
+            torch.from_numpy(weights.reshape(-1)[positions]),
+        )
