@@ -69,3 +69,10 @@ def test_the_engine_uses_the_calibration_of_its_model(tmp_path: Path) -> None:
     assert found[0].text == found[1].text
     assert found[0].confidence == pytest.approx(math.exp(found[0].mean_logprob))
     assert found[1].confidence == pytest.approx(1.0)
+
+
+def test_a_malformed_card_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    folder = make_checkpoint(tmp_path / "model")
+    (folder / "dobby.json").write_text('{"calibration": {"bias": 1}}')
+    with pytest.raises(ModelError, match="calibration.meaning"):
+        check_folder(folder)

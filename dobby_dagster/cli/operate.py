@@ -6,13 +6,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dobby_dagster.cli import options as opt
 from dobby_dagster.cli.output import note, out, print_json, print_table, working
 from dobby_dagster.domain.settings_loader import load_settings
+
+if TYPE_CHECKING:
+    from dobby_dagster.inference.model_folder import ModelFolder
 
 
 def status(
@@ -69,10 +72,15 @@ def models(as_json: opt.Json = False) -> None:
             }
         )
         return
-    rows = [(f.name, f.architecture, f"{f.size / 1e6:.0f} MB", f.card.get("description", "")) for f in folders]
+    rows = [(f.name, f.architecture, f"{f.size / 1e6:.0f} MB", _about(f)) for f in folders]
     print_table(["model", "architecture", "size", "what it is"], rows)
     out.print("Any folder of Qwen2 or Llama architecture with safetensors will do: --model PATH.\n", highlight=False)
     print_table(["prompt", "what it asks"], [(p.name, p.description) for p in prompts])
+
+
+def _about(folder: ModelFolder) -> str:
+    confidence = f" Its confidence is {folder.calibration.meaning}." if folder.calibration else ""
+    return f"{folder.card.get('description', '')}{confidence}"
 
 
 def doctor(

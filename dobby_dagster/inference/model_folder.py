@@ -15,6 +15,7 @@ from typing import Any
 from dobby_dagster.domain.errors import ModelError, PromptError
 from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.domain.suggest import suggestion
+from dobby_dagster.inference.confidence import Calibration, calibration_of
 from dobby_dagster.inference.prompts import Prompt
 
 ARCHITECTURES = {"qwen2": "Qwen2", "llama": "Llama"}
@@ -33,6 +34,7 @@ class ModelFolder:
     config: dict[str, Any]
     weights: tuple[Path, ...]
     card: dict[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     @property
     def name(self) -> str:
@@ -123,7 +125,7 @@ def check_folder(path: Path) -> ModelFolder:
         raise ModelError(f"{path} has no tokenizer", hint="expected tokenizer.json")
     _check_tokenizer(path, config)
     card = _json(path / CARD) if (path / CARD).is_file() else {}
-    return ModelFolder(path, config, weights, card)
+    return ModelFolder(path, config, weights, card, calibration_of(card, path.name))
 
 
 def check_safetensors(file: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, ModelError, OutOfMemoryError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.batching import by_length
-from dobby_dagster.inference.confidence import Calibration, calibration_of, confidence
+from dobby_dagster.inference.confidence import confidence
 from dobby_dagster.inference.decoding import Decoder, Output
 from dobby_dagster.inference.devices import Placement, place
 from dobby_dagster.inference.encoding import Encoded, Encoder
@@ -36,7 +36,6 @@ class _Loaded:
     encoder: Encoder
     decoder: Decoder
     placement: Placement
-    calibration: Calibration | None
     info: ModelInfo
 
 
@@ -119,7 +118,6 @@ class TransformersEngine:
         began = time.perf_counter()
         if not self._model_settings.allow_download:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        calibration = calibration_of(self.folder.card, self.folder.name)
         placement = place(self._model_settings, reproducible=self._settings.reproducible)
         log.info("model %s on %s: %s", self.folder.name, placement.device, placement.reason)
         tokenizer = load_tokenizer(self.folder)
@@ -145,7 +143,7 @@ class TransformersEngine:
             load_seconds=time.perf_counter() - began,
         )
         decoder = Decoder(model, self._settings, ends, pad, tokenizer.decode)
-        return _Loaded(model, tokenizer, Encoder(tokenizer, limit), decoder, placement, calibration, info)
+        return _Loaded(model, tokenizer, Encoder(tokenizer, limit), decoder, placement, info)
 
     def _answer(self, loaded: _Loaded, requests: Sequence[Request], encoded: Sequence[Encoded]) -> Iterator[Answer]:
         """One batch; halved where memory runs out or something in it fails, down to the record that is to blame."""
@@ -181,7 +179,7 @@ class TransformersEngine:
         return Generation(
             id=request.id,
             text=text.strip(),
-            confidence=confidence(mean, least, tokens, loaded.calibration),
+            confidence=confidence(mean, least, tokens, self.folder.calibration),
             mean_logprob=mean,
             min_logprob=least,
             finish_reason=output.finish_reason,
