@@ -43,7 +43,7 @@ class FakeEngine:
             return Failure(request.id, InferenceError("told to fail"))
         text = f"It says {' '.join(request.content.split()[:6])} indeed."
         text = "" if "EMPTY" in request.content else prompt.system if "ECHO" in request.content else text
-        return Generation(request.id, text, 0.6, -0.5, -1.0, "stop", 10, 5, False, 0.001, 1)
+        return Generation(request.id, text, 0.6065, -0.5, -1.0, "stop", 10, 5, False, 0.001, 1)
 
     def health(self) -> EngineHealth:
         return EngineHealth(True, 0.0, "fine")
