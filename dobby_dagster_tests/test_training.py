@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training import train
-from training.calibrate import fit
+from training.calibrate import fit, signs
 from training.corpus.build import build
 from training.corpus.deduplication import Seen
 from training.corpus.functions import pairs_of_file
@@ -322,6 +322,7 @@ def test_attention_of_training_is_that_of_torch(tmp_path: Path) -> None:
 
 
 def test_calibration_finds_what_the_log_probabilities_tell() -> None:
+    from dobby_dagster.inference.confidence import Signs
     from dobby_dagster.inference.engine import Generation
 
     rng = np.random.default_rng(0)
@@ -332,9 +333,10 @@ def test_calibration_finds_what_the_log_probabilities_tell() -> None:
         generation = Generation("0", text, 0.5, mean, mean - 1, "stop", 10, 8, False, 0.0)
         answered.append(Answered(pair("def f(): pass", "Return the name of it."), generation, False))
     calibration = fit(answered)
-    given = [calibration.probability(a.answer.mean_logprob, a.answer.min_logprob, 8) for a in answered]
+    given = [calibration.probability(signs(a)) for a in answered]
     assert calibration_error(given, [a.answer.text != "Parse." for a in answered]) < 0.06
-    assert calibration.probability(-0.1, -1.1, 8) > 0.8 > 0.3 > calibration.probability(-2.5, -3.5, 8)
+    assert calibration.probability(Signs(-0.1, -1.1, 8, False)) > 0.8
+    assert calibration.probability(Signs(-2.5, -3.5, 8, False)) < 0.3
 
 
 def test_an_evaluation_of_the_built_in_model(tmp_path: Path) -> None:

@@ -3,8 +3,9 @@
     python -m training.calibrate --model build/run/model --corpus build/corpus
 
 Confidence is the probability that the summary agrees with its author's sentence: that their ROUGE-L F1 is at least
-one half. Platt scaling (Platt 1999) over the mean and the least log-probability of the output and its length; each
-pair counts twice, without its documentation and with it, as records have it or have it not.
+one half. Platt scaling (Platt 1999) over the mean and the least log-probability of the output, its length, and whether
+it stands in the content; each pair counts twice, without its documentation and with it, as records have it or have it
+not.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from dobby_dagster.inference.confidence import Calibration
+from dobby_dagster.inference.confidence import Calibration, Signs, is_copied
 from dobby_dagster.inference.model_folder import CARD
 from training.corpus.pair import read
 from training.evaluation.answers import Answered, answers, sample, with_documentation
@@ -33,13 +34,25 @@ def agrees(answered: Answered) -> bool:
     return rouge_l(answered.pair.summary, answered.answer.text) >= AGREES
 
 
+def signs(answered: Answered) -> Signs:
+    """What an answer shows, as the engine sees it."""
+    answer = answered.answer
+    copied = is_copied(answer.text, answered.pair.code)
+    return Signs(answer.mean_logprob, answer.min_logprob, answer.output_tokens, copied)
+
+
 def fit(answered: Sequence[Answered]) -> Calibration:
     """The calibration that maximises the likelihood of what agreed and what did not."""
-    rows = [(a.answer.mean_logprob, a.answer.min_logprob, np.log(max(1, a.answer.output_tokens))) for a in answered]
+    rows = [
+        (a.answer.mean_logprob, a.answer.min_logprob, np.log(max(1, a.answer.output_tokens)), signs(a).copied)
+        for a in answered
+    ]
     regression = LogisticRegression(C=np.inf, max_iter=1_000).fit(np.array(rows), [agrees(a) for a in answered])
-    mean, least, tokens = (round(float(weight), 4) for weight in regression.coef_[0])
+    mean, least, tokens, copied = (round(float(weight), 4) for weight in regression.coef_[0])
     bias = round(float(regression.intercept_[0]), 4)
-    return Calibration(meaning=MEANING, bias=bias, mean_logprob=mean, min_logprob=least, log_tokens=tokens)
+    return Calibration(
+        meaning=MEANING, bias=bias, mean_logprob=mean, min_logprob=least, log_tokens=tokens, copied=copied
+    )
 
 
 def main() -> None:

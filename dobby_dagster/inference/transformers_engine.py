@@ -14,7 +14,7 @@ from typing import Any
 from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, ModelError, OutOfMemoryError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.batching import by_length
-from dobby_dagster.inference.confidence import confidence
+from dobby_dagster.inference.confidence import Signs, confidence, is_copied
 from dobby_dagster.inference.decoding import Decoder, Output
 from dobby_dagster.inference.devices import Placement, place
 from dobby_dagster.inference.encoding import Encoded, Encoder
@@ -176,10 +176,11 @@ class TransformersEngine:
             text = text.split(stop, 1)[0]
         logprobs = output.logprobs or [0.0]
         mean, least, tokens = sum(logprobs) / len(logprobs), min(logprobs), len(output.tokens)
+        signs = Signs(mean, least, tokens, is_copied(text, request.content))
         return Generation(
             id=request.id,
             text=text.strip(),
-            confidence=confidence(mean, least, tokens, self.folder.calibration),
+            confidence=confidence(signs, self.folder.calibration),
             mean_logprob=mean,
             min_logprob=least,
             finish_reason=output.finish_reason,
