@@ -27,8 +27,9 @@ def matrix_attention(
 ) -> tuple[torch.Tensor, None]:
     """Causal attention as two matrix products, the queries of a group in the rows of one.
 
-    On a CPU in bfloat16 it takes a third of the time of torch's own in a training step. Right-padded batches need no
-    other mask: what is behind the causal one has no loss.
+    On two CPU cores in bfloat16 the forward and backward pass of the built-in model went from 4,457 tokens a second
+    with torch's own to 5,600 with this. Right-padded batches need no other mask: what is behind the causal one has no
+    loss.
 
     Args:
         module: Unused.
