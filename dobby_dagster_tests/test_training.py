@@ -1,27 +1,16 @@
-"""How the built-in model is made: pairs, what is dropped, the scores, and a run that can be stopped anywhere."""
+"""How the built-in model is trained, scored and calibrated, and a run that can be stopped anywhere."""
 
 import argparse
-import io
-import json
-import subprocess
-import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
+from dobby_dagster_tests.pairs import PYTHON, pair
 from training import train
 from training.calibrate import fit, signs
-from training.corpus.build import build
-from training.corpus.deduplication import Seen
 from training.corpus.functions import pairs_of_file
-from training.corpus.packages import Project, fetch, files, projects
-from training.corpus.pair import Pair, read, write
-from training.corpus.sentences import first_sentence
 from training.evaluation.answers import Answered, answers, sample, with_documentation
 from training.evaluation.baselines import name_words, nearest_summaries
 from training.evaluation.metrics import calibration_error, interval, rouge_l, smoothed_bleu
@@ -31,205 +20,6 @@ from training.packing import Batch, Packed, pack
 from training.tokenizer import train_tokenizer
 
 MODEL = Path(__file__).parent.parent / "models" / "dobby-code-7m"
-PYTHON = '''
-class A:
-    """Keeps a sum below a limit."""
-
-    def plain(self, x):
-        """Return the sum of x and the limit.
-
-        More about it.
-        """
-        return x + self.limit + 1000
-
-    def short(self):
-        """Too short."""
-        return 1
-
-@cache
-def top(path):
-    """Read the file at :class:`~os.path` and return its lines."""
-    with open(path) as stream:
-        return stream.readlines()
-'''
-
-
-def pair(code: str = "", summary: str = "", name: str = "f", project: str = "p", language: str = "python") -> Pair:
-    return Pair(project, language, "function", name, code, "", 0, summary)
-
-
-def test_python_pairs_are_records_without_their_docstring_and_its_first_sentence() -> None:
-    found = {pair.name: pair for pair in pairs_of_file("p", "a.py", PYTHON)}
-    assert {name: pair.summary for name, pair in found.items()} == {
-        "A": "Keeps a sum below a limit.",
-        "A.plain": "Return the sum of x and the limit.",
-        "top": "Read the file at os.path and return its lines.",
-    }
-    first = found["A.plain"]
-    assert first.code == "def plain(self, x):\n    return x + self.limit + 1000"
-    assert first.documented == (
-        'def plain(self, x):\n    """Return the sum of x and the limit.\n\n    More about it.\n    """\n'
-        "    return x + self.limit + 1000"
-    )
-    assert '"""' not in found["A"].code
-    assert list(pairs_of_file("p", "a.py", "def broken(")) == []
-
-
-@pytest.mark.parametrize(
-    ("path", "text", "name", "summary"),
-    [
-        (
-            "a.go",
-            "// ReadAll reads from r until the end.\n// It never fails.\nfunc ReadAll(r Reader) []byte {\n\treturn r.all()\n}\n",
-            "ReadAll",
-            "Reads from r until the end.",
-        ),
-        (
-            "a.rs",
-            "/// Returns the [`Name`] of it.\n///\n/// More.\n#[inline]\npub fn name(&self) -> &Name {\n    &self.inner.name\n}\n",
-            "name",
-            "Returns the Name of it.",
-        ),
-        (
-            "a.js",
-            "/**\n * Draws the {@link Circle} on the canvas.\n * @param c the canvas\n */\nfunction draw(c) {\n  c.arc(c.width / 2, c.height / 2, 30);\n}\n",
-            "draw",
-            "Draws the Circle on the canvas.",
-        ),
-        (
-            "a.ts",
-            "/** Waits until the queue is empty. */\nexport async function drain(queue: Queue): Promise<void> {\n  await queue.idle();\n}\n",
-            "drain",
-            "Waits until the queue is empty.",
-        ),
-        (
-            "A.java",
-            "class A {\n  /**\n   * Returns <code>true</code> if the list is empty.\n   */\n  boolean isEmpty() { return size == 0 && !open; }\n}\n",
-            "A.isEmpty",
-            "Returns true if the list is empty.",
-        ),
-        (
-            "a.c",
-            "/*\n** Return true if the page is dirty.\n*/\nstatic int isDirty(Page *page){\n  return page->flags & DIRTY;\n}\n",
-            "isDirty",
-            "Return true if the page is dirty.",
-        ),
-    ],
-)
-def test_pairs_of_languages_with_comments(path: str, text: str, name: str, summary: str) -> None:
-    found = {pair.name: pair for pair in pairs_of_file("p", path, text)}
-    assert found[name].summary == summary
-    assert summary.split()[1] not in found[name].code.split("(")[0] or "//" not in found[name].code
-    assert found[name].documented.startswith(("//", "/*"))
-    assert found[name].code in found[name].documented
-    assert not found[name].code.startswith(("//", "/*"))
-
-
-def test_prose_sums_itself_up_and_generated_or_minified_files_are_left_out() -> None:
-    body = "Pelicans keeps jobs in a queue on the disk. " + "It starts them again after a crash. " * 6
-    (section,) = pairs_of_file("p", "README.md", f"# Pelicans\n\n{body}\n")
-    assert (section.kind, section.summary) == ("section", "Keeps jobs in a queue on the disk.")
-    code = "// Sum adds up all of the numbers.\nfunc Sum(n []int) int {\n\treturn fold(n, plus)\n}\n"
-    assert len(list(pairs_of_file("p", "a.go", code))) == 1
-    assert list(pairs_of_file("p", "a.go", "// Code generated by x. DO NOT EDIT.\n" + code)) == []
-    assert list(pairs_of_file("p", "a.go", code + "// " + "x" * 3_000)) == []
-
-
-@pytest.mark.parametrize(
-    ("docstring", "sentence"),
-    [
-        ("Return the name. And more.", "Return the name."),
-        ("Return the\n    name of it\n\n    Details.", "Return the name of it."),
-        ("Return a value, e.g. Three, for each.", "Return a value, e.g. Three, for each."),
-        ("@brief Opens the file and reads it.", "Opens the file and reads it."),
-        ("Opens the file\n@param path its path", "Opens the file."),
-        ("Deprecated: use that one instead.", None),
-        ("See the other function for it.", None),
-        ("See https://example.org for it.", None),
-        ("x : int, the first one of them", None),
-        ("Gibt den Namen zurück und mehr.", None),
-        ("Short.", None),
-        ("Use eslint-disable to turn it off.", None),
-    ],
-)
-def test_first_sentences(docstring: str, sentence: str | None) -> None:
-    assert first_sentence(docstring) == sentence
-
-
-@given(st.text(max_size=300), st.text(max_size=20))
-def test_a_first_sentence_is_plain_and_of_some_words(text: str, name: str) -> None:
-    sentence = first_sentence(text, name)
-    assert sentence is None or (sentence.isascii() and 3 <= len(sentence.split()) <= 30 and "\n" not in sentence)
-
-
-def test_a_sentence_that_begins_with_the_name_begins_with_its_verb() -> None:
-    assert first_sentence("Client is a connection to the server.", "Client") == "A connection to the server."
-    assert first_sentence("Reader.Read reads a line of it.", "Reader.Read") == "Reader.Read reads a line of it."
-    assert first_sentence("Read reads a line of it.", "Reader.Read") == "Reads a line of it."
-
-
-def test_equal_and_nearly_equal_pairs_are_dropped() -> None:
-    body = "\n".join(f"    total += weights[{i}] * values[{i}] + offset_{i}" for i in range(20))
-    seen = Seen()
-    assert seen.add(pair(f"def f(weights, values):\n{body}", "Return it.")) is None
-    assert seen.add(pair(f"def  f(weights,values):\n{body}\n", "Return it.")) == "exact"
-    assert seen.add(pair(f"def g(weights, values):\n{body}", "Return it.")) == "near"
-    assert seen.add(pair("def other(path):\n    return open(path).read()", "Return it.")) is None
-
-
-def test_packages_are_read_without_tests_examples_and_what_was_built(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "x-1-py3-none-any.whl", "w") as wheel:
-        for name in ("x/a.py", "x/tests/test_a.py", "x/_vendor/b.py", "x/data.bin"):
-            wheel.writestr(name, "A = 1\n")
-    assert [name for name, _ in files(tmp_path / "x-1-py3-none-any.whl")] == ["x/a.py"]
-    with tarfile.open(tmp_path / "x-1.tgz", "w:gz") as tar:
-        for name in (
-            "package/src/a.ts",
-            "package/dist/a.js",
-            "package/lib/a.js",
-            "package/src/a.d.ts",
-            "package/README.md",
-        ):
-            member = tarfile.TarInfo(name)
-            member.size = 2
-            tar.addfile(member, io.BytesIO(b"x\n"))
-    assert [name for name, _ in files(tmp_path / "x-1.tgz")] == ["package/README.md", "package/src/a.ts"]
-    there = tmp_path / "npm" / "x-y-1.tgz"
-    there.parent.mkdir()
-    there.write_bytes(b"")
-    assert fetch(Project("@x/y", "1", "npm", "MIT", "train"), tmp_path) == there
-    with pytest.raises((subprocess.CalledProcessError, FileNotFoundError)):
-        fetch(Project("no such package", "1", "debian", "MIT", "train"), tmp_path)
-
-
-def test_the_list_of_projects_is_pinned_licensed_and_split() -> None:
-    listed = projects()
-    assert len({project.name for project in listed}) == len(listed) > 400
-    copyleft = [
-        p.name for p in listed if "GPL" in p.licence.replace("BSD-3-Clause OR GPL-2.0", "") or "MPL" in p.licence
-    ]
-    assert copyleft == []
-    assert all(project.version and project.licence for project in listed)
-    assert {project.role for project in listed} == {"train", "validation", "test"}
-
-
-def test_a_corpus_is_built_and_read_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archives = tmp_path / "archives" / "pypi"
-    archives.mkdir(parents=True)
-    listed = [Project("one", "1", "pypi", "MIT", "train"), Project("two", "1", "pypi", "MIT", "test")]
-    for project in listed:
-        with zipfile.ZipFile(archives / f"{project.name}-1-py3-none-any.whl", "w") as wheel:
-            wheel.writestr(f"{project.name}.py", PYTHON)
-            wheel.writestr(
-                "only.py",
-                f'def {project.name}_only(a):\n    """Give back what {project.name} got."""\n    return a if a else {project.name}\n',
-            )
-    monkeypatch.setattr("training.corpus.build.projects", lambda: listed)
-    counts = build(tmp_path / "corpus", tmp_path / "archives", workers=1)
-    assert [p.name for p in read(tmp_path / "corpus" / "test.jsonl")] == ["two_only", "A", "A.plain", "top"]
-    assert [p.name for p in read(tmp_path / "corpus" / "train.jsonl")] == ["one_only"]  # the rest is in test already
-    assert counts["dropped"] == {"exact": 3}
-    assert json.loads((tmp_path / "corpus" / "statistics.json").read_text())["train"] == {"python": 1}
 
 
 def test_scores_are_one_for_equals_and_fall() -> None:
@@ -350,9 +140,3 @@ def test_an_evaluation_of_the_built_in_model(tmp_path: Path) -> None:
     assert sample(found, ["python", "go"], 2).keys() == {"python"}
     assert [p.code for p in with_documentation(found[:1])] == [found[0].documented]
     assert answers(MODEL, []) == []
-
-
-def test_pairs_survive_their_file(tmp_path: Path) -> None:
-    pairs = [pair('x = "ü"\n', "Return\u2028it."), pair()]
-    assert write(tmp_path / "pairs.jsonl", pairs) == 2
-    assert read(tmp_path / "pairs.jsonl") == pairs
