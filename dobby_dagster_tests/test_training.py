@@ -101,7 +101,7 @@ def test_a_run_that_is_stopped_ends_as_one_that_is_not(tmp_path: Path, monkeypat
     assert [train.learning_rate(step, 1_000, 0.5) for step in (0, 199, 400, 750, 1_000)] == [1 / 200, 1, 1, 0.5, 0]
 
 
-def test_attention_of_training_is_that_of_torch(tmp_path: Path) -> None:
+def test_attention_of_training_is_that_of_torch() -> None:
     from training.model import matrix_attention
 
     torch.manual_seed(0)
