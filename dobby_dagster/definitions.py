@@ -2,10 +2,11 @@
 
 import dagster as dg
 
-from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
+from dobby_dagster.defs.automation import alerting, mending, new_records, nightly, retries
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
-from dobby_dagster.defs.wiring import build_resources
+from dobby_dagster.defs.operations import operations
+from dobby_dagster.defs.wiring import build_assets, build_resources
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 
@@ -13,9 +14,15 @@ from dobby_dagster.domain.settings_loader import load_settings
 def build_definitions(settings: Settings) -> dg.Definitions:
     """The definitions for ``settings``; nothing is opened or loaded yet."""
     return dg.Definitions(
-        assets=[source_records, record_batches, pending_records, summaries, metrics],
+        assets=build_assets(settings),
         asset_checks=[summaries_invariants, performance_contracts],
-        jobs=[plan_batches, summarize_batches],
+        jobs=[plan_batches, summarize_batches, *operations(settings)],
+        sensors=[
+            new_records.new_records_sensor(settings),
+            mending.recovery_sensor(settings),
+            *alerting.alert_sensors(settings),
+        ],
+        schedules=[retries.retry_failed_schedule(settings), nightly.nightly_upkeep_schedule(settings)],
         resources=build_resources(settings),
         executor=dg.in_process_executor,
     )

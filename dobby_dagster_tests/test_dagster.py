@@ -14,9 +14,11 @@ from dobby_dagster.defs.assets import metrics, pending_records, record_batches, 
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
 from dobby_dagster.defs.io_manager import RecordStream
 from dobby_dagster.defs.partitions import record_batch_partitions
-from dobby_dagster.defs.run_here import dagster_home, ranges
+from dobby_dagster.defs.run_here import dagster_home
+from dobby_dagster.defs.runs import ranges
 from dobby_dagster.defs.wiring import build_resources
 from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.store import CozoStore
@@ -275,13 +277,14 @@ def test_the_model_is_freed_when_a_run_ends(world: World, monkeypatch: pytest.Mo
     ("wanted", "longest", "expected"),
     [
         ([], 3, []),
-        (["c"], 3, [("c", "c")]),
-        (["a", "b", "c", "d"], 3, [("a", "c"), ("d", "d")]),
-        (["d", "a", "b"], 3, [("a", "b"), ("d", "d")]),
+        ([3], 3, [(3, 3)]),
+        ([1, 2, 3, 4], 3, [(1, 3), (4, 4)]),
+        ([4, 1, 2], 3, [(1, 2), (4, 4)]),
     ],
 )
-def test_ranges_are_neighbours_and_bounded(wanted: list[str], longest: int, expected: list[tuple[str, str]]) -> None:
-    assert ranges(wanted, ["a", "b", "c", "d"], longest) == expected
+def test_ranges_are_neighbours_and_bounded(wanted: list[int], longest: int, expected: list[tuple[int, int]]) -> None:
+    found = ranges([batch_id(number) for number in wanted], longest)
+    assert found == [(batch_id(first), batch_id(last)) for first, last in expected]
 
 
 def test_dagster_home_is_made_and_must_be_writable(

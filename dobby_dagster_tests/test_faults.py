@@ -12,6 +12,7 @@ import pytest
 from dobby_dagster.domain.errors import StoreAccessError, StoreBusyError, StoreCorruptError, StoreError
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.faults import is_panic, message_of, translate
+from dobby_dagster.store.schema import LATEST
 from dobby_dagster.store.store import CozoStore
 
 
@@ -83,8 +84,8 @@ def test_a_full_disk_is_named_and_what_was_stored_stays(tmp_path: Path) -> None:
 
 def test_a_panic_is_an_ordinary_error(sqlite_store: CozoStore) -> None:
     with pytest.raises(StoreError, match="unreachable"):
-        sqlite_store.connection.run("?[key] := *record{key}, not *dobby_version{key @ 'NOW'}")
-    assert sqlite_store.health().schema_version == 1
+        sqlite_store.connection.run("?[key] := *record{key}, not *dobby_version{key @ 'END'}")
+    assert sqlite_store.health().schema_version == LATEST
 
 
 def test_errors_whose_text_can_not_be_had_still_have_one(sqlite_store: CozoStore) -> None:

@@ -6,9 +6,7 @@ import subprocess
 import sys
 import time
 
-import psutil
-
-from dobby_dagster.domain.owner import is_alive, new_owner, retire
+from dobby_dagster.domain.owner import is_alive, new_owner, retire, started
 
 
 def test_an_owner_lives_until_it_retires() -> None:
@@ -20,11 +18,11 @@ def test_an_owner_lives_until_it_retires() -> None:
 
 def test_an_owner_of_another_process_lives_as_long_as_the_process() -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    started = psutil.Process(process.pid).create_time()
-    owner = f"{socket.gethostname()}/{process.pid}/{started:.2f}/token"
+    began = started(process.pid)
+    owner = f"{socket.gethostname()}/{process.pid}/{began:.2f}/token"
     try:
         assert is_alive(owner, time.time())
-        assert not is_alive(f"{socket.gethostname()}/{process.pid}/{started - 100:.2f}/token", time.time())
+        assert not is_alive(f"{socket.gethostname()}/{process.pid}/{began - 100:.2f}/token", time.time())
     finally:
         process.kill()
         process.wait()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from dobby_dagster.domain.errors import DobbyError, SourceError
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.pipeline.planning import plan
+from dobby_dagster.store.schema import LATEST
 from dobby_dagster.store.script import name
 from dobby_dagster.store.store import CozoStore
 
@@ -190,4 +191,4 @@ def test_hostile_values_stay_values(sqlite_store: CozoStore, value: str) -> None
     assert value in sqlite_store.versions.known(source, [value])
     assert sqlite_store.reports.summaries_of("record", value) == []
     assert [event["event"] for event in sqlite_store.work.history("record", value)][:1] == ["seen"]
-    assert sqlite_store.health().schema_version == 1
+    assert sqlite_store.health().schema_version == LATEST

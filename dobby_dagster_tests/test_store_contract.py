@@ -1,5 +1,6 @@
 """What every store does, whichever engine is behind it: sqlite, rocksdb, mem, and a server over HTTP."""
 
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from dobby_dagster.domain.records import Content, RecordVersion, content_hash
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import COMPLETED, PENDING, ProcessingState, State, skipped
 from dobby_dagster.domain.summaries import Summary
+from dobby_dagster.pipeline.planning import plan
 from dobby_dagster.store.chunks import ChunkStats, Outcome
+from dobby_dagster.store.schema import LATEST
 from dobby_dagster.store.source import Source
 from dobby_dagster.store.store import CozoStore, restore
-from dobby_dagster.store.work import Member
+from dobby_dagster.store.work import ASKED, Member
 
 R = "recipe"
 
@@ -54,7 +57,7 @@ def commit(store: CozoStore, source: Source, batch: str, outcomes: list[Outcome]
 
 def test_health_answers_with_the_schema(store: CozoStore) -> None:
     health = store.health()
-    assert health.schema_version == 1
+    assert health.schema_version == LATEST
     assert health.seconds > 0
 
 
@@ -148,6 +151,128 @@ def test_release_returns_what_was_begun(store: CozoStore) -> None:
     assert store.work.counts(batch, R) == {
         "members": 2, "completed": 1, "pending": 1, "in_progress": 0, "failed": 0, "skipped": 0,
     }  # fmt: skip
+
+
+def test_release_leaves_alone_what_another_has_taken_over(store: CozoStore) -> None:
+    _, batch, members = batch_of(store, {"a": "1", "b": "2"})
+    store.work.claim(members, "dead", R, batch, "run")
+    seen = store.work.members(batch, R)
+    store.work.claim(seen[:1], "heir", R, batch, "run")
+    assert {owner.owner for owner in store.work.owners()} == {"dead", "heir"}
+    assert store.work.release("dead", R, batch) == 1
+    states = {m.version.key: (m.state.state.value, m.state.owner) for m in store.work.members(batch, R) if m.state}
+    assert states == {"a": ("in_progress", "heir"), "b": ("pending", "")}
+    assert [owner.owner for owner in store.work.owners()] == ["heir"]
+    assert store.work.release("dead", R, batch) == 0
+
+
+def test_what_is_newest_stays_newest_when_the_clock_is_set_back(store: CozoStore) -> None:
+    """The database's own clock stands an hour in the future, as after the machine's was set back by one."""
+    _, batch, members = batch_of(store, {"a": "1"})
+    ahead = int((time.time() + 3_600) * 1e6)
+    store.connection.run("?[name, at] <- [['clock', $at]] :put dobby_clock {name => at}", {"at": ahead}, write=True)
+    for owner in ("first", "second"):
+        seen = store.work.members(batch, R)
+        assert len(store.work.claim(seen, owner, R, batch, "run")) == 1
+        store.work.release(owner, R, batch)
+    fill(store, {"a": "changed"})
+    batch_2 = plan(store, store.source(SourceSettings()), 10).batches[0].id
+    assert store.work.counts(batch, R)["pending"] == 1
+    store.work.set_states([members[0].version], COMPLETED, R, batch, "run")
+    assert store.work.counts(batch, R)["completed"] == 1
+    assert store.work.counts(batch_2, R)["pending"] == 1
+    states = [event["event"] for event in store.work.history("record", "a")]
+    assert states == ["seen", "in_progress", "pending", "in_progress", "pending", "seen", "completed"]
+
+
+def test_attempts_count_until_a_chunk_is_committed(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "1", "b": "2"})
+    assert store.work.attempts(batch, R) == (False, [])
+    store.work.note_attempts([batch], R, ASKED)
+    begun, vain = store.work.attempts(batch, R)
+    assert begun
+    assert len(vain) == 1
+    store.work.note_attempts([batch], R, "run-1")
+    assert len(store.work.attempts(batch, R)[1]) == 1, "the one that was asked for has begun"
+    store.work.note_attempts([batch], R, "run-2")
+    assert len(store.work.attempts(batch, R)[1]) == 2
+    now = time.time()
+    store.chunks.commit(source, [done(members[0], "1", batch)], ChunkStats(now, now), R, batch, "run-2", "c")
+    assert store.work.attempts(batch, R) == (True, [])
+    store.work.note_attempts([batch], R, "run-3")
+    assert len(store.work.attempts(batch, R)[1]) == 1
+
+
+def test_batches_and_their_work_are_read_from_where_one_stopped(store: CozoStore) -> None:
+    fill(store, {f"k{i}": str(i) for i in range(7)})
+    plan(store, store.source(SourceSettings()), 2)
+    ids = [batch.id for batch in store.versions.batches()]
+    assert len(ids) == 4
+    assert [batch.id for batch in store.versions.batches(after=ids[1])] == ids[2:]
+    assert [batch.id for batch in store.versions.batches(after=ids[0], limit=2)] == ids[1:3]
+    assert store.versions.batches("other") == []
+    assert store.work.unsettled("record", R, 3, ids[2:]) == {ids[2]: 2, ids[3]: 1}
+    assert store.work.unsettled("record", R, 3, []) == {}
+
+
+def test_compaction_keeps_what_was_in_force(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "1", "b": "2"})
+    plan(store, source, 10)
+    for _ in range(3):
+        store.work.claim(store.work.members(batch, R), "me", R, batch, "run")
+        store.work.release("me", R, batch)
+    before = time.time()
+    store.work.claim(store.work.members(batch, R), "me", R, batch, "run")
+    commit(store, source, batch, [done(members[0], "1", batch)])
+    counts, status = store.work.counts(batch, R), store.reports.status("record", R)
+    assert len(store.work.history("record", "a")) == 9
+    assert store.upkeep.compact(before - 3_600) == 0
+    assert store.upkeep.compact(before) == 10
+    assert [event["event"] for event in store.work.history("record", "a")] == [
+        "seen", "pending", "in_progress", "completed",
+    ]  # fmt: skip
+    assert store.upkeep.compact(before) == 0
+    assert (store.work.counts(batch, R), store.reports.status("record", R)) == (counts, status)
+    assert store.upkeep.compact(time.time() + 60) == 3
+    assert (store.work.counts(batch, R), store.reports.status("record", R)) == (counts, status)
+
+
+def test_what_is_done_again_is_pending_with_all_records_of_equal_content(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "same", "b": "same", "c": "other"})
+    commit(
+        store,
+        source,
+        batch,
+        [done(m, content, batch) for m, content in zip(members, ("same", "same", "other"), strict=True)],
+    )
+    assert store.upkeep.redo("record", R, ["nobody"]) == {}
+    assert store.upkeep.redo("record", "another recipe", ["a"]) == {}
+    assert store.upkeep.redo("record", R, ["a"]) == {batch: 2}
+    counts = store.work.counts(batch, R)
+    assert (counts["completed"], counts["pending"]) == (1, 2)
+    assert [store.reports.summaries_of("record", key) != [] for key in "abc"] == [False, False, True]
+    assert store.work.unsettled("record", R, 3) == {batch: 2}
+    assert "completed" in [event["event"] for event in store.work.history("record", "a")]
+
+
+def test_a_purge_takes_one_recipe_and_leaves_the_others(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "1"})
+    commit(store, source, batch, [done(members[0], "1", batch)])
+    store.work.set_states([members[0].version], COMPLETED, "other", batch, "run")
+    store.work.note_attempts([batch], R, "run")
+    store.reports.save_metrics(batch, R, {"x": 1})
+    deleted = store.upkeep.purge(R)
+    assert deleted == {
+        "dobby_summary": 1, "dobby_state": 1, "dobby_chunk": 1, "dobby_metric": 1, "dobby_attempt": 1, "dobby_recipe": 0,
+    }  # fmt: skip
+    assert store.reports.summaries_of("record", "a") == []
+    assert store.work.counts(batch, "other")["completed"] == 1
+    assert store.work.counts(batch, R)["pending"] == 1
+
+
+def test_a_sound_database_has_no_problems(store: CozoStore) -> None:
+    fill(store, {"a": "1"})
+    assert store.check() == []
 
 
 @pytest.mark.parametrize("content", ["text", "é\0😀\r\n", {"a": [1, None], "b": "x"}, [1, 2.5], 7])

@@ -35,17 +35,18 @@ def run(
     """Plan, then run every unsettled batch as the assets do, frames included."""
     source = store.source(SourceSettings())
     plan(store, source, 20)
-    summarizer = Summarizer(store, engine, PROMPT, RECIPE, "run")
-    for batch in store.work.unsettled("record", RECIPE.id, 3):
-        members = [m for m in store.work.members(batch, RECIPE.id) if m.is_work(batch, 3)]
-        for begin in range(0, len(members), chunk_size):
-            part = members[begin : begin + chunk_size]
-            found = source.get([m.version.key for m in part])
-            name, items = work_items(work_frame(batch, [Item(m, found.get(m.version.key)) for m in part]))
-            for number, chunk in enumerate(summarizer.summarize(name, [items])):
-                before_commit(chunk)
-                again = chunk_of(outcome_frame(chunk))
-                store.chunks.commit(source, again.outcomes, again.stats, RECIPE.id, batch, "run", f"{begin}-{number}")
+    with Summarizer(store, engine, PROMPT, RECIPE, "run") as summarizer:
+        for batch in store.work.unsettled("record", RECIPE.id, 3):
+            members = [m for m in store.work.members(batch, RECIPE.id) if m.is_work(batch, 3)]
+            for begin in range(0, len(members), chunk_size):
+                part = members[begin : begin + chunk_size]
+                found = source.get([m.version.key for m in part])
+                name, items = work_items(work_frame(batch, [Item(m, found.get(m.version.key)) for m in part]))
+                for number, chunk in enumerate(summarizer.summarize(name, [items])):
+                    before_commit(chunk)
+                    again = chunk_of(outcome_frame(chunk))
+                    place = f"{begin}-{number}"
+                    store.chunks.commit(source, again.outcomes, again.stats, RECIPE.id, batch, "run", place)
 
 
 def entries(store: CozoStore) -> dict[str, dict]:
@@ -267,8 +268,12 @@ def test_chunks_are_pulled_one_at_a_time(sqlite_store: CozoStore) -> None:
             found = source.get([m.version.key for m in members[begin : begin + 3]])
             yield [Item(m, found[m.version.key]) for m in members[begin : begin + 3]]
 
-    stream = Summarizer(sqlite_store, FakeEngine(), PROMPT, RECIPE, "run").summarize(batch.id, chunks())
-    next(stream)
-    assert pulled == [0]
-    next(stream)
-    assert pulled == [0, 3]
+    with Summarizer(sqlite_store, FakeEngine(), PROMPT, RECIPE, "run") as summarizer:
+        stream = summarizer.summarize(batch.id, chunks())
+        next(stream)
+        assert pulled == [0]
+        next(stream)
+        assert pulled == [0, 3]
+        assert [owner.run for owner in sqlite_store.work.owners()] == ["run"]
+    assert sqlite_store.work.owners() == []
+    assert sqlite_store.work.counts(batch.id, RECIPE.id)["pending"] == 12, "what was not committed is given back"

@@ -121,7 +121,8 @@ def dev(
     """Start the Dagster UI and daemon with this project."""
     from dagster import DagsterInstance
 
-    from dobby_dagster.defs.run_here import close_abandoned_runs, dagster_home
+    from dobby_dagster.defs.recovery import recover
+    from dobby_dagster.defs.run_here import dagster_home
 
     settings = opt.settings_from(
         config,
@@ -142,7 +143,7 @@ def dev(
     environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
     environment["DAGSTER_HOME"] = str(dagster_home(settings))
     with DagsterInstance.get() as instance:
-        close_abandoned_runs(instance)
+        recover(instance, None)
     note(f"Dagster UI at http://{host}:{port}, with {settings.database.url}; stop it with Ctrl-C")
     command = [sys.executable, "-m", "dagster", "dev", "-m", "dobby_dagster.definitions", "-h", host, "-p", str(port)]
     server = subprocess.Popen(command, env=environment)  # noqa: S603

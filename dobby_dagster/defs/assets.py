@@ -8,7 +8,9 @@ import pyarrow as pa
 
 from dobby_dagster.defs import reporting
 from dobby_dagster.defs.io_manager import RecordStream
-from dobby_dagster.defs.partitions import backfill_policy, record_batch_partitions
+from dobby_dagster.defs.partitions import add_partitions, backfill_policy, record_batch_partitions
+from dobby_dagster.defs.recommendation import STEP_RETRIES, by_recommendation
+from dobby_dagster.defs.recovery import DEVICE_POOL
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 
 OWNERS = ["team:dobby"]
@@ -23,7 +25,8 @@ source_records = dg.AssetSpec(
 )
 
 
-@dg.asset(deps=[source_records], group_name=GROUP, kinds={"cozodb", "python"}, owners=OWNERS)
+@dg.asset(deps=[source_records], group_name=GROUP, kinds={"cozodb", "python"}, owners=OWNERS, retry_policy=STEP_RETRIES)
+@by_recommendation()
 def record_batches(
     context: dg.AssetExecutionContext, database: CozoDatabase, options: PipelineOptions
 ) -> dg.MaterializeResult[None]:
@@ -31,12 +34,7 @@ def record_batches(
     from dobby_dagster.pipeline.planning import plan
 
     changes = plan(database.store, database.records(), options.batch_size)
-    planned = [batch.id for batch in database.store.versions.batches()]
-    known = set(context.instance.get_dynamic_partitions(str(record_batch_partitions.name)))
-    # All that lack, not only the new: a planner may have died between the database and Dagster.
-    lacking = [batch for batch in planned if batch not in known]
-    if lacking:
-        context.instance.add_dynamic_partitions(str(record_batch_partitions.name), lacking)
+    lacking = add_partitions(context.instance, database.store)
     return dg.MaterializeResult(metadata=reporting.plan_metadata(changes, lacking))
 
 
@@ -49,7 +47,9 @@ def record_batches(
     group_name=GROUP,
     kinds={"cozodb", "arrow"},
     owners=OWNERS,
+    retry_policy=STEP_RETRIES,
 )
+@by_recommendation()
 def pending_records(
     context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
 ) -> pa.Table:
@@ -57,13 +57,15 @@ def pending_records(
     from dobby_dagster.pipeline.frames import pending_table
 
     database.store.work.remember_recipe(models.recipe)
-    tables, source = [], database.records()
+    tables, source, begun = [], database.records(), []
     for batch in context.partition_keys:
         todo = database.store.work.todo(source, batch, models.recipe.id, options.max_retries)
         tables.append(pending_table(batch, todo))
+        begun += [batch] if todo else []
         counts = database.store.work.counts(batch, models.recipe.id)
         metadata = reporting.pending_metadata(counts["members"], len(todo))
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
+    database.store.work.note_attempts(begun, models.recipe.id, context.run_id)
     return pa.concat_tables(tables)
 
 
@@ -75,7 +77,10 @@ def pending_records(
     group_name=GROUP,
     kinds={"pytorch", "huggingface", "cozodb"},
     owners=OWNERS,
+    pool=DEVICE_POOL,
+    retry_policy=STEP_RETRIES,
 )
+@by_recommendation()
 def summaries(
     context: dg.AssetExecutionContext,
     pending_records: RecordStream,
@@ -87,14 +92,16 @@ def summaries(
     from dobby_dagster.pipeline.frames import outcome_frame, work_items
     from dobby_dagster.pipeline.summarizing import Summarizer
 
-    summarizer = Summarizer(database.store, models.engine, models.chosen_prompt, models.recipe, context.run_id)
     condemned: dict[str, str] = {}
 
     def chunks() -> Iterator[pa.RecordBatch]:
-        for frame in pending_records.chunks:
-            batch, items = work_items(frame)
-            for chunk in summarizer.summarize(batch, [items]):
-                yield outcome_frame(chunk)
+        with Summarizer(
+            database.store, models.engine, models.chosen_prompt, models.recipe, context.run_id
+        ) as summarizer:
+            for frame in pending_records.chunks:
+                batch, items = work_items(frame)
+                for chunk in summarizer.summarize(batch, [items]):
+                    yield outcome_frame(chunk)
         for batch in context.partition_keys:
             metadata, reason = reporting.summary_metadata(
                 database.store, batch, models.recipe.id, options.failed_share_limit
@@ -118,7 +125,9 @@ def summaries(
     group_name=GROUP,
     kinds={"cozodb", "arrow"},
     owners=OWNERS,
+    retry_policy=STEP_RETRIES,
 )
+@by_recommendation()
 def metrics(context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool) -> pa.Table:
     """How each batch went: counts, speed, latency, memory, errors, confidence."""
     from dobby_dagster.pipeline.metrics import batch_metrics

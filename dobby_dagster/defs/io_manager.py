@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pyarrow as pa
 
+from dobby_dagster.defs.recommendation import by_recommendation
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class CozoIOManager(dg.ConfigurableIOManager):
     models: dg.ResourceDependency[ModelPool]
     options: dg.ResourceDependency[PipelineOptions]
 
+    @by_recommendation()
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Store a table or consume a stream; partitions that the stream condemns fail, the others are materialised.
 
@@ -65,6 +67,7 @@ class CozoIOManager(dg.ConfigurableIOManager):
             allow_retries=False,
         )
 
+    @by_recommendation()
     def load_input(self, context: dg.InputContext) -> Any:
         """Load a table as the type that the asset asks for, or a stream."""
         upstream = context.upstream_output

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
+from dobby_dagster.defs.recovery import owning
 from dobby_dagster.domain.settings import (
     DatabaseSettings,
     InferenceSettings,
@@ -38,6 +39,15 @@ class CozoDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
     lease_timeout_seconds: float = Field(60.0, description="Longest wait for an embedded database.")
     source: dict[str, Any] = Field(description="Which relation and columns to summarise: the section [source].")
     _store: Any = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[CozoDatabase]:
+        """Let the run's owner be known while the run lasts: recovery looks for those whose process died."""
+        if context.instance is None or context.run is None:
+            yield self
+            return
+        with owning(context.instance, context.run.run_id):
+            yield self
 
     @property
     def store(self) -> CozoStore:

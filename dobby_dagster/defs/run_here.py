@@ -2,9 +2,7 @@
 
 import os
 import shutil
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,15 +11,15 @@ import dagster as dg
 
 from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
-from dobby_dagster.defs.partitions import record_batch_partitions
-from dobby_dagster.defs.wiring import build_resources
+from dobby_dagster.defs.partitions import add_partitions
+from dobby_dagster.defs.recovery import device_users, recover
+from dobby_dagster.defs.runs import range_tags, ranges
+from dobby_dagster.defs.wiring import build_assets, build_resources
 from dobby_dagster.domain.errors import DobbyError, SettingsError
-from dobby_dagster.domain.owner import is_alive, new_owner, retire
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.store.store import CozoStore
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-OWNER_TAG = "dobby/owner"
 INSTANCE_FILES = (_PACKAGE / "shipped" / "dagster.yaml", _PACKAGE.parent / "dagster.yaml")
 
 
@@ -34,12 +32,14 @@ class Report:
         todo: Record versions to look at by batch, before the runs.
         runs: Identifiers of the runs.
         failures: One line for each run that failed.
+        device_used_by: Runs that have to end before the first of these can begin.
     """
 
     planned: dict[str, Any] = field(default_factory=dict)
     todo: dict[str, int] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    device_used_by: list[str] = field(default_factory=list)
 
 
 def dagster_home(settings: Settings) -> Path:
@@ -80,78 +80,73 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
     store.source(settings.source)
     store.work.remember_recipe(recipe)
     dagster_home(settings)
-    resources = build_resources(settings)
     report = Report()
-    with dg.DagsterInstance.get() as instance, _owner() as owner:
-        close_abandoned_runs(instance)
-        tags = {OWNER_TAG: owner}
-        planned = _materialize([source_records, record_batches], instance, resources, tags)
+    with dg.DagsterInstance.get() as instance:
+        recover(instance, store)
+        planned = _materialize(settings, [source_records.key, record_batches.key], instance, {})
         if not planned.success:
             raise _cause(planned)
         [event] = [e.materialization for e in planned.get_asset_materialization_events()]
         report.planned = {name: value.value for name, value in event.metadata.items()}
         relation, retries = settings.source.relation, settings.pipeline.max_retries
         report.todo = store.work.unsettled(relation, recipe.id, retries)
-        on_plan(report)
-        order = instance.get_dynamic_partitions(str(record_batch_partitions.name))
-        for first, last in ranges(list(report.todo), order, settings.dagster.partitions_per_run):
-            tags |= {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
-            assets = [pending_records, summaries, metrics, summaries_invariants, performance_contracts]
-            result = _materialize(assets, instance, resources, tags)
-            report.runs.append(result.run_id)
-            if not result.success:
-                report.failures.append(f"{first} to {last}: {_cause(result)}")
+        _run(settings, instance, report, on_plan)
     return report
 
 
-def close_abandoned_runs(instance: dg.DagsterInstance) -> list[str]:
-    """Mark as failed the runs of this command whose process died; their identifiers.
+def backfill(
+    settings: Settings, batches: Callable[[dict[str, int]], list[str]], on_plan: Callable[[Report], None]
+) -> Report:
+    """Run batches that are there already; nothing is looked for.
 
-    Nobody else can: no launcher watches them. Left as they are, they would count against the limit of concurrent
-    runs for ever.
+    Args:
+        settings: Valid settings.
+        batches: Given what is to do by batch, which batches to run.
+        on_plan: Told what is to do before the first run.
+
+    Raises:
+        DobbyError: The database or the model can't be used; a run that fails is in the report instead.
     """
-    closed = []
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        owner = run.tags.get(OWNER_TAG)
-        if owner is not None and not is_alive(owner, time.time()):
-            instance.report_run_failed(run, "The process that ran it died. What it committed is kept.")
-            closed.append(run.run_id)
-    return closed
+    from dobby_dagster.inference.prompts import chosen_prompt
+    from dobby_dagster.inference.recipe import recipe_of
+
+    recipe = recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt))
+    store = CozoStore.open(settings.database, create=False)
+    store.source(settings.source)
+    store.work.remember_recipe(recipe)
+    dagster_home(settings)
+    report = Report()
+    with dg.DagsterInstance.get() as instance:
+        recover(instance, store)
+        add_partitions(instance, store)
+        left = store.work.unsettled(settings.source.relation, recipe.id, settings.pipeline.max_retries)
+        report.todo = {batch: left.get(batch, 0) for batch in batches(left)}
+        _run(settings, instance, report, on_plan)
+    return report
 
 
-@contextmanager
-def _owner() -> Iterator[str]:
-    owner = new_owner()
-    try:
-        yield owner
-    finally:
-        retire(owner)
-
-
-def ranges(wanted: Sequence[str], order: Sequence[str], longest: int) -> list[tuple[str, str]]:
-    """``wanted`` as ranges of neighbours in ``order``, each of at most ``longest`` keys.
-
-    >>> ranges(["b", "c", "e"], ["a", "b", "c", "d", "e"], 10)
-    [('b', 'c'), ('e', 'e')]
-    """
-    places = sorted(order.index(key) for key in wanted)
-    groups: list[list[int]] = []
-    for place in places:
-        if groups and groups[-1][-1] == place - 1 and len(groups[-1]) < longest:
-            groups[-1].append(place)
-        else:
-            groups.append([place])
-    return [(order[group[0]], order[group[-1]]) for group in groups]
+def _run(settings: Settings, instance: dg.DagsterInstance, report: Report, on_plan: Callable[[Report], None]) -> None:
+    report.device_used_by = device_users(instance)
+    on_plan(report)
+    assets = [pending_records.key, summaries.key, metrics.key]
+    for first, last in ranges(report.todo, settings.dagster.partitions_per_run):
+        result = _materialize(settings, assets, instance, range_tags(first, last))
+        report.runs.append(result.run_id)
+        if not result.success:
+            report.failures.append(f"{first} to {last}: {_cause(result)}")
 
 
 def _materialize(
-    assets: list[Any], instance: dg.DagsterInstance, resources: dict[str, Any], tags: dict[str, str]
+    settings: Settings, wanted: list[dg.AssetKey], instance: dg.DagsterInstance, tags: dict[str, str]
 ) -> dg.ExecuteInProcessResult:
+    chosen = [asset for asset in build_assets(settings) if asset.key in wanted]
+    checks = [summaries_invariants, performance_contracts] if summaries.key in wanted else []
     return dg.materialize(
-        assets,
+        [*chosen, *checks],
         instance=instance,
-        resources=resources,
-        tags=tags,
+        resources=build_resources(settings),
+        # The daemon can't run again what it did not launch.
+        tags={**tags, "dagster/max_retries": "0"},
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         raise_on_error=False,
     )

@@ -1,12 +1,46 @@
-"""From settings to resources."""
+"""From settings to assets and resources."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+import dagster as dg
+
+from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
 from dobby_dagster.defs.io_manager import CozoIOManager
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
+from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.settings import Settings
+
+
+def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]:
+    """The assets as ``settings`` have them.
+
+    The summaries' code version is the recipe: after a change of model, prompt or generation settings the UI shows
+    them as out of date. ``record_batches`` is to be looked at every so often. Metrics follow summaries that were
+    made without them.
+    """
+    stale = dg.FreshnessPolicy.time_window(fail_window=timedelta(seconds=settings.automation.stale_seconds))
+    version = _recipe_id(settings)
+    following = dg.AutomationCondition.eager() if settings.automation.enabled else None
+    return [
+        source_records,
+        record_batches.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=stale)),
+        pending_records,
+        summaries.map_asset_specs(lambda spec: spec.replace_attributes(code_version=version)),
+        metrics.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=following)),
+    ]
+
+
+def _recipe_id(settings: Settings) -> str | None:
+    from dobby_dagster.inference.prompts import chosen_prompt
+    from dobby_dagster.inference.recipe import recipe_of
+
+    try:
+        return recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt)).id
+    except DobbyError:
+        return None  # the definitions load all the same, and a run says what is wrong with the model
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:

@@ -111,3 +111,12 @@ class Batch:
 def batch_id(number: int) -> str:
     """The partition key of the ``number``-th batch: zero-padded, so that insertion order is key order."""
     return f"batch-{number:06d}"
+
+
+def batch_number(batch: str) -> int:
+    """The number in a batch's identifier.
+
+    >>> batch_number(batch_id(42))
+    42
+    """
+    return int(batch.rpartition("-")[2])

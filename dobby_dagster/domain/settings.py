@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 # A CozoScript identifier: what relation and column names may be, here and in the store.
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
@@ -112,6 +112,30 @@ class DagsterSettings(Section):
     partitions_per_run: int = Field(16, ge=1, le=100, description="Partitions in one run of a backfill, at most.")
 
 
+class AutomationSettings(Section):
+    """What the sensors and schedules do, unattended."""
+
+    enabled: bool = Field(True, description="Sensors and schedules run as soon as the daemon does.")
+    interval_seconds: int = Field(15, ge=1, description="From one look for new rows to the next, at least.")
+    gather_seconds: float = Field(30.0, ge=0, description="Small arrivals are gathered for so long.")
+    runs_per_tick: int = Field(4, ge=1, le=50, description="Runs that one look starts, and that may wait, at most.")
+    compare_seconds: float = Field(900.0, ge=1, description="From one reading of every row to the next.")
+    retry_seconds: float = Field(300.0, ge=0, description="Wait before the first retry; doubles with each.")
+    stale_seconds: int = Field(3_600, ge=60, description="Nobody looked for new rows for so long: an alert.")
+    history_days: float = Field(90.0, ge=0, description="Superseded states older than this are dropped; 0 keeps all.")
+    backup_folder: Path | None = Field(None, description="Where the nightly backup goes; none is made without.")
+    backups_kept: int = Field(7, ge=1, description="Older backups are deleted.")
+    alert_webhook: SecretStr | None = Field(None, description="URL that gets each alert as JSON, by POST.")
+    alert_command: tuple[str, ...] = Field((), description="Command that gets each alert as JSON on standard input.")
+
+    @field_validator("alert_webhook")
+    @classmethod
+    def _http(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("must be an http:// or https:// URL")
+        return value
+
+
 class Settings(Section):
     """All of them, validated as a whole."""
 
@@ -122,3 +146,4 @@ class Settings(Section):
     prompt: PromptSettings = PromptSettings()
     pipeline: PipelineSettings = PipelineSettings()
     dagster: DagsterSettings = DagsterSettings()
+    automation: AutomationSettings = AutomationSettings()

@@ -18,6 +18,7 @@ from dobby_dagster.domain.suggest import suggestion
 DEFAULT_FILE = "dobby.toml"
 WELL_KNOWN = {"DATABASE_URL": "database.url", "MODEL_PATH": "model.path"}
 NOT_SETTINGS = {"DOBBY_CONFIG"}
+SECRETS = {"database.auth", "automation.alert_webhook"}
 
 
 def setting_names() -> dict[str, type[BaseModel]]:
@@ -141,6 +142,6 @@ def _validate(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"][:2])
             message = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "must be ")
-            shown = "***" if name == "database.auth" else repr(problem["input"])
+            shown = "***" if name in SECRETS else repr(problem["input"])
             problems.append(f"{name} = {shown} is invalid: {message} (from {origins.get(name, 'default')})")
         raise SettingsError("; ".join(problems)) from None

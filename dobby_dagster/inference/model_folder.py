@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,8 @@ class ModelFolder:
         files = sorted({*self.weights, *(self.path / name for name in names if (self.path / name).is_file())})
         total = hashlib.sha256()
         for file in files:
-            with file.open("rb") as stream:
-                total.update(f"{file.name}\0".encode() + hashlib.file_digest(stream, "sha256").digest())
+            status = file.stat()
+            total.update(f"{file.name}\0".encode() + _digest(file, status.st_size, status.st_mtime_ns))
         return total.hexdigest()
 
     def prompt_limit(self, asked: int, new_tokens: int) -> int:
@@ -212,3 +212,10 @@ def _download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=HUB_FILES))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise ModelError(f"model '{name}' can't be fetched: {error}", hint="fetch it elsewhere, and copy it") from None
+
+
+@lru_cache(maxsize=256)
+def _digest(file: Path, size: int, changed_at: int) -> bytes:
+    """SHA-256 of a file; read once for each of its states, since sensors ask at every tick."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()

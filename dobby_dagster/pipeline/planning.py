@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,9 +11,10 @@ from dobby_dagster.domain.records import Batch, Record, RecordVersion, content_h
 from dobby_dagster.pipeline.progress import report
 from dobby_dagster.store.source import Source, Tracking
 from dobby_dagster.store.store import CozoStore
-from dobby_dagster.store.tracking import prepare, queue_length, queued, save
+from dobby_dagster.store.tracking import TrackingState, prepare, queue_length, queued, save
 
 PAGE = 500
+NEVER = math.inf
 
 
 @dataclass
@@ -39,10 +41,7 @@ class Changes:
 
 
 def plan(store: CozoStore, source: Source, batch_size: int, *, recompare: bool = False) -> Changes:
-    """Find what is new, changed or gone, and cut what is to do into batches.
-
-    Each page is remembered in one transaction, so that a planner that is killed loses nothing and repeats
-    at most a page.
+    """Find what is new, changed or gone, whatever it costs, and cut all that waits into batches.
 
     Args:
         store: Where versions and batches are kept.
@@ -51,23 +50,83 @@ def plan(store: CozoStore, source: Source, batch_size: int, *, recompare: bool =
         recompare: Read every row, whatever the way in use.
     """
     state = prepare(source)
-    changes = Changes(state.way, state.why)
-    if recompare or state.compared_at is None or state.way == "comparison":
-        began = time.time()
-        watermark = source.latest_update() if state.way == "watermark" else None
-        for page in source.pages(PAGE):
-            _note(store, source, page, changes)
-        _note_missing(store, source, changes)
-        save(store.connection, source, state.way, watermark, began)
-    elif state.way == "watermark":
-        for page, watermark in source.newer(state.watermark, PAGE):
-            _note(store, source, page, changes)
-            save(store.connection, source, "watermark", watermark, state.compared_at)
-        _note_missing(store, source, changes)
-    if state.way == "queue":
-        _drain(store, source, changes)
-    while batch := store.versions.cut_batch(source.settings.relation, batch_size):
+    if recompare or must_compare(state):
+        changes = _compare(store, source, state)
+    else:
+        changes = _look(store, source, state)
+        if state.way == "watermark":
+            _note_missing(store, source, changes)
+    cut(store, source, batch_size, changes)
+    return changes
+
+
+def look(store: CozoStore, source: Source, seconds: float) -> Changes:
+    """Find what is new or changed at a cost that grows with what is new; cut nothing.
+
+    A relation that has to be compared row by row is left alone: see :func:`must_compare`. Deletions in a relation
+    with a watermark are left to the next :func:`plan` as well, for they show in no row.
+
+    Args:
+        store: Where versions are kept.
+        source: Where records are.
+        seconds: Begin no page after so long; the rest waits for the next look.
+    """
+    state = prepare(source)
+    if must_compare(state):
+        return Changes(state.way, state.why)
+    return _look(store, source, state, time.monotonic() + seconds)
+
+
+def must_compare(state: TrackingState) -> bool:
+    """Whether what changed can be found by reading every row only."""
+    return state.compared_at is None or state.way == "comparison"
+
+
+def cut(
+    store: CozoStore, source: Source, batch_size: int, changes: Changes, *, partial: bool = True, limit: int = 1_000_000
+) -> None:
+    """Cut what waits into batches.
+
+    Args:
+        store: Where versions and batches are kept.
+        source: Where records are.
+        batch_size: Records a batch, at most.
+        changes: Told of each batch.
+        partial: Cut a last batch that is smaller, too.
+        limit: So many batches, at most.
+    """
+    relation = source.settings.relation
+    whole = limit if partial else min(limit, store.versions.waiting(relation) // batch_size)
+    while len(changes.batches) < whole and (batch := store.versions.cut_batch(relation, batch_size)):
         changes.batches.append(batch)
+
+
+# Each page is remembered in one transaction, so that a planner that is killed loses nothing and repeats at most a page.
+
+
+def _compare(store: CozoStore, source: Source, state: TrackingState) -> Changes:
+    changes = Changes(state.way, state.why)
+    began = time.time()
+    watermark = source.latest_update() if state.way == "watermark" else None
+    for page in source.pages(PAGE):
+        _note(store, source, page, changes)
+    _note_missing(store, source, changes)
+    save(store.connection, source, state.way, watermark, began)
+    if state.way == "queue":
+        _drain(store, source, changes, NEVER)
+    return changes
+
+
+def _look(store: CozoStore, source: Source, state: TrackingState, deadline: float = NEVER) -> Changes:
+    changes = Changes(state.way, state.why)
+    if state.way == "queue":
+        _drain(store, source, changes, deadline)
+        return changes
+    for page, watermark in source.newer(state.watermark, PAGE):
+        _note(store, source, page, changes)
+        save(store.connection, source, "watermark", watermark, state.compared_at)
+        if time.monotonic() > deadline:
+            break
     return changes
 
 
@@ -105,11 +164,11 @@ def _note_missing(store: CozoStore, source: Source, changes: Changes) -> None:
         store.versions.note(source, [], missing[begin : begin + PAGE])
 
 
-def _drain(store: CozoStore, source: Source, changes: Changes) -> None:
+def _drain(store: CozoStore, source: Source, changes: Changes, deadline: float) -> None:
     """Work off the change queue as it stands; what comes meanwhile may wait for the next plan."""
     for _ in range(queue_length(source) // PAGE + 2):
         entries = queued(source, PAGE)
-        if not entries:
+        if not entries or time.monotonic() > deadline:
             return
         found = source.get([key for key, _ in entries])
         _note(store, source, found.values(), changes, entries)

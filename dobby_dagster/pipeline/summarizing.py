@@ -41,6 +41,8 @@ class Chunk:
 class Summarizer:
     """Turns chunks of items into outcomes; commits nothing but claims.
 
+    A context manager: inside it its owner lives, and at the end what it had begun and not ended is given back.
+
     Args:
         store: Where claims are made and earlier summaries found.
         engine: Loaded at the first record that needs it.
@@ -56,28 +58,30 @@ class Summarizer:
         self._recipe = recipe
         self._run = run
         self._process = psutil.Process()
+        self._owner = ""
+        self._begun: set[str] = set()
+
+    def __enter__(self) -> Summarizer:
+        self._owner = new_owner()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        retire(self._owner)
+        for batch in sorted(self._begun):
+            self._store.work.release(self._owner, self._recipe.id, batch)
 
     def summarize(self, batch: str, chunks: Iterable[Sequence[Item]]) -> Iterator[Chunk]:
         """One outcome for each item that is still to do; an item that another run has taken is left to it.
 
         The next chunk is begun when the one before has been taken, and so committed: the caller's pace is the
-        engine's. What a chunk had claimed is given back when anything stops it.
+        engine's.
         """
-        owner = new_owner()
-        open_claims = False
-        try:
-            for items in chunks:
-                open_claims = True
-                chunk = self._chunk(batch, items, owner)
-                if chunk.outcomes:
-                    yield chunk
-                open_claims = False
-        finally:
-            retire(owner)
-            if open_claims:
-                self._store.work.release(owner, self._recipe.id, batch)
+        for items in chunks:
+            chunk = self._chunk(batch, items)
+            if chunk.outcomes:
+                yield chunk
 
-    def _chunk(self, batch: str, items: Sequence[Item], owner: str) -> Chunk:
+    def _chunk(self, batch: str, items: Sequence[Item]) -> Chunk:
         began, cpu = time.time(), self._cpu_seconds()
         outcomes: list[Outcome] = []
         ready: dict[str, tuple[Item, str]] = {}
@@ -98,7 +102,8 @@ class Summarizer:
         answers: list[Generation] = []
         if ready:
             members = [item.member for item, _ in ready.values()]
-            won = self._store.work.claim(members, owner, self._recipe.id, batch, self._run)
+            self._begun.add(batch)
+            won = self._store.work.claim(members, self._owner, self._recipe.id, batch, self._run)
             mine = {key: entry for key, entry in ready.items() if (key, entry[0].member.version.content_hash) in won}
             for outcome, answer in self._infer(mine, batch):
                 outcomes.append(outcome)

@@ -10,7 +10,7 @@ from dobby_dagster.domain.records import Content, RecordVersion, kind_of
 from dobby_dagster.domain.states import ProcessingState, State
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.store.connection import Connection
-from dobby_dagster.store.script import put, script, unpack
+from dobby_dagster.store.script import MOMENT, put, script, unpack
 from dobby_dagster.store.source import Source
 from dobby_dagster.store.work import STATE_KEYS, STATE_VALUES, state_row
 
@@ -90,8 +90,8 @@ class Chunks:
             f"{{ ?[key] := {same} :create _fresh {{key}} }}",
             f"{{ ?[{', '.join(summary_columns)}] := {unpack(summary_columns, 'summaries')}, *_fresh{{key}}"
             f" :put dobby_summary {{{', '.join(SUMMARY_KEYS)} => {', '.join(SUMMARY_VALUES)}}} }}",
-            f"{{ ?[{state_head}] := {unpack(state_columns, 'judged')}, *_fresh{{key}}, at = 'ASSERT' {state_put} }}",
-            f"{{ ?[{state_head}] := {unpack(state_columns, 'stale')}, not *_fresh{{key}}, at = 'ASSERT' {state_put} }}",
+            f"{{ ?[{state_head}] := {unpack(state_columns, 'judged')}, *_fresh{{key}}, {MOMENT} {state_put} }}",
+            f"{{ ?[{state_head}] := {unpack(state_columns, 'stale')}, not *_fresh{{key}}, {MOMENT} {state_put} }}",
             put("dobby_state", STATE_KEYS, STATE_VALUES, "others"),
             put("dobby_chunk", CHUNK_KEYS, CHUNK_VALUES, "chunk"),
             "{ ?[key] := *_fresh{key} }",

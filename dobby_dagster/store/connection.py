@@ -57,6 +57,10 @@ class Connection(Protocol):
         """Fill this empty database from the backup at ``path``."""
         ...
 
+    def check(self) -> list[str]:
+        """What is wrong with the stored data, one line each; nothing where all can be read."""
+        ...
+
     def close(self) -> None:
         """Let go of everything."""
         ...

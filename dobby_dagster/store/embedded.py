@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from dobby_dagster.domain.errors import DobbyError, StoreAccessError, StoreBusyE
 from dobby_dagster.store.connection import Params, Result
 from dobby_dagster.store.faults import is_panic, message_of, translate
 from dobby_dagster.store.lease import Lease
+from dobby_dagster.store.schema import unreadable
 
 SQLITE_MAGIC = b"SQLite format 3\x00"
 _memory: dict[str, Any] = {}
@@ -85,6 +86,13 @@ class EmbeddedConnection:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
         with self.session(write=True):
             self._call(lambda: self._local.client.restore(path))
+
+    def check(self) -> list[str]:
+        """See :class:`~dobby_dagster.store.connection.Connection`."""
+        if self.engine != "sqlite":
+            return unreadable(self)
+        with self.session(), closing(sqlite3.connect(f"{Path(self.path).resolve().as_uri()}?mode=ro", uri=True)) as db:
+            return [line for (line,) in db.execute("pragma quick_check(20)") if line != "ok"]
 
     def close(self) -> None:
         """See :class:`~dobby_dagster.store.connection.Connection`. Embedded databases are closed between uses."""

@@ -13,6 +13,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from dobby_dagster.domain.errors import StoreUnavailableError
 from dobby_dagster.store.connection import Params, Result
 from dobby_dagster.store.faults import message_of_response, translate
+from dobby_dagster.store.schema import unreadable
 
 ATTEMPTS = 5
 FAILURES_TO_OPEN = 5
@@ -67,6 +68,10 @@ class HttpConnection:
         raise StoreUnavailableError(
             f"{self.url} can't be restored over HTTP", hint="stop it, and run: cozo server with --restore PATH"
         )
+
+    def check(self) -> list[str]:
+        """See :class:`~dobby_dagster.store.connection.Connection`."""
+        return unreadable(self)
 
     def close(self) -> None:
         """See :class:`~dobby_dagster.store.connection.Connection`."""

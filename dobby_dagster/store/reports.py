@@ -11,7 +11,7 @@ from dobby_dagster.store.chunks import CHUNK_KEYS, CHUNK_VALUES, SUMMARY_KEYS, S
 from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.script import put
 
-_NOW = "*dobby_version{source: $source, key, content_hash, deleted @ 'NOW'}"
+_NOW = "*dobby_version{source: $source, key, content_hash, deleted @ 'END'}"
 
 
 class Reports:
@@ -32,7 +32,7 @@ class Reports:
             states = self._connection.run(
                 f"""now[key, content_hash] := {_NOW}, deleted == false
                 ?[state, count(key)] := now[key, content_hash],
-                    *dobby_state{{source: $source, key, content_hash, recipe: $recipe, state @ 'NOW'}}""",
+                    *dobby_state{{source: $source, key, content_hash, recipe: $recipe, state @ 'END'}}""",
                 params,
             ).rows
             batches = self._connection.run("?[count(batch)] := *dobby_batch{batch, source: $source}", params).rows
@@ -75,7 +75,7 @@ class Reports:
         wanted = "r in $rows, key = get(r, 0), content_hash = get(r, 1)"
         states = self._connection.run(
             f"""?[key, state, error, error_code, reason, batch] := {wanted}, *dobby_state{{source: $source, key, content_hash,
-                recipe: $recipe, state, error, error_code, reason, batch @ 'NOW'}}""",
+                recipe: $recipe, state, error, error_code, reason, batch @ 'END'}}""",
             params,
         )
         summaries = self._connection.run(
@@ -108,7 +108,7 @@ class Reports:
     def batch_errors(self, batch: str, recipe: str) -> list[dict[str, Any]]:
         """Failed and skipped members of ``batch``: key, state, error, reason."""
         query = """?[key, state, error, reason, since] := *dobby_member{batch: $batch, source, key, content_hash},
-            *dobby_state{source, key, content_hash, recipe: $recipe, state, error, reason, since @ 'NOW'},
+            *dobby_state{source, key, content_hash, recipe: $recipe, state, error, reason, since @ 'END'},
             is_in(state, ['failed', 'skipped']) :order since"""
         return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dobby_dagster.domain.errors import SchemaError
+import uuid
+
+from dobby_dagster.domain.errors import SchemaError, StoreError
 from dobby_dagster.store.connection import Connection
 
 # A migration is a list of scripts that are run one after another; running one again is harmless.
@@ -36,6 +38,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             latencies: Json, rss_bytes: Int, cpu_share: Float, slots: Int, slots_in_use: Float, last_error: String}""",
         ":create dobby_metric {batch: String, recipe: String => stored_at: Float, values: Json}",
     ),
+    (
+        ":create dobby_clock {name: String => at: Int}",
+        "?[name, at] := name = 'clock', at = 0, not *dobby_clock{name} :put dobby_clock {name => at}",
+        ":create dobby_owner {owner: String, batch: String, recipe: String => run: String, since: Float}",
+        ":create dobby_attempt {batch: String, recipe: String, run: String => begun_at: Float}",
+    ),
 )
 LATEST = len(MIGRATIONS)
 
@@ -53,6 +61,19 @@ def schema_version(connection: Connection) -> int:
 def relations(connection: Connection) -> set[str]:
     """The names of all stored relations."""
     return {row[0] for row in connection.run("::relations").rows}
+
+
+def unreadable(connection: Connection) -> list[str]:
+    """Read every relation, row by row; those that can't be read, one line each."""
+    problems = []
+    for relation in sorted(name for name in relations(connection) if ":" not in name):
+        columns = [row[0] for row in connection.run(f"::columns {relation}").rows]
+        every = ", ".join(f"{column}: c{place}" for place, column in enumerate(columns))
+        try:
+            connection.run(f"?[count(c0)] := *{relation}{{{every}}}")
+        except StoreError as error:
+            problems.append(f"{relation}: {error.message}")
+    return problems
 
 
 def migrate(connection: Connection, target: int = LATEST) -> int:
@@ -84,7 +105,15 @@ def migrate(connection: Connection, target: int = LATEST) -> int:
             for script in MIGRATIONS[number]:
                 _apply(connection, script, relations(connection))
             set_meta(connection, "schema_version", number + 1)
+        if target == LATEST and not identity(connection):
+            set_meta(connection, "identity", uuid.uuid4().hex)
     return before
+
+
+def identity(connection: Connection) -> str:
+    """What tells this database from every other; copies and backups share it."""
+    rows = connection.run("?[value] := *dobby_meta{name: 'identity', value}").rows
+    return str(rows[0][0]) if rows else ""
 
 
 def _apply(connection: Connection, script: str, existing: set[str]) -> None:

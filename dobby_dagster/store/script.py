@@ -7,6 +7,15 @@ from collections.abc import Iterable, Sequence
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.settings import IDENTIFIER
 
+# A machine's clock may be set back, and what is newest must stay newest: a script that writes with validity begins by
+# moving the database's own clock to now, or one microsecond on, and MOMENT binds `at` to that. States are therefore
+# read at 'END', not at 'NOW'.
+TICK = (
+    "{ ?[name, at] := name = 'clock', *dobby_clock{name, at: before}, at = max(to_int(now() * 1000000), before + 1)"
+    " :put dobby_clock {name => at} }"
+)
+MOMENT = "*dobby_clock{name: 'clock', at: moment}, at = [moment, true]"
+
 
 def name(text: str) -> str:
     """``text`` if it is an identifier; the only way by which a name may enter a script.
@@ -30,15 +39,17 @@ def unpack(columns: Sequence[str], rows: str = "rows", row: str = "r") -> str:
 
 
 def put(relation: str, keys: Sequence[str], values: Sequence[str], rows: str = "rows") -> str:
-    """A block that puts the parameter ``$rows``, whose rows hold ``keys`` then ``values``; ``at`` is now."""
+    """A block that puts the parameter ``$rows``, whose rows hold ``keys`` then ``values``; ``at`` is this moment."""
     columns = [c for c in (*keys, *values) if c != "at"]
     head = ", ".join((*keys, *values))
-    now = ", at = 'ASSERT'" if "at" in keys else ""
+    now = f", {MOMENT}" if "at" in keys else ""
     return (
         f"{{ ?[{head}] := {unpack(columns, rows)}{now} :put {relation} {{{', '.join(keys)} => {', '.join(values)}}} }}"
     )
 
 
 def script(blocks: Iterable[str]) -> str:
-    """Blocks as one script, which is one transaction."""
-    return "\n".join(blocks)
+    """Blocks as one script, which is one transaction; the last gives its result."""
+    blocks = list(blocks)
+    timed = any(MOMENT in block for block in blocks)
+    return "\n".join([TICK, *blocks] if timed else blocks)

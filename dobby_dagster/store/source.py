@@ -153,15 +153,25 @@ class Source:
         """Rows whose ``updated_at`` is at or past ``watermark``, by pages, each with the watermark after it.
 
         Equal to the watermark counts, so that rows written in the same instant are not missed. Only keys and
-        times are sorted; contents are read page by page.
+        times are sorted; contents are read page by page. An index of yours that begins with the column is used.
         """
         bound = "" if watermark is None else ", t >= $watermark"
-        query = f"?[t, k] := {self.atom(key='k', updated_at='t')}{bound} :order t"
+        query = f"?[t, k] := {self._times()}{bound} :order t"
         rows = self.connection.run(query, {} if watermark is None else {"watermark": watermark}).rows
         for begin in range(0, len(rows), size):
             part = rows[begin : begin + size]
             found = self.get([self.encode(row[1]) for row in part])
             yield list(found.values()), part[-1][0]
+
+    def _times(self) -> str:
+        """Times and keys, from an index in the order of the times where there is one, else from the whole relation."""
+        time_column = self.columns["updated_at"]
+        place = list(self.types).index(time_column)
+        for index, kind, _, config in self.connection.run(f"::indices {name(self.settings.relation)}").rows:
+            if kind == "normal" and config["indices"][0] == place:
+                indexed = f"{name(self.settings.relation)}:{name(index)}"
+                return f"*{indexed}{{{name(self.settings.key)}: k, {name(time_column)}: t}}"
+        return self.atom(key="k", updated_at="t")
 
     def latest_update(self) -> Any:
         """The highest value of the ``updated_at`` column; None of an empty relation."""

@@ -14,8 +14,9 @@ from dobby_dagster.store.connect import connect
 from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.records import Records
 from dobby_dagster.store.reports import Reports
-from dobby_dagster.store.schema import migrate, relations, schema_version
+from dobby_dagster.store.schema import identity, migrate, relations, schema_version
 from dobby_dagster.store.source import Source
+from dobby_dagster.store.upkeep import Upkeep
 from dobby_dagster.store.versions import Versions
 from dobby_dagster.store.work import Work
 
@@ -44,6 +45,7 @@ class CozoStore:
         self.work = Work(connection)
         self.chunks = Chunks(connection)
         self.reports = Reports(connection)
+        self.upkeep = Upkeep(connection)
 
     @classmethod
     def open(cls, settings: DatabaseSettings, *, create: bool = True) -> CozoStore:
@@ -75,6 +77,19 @@ class CozoStore:
         began = time.perf_counter()
         version = schema_version(self.connection)
         return Health(self.connection.url, version, time.perf_counter() - began)
+
+    @property
+    def identity(self) -> str:
+        """What tells this database from every other; copies and backups share it."""
+        return identity(self.connection)
+
+    def check(self) -> list[str]:
+        """Read the whole database file; what is wrong with it, one line each.
+
+        A file of SQLite is checked page by page by SQLite itself, a database of another engine by reading every
+        relation.
+        """
+        return self.connection.check()
 
     def backup(self, path: Path) -> None:
         """Write all data, the source relation included, to a new file.

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from dobby_dagster.domain.errors import StoreBusyError, StoreError
 from dobby_dagster.domain.records import Batch, RecordVersion, batch_id
 from dobby_dagster.store.connection import Connection
-from dobby_dagster.store.script import put, script, unpack
+from dobby_dagster.store.script import MOMENT, put, script, unpack
 from dobby_dagster.store.source import Source
 from dobby_dagster.store.tracking import queue_name
 
-_KNOWN = "*dobby_version{source: $source, key, content_hash, priority, deleted @ 'NOW'}"
+_KNOWN = "*dobby_version{source: $source, key, content_hash, priority, deleted @ 'END'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ class Versions:
         if deleted:
             blocks.append(
                 "{ ?[source, key, at, content_hash, priority, size, deleted] := key in $deleted, source = $source,"
-                " *dobby_version{source, key, content_hash, priority, size @ 'NOW'}, at = 'ASSERT', deleted = true"
+                " *dobby_version{source, key, content_hash, priority, size @ 'END'},"
+                f" {MOMENT}, deleted = true"
                 " :put dobby_version {source, key, at => content_hash, priority, size, deleted} }"
             )
             parameters["deleted"] = deleted
@@ -157,9 +158,18 @@ class Versions:
         }
         self._connection.run(script(blocks), params, write=True)
 
-    def batches(self, relation: str | None = None) -> list[Batch]:
-        """All batches, oldest first; of one source where it is named."""
+    def batches(self, relation: str | None = None, after: str = "", limit: int | None = None) -> list[Batch]:
+        """Batches, oldest first; of one source where it is named.
+
+        Args:
+            relation: The source.
+            after: Only those past this batch; the others are not read.
+            limit: So many, at most, before those of another source are left out.
+        """
+        upto = "" if limit is None else f" :limit {int(limit)}"
         rows = self._connection.run(
-            "?[batch, source, members, created_at] := *dobby_batch{batch, source, members, created_at}"
+            "?[batch, source, members, created_at] := *dobby_batch{batch, source, members, created_at}, batch > $after"
+            + upto,
+            {"after": after},
         ).rows
         return [Batch(*row) for row in rows if relation in (None, row[1])]

@@ -13,9 +13,10 @@ from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.states import PASSING_REASONS, ProcessingState, State
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.store.connection import Connection
-from dobby_dagster.store.script import put, script, unpack
+from dobby_dagster.store.script import MOMENT, put, script, unpack
 from dobby_dagster.store.source import Source
 
+ASKED = "asked"
 STATE_KEYS = ["source", "key", "content_hash", "recipe", "at"]
 STATE_VALUES = [
     "state", "error", "error_code", "retry", "retry_count", "reason", "owner", "batch", "run", "since",
@@ -35,6 +36,17 @@ class Member:
         if self.state is None:
             return True
         return self.state.is_work(batch, max_retries, is_alive(self.state.owner, self.since))
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Who works on records of a batch, under which recipe, in which run, since when (seconds since the epoch)."""
+
+    owner: str
+    batch: str
+    recipe: str
+    run: str
+    since: float
 
 
 class Work:
@@ -65,10 +77,10 @@ class Work:
         """All members of ``batch`` in their order, with their states under ``recipe``."""
         member = "*dobby_member{batch: $batch, position, source, key, content_hash, priority, size}"
         names = ", ".join(value for value in STATE_VALUES if value != "batch")
-        state = f"*dobby_state{{source, key, content_hash, recipe: $recipe, batch: in_batch, {names} @ 'NOW'}}"
+        state = f"*dobby_state{{source, key, content_hash, recipe: $recipe, batch: in_batch, {names} @ 'END'}}"
         head = f"position, source, key, content_hash, priority, size, in_batch, {names}"
         query = f"""has[position] := *dobby_member{{batch: $batch, position, source, key, content_hash}},
-            *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'NOW'}}
+            *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'END'}}
         ?[{head}] := {member}, {state}
         ?[{head}] := {member}, not has[position], state = '', error = '', error_code = '', retry = '',
             retry_count = 0, reason = '', owner = '', run = '', since = 0.0, in_batch = ''"""
@@ -91,22 +103,57 @@ class Work:
                 )
         return [member for member in members if member.is_work(batch, max_retries)]
 
-    def unsettled(self, relation: str, recipe: str, max_retries: int) -> dict[str, int]:
-        """Batches with members that a run would have to look at, and how many those are, oldest first."""
-        query = """settled[batch, position] := *dobby_member{batch, position, source, key, content_hash}, source == $source,
-            *dobby_state{source, key, content_hash, recipe: $recipe, state, retry, retry_count, reason, batch: in_batch @ 'NOW'},
+    def unsettled(
+        self, relation: str, recipe: str, max_retries: int, batches: Sequence[str] | None = None
+    ) -> dict[str, int]:
+        """Batches with members that a run would have to look at, and how many those are, oldest first.
+
+        Args:
+            relation: The source.
+            recipe: Under which the states are.
+            max_retries: Vain tries after which a failed record is left alone.
+            batches: Look at these only; at all where None.
+        """
+        only = "" if batches is None else "batch in $batches, "
+        query = f"""settled[batch, position] := {only}*dobby_member{{batch, position, source, key, content_hash}}, source == $source,
+            *dobby_state{{source, key, content_hash, recipe: $recipe, state, retry, retry_count, reason, batch: in_batch @ 'END'}},
             (state == 'completed')
             || (state == 'skipped' && (!is_in(reason, $passing) || in_batch == batch))
             || (state == 'failed' && (!is_in(retry, $retried) || retry_count >= $max_retries))
-        ?[batch, count(position)] := *dobby_member{batch, position, source: $source}, not settled[batch, position]"""
+        ?[batch, count(position)] := {only}*dobby_member{{batch, position, source: $source}}, not settled[batch, position]"""
         params = {
             "source": relation,
             "recipe": recipe,
             "max_retries": max_retries,
             "passing": list(PASSING_REASONS),
             "retried": [Retry.RETRY.value, Retry.BACK_OFF.value],
+            "batches": list(batches or []),
         }
         return {str(batch): int(count) for batch, count in sorted(self._connection.run(query, params).rows)}
+
+    def note_attempts(self, batches: Sequence[str], recipe: str, run: str) -> None:
+        """Remember that ``run`` begins with ``batches`` now, or, by the name of ASKED, that one was asked for."""
+        rows = [[batch, recipe, run, time.time()] for batch in batches]
+        if rows:
+            block = put("dobby_attempt", ["batch", "recipe", "run"], ["begun_at"])
+            self._connection.run(block, {"rows": rows}, write=True)
+
+    def attempts(self, batch: str, recipe: str) -> tuple[bool, list[float]]:
+        """Whether a run of ``batch`` was ever asked for, and when those that committed nothing since began, in order.
+
+        Where one was asked for and none has begun since the last commit, the asking counts as a vain attempt.
+        """
+        params = {"batch": batch, "recipe": recipe}
+        rows = self._connection.run(
+            "?[begun_at, run] := *dobby_attempt{batch: $batch, recipe: $recipe, run, begun_at} :order begun_at", params
+        ).rows
+        commits = self._connection.run(
+            "?[max(finished_at)] := *dobby_chunk{batch: $batch, recipe: $recipe, finished_at}", params
+        ).rows
+        last = max((row[0] for row in commits if row[0] is not None), default=0.0)
+        vain = [(begun_at, run) for begun_at, run in rows if begun_at > last]
+        begun = [begun_at for begun_at, run in vain if run != ASKED]
+        return bool(rows), begun or [begun_at for begun_at, _ in vain]
 
     def counts(self, batch: str, recipe: str) -> dict[str, int]:
         """Members of ``batch`` by state, and in all; a member without a state is pending."""
@@ -122,7 +169,8 @@ class Work:
         """Give all ``versions`` the same state."""
         rows = [state_row(version, state, recipe, batch, run) for version in versions]
         if rows:
-            self._connection.run(put("dobby_state", STATE_KEYS, STATE_VALUES), {"rows": rows}, write=True)
+            block = put("dobby_state", STATE_KEYS, STATE_VALUES)
+            self._connection.run(script([block]), {"rows": rows}, write=True)
 
     def claim(self, members: Sequence[Member], owner: str, recipe: str, batch: str, run: str) -> set[tuple[str, str]]:
         """Mark as in progress what nobody else has taken meanwhile; return ``(key, content hash)`` of what was won."""
@@ -137,38 +185,56 @@ class Work:
             for m in members
         ]
         wanted = unpack(["source", "key", "content_hash", "retry_count", "before"])
-        current = "*dobby_state{source, key, content_hash, recipe: $recipe, state: s, owner: o @ 'NOW'}"
+        current = "*dobby_state{source, key, content_hash, recipe: $recipe, state: s, owner: o @ 'END'}"
         blocks = [
             f"""{{ has[source, key, content_hash] := {wanted},
-                *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'NOW'}}
+                *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'END'}}
             ?[source, key, content_hash, retry_count] := {wanted}, {current},
                 s != 'completed', s != 'in_progress' || o == before
             ?[source, key, content_hash, retry_count] := {wanted}, not has[source, key, content_hash]
             :create _won {{source, key, content_hash => retry_count}} }}""",
             f"""{{ ?[{", ".join([*STATE_KEYS, *STATE_VALUES])}] := *_won{{source, key, content_hash, retry_count}},
-                recipe = $recipe, at = 'ASSERT', state = 'in_progress', error = '', error_code = '', retry = 'no_retry',
+                recipe = $recipe, {MOMENT}, state = 'in_progress', error = '', error_code = '', retry = 'no_retry',
                 reason = '', owner = $owner, batch = $batch, run = $run, since = $now
             :put dobby_state {{{", ".join(STATE_KEYS)} => {", ".join(STATE_VALUES)}}} }}""",
+            "{ ?[owner, batch, recipe, run, since] <- [[$owner, $batch, $recipe, $run, $now]]"
+            " :put dobby_owner {owner, batch, recipe => run, since} }",
             "{ ?[key, content_hash] := *_won{key, content_hash} }",
         ]
         params = {"rows": rows, "recipe": recipe, "owner": owner, "batch": batch, "run": run, "now": time.time()}
         return {(row[0], row[1]) for row in self._connection.run(script(blocks), params, write=True).rows}
 
+    def owners(self) -> list[Ownership]:
+        """Who has begun records and not declared that he ended; the dead among them left some behind."""
+        query = "?[owner, batch, recipe, run, since] := *dobby_owner{owner, batch, recipe, run, since}"
+        return [Ownership(*row) for row in self._connection.run(query).rows]
+
     def release(self, owner: str, recipe: str, batch: str) -> int:
-        """Return to pending what ``owner`` had begun and not ended; how many those were."""
-        mine = [m for m in self.members(batch, recipe) if m.state and m.state.owner == owner]
-        for count in {m.state.retry_count for m in mine if m.state}:
-            state = ProcessingState(State.PENDING, retry_count=count)
-            chosen = (m.version for m in mine if m.state and m.state.retry_count == count)
-            self.set_states(chosen, state, recipe, batch, "")
-        return len(mine)
+        """Return to pending what ``owner`` had begun in ``batch`` and not ended; how many records those were.
+
+        One transaction, in which only what is still his is touched; he is forgotten by it.
+        """
+        blocks = [
+            """{ ?[source, key, content_hash, retry_count] := *dobby_member{batch: $batch, source, key, content_hash},
+                *dobby_state{source, key, content_hash, recipe: $recipe, state: s, owner: o, retry_count @ 'END'},
+                s == 'in_progress', o == $owner
+            :create _left {source, key, content_hash => retry_count} }""",
+            f"""{{ ?[{", ".join([*STATE_KEYS, *STATE_VALUES])}] := *_left{{source, key, content_hash, retry_count}},
+                recipe = $recipe, {MOMENT}, state = 'pending', error = '', error_code = '', retry = 'no_retry',
+                reason = '', owner = '', batch = $batch, run = '', since = $now
+            :put dobby_state {{{", ".join(STATE_KEYS)} => {", ".join(STATE_VALUES)}}} }}""",
+            "{ ?[owner, batch, recipe] <- [[$owner, $batch, $recipe]] :rm dobby_owner {owner, batch, recipe} }",
+            "{ ?[count(key)] := *_left{key} }",
+        ]
+        params = {"owner": owner, "recipe": recipe, "batch": batch, "now": time.time()}
+        return int(self._connection.run(script(blocks), params, write=True).rows[0][0])
 
     def failed(self, relation: str, recipe: str) -> Iterator[dict[str, Any]]:
         """Failed records in their present version: key, error, error_code, retry, retry_count, batch, since."""
         columns = "key, error, error_code, retry, retry_count, batch, since"
-        query = f"""?[{columns}, content_hash] := *dobby_version{{source: $source, key, content_hash, deleted @ 'NOW'}},
+        query = f"""?[{columns}, content_hash] := *dobby_version{{source: $source, key, content_hash, deleted @ 'END'}},
             deleted == false, *dobby_state{{source: $source, key, content_hash, recipe: $recipe, state, error, error_code,
-            retry, retry_count, batch, since @ 'NOW'}}, state == 'failed'"""
+            retry, retry_count, batch, since @ 'END'}}, state == 'failed'"""
         yield from self._connection.run(query, {"source": relation, "recipe": recipe}).dicts()
 
     def history(self, relation: str, key: str) -> list[dict[str, Any]]:

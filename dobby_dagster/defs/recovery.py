@@ -1,0 +1,120 @@
+"""After a crash: runs whose process died are closed, records they had begun return to pending, slots come back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from dobby_dagster.domain.owner import is_alive, new_owner, on_this_host, retire
+
+if TYPE_CHECKING:
+    from dobby_dagster.store.store import CozoStore
+    from dobby_dagster.store.work import Ownership
+
+# One step at a time uses the device: `dagster.yaml` gives this pool one slot.
+DEVICE_POOL = "device"
+OWNER_TAG = "dobby/owner"
+# A run says who works on it within seconds of its start. One that has not said so for so long has died before.
+SILENCE_SECONDS = 600.0
+DIED = "The process that ran it died. What it committed is kept; what it had begun returns to pending."
+
+
+@dataclass
+class Recovered:
+    """What was found and mended.
+
+    Attributes:
+        runs: Identifiers of runs whose process had died.
+        records: Records that returned to pending.
+        slots: Runs that had ended and still held a slot of a pool.
+    """
+
+    runs: list[str] = field(default_factory=list)
+    records: int = 0
+    slots: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.runs or self.records or self.slots)
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.runs)} runs of dead processes closed, {self.records} records returned to pending, "
+            f"{len(self.slots)} leaked pool slots freed"
+        )
+
+
+@contextmanager
+def owning(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
+    """Let it be known that this process works on the run, so that its death can be noticed."""
+    owner = new_owner()
+    try:
+        # Runs that are made from a run inherit its tags: the run's own identifier tells them apart.
+        instance.add_run_tags(run_id, {OWNER_TAG: f"{run_id}/{owner}"})
+        yield
+    finally:
+        retire(owner)
+
+
+def dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+    """Runs that count as started and that no process works on any more."""
+    started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
+    return [record.dagster_run for record in instance.get_run_records(filters=started) if _is_dead(record)]
+
+
+def recover(instance: dg.DagsterInstance, store: CozoStore | None) -> Recovered:
+    """Mend what dead processes left behind; what a living one works on is not touched.
+
+    A run that is closed so is started again by Dagster's run retries, where it was the daemon's.
+    """
+    found = Recovered()
+    for run in dead_runs(instance):
+        instance.report_run_failed(run, DIED)
+        found.runs.append(run.run_id)
+    if store is not None:
+        for owner in abandoned_owners(store):
+            found.records += store.work.release(owner.owner, owner.recipe, owner.batch)
+    for run_id in leaked_slots(instance):
+        instance.event_log_storage.free_concurrency_slots_for_run(run_id)
+        found.slots.append(run_id)
+    return found
+
+
+def abandoned_owners(store: CozoStore) -> list[Ownership]:
+    """Who began records, and died."""
+    return [owner for owner in store.work.owners() if not is_alive(owner.owner, owner.since)]
+
+
+def device_users(instance: dg.DagsterInstance) -> list[str]:
+    """Runs that hold the device now."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits or DEVICE_POOL not in storage.get_concurrency_keys():
+        return []
+    return sorted(storage.get_concurrency_info(DEVICE_POOL).active_run_ids)
+
+
+def leaked_slots(instance: dg.DagsterInstance) -> list[str]:
+    """Runs that have ended, or are not there, and still hold or await a slot of a pool."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return []
+    leaked = set()
+    for pool in storage.get_concurrency_keys():
+        info = storage.get_concurrency_info(pool)
+        for run_id in {*info.active_run_ids, *info.pending_run_ids, *info.assigned_run_ids}:
+            run = instance.get_run_by_id(run_id)
+            if run is None or run.is_finished:
+                leaked.add(run_id)
+    return sorted(leaked)
+
+
+def _is_dead(record: dg.RunRecord) -> bool:
+    run, began = record.dagster_run, record.start_time or time.time()
+    run_id, _, owner = run.tags.get(OWNER_TAG, "").partition("/")
+    if run_id == run.run_id:
+        return on_this_host(owner) and not is_alive(owner, began)
+    return time.time() - began > SILENCE_SECONDS

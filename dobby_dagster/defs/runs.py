@@ -1,0 +1,98 @@
+"""Runs over ranges of partitions: how they are asked for, which are under way, and backfills handed to the daemon."""
+
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+
+from dobby_dagster.defs.assets import metrics, pending_records, summaries
+from dobby_dagster.domain.records import batch_id, batch_number
+
+ASKED_BY_TAG = "dobby/asked_by"
+PARTITION_TAG = "dagster/partition"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
+UNDER_WAY = (*WAITING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is under way in a Dagster instance.
+
+    Attributes:
+        batches: Batches that a run which has not ended is about.
+        waiting: Runs that were asked for by automation and have not begun.
+        backfills: Backfills that have not ended.
+    """
+
+    batches: set[str]
+    waiting: int
+    backfills: int
+
+
+def ranges(wanted: Iterable[str], longest: int) -> list[tuple[str, str]]:
+    """``wanted`` as ranges of consecutive batches, each of at most ``longest``.
+
+    >>> ranges(["batch-000001", "batch-000003", "batch-000002", "batch-000005"], 10)
+    [('batch-000001', 'batch-000003'), ('batch-000005', 'batch-000005')]
+    """
+    groups: list[list[int]] = []
+    for number in sorted({batch_number(batch) for batch in wanted}):
+        if groups and groups[-1][-1] == number - 1 and len(groups[-1]) < longest:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return [(batch_id(group[0]), batch_id(group[-1])) for group in groups]
+
+
+def range_tags(first: str, last: str) -> dict[str, str]:
+    """The tags by which a run is over the partitions from ``first`` to ``last``."""
+    return {RANGE_START_TAG: first, RANGE_END_TAG: last}
+
+
+def batches_of(tags: dict[str, str]) -> Iterator[str]:
+    """The batches that a run with ``tags`` is about."""
+    if PARTITION_TAG in tags:
+        yield tags[PARTITION_TAG]
+    if RANGE_START_TAG in tags:
+        numbers = batch_number(tags[RANGE_START_TAG]), batch_number(tags[RANGE_END_TAG])
+        yield from (batch_id(number) for number in range(numbers[0], numbers[1] + 1))
+
+
+def under_way(instance: dg.DagsterInstance) -> Work:
+    """Which batches are in a run that has not ended, and what waits."""
+    batches: set[str] = set()
+    waiting = 0
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=list(UNDER_WAY))):
+        batches.update(batches_of(dict(run.tags)))
+        waiting += run.status in WAITING and ASKED_BY_TAG in run.tags
+    open_backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]))
+    return Work(batches, waiting, len(open_backfills))
+
+
+def submit_backfill(
+    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, batches: Sequence[str], title: str, asked_by: str
+) -> str:
+    """Hand a backfill of ``batches`` to the daemon; its identifier.
+
+    It is the backfill that the UI's own button makes, and shows under Runs, Backfills.
+    """
+    backfill = PartitionBackfill.from_asset_partitions(
+        backfill_id=uuid.uuid4().hex[:8],
+        asset_graph=repository.asset_graph,
+        partition_names=list(batches),
+        asset_selection=[pending_records.key, summaries.key, metrics.key],
+        backfill_timestamp=time.time(),
+        tags={ASKED_BY_TAG: asked_by},
+        dynamic_partitions_store=instance,
+        all_partitions=False,
+        title=title[:100],
+        description=None,
+        run_config=None,
+    )
+    instance.add_backfill(backfill)
+    return backfill.backfill_id

@@ -1,0 +1,113 @@
+"""Making room and starting over: old history, recipes of former models, summaries that are to be made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dobby_dagster.store.connection import Connection
+from dobby_dagster.store.script import MOMENT, script, unpack
+from dobby_dagster.store.work import STATE_KEYS, STATE_VALUES
+
+PAGE = 1_000
+# Relations with validity, and their keys but `at`.
+_HISTORIES = {
+    "dobby_state": ["source", "key", "content_hash", "recipe"],
+    "dobby_version": ["source", "key"],
+}
+# What is kept under a recipe, and the keys of each relation.
+_BY_RECIPE = {
+    "dobby_summary": ["source", "key", "fingerprint"],
+    "dobby_state": ["source", "key", "content_hash", "recipe", "at"],
+    "dobby_chunk": ["batch", "recipe", "chunk"],
+    "dobby_metric": ["batch", "recipe"],
+    "dobby_attempt": ["batch", "recipe", "run"],
+    "dobby_recipe": ["recipe"],
+}
+
+
+class Upkeep:
+    """Deleting, page by page; each page is one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def compact(self, before: float) -> int:
+        """Drop states and versions that were superseded before ``before``, in seconds since the epoch; how many.
+
+        What was in force at that time stays, and so does everything since.
+        """
+        return sum(
+            self._compact(relation, keys, source, page, int(before * 1e6))
+            for source, page in self._keys()
+            for relation, keys in _HISTORIES.items()
+        )
+
+    def _keys(self) -> Iterator[tuple[str, list[str]]]:
+        sources = self._connection.run("?[relation] := *dobby_source{relation}").rows
+        for (source,) in sources:
+            after = ""
+            while True:
+                rows = self._connection.run(
+                    f"?[key] := *dobby_version{{source: $source, key @ 'END'}}, key > $after :limit {PAGE}",
+                    {"source": source, "after": after},
+                ).rows
+                yield source, [row[0] for row in rows] + ([""] if after == "" else [])
+                if len(rows) < PAGE:
+                    break
+                after = rows[-1][0]
+
+    def _compact(self, relation: str, keys: list[str], source: str, page: list[str], before: int) -> int:
+        head = ", ".join(keys)
+        rows = f"r in $page, key = r, source = $source, *{relation}{{{head}, at}}, t = to_int(at), t < $before"
+        params = {"source": source, "page": page, "before": before}
+        old = f"""last[{head}, max(t)] := {rows}
+        ?[{head}, at] := {rows}, last[{head}, newest], t < newest"""
+        found = self._connection.run(old, params).rows
+        if found:
+            self._connection.run(f"{old} :rm {relation} {{{head}, at}}", params, write=True)
+        return len(found)
+
+    def purge(self, recipe: str) -> dict[str, int]:
+        """Delete everything that was made under ``recipe``: rows deleted by relation."""
+        deleted = {}
+        for relation, keys in _BY_RECIPE.items():
+            head = ", ".join(keys)
+            bound = head if "recipe" in keys else f"{head}, recipe"
+            query = f"?[{head}] := *{relation}{{{bound}}}, recipe == $recipe :limit {PAGE}"
+            deleted[relation] = 0
+            while count := len(self._connection.run(query, {"recipe": recipe}).rows):
+                self._connection.run(f"{query} :rm {relation} {{{head}}}", {"recipe": recipe}, write=True)
+                deleted[relation] += count
+        return deleted
+
+    def redo(self, source: str, recipe: str, keys: Sequence[str]) -> dict[str, int]:
+        """Delete the summaries of ``keys`` under ``recipe`` and return the records to pending: records by batch.
+
+        Records of equal contents share a summary, and so are done again with them. The audit trail stays.
+        """
+        batches: dict[str, int] = {}
+        for begin in range(0, len(keys), PAGE):
+            for batch, count in self._redo(source, recipe, list(keys[begin : begin + PAGE])):
+                batches[batch] = batches.get(batch, 0) + count
+        return dict(sorted(batches.items()))
+
+    def _redo(self, source: str, recipe: str, keys: list[str]) -> list[tuple[str, int]]:
+        state_keys, state_values = ", ".join(STATE_KEYS), ", ".join(STATE_VALUES)
+        blocks = [
+            f"""{{ ?[fingerprint] := {unpack(["key"])}, *dobby_summary{{source: $source, key, fingerprint, recipe: $recipe}}
+            :create _chosen {{fingerprint}} }}""",
+            """{ ?[source, key, fingerprint, content_hash] := *_chosen{fingerprint},
+                *dobby_summary:by_fingerprint{fingerprint, source, key}, *dobby_summary{source, key, fingerprint, content_hash}
+            :create _gone {source, key, fingerprint => content_hash} }""",
+            "{ ?[source, key, fingerprint] := *_gone{source, key, fingerprint} :rm dobby_summary {source, key, fingerprint} }",
+            """{ ?[source, key, content_hash, batch] := *_gone{source, key, content_hash},
+                *dobby_state{source, key, content_hash, recipe: $recipe, batch, state: s @ 'END'}, s == 'completed'
+            :create _again {source, key, content_hash => batch} }""",
+            f"""{{ ?[{state_keys}, {state_values}] := *_again{{source, key, content_hash, batch}},
+                recipe = $recipe, {MOMENT}, state = 'pending', error = '', error_code = '', retry = 'no_retry',
+                retry_count = 0, reason = 'to be made anew', owner = '', run = '', since = now()
+            :put dobby_state {{{state_keys} => {state_values}}} }}""",
+            "{ ?[batch, count(key)] := *_again{key, batch} }",
+        ]
+        params = {"rows": [[key] for key in keys], "source": source, "recipe": recipe}
+        return [(row[0], row[1]) for row in self._connection.run(script(blocks), params, write=True).rows]
