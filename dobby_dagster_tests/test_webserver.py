@@ -80,9 +80,11 @@ def test_plan_and_materialize_one_partition_by_click(browser: webdriver.Chrome, 
         "DATABASE_URL": f"sqlite:///{tmp_path}/records.db",
         "DAGSTER_HOME": str(tmp_path / "home"),
         "DOBBY_PIPELINE_BATCH_SIZE": "20",
+        "DOBBY_AUTOMATION_ENABLED": "false",
     }
-    with dagster_dev(tmp_path, environment) as url:
-        location = f"{url}/locations/dobby_dagster.definitions"
+    with dagster_dev(tmp_path, environment) as served:
+        url = served.url
+        location = f"{url}/locations/dobby"
         browser.get(f"{url}/assets/record_batches")
         click(browser, "Materialize")
         until(lambda: len(store.versions.batches()) == 3, "the plan")

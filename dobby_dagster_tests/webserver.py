@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import os
 import signal
 import socket
@@ -10,7 +12,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -22,34 +24,93 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@contextmanager
-def dagster_dev(folder: Path, environment: dict[str, str]) -> Iterator[str]:
-    """``dobby dev`` on a free port of the loopback; yields its URL once it answers."""
-    port = free_port()
-    log = (folder / "dev.log").open("w")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "dobby_dagster.cli.app", "dev", "--port", str(port)],
-        env={**os.environ, **environment}, cwd=folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait(url, process)
-        yield url
-    finally:
-        children = psutil.Process(process.pid).children(recursive=True)
-        os.killpg(process.pid, signal.SIGTERM)
-        _, alive = psutil.wait_procs([*children, psutil.Process(process.pid)], timeout=15)
-        for child in alive:
-            child.kill()
-        log.close()
+class Served:
+    """A running ``dobby dev``: its URL, its processes, and how to kill them."""
 
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder, self.home = folder, environment["DAGSTER_HOME"]
+        self.url = ""
+        self._environment = {**os.environ, **environment}
+        self._supervisor: subprocess.Popen[bytes] | None = None
 
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{url}/server_info", timeout=2).read()
-            return
-        except OSError:
+    def start(self) -> None:
+        """Start it on a free port of the loopback and wait until it answers."""
+        port = free_port()
+        with (self.folder / "dev.log").open("a") as log:
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-m", "dobby_dagster.cli.app", "dev", "--port", str(port)],
+                env=self._environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self.url = f"http://127.0.0.1:{port}"
+        self.wait_until_up()
+
+    def wait_until_up(self, seconds: float = 120) -> None:
+        """Wait until the web server answers and knows the code location."""
+        query = json.dumps({"query": "{repositoriesOrError{__typename ... on RepositoryConnection{nodes{name}}}}"})
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            try:
+                request = urllib.request.Request(
+                    f"{self.url}/graphql", query.encode(), {"content-type": "application/json"}
+                )
+                found = json.load(urllib.request.urlopen(request, timeout=20))["data"]["repositoriesOrError"]
+                if found.get("nodes"):
+                    return
+            except (OSError, http.client.HTTPException, ValueError):
+                pass
+            if self._supervisor is not None and self._supervisor.poll() is not None:
+                break
             time.sleep(0.5)
-    raise RuntimeError(f"{url} did not come up")
+        raise RuntimeError(f"{self.url} did not come up: {(self.folder / 'dev.log').read_text()[-2000:]}")
+
+    def processes(self) -> list[psutil.Process]:
+        """All processes that work on this DAGSTER_HOME, orphans included."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("DAGSTER_HOME") == self.home and process.pid != os.getpid():
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def of(self, kind: str) -> list[psutil.Process]:
+        """Those of one kind: supervisor, code server, daemon, web server or worker."""
+        marks = {
+            "supervisor": "dobby_dagster.cli.app", "code server": "grpc", "daemon": "dagster._daemon",
+            "web server": "dagster_webserver", "worker": "multiprocessing.spawn",
+        }  # fmt: skip
+        found = []
+        for process in self.processes():
+            with suppress(psutil.Error):
+                if any(marks[kind] in part for part in process.cmdline()[:5]):
+                    found.append(process)
+        return found
+
+    def stop(self) -> None:
+        """Ask the supervisor to stop, then see to it."""
+        if self._supervisor is not None and self._supervisor.poll() is None:
+            self._supervisor.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                self._supervisor.wait(timeout=30)
+        self.kill(self.processes())
+
+    def kill(self, processes: list[psutil.Process]) -> None:
+        """SIGKILL, and wait until they are gone."""
+        for process in processes:
+            with suppress(psutil.Error):
+                process.kill()
+        if self._supervisor is not None and any(process.pid == self._supervisor.pid for process in processes):
+            self._supervisor.wait(timeout=10)
+        psutil.wait_procs(processes, timeout=10)
+
+
+@contextmanager
+def dagster_dev(folder: Path, environment: dict[str, str]) -> Iterator[Served]:
+    """``dobby dev`` on a free port of the loopback, up, and stopped at the end with all that it began."""
+    served = Served(folder, environment)
+    try:
+        served.start()
+        yield served
+    finally:
+        served.stop()

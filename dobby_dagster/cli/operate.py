@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,11 +114,15 @@ def dev(
     model: opt.Model = None,
     host: Annotated[str, typer.Option(help="Only this machine unless told otherwise.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Of the Dagster UI.")] = 3000,
+    automation: Annotated[
+        bool | None, typer.Option("--automation/--no-automation", help="Start sensors and schedules; on by default.")
+    ] = None,
     config: opt.ConfigFile = None,
 ) -> None:
-    """Start the Dagster UI and daemon with this project."""
+    """Start the Dagster UI and daemon with this project, and keep them alive."""
     from dagster import DagsterInstance
 
+    from dobby_dagster.cli.serving import serve
     from dobby_dagster.defs.recovery import recover
     from dobby_dagster.defs.run_here import dagster_home
 
@@ -131,6 +133,7 @@ def dev(
         source__key=key,
         source__content=content,
         model__path=model,
+        automation__enabled=automation,
     )
     chosen = {
         "DATABASE_URL": database,
@@ -139,20 +142,14 @@ def dev(
         "DOBBY_SOURCE_CONTENT": content,
         "MODEL_PATH": model,
         "DOBBY_CONFIG": str(config) if config else None,
+        "DOBBY_AUTOMATION_ENABLED": None if automation is None else str(automation).lower(),
     }
     environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
     environment["DAGSTER_HOME"] = str(dagster_home(settings))
     with DagsterInstance.get() as instance:
         recover(instance, None)
     note(f"Dagster UI at http://{host}:{port}, with {settings.database.url}; stop it with Ctrl-C")
-    command = [sys.executable, "-m", "dagster", "dev", "-m", "dobby_dagster.definitions", "-h", host, "-p", str(port)]
-    server = subprocess.Popen(command, env=environment)  # noqa: S603
-    try:
-        code = server.wait()
-    except KeyboardInterrupt:
-        server.terminate()
-        code = server.wait()
-    raise typer.Exit(code)
+    serve(Path(environment["DAGSTER_HOME"]), host, port, environment, note)
 
 
 def backup(

@@ -19,10 +19,19 @@ _guard = threading.Lock()
 
 def new_owner() -> str:
     """A new owner of this process: ``host/pid/start/token``. It lives until :func:`retire` or the process ends."""
-    owner = f"{socket.gethostname()}/{os.getpid()}/{started(os.getpid()):.2f}/{uuid.uuid4().hex[:12]}"
+    owner = owner_of(os.getpid())
     with _guard:
         _active.add(owner)
     return owner
+
+
+def owner_of(pid: int) -> str:
+    """An owner of the process ``pid``.
+
+    Raises:
+        psutil.Error: There is no such process.
+    """
+    return f"{socket.gethostname()}/{pid}/{started(pid):.2f}/{uuid.uuid4().hex[:12]}"
 
 
 def started(pid: int) -> float:

@@ -1,0 +1,196 @@
+"""What ``dobby dev`` keeps alive: the code server, the daemon, the web server, each a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.owner import is_alive, new_owner, owner_of, retire
+
+LOCATION = "dobby"
+# Longest path that a Unix socket may have, on any system.
+SOCKET_LENGTH = 100
+STEADY_SECONDS = 60.0
+LONGEST_PAUSE_SECONDS = 30.0
+STOP_SECONDS = 10.0
+
+
+@dataclass
+class Service:
+    """One process that is started again whenever it ends.
+
+    Attributes:
+        name: For people.
+        command: Its arguments, the program first.
+        process: The present one.
+        falls: How often it has ended soon after its start.
+    """
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    falls: int = 0
+    began: float = 0.0
+    again_at: float = 0.0
+
+    def tend(self, environment: dict[str, str], tell: Callable[[str], None]) -> bool:
+        """Start it if it does not run and its pause is over; whether it was started."""
+        now = time.monotonic()
+        if self.process is not None:
+            code = self.process.poll()
+            if code is None:
+                return False
+            self.falls = self.falls + 1 if now - self.began < STEADY_SECONDS else 0
+            self.again_at = now + min(LONGEST_PAUSE_SECONDS, 0.5 * 2.0**self.falls)
+            self.process = None
+            tell(f"{self.name} ended ({code}); it is started again")
+        if now < self.again_at:
+            return False
+        # Its arguments are this module's own. A group of its own: a stop is passed on in order, not by the terminal.
+        self.process = subprocess.Popen(self.command, env=environment, start_new_session=True)  # noqa: S603
+        self.began = now
+        return True
+
+
+@dataclass
+class Served:
+    """Which processes serve a DAGSTER_HOME, as its file ``served.json`` says."""
+
+    path: Path
+    supervisor: str = ""
+    url: str = ""
+    children: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, home: Path) -> Served:
+        """What the file says; nothing where there is none, or none that can be read."""
+        path = home / "served.json"
+        try:
+            return cls(path, **json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return cls(path)
+
+    def write(self) -> None:
+        """Replace the file at once."""
+        draft = self.path.with_suffix(".draft")
+        values = {"supervisor": self.supervisor, "url": self.url, "children": self.children}
+        draft.write_text(json.dumps(values))
+        draft.rename(self.path)
+
+    def end_orphans(self) -> int:
+        """End what a supervisor that was killed left behind: two daemons must not share a DAGSTER_HOME."""
+        alive = [owner for owner in self.children if is_alive(owner, time.time())]
+        for owner in alive:
+            with suppress(ProcessLookupError):
+                os.kill(int(owner.split("/")[1]), signal.SIGKILL)
+        return len(alive)
+
+
+def serve(home: Path, host: str, port: int, environment: dict[str, str], tell: Callable[[str], None]) -> None:
+    """Keep the three alive until SIGINT or SIGTERM; then stop them, and the runs that they began.
+
+    Args:
+        home: DAGSTER_HOME.
+        host: Where the web server listens.
+        port: The same.
+        environment: Of all three.
+        tell: Told one line whenever something ends or begins.
+
+    Raises:
+        SettingsError: The home is served already, or the port is taken.
+    """
+    served = Served.read(home)
+    if served.supervisor and is_alive(served.supervisor, time.time()):
+        raise SettingsError(
+            f"DAGSTER_HOME {home} is served already, at {served.url}", hint="stop that one, or use another DAGSTER_HOME"
+        )
+    orphans = served.end_orphans()
+    if orphans:
+        tell(f"{orphans} processes that an earlier dobby dev left behind were ended")
+    _require_free(host, port)
+    services = _services(home, host, port)
+    served.supervisor, served.url, served.children = new_owner(), f"http://{host}:{port}", []
+    stopping: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: stopping.append(number))
+    try:
+        while not stopping:
+            begun = [service.tend(environment, tell) for service in services]
+            if any(begun):
+                running = [service.process.pid for service in services if service.process is not None]
+                served.children = [owner_of(pid) for pid in running]
+                served.write()
+            time.sleep(0.2)
+        tell("stopping")
+    finally:
+        _stop([service.process for service in services if service.process is not None])
+        retire(served.supervisor)
+        served.path.unlink(missing_ok=True)
+
+
+def _services(home: Path, host: str, port: int) -> list[Service]:
+    socket = _socket(home)
+    socket.unlink(missing_ok=True)
+    workspace = home / "workspace.yaml"
+    where = json.dumps({"socket": str(socket), "location_name": LOCATION})
+    workspace.write_text(f"load_from:\n  - grpc_server: {where}\n")
+    python, log = [sys.executable, "-m"], ["--log-level", "warning"]
+    code = [*python, "dagster", "api", "grpc", "-m", "dobby_dagster.definitions", "--socket", str(socket), *log]
+    code += ["--lazy-load-user-code", "--use-python-environment-entry-point", "--location-name", LOCATION]
+    code += ["--inject-env-vars-from-instance"]
+    daemon = [*python, "dagster._daemon", "run", "-w", str(workspace)]
+    web = [*python, "dagster_webserver", "-w", str(workspace), "-h", host, "-p", str(port), *log]
+    return [Service("the code server", code), Service("the daemon", daemon), Service("the web server", web)]
+
+
+def _socket(home: Path) -> Path:
+    """The code server's socket: the same at every start, reachable by nobody else, and not too long a path."""
+    path = home / "code.sock"
+    if len(str(path)) <= SOCKET_LENGTH:
+        return path
+    folder = Path(tempfile.gettempdir()) / f"dobby-{hashlib.sha256(str(home).encode()).hexdigest()[:12]}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+        raise SettingsError(f"{folder} is somebody else's", hint="choose a DAGSTER_HOME with a shorter path")
+    return folder / "code.sock"
+
+
+def _require_free(host: str, port: int) -> None:
+    import socket
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsError(f"{host}:{port} can't be listened on: {error.strerror}", hint="see --port") from error
+
+
+def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Ask first: runs in flight give back what they had begun. Then insist."""
+    everyone: list[psutil.Process] = []
+    for process in processes:
+        with suppress(psutil.Error):
+            leader = psutil.Process(process.pid)
+            everyone += [leader, *leader.children(recursive=True)]
+    for one in everyone:
+        with suppress(psutil.Error):
+            one.terminate()
+    _, alive = psutil.wait_procs(everyone, timeout=STOP_SECONDS)
+    for one in alive:
+        with suppress(psutil.Error):
+            one.kill()
