@@ -120,10 +120,7 @@ def dev(
     config: opt.ConfigFile = None,
 ) -> None:
     """Start the Dagster UI and daemon with this project, and keep them alive."""
-    from dagster import DagsterInstance
-
     from dobby_dagster.cli.serving import serve
-    from dobby_dagster.defs.recovery import recover
     from dobby_dagster.defs.run_here import dagster_home
 
     settings = opt.settings_from(
@@ -146,8 +143,6 @@ def dev(
     }
     environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
     environment["DAGSTER_HOME"] = str(dagster_home(settings))
-    with DagsterInstance.get() as instance:
-        recover(instance, None)
     note(f"Dagster UI at http://{host}:{port}, with {settings.database.url}; stop it with Ctrl-C")
     serve(Path(environment["DAGSTER_HOME"]), host, port, environment, note)
 

@@ -35,12 +35,14 @@ class Service:
     Attributes:
         name: For people.
         command: Its arguments, the program first.
+        needs: It is not started before this path is there.
         process: The present one.
         falls: How often it has ended soon after its start.
     """
 
     name: str
     command: list[str]
+    needs: Path | None = None
     process: subprocess.Popen[bytes] | None = None
     falls: int = 0
     began: float = 0.0
@@ -57,7 +59,7 @@ class Service:
             self.again_at = now + min(LONGEST_PAUSE_SECONDS, 0.5 * 2.0**self.falls)
             self.process = None
             tell(f"{self.name} ended ({code}); it is started again")
-        if now < self.again_at:
+        if now < self.again_at or (self.needs is not None and not self.needs.exists()):
             return False
         # Its arguments are this module's own. A group of its own: a stop is passed on in order, not by the terminal.
         self.process = subprocess.Popen(self.command, env=environment, start_new_session=True)  # noqa: S603
@@ -153,7 +155,11 @@ def _services(home: Path, host: str, port: int) -> list[Service]:
     code += ["--inject-env-vars-from-instance"]
     daemon = [*python, "dagster._daemon", "run", "-w", str(workspace)]
     web = [*python, "dagster_webserver", "-w", str(workspace), "-h", host, "-p", str(port), *log]
-    return [Service("the code server", code), Service("the daemon", daemon), Service("the web server", web)]
+    return [
+        Service("the code server", code),
+        Service("the daemon", daemon, socket),
+        Service("the web server", web, socket),
+    ]
 
 
 def _socket(home: Path) -> Path:

@@ -51,7 +51,7 @@ def _start(context: dg.OpExecutionContext, batches: list[str], title: str) -> No
     if not batches:
         context.log.info(f"{title}: nothing to do")
         return
-    backfill = submit_backfill(context.instance, context.repository_def, batches, title, context.job_name)
+    backfill = submit_backfill(context.instance, batches, title, context.job_name)
     context.log.info(f"{title}: backfill {backfill} of {len(batches)} batches")
     context.add_output_metadata({"backfill": backfill, "batches": len(batches)})
 

@@ -66,18 +66,18 @@ def dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     return [record.dagster_run for record in instance.get_run_records(filters=started) if _is_dead(record)]
 
 
-def recover(instance: dg.DagsterInstance, store: CozoStore | None) -> Recovered:
+def recover(instance: dg.DagsterInstance, store: CozoStore) -> Recovered:
     """Mend what dead processes left behind; what a living one works on is not touched.
 
-    A run that is closed so is started again by Dagster's run retries, where it was the daemon's.
+    A run that is closed so is started again by Dagster's run retries, where it was the daemon's. They try to start it
+    once, at that moment, and need the code server for it: so the daemon's runs are best closed by a sensor.
     """
     found = Recovered()
     for run in dead_runs(instance):
         instance.report_run_failed(run, DIED)
         found.runs.append(run.run_id)
-    if store is not None:
-        for owner in abandoned_owners(store):
-            found.records += store.work.release(owner.owner, owner.recipe, owner.batch)
+    for owner in abandoned_owners(store):
+        found.records += store.work.release(owner.owner, owner.recipe, owner.batch)
     for run_id in leaked_slots(instance):
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
         found.slots.append(run_id)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
 from dobby_dagster.defs.assets import metrics, pending_records, summaries
@@ -74,18 +75,17 @@ def under_way(instance: dg.DagsterInstance) -> Work:
     return Work(batches, waiting, len(open_backfills))
 
 
-def submit_backfill(
-    instance: dg.DagsterInstance, repository: dg.RepositoryDefinition, batches: Sequence[str], title: str, asked_by: str
-) -> str:
+def submit_backfill(instance: dg.DagsterInstance, batches: Sequence[str], title: str, asked_by: str) -> str:
     """Hand a backfill of ``batches`` to the daemon; its identifier.
 
     It is the backfill that the UI's own button makes, and shows under Runs, Backfills.
     """
+    assets = [pending_records, summaries, metrics]
     backfill = PartitionBackfill.from_asset_partitions(
         backfill_id=uuid.uuid4().hex[:8],
-        asset_graph=repository.asset_graph,
+        asset_graph=AssetGraph.from_assets(assets),
         partition_names=list(batches),
-        asset_selection=[pending_records.key, summaries.key, metrics.key],
+        asset_selection=[asset.key for asset in assets],
         backfill_timestamp=time.time(),
         tags={ASKED_BY_TAG: asked_by},
         dynamic_partitions_store=instance,

@@ -6,6 +6,7 @@ import dagster as dg
 
 from dobby_dagster.defs.automation.opening import opened
 from dobby_dagster.defs.jobs import summarize_batches
+from dobby_dagster.defs.partitions import record_batch_partitions
 from dobby_dagster.defs.runs import ASKED_BY_TAG, range_tags, ranges, under_way
 from dobby_dagster.domain.errors import StoreAccessError, StoreBusyError
 from dobby_dagster.domain.settings import Settings
@@ -47,7 +48,10 @@ def evaluate(settings: Settings, instance: dg.DagsterInstance, moment: str) -> l
     now_under_way = under_way(instance)
     if now_under_way.backfills:
         return dg.SkipReason(f"{now_under_way.backfills} backfills are under way")
-    candidates = [c for c in left_undone(settings, store) if c.batch not in now_under_way.batches]
+    # A batch that is no partition here was planned under another DAGSTER_HOME, and is that one's to finish.
+    known = set(instance.get_dynamic_partitions(str(record_batch_partitions.name)))
+    known -= now_under_way.batches
+    candidates = [candidate for candidate in left_undone(settings, store) if candidate.batch in known]
     ready = due(candidates)
     room = settings.automation.runs_per_tick - now_under_way.waiting
     if not ready or room <= 0:
