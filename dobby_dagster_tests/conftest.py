@@ -9,10 +9,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from dobby_dagster.cli.app import main
 from dobby_dagster.domain.settings import DatabaseSettings, Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.store import CozoStore
 from dobby_dagster_tests.checkpoints import make_checkpoint
+from dobby_dagster_tests.command import Answer, Dobby
 from dobby_dagster_tests.cozo_server import running_server
 
 # The same examples every time where a failure has to be one of the change; new ones on a developer's machine.
@@ -85,3 +87,19 @@ def make_settings(sqlite_url: str) -> Callable[..., Settings]:
         return load_settings(arguments, environment={}).settings
 
     return make
+
+
+@pytest.fixture
+def dobby(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Dobby:
+    """Run the command in this process, in the test's own folder."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Answer:
+        monkeypatch.setattr("sys.argv", ["dobby", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return Answer(int(ended.value.code or 0), out, err)
+
+    return run

@@ -6,56 +6,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pytest
 
-from dobby_dagster.cli.app import main
 from dobby_dagster.store.connect import cozo_client
+from dobby_dagster_tests.command import Dobby, fill
 from dobby_dagster_tests.cozo_server import running_server
 
 CODE = {f"m.py::f{i:02d}": f"def f{i:02d}(path):\n    return open(path).read({i})\n" for i in range(8)}
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Dobby = Callable[..., Answer]
-
-
-@pytest.fixture
-def dobby(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Dobby:
-    """Run the command in this process, in the test's own folder."""
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> Answer:
-        monkeypatch.setattr("sys.argv", ["dobby", *map(str, arguments)])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfd.readouterr()
-        return Answer(int(ended.value.code or 0), out, err)
-
-    return run
-
-
-def fill(rows: dict[Any, Any], relation: str = "code_data", url: str = "sqlite:///code.db") -> None:
-    with cozo_client(url) as db:
-        if relation not in {row[0] for row in db.run("::relations")["rows"]}:
-            db.run(f":create {relation} {{id => content}}")
-        db.run(
-            f"?[id, content] <- $rows :put {relation} {{id => content}}", {"rows": [[k, v] for k, v in rows.items()]}
-        )
 
 
 def content_of(url: str = "sqlite:///code.db") -> list[Any]:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dobby_dagster import __version__
-from dobby_dagster.cli import operate, records
+from dobby_dagster.cli import batches, operate, records
 from dobby_dagster.cli.output import fail
 from dobby_dagster.cli.summarize import summarize
 from dobby_dagster.domain.errors import DobbyError
@@ -47,6 +47,10 @@ app.command()(records.show)
 app.command()(records.history)
 app.command()(records.export)
 app.add_typer(records.failed_app, name="failed")
+app.command()(batches.backfill)
+app.command()(batches.preview)
+app.command()(batches.purge)
+app.command()(operate.recover)
 app.command("config")(operate.show_config)
 app.command()(operate.models)
 app.command()(operate.doctor)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import platform
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.settings import Settings
+
+if TYPE_CHECKING:
+    from dobby_dagster.store.store import CozoStore
 
 PACKAGES = ("dobby-dagster", "dagster", "dagster-webserver", "pycozo", "cozo-embedded", "torch", "transformers")
 LOW_DISK_BYTES = 1_000_000_000
@@ -56,7 +61,6 @@ def _versions(settings: Settings) -> Iterator[Finding]:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
-    from dobby_dagster.pipeline.invariants import abandoned
     from dobby_dagster.store.store import CozoStore
     from dobby_dagster.store.tracking import choose
 
@@ -72,13 +76,34 @@ def _database(settings: Settings) -> Iterator[Finding]:
         return
     way, why = choose(source)
     yield Finding("source", True, f"'{settings.source.relation}': {source.count():,} rows; changes by {way}: {why}")
+    yield from _records(settings, store)
+
+
+def _records(settings: Settings, store: CozoStore) -> Iterator[Finding]:
+    """What is stuck among the records, and what waits."""
+    from dobby_dagster.pipeline.retrying import unsettled
+
     recipe = store.work.latest_recipe()
     if recipe is None:
         return
-    batches = store.work.unsettled(settings.source.relation, recipe, settings.pipeline.max_retries)
-    left = sum(abandoned(member) for batch in batches for member in store.work.members(batch, recipe))
-    message = f"{left} records were left in progress by a run that died" if left else "no record is stuck"
-    yield Finding("records", True, message, "the next dobby summarize does them" if left else "")
+    relation, retries = settings.source.relation, settings.pipeline.max_retries
+    left = unsettled(store, relation, recipe, retries, settings.automation.retry_seconds)
+    ended = [candidate.batch for candidate in left if candidate.given_up]
+    if ended:
+        named = f"{ended[0]}{f' and {len(ended) - 1} more' if len(ended) > 1 else ''}"
+        yield Finding(
+            "batches", False, f"{named}: {retries + 1} runs committed nothing; it is not tried again by itself",
+            f"see the run's error in the UI; then dobby backfill {ended[0]}",
+        )  # fmt: skip
+    waiting = len(left) - len(ended)
+    if waiting:
+        yield Finding("batches", True, f"{waiting} were begun and are not settled; they are tried again by themselves")
+    quarantined = sum(
+        row["retry"] not in ("retry", "back_off") or row["retry_count"] >= retries
+        for row in store.work.failed(relation, recipe)
+    )
+    if quarantined:
+        yield Finding("quarantine", True, f"{quarantined} records", "dobby failed list, dobby failed release")
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
@@ -104,9 +129,28 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
 
 def _dagster(settings: Settings) -> Iterator[Finding]:
-    from dobby_dagster.defs.run_here import dagster_home
+    from dagster import DagsterInstance
 
-    yield Finding("dagster", True, f"DAGSTER_HOME is {dagster_home(settings)}")
+    from dobby_dagster.cli.serving import Served
+    from dobby_dagster.defs.recovery import abandoned_owners, dead_runs, leaked_slots
+    from dobby_dagster.defs.run_here import dagster_home
+    from dobby_dagster.domain.owner import is_alive
+    from dobby_dagster.store.store import CozoStore
+
+    home = dagster_home(settings)
+    served = Served.read(home)
+    alive = bool(served.supervisor) and is_alive(served.supervisor, time.time())
+    how = f"served at {served.url}" if alive else "not served: sensors and schedules run with dobby dev only"
+    yield Finding("dagster", True, f"DAGSTER_HOME is {home}; {how}")
+    store = CozoStore.open(settings.database, create=False)
+    with DagsterInstance.get() as instance:
+        stuck = {
+            "runs whose process died": len(dead_runs(instance)),
+            "claims of dead processes": len(abandoned_owners(store)),
+            "leaked pool slots": len(leaked_slots(instance)),
+        }
+    found = ", ".join(f"{count} {what}" for what, count in stuck.items() if count)
+    yield Finding("stuck", not found, found or "nothing", "dobby recover" if found else "")
 
 
 def _disk(settings: Settings) -> Iterator[Finding]:

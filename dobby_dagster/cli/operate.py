@@ -147,6 +147,29 @@ def dev(
     serve(Path(environment["DAGSTER_HOME"]), host, port, environment, note)
 
 
+def recover(
+    database: opt.Database = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Mend what dead processes left behind: their runs, the records they had begun, pool slots."""
+    from dagster import DagsterInstance
+
+    from dobby_dagster.defs import recovery
+    from dobby_dagster.defs.run_here import dagster_home
+    from dobby_dagster.store.store import CozoStore
+
+    settings = opt.settings_from(config, database__url=database)
+    store = CozoStore.open(settings.database, create=False)
+    dagster_home(settings)
+    with DagsterInstance.get() as instance:
+        found = recovery.recover(instance, store)
+    if as_json:
+        print_json({"runs": found.runs, "records": found.records, "slots": found.slots})
+    else:
+        out.print(f"{found}." if found else "Nothing was stuck.", highlight=False)
+
+
 def backup(
     path: Annotated[Path, typer.Argument(help="A new file.")],
     database: opt.Database = None,

@@ -136,6 +136,7 @@ def export(
 def failed_list(
     database: opt.Database = None,
     relation: opt.Relation = None,
+    batch: Annotated[str | None, typer.Option(help="Of one batch, as batch-000042.")] = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -143,6 +144,7 @@ def failed_list(
     settings = opt.settings_from(config, database__url=database, source__relation=relation)
     store = _store(settings)
     rows = list(store.work.failed(settings.source.relation, store.work.latest_recipe() or ""))
+    rows = [row for row in rows if batch in (None, row["batch"])]
     retries = settings.pipeline.max_retries
     for row in rows:
         row["quarantined"] = row["retry"] not in ("retry", "back_off") or row["retry_count"] >= retries
@@ -164,22 +166,14 @@ def failed_release(
     as_json: opt.Json = False,
 ) -> None:
     """Return failed records to pending, so that the next run tries them again."""
-    from dobby_dagster.domain.records import RecordVersion
-    from dobby_dagster.domain.states import PENDING
+    from dobby_dagster.pipeline.choosing import release
 
     settings = opt.settings_from(config, database__url=database, source__relation=relation)
     store = _store(settings)
-    source, recipe = settings.source.relation, store.work.latest_recipe() or ""
-    rows = {row["key"]: row for row in store.work.failed(source, recipe)}
-    for key in keys or []:
-        if key not in rows:
-            raise SourceError(f"record '{key}' is not failed", hint="see dobby failed list")
-    chosen: list[dict[str, Any]] = [rows[key] for key in keys or rows]
-    for batch in sorted({row["batch"] for row in chosen}):
-        versions = [RecordVersion(source, r["key"], r["content_hash"]) for r in chosen if r["batch"] == batch]
-        store.work.set_states(versions, PENDING, recipe, batch, "")
+    released = release(store, settings.source.relation, store.work.latest_recipe() or "", keys or [])
+    chosen = [key for batch in released.values() for key in batch]
     if as_json:
-        print_json({"released": [row["key"] for row in chosen]})
+        print_json({"released": chosen})
     else:
         out.print(f"{len(chosen)} records released; run dobby summarize to try them again.", highlight=False)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,6 +44,7 @@ def summarize(
     as_json: opt.Json = False,
 ) -> None:
     """Summarise every record that has no summary yet from this model and prompt."""
+    from dobby_dagster.defs.run_here import plan_and_run
     from dobby_dagster.pipeline.export import check_output, export_file
 
     settings = opt.settings_from(
@@ -65,7 +68,7 @@ def summarize(
     if output is not None:
         check_output(output)
     began = time.perf_counter()
-    report, counts = _run(settings)
+    report, counts = run_with_bars(partial(plan_and_run, settings))
     seconds = time.perf_counter() - began
     store, recipe = _opened(settings)
     status = store.reports.status(settings.source.relation, recipe)
@@ -82,9 +85,10 @@ def summarize(
         raise typer.Exit(1)
 
 
-def _run(settings: Settings) -> tuple[Report, dict[str, int]]:
-    """Plan and run, with a bar for each of the two."""
-    from dobby_dagster.defs.run_here import plan_and_run
+def run_with_bars(
+    start: Callable[[Callable[[Report], None]], Report],
+) -> tuple[Report, dict[str, int]]:
+    """Run ``start``, which calls what it is given when it knows what is to do, with bars; what was done by the end."""
     from dobby_dagster.pipeline.progress import Stage, listening
 
     counts = {"settled": 0, "inferred": 0}
@@ -93,6 +97,8 @@ def _run(settings: Settings) -> tuple[Report, dict[str, int]]:
 
         def on_plan(report: Report) -> None:
             bars.pop_all().close()
+            if report.device_used_by:
+                note(f"waiting for the device: run {', '.join(r[:8] for r in report.device_used_by)} uses it")
             todo = sum(report.todo.values())
             if todo:
                 steps["summarizing"] = bars.enter_context(progress("Summarising", todo))
@@ -104,7 +110,7 @@ def _run(settings: Settings) -> tuple[Report, dict[str, int]]:
             steps[stage](records)
 
         with listening(on_progress):
-            report = plan_and_run(settings, on_plan)
+            report = start(on_plan)
     return report, counts
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 import pyarrow as pa
 
 from dobby_dagster.defs import reporting
-from dobby_dagster.defs.io_manager import RecordStream
+from dobby_dagster.defs.io_manager import RecordStream, Verdict
 from dobby_dagster.defs.partitions import add_partitions, backfill_policy, record_batch_partitions
 from dobby_dagster.defs.recommendation import STEP_RETRIES, by_recommendation
 from dobby_dagster.defs.recovery import DEVICE_POOL
@@ -92,7 +92,7 @@ def summaries(
     from dobby_dagster.pipeline.frames import outcome_frame, work_items
     from dobby_dagster.pipeline.summarizing import Summarizer
 
-    condemned: dict[str, str] = {}
+    verdicts: dict[str, Verdict] = {}
 
     def chunks() -> Iterator[pa.RecordBatch]:
         with Summarizer(
@@ -107,13 +107,12 @@ def summaries(
                 database.store, batch, models.recipe.id, options.failed_share_limit
             )
             context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
-            if reason:
-                condemned[batch] = reason
+            verdicts[batch] = Verdict(metadata, reason)
 
-    def verdict() -> Mapping[str, str]:
-        return condemned
+    def ended() -> Mapping[str, Verdict]:
+        return verdicts
 
-    return RecordStream(chunks(), verdict)
+    return RecordStream(chunks(), ended)
 
 
 @dg.asset(

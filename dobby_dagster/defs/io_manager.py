@@ -18,17 +18,30 @@ if TYPE_CHECKING:
     from dobby_dagster.defs.tables import Table
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """How one partition of a stream ended.
+
+    Attributes:
+        metadata: What the UI shows of it.
+        reason: Why it is to fail; empty where it is not.
+    """
+
+    metadata: Mapping[str, Any]
+    reason: str = ""
+
+
 @dataclass
 class RecordStream:
     """A stream of Arrow record batches, one a chunk.
 
     Attributes:
         chunks: Consumed once.
-        verdict: After the last chunk: the partitions that are to fail, each with the reason.
+        verdicts: After the last chunk: how each partition ended.
     """
 
     chunks: Iterator[pa.RecordBatch]
-    verdict: Callable[[], Mapping[str, str]] = dict
+    verdicts: Callable[[], Mapping[str, Verdict]] = dict
 
 
 class CozoIOManager(dg.ConfigurableIOManager):
@@ -55,15 +68,17 @@ class CozoIOManager(dg.ConfigurableIOManager):
             return
         for chunk in obj.chunks:
             table.write(chunk)
-        condemned = obj.verdict()
+        verdicts = obj.verdicts()
+        condemned = {partition: verdict.reason for partition, verdict in verdicts.items() if verdict.reason}
         if not condemned:
             return
-        for partition in context.asset_partition_keys:
-            if partition not in condemned:
-                context.log_event(dg.AssetMaterialization(context.asset_key, partition=partition))
+        for partition, verdict in verdicts.items():
+            event = dg.AssetObservation if verdict.reason else dg.AssetMaterialization
+            context.log_event(event(context.asset_key, partition=partition, metadata=verdict.metadata))
+        page = f"/assets/{'/'.join(context.asset_key.path)}?view=partitions&partition="
         raise dg.Failure(
             "; ".join(f"{partition}: {reason}" for partition, reason in condemned.items()),
-            metadata={"failed_partitions": list(condemned)},
+            metadata={partition: dg.MetadataValue.url(page + partition) for partition in condemned},
             allow_retries=False,
         )
 

@@ -32,8 +32,8 @@ def pending_metadata(members: int, todo: int) -> dict[str, Any]:
 
 def summary_metadata(
     store: CozoStore, batch: str, recipe: str, failed_share_limit: float
-) -> tuple[dict[str, Any], str | None]:
-    """Counts, speed, confidence and samples of a batch, and why it is to fail, if it is."""
+) -> tuple[dict[str, Any], str]:
+    """Counts, speed, confidence and samples of a batch, and why it is to fail; empty where it is not."""
     from dobby_dagster.pipeline.metrics import batch_metrics
 
     values = batch_metrics(store, batch, recipe)
@@ -52,10 +52,12 @@ def summary_metadata(
         ),
     }
     if errors:
-        metadata["failures"] = dg.MetadataValue.md(_table(["key", "error"], [[e["key"], e["error"]] for e in errors]))
+        failures = [[error["key"], error["error"], str(error["retry_count"])] for error in errors]
+        metadata["failures"] = dg.MetadataValue.md(_table(["key", "error", "tries"], failures))
+        metadata["all_failures"] = f"dobby failed list --batch {batch}"
     share = len(errors) / values["records"] if values["records"] else 0.0
     if share <= failed_share_limit:
-        return metadata, None
+        return metadata, ""
     named = ", ".join(error["key"] for error in errors[:5])
     return metadata, (
         f"{len(errors)} of {values['records']} records failed ({share:.0%}, limit {failed_share_limit:.0%}): "

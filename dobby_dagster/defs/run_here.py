@@ -95,13 +95,13 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
 
 
 def backfill(
-    settings: Settings, batches: Callable[[dict[str, int]], list[str]], on_plan: Callable[[Report], None]
+    settings: Settings, choose: Callable[[CozoStore, dict[str, int]], list[str]], on_plan: Callable[[Report], None]
 ) -> Report:
     """Run batches that are there already; nothing is looked for.
 
     Args:
         settings: Valid settings.
-        batches: Given what is to do by batch, which batches to run.
+        choose: Which batches, given the store and what is to do by batch.
         on_plan: Told what is to do before the first run.
 
     Raises:
@@ -120,7 +120,7 @@ def backfill(
         recover(instance, store)
         add_partitions(instance, store)
         left = store.work.unsettled(settings.source.relation, recipe.id, settings.pipeline.max_retries)
-        report.todo = {batch: left.get(batch, 0) for batch in batches(left)}
+        report.todo = {batch: left.get(batch, 0) for batch in choose(store, left)}
         _run(settings, instance, report, on_plan)
     return report
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from dobby_dagster.domain.states import State
@@ -12,6 +13,21 @@ from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.script import put
 
 _NOW = "*dobby_version{source: $source, key, content_hash, deleted @ 'END'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a model has taken here so far: means over all summaries that it inferred.
+
+    Attributes:
+        summaries: How many those are.
+        output_tokens: Of one summary.
+        seconds: Of inference and commit, for one summary.
+    """
+
+    summaries: int
+    output_tokens: float
+    seconds: float
 
 
 class Reports:
@@ -106,9 +122,9 @@ class Reports:
         return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
 
     def batch_errors(self, batch: str, recipe: str) -> list[dict[str, Any]]:
-        """Failed and skipped members of ``batch``: key, state, error, reason."""
-        query = """?[key, state, error, reason, since] := *dobby_member{batch: $batch, source, key, content_hash},
-            *dobby_state{source, key, content_hash, recipe: $recipe, state, error, reason, since @ 'END'},
+        """Failed and skipped members of ``batch``: key, state, error, reason, retry_count."""
+        query = """?[key, state, error, reason, retry_count, since] := *dobby_member{batch: $batch, source, key, content_hash},
+            *dobby_state{source, key, content_hash, recipe: $recipe, state, error, reason, retry_count, since @ 'END'},
             is_in(state, ['failed', 'skipped']) :order since"""
         return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
 
@@ -131,3 +147,33 @@ class Reports:
             "?[batch, recipe, stored_at, values] := *dobby_metric{batch, recipe, stored_at, values}"
         ).dicts()
         return [row for row in rows if batch in (None, row["batch"])]
+
+    def recipes(self, relation: str) -> list[dict[str, Any]]:
+        """Every recipe that was used, the last used first, with how many summaries of ``relation`` it has."""
+        counts = dict(
+            self._connection.run(
+                "?[recipe, count(fingerprint)] := *dobby_summary{source: $source, key, fingerprint, recipe}",
+                {"source": relation},
+            ).rows
+        )
+        rows = self._connection.run(
+            "?[recipe, prompt, model, used_at] := *dobby_recipe{recipe, prompt, model, used_at} :order -used_at"
+        ).dicts()
+        return [row | {"summaries": counts.get(row["recipe"], 0)} for row in rows]
+
+    def rates(self, model_revision: str) -> Rates:
+        """How fast the model was, under whatever prompt."""
+        params = {"revision": model_revision}
+        chunks = self._connection.run(
+            """?[sum(inferred), sum(seconds)] := *dobby_recipe{recipe, model_revision}, model_revision == $revision,
+            *dobby_chunk{batch, recipe, chunk, inferred, started_at, finished_at}, seconds = finished_at - started_at""",
+            params,
+        ).rows
+        tokens = self._connection.run(
+            """?[count(fingerprint), mean(output_tokens)] := *dobby_recipe{recipe, model_revision},
+            model_revision == $revision, *dobby_summary{source, key, fingerprint, output_tokens, recipe}""",
+            params,
+        ).rows
+        inferred, seconds = chunks[0] if chunks else (0, 0.0)
+        count, mean = tokens[0] if tokens else (0, 0.0)
+        return Rates(int(count or 0), float(mean or 0.0), float(seconds or 0.0) / inferred if inferred else 0.0)
