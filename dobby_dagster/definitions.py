@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dobby_dagster.defs.automation import alerting, mending, new_records, nightly, retries
+from dobby_dagster.defs.automation import alerting, following, mending, new_records, nightly, retries
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
 from dobby_dagster.defs.operations import operations
@@ -20,6 +20,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         sensors=[
             new_records.new_records_sensor(settings),
             mending.recovery_sensor(settings),
+            following.metrics_follow_sensor(settings),
             *alerting.alert_sensors(settings),
         ],
         schedules=[retries.retry_failed_schedule(settings), nightly.nightly_upkeep_schedule(settings)],

@@ -187,20 +187,23 @@ def test_what_is_newest_stays_newest_when_the_clock_is_set_back(store: CozoStore
 
 def test_attempts_count_until_a_chunk_is_committed(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2"})
-    assert store.work.attempts(batch, R) == (False, [])
+    assert store.work.attempted("record", R) == []
     store.work.note_attempts([batch], R, ASKED)
-    begun, vain = store.work.attempts(batch, R)
-    assert begun
-    assert len(vain) == 1
+    assert store.work.attempted("record", R) == [batch]
+    assert store.work.attempted("other", R) == store.work.attempted("record", "other") == []
+    assert len(store.work.vain_attempts(batch, R)) == 1
     store.work.note_attempts([batch], R, "run-1")
-    assert len(store.work.attempts(batch, R)[1]) == 1, "the one that was asked for has begun"
+    assert len(store.work.vain_attempts(batch, R)) == 1, "the one that was asked for has begun"
     store.work.note_attempts([batch], R, "run-2")
-    assert len(store.work.attempts(batch, R)[1]) == 2
+    assert len(store.work.vain_attempts(batch, R)) == 2
     now = time.time()
     store.chunks.commit(source, [done(members[0], "1", batch)], ChunkStats(now, now), R, batch, "run-2", "c")
-    assert store.work.attempts(batch, R) == (True, [])
+    assert store.work.vain_attempts(batch, R) == []
+    assert store.work.attempted("record", R) == [batch]
     store.work.note_attempts([batch], R, "run-3")
-    assert len(store.work.attempts(batch, R)[1]) == 1
+    assert len(store.work.vain_attempts(batch, R)) == 1
+    store.work.forget_attempts([batch], R)
+    assert store.work.attempted("record", R) == []
 
 
 def test_batches_and_their_work_are_read_from_where_one_stopped(store: CozoStore) -> None:

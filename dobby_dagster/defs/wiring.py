@@ -13,6 +13,8 @@ from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOption
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.settings import Settings
 
+FOLLOW = dg.AutomationCondition.eager()
+
 
 def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]:
     """The assets as ``settings`` have them.
@@ -23,13 +25,12 @@ def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]
     """
     stale = dg.FreshnessPolicy.time_window(fail_window=timedelta(seconds=settings.automation.stale_seconds))
     version = _recipe_id(settings)
-    following = dg.AutomationCondition.eager() if settings.automation.enabled else None
     return [
         source_records,
         record_batches.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=stale)),
         pending_records,
         summaries.map_asset_specs(lambda spec: spec.replace_attributes(code_version=version)),
-        metrics.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=following)),
+        metrics.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=FOLLOW)),
     ]
 
 

@@ -9,6 +9,7 @@ from dobby_dagster.domain.errors import SettingsError, SourceError
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.states import PENDING
 from dobby_dagster.store.store import CozoStore
+from dobby_dagster.store.work import ASKED
 
 
 def release(store: CozoStore, relation: str, recipe: str, keys: Sequence[str] = ()) -> dict[str, list[str]]:
@@ -34,6 +35,7 @@ def release(store: CozoStore, relation: str, recipe: str, keys: Sequence[str] = 
         versions = [RecordVersion(relation, row["key"], row["content_hash"]) for row in mine]
         store.work.set_states(versions, PENDING, recipe, batch, "")
         released[batch] = [row["key"] for row in mine]
+    store.work.note_attempts(list(released), recipe, ASKED)
     return released
 
 
@@ -71,4 +73,6 @@ def redo(
     if prefix or confidence_below > 0:
         limit = confidence_below if confidence_below > 0 else 2.0
         chosen |= {k for k, confidence in with_summary.items() if k.startswith(prefix) and confidence < limit}
-    return store.upkeep.redo(relation, recipe, sorted(chosen))
+    batches = store.upkeep.redo(relation, recipe, sorted(chosen))
+    store.work.note_attempts(list(batches), recipe, ASKED)
+    return batches

@@ -45,12 +45,11 @@ def back_off(wait: float, tries: int) -> float:
     return math.ldexp(wait, max(0, tries - 1))
 
 
-def unsettled(
-    store: CozoStore, relation: str, recipe: str, max_retries: int, wait: float, batches: Iterable[str] | None = None
-) -> list[Unsettled]:
+def unsettled(store: CozoStore, relation: str, recipe: str, max_retries: int, wait: float) -> list[Unsettled]:
     """Every batch that was begun under ``recipe`` and has something to do, oldest first.
 
     A batch that no run was ever asked for is nobody's failure: it is new, or of the time before the model was changed.
+    Those that turn out to be settled are no longer remembered as begun, so that the next look is as cheap as it can be.
 
     Args:
         store: Where states are.
@@ -58,22 +57,20 @@ def unsettled(
         recipe: Under which the states are.
         max_retries: Of a record, and of a batch whose runs commit nothing.
         wait: Seconds before the first retry.
-        batches: Look at these only; at all where None.
     """
-    chosen = None if batches is None else list(batches)
+    attempted = store.work.attempted(relation, recipe)
+    left = store.work.unsettled(relation, recipe, max_retries, attempted)
     found = []
-    for batch in store.work.unsettled(relation, recipe, max_retries, chosen):
+    for batch in left:
         work = [m for m in store.work.members(batch, recipe) if m.is_work(batch, max_retries)]
         failed = [m for m in work if m.state and m.state.state is State.FAILED]
-        left = len(work) - len(failed)
-        begun, attempts = store.work.attempts(batch, recipe)
-        if not begun:
-            continue
+        attempts = store.work.vain_attempts(batch, recipe)
         due = [_retry_at(member, wait) for member in failed]
-        if left:
+        if len(work) > len(failed):
             due.append(_run_at(attempts, max_retries, wait))
         if due:
-            found.append(Unsettled(batch, left, len(failed), min(due), len(attempts)))
+            found.append(Unsettled(batch, len(work) - len(failed), len(failed), min(due), len(attempts)))
+    store.work.forget_attempts([batch for batch in attempted if batch not in left], recipe)
     return found
 
 

@@ -120,7 +120,8 @@ class Work:
             (state == 'completed')
             || (state == 'skipped' && (!is_in(reason, $passing) || in_batch == batch))
             || (state == 'failed' && (!is_in(retry, $retried) || retry_count >= $max_retries))
-        ?[batch, count(position)] := {only}*dobby_member{{batch, position, source: $source}}, not settled[batch, position]"""
+        ?[batch, count(position)] := {only}*dobby_member{{batch, position, source}}, source == $source,
+            not settled[batch, position]"""
         params = {
             "source": relation,
             "recipe": recipe,
@@ -138,10 +139,23 @@ class Work:
             block = put("dobby_attempt", ["batch", "recipe", "run"], ["begun_at"])
             self._connection.run(block, {"rows": rows}, write=True)
 
-    def attempts(self, batch: str, recipe: str) -> tuple[bool, list[float]]:
-        """Whether a run of ``batch`` was ever asked for, and when those that committed nothing since began, in order.
+    def attempted(self, relation: str, recipe: str) -> list[str]:
+        """Batches of ``relation`` that a run was asked for or began with, and that are not known to be settled since."""
+        query = """?[batch] := *dobby_attempt{batch, recipe, run}, recipe == $recipe, *dobby_batch{batch, source},
+            source == $source"""
+        return sorted(row[0] for row in self._connection.run(query, {"recipe": recipe, "source": relation}).rows)
 
-        Where one was asked for and none has begun since the last commit, the asking counts as a vain attempt.
+    def forget_attempts(self, batches: Sequence[str], recipe: str) -> None:
+        """Forget the attempts on batches that are settled."""
+        if batches:
+            query = "?[batch, recipe, run] := batch in $batches, recipe = $recipe, *dobby_attempt{batch, recipe, run}"
+            params = {"batches": list(batches), "recipe": recipe}
+            self._connection.run(f"{query} :rm dobby_attempt {{batch, recipe, run}}", params, write=True)
+
+    def vain_attempts(self, batch: str, recipe: str) -> list[float]:
+        """When the runs of ``batch`` began, in order, that have committed nothing since; seconds since the epoch.
+
+        Where one was asked for and none has begun since the last commit, the asking counts.
         """
         params = {"batch": batch, "recipe": recipe}
         rows = self._connection.run(
@@ -153,7 +167,7 @@ class Work:
         last = max((row[0] for row in commits if row[0] is not None), default=0.0)
         vain = [(begun_at, run) for begun_at, run in rows if begun_at > last]
         begun = [begun_at for begun_at, run in vain if run != ASKED]
-        return bool(rows), begun or [begun_at for begun_at, _ in vain]
+        return begun or [begun_at for begun_at, _ in vain]
 
     def counts(self, batch: str, recipe: str) -> dict[str, int]:
         """Members of ``batch`` by state, and in all; a member without a state is pending."""

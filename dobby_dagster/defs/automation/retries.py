@@ -25,7 +25,7 @@ def retry_failed_schedule(settings: Settings) -> dg.ScheduleDefinition:
     @dg.schedule(
         name=NAME,
         job=summarize_batches,
-        cron_schedule="*/5 * * * *",
+        cron_schedule="* * * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING if automation.enabled else dg.DefaultScheduleStatus.STOPPED,
         description="Runs batches again that hold failed records whose error recommends it, or that a run left "
         f"unfinished: after {automation.retry_seconds:g} s at first, twice as long each time, and at most "
@@ -49,9 +49,12 @@ def evaluate(settings: Settings, instance: dg.DagsterInstance, moment: str) -> l
     if now_under_way.backfills:
         return dg.SkipReason(f"{now_under_way.backfills} backfills are under way")
     # A batch that is no partition here was planned under another DAGSTER_HOME, and is that one's to finish.
-    known = set(instance.get_dynamic_partitions(str(record_batch_partitions.name)))
-    known -= now_under_way.batches
-    candidates = [candidate for candidate in left_undone(settings, store) if candidate.batch in known]
+    name = str(record_batch_partitions.name)
+    candidates = [
+        candidate
+        for candidate in left_undone(settings, store)
+        if candidate.batch not in now_under_way.batches and instance.has_dynamic_partition(name, candidate.batch)
+    ]
     ready = due(candidates)
     room = settings.automation.runs_per_tick - now_under_way.waiting
     if not ready or room <= 0:
