@@ -1,4 +1,4 @@
-"""All benchmarks, as Markdown tables: ``python -m bench [engine] [store] [end]``."""
+"""All benchmarks, as Markdown tables: ``python -m bench [engine] [store] [end] [automation] [soak] [arrivals]``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 
-from bench import end_to_end, engine, store
+from bench import automation, end_to_end, engine, store
 from dobby_dagster.domain.contracts import CONTRACTS
 
 
@@ -36,7 +36,7 @@ def show_contracts(values: dict[str, float]) -> None:
 
 def main(wanted: list[str]) -> None:
     """Run what is wanted; everything where nothing is named."""
-    chosen = wanted or ["engine", "store", "end"]
+    chosen = wanted or ["engine", "store", "end", "automation"]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     if "engine" in chosen:
         contents = engine.main_contents()
@@ -55,6 +55,12 @@ def main(wanted: list[str]) -> None:
         show_contracts(store.contracts())
     if "end" in chosen:
         rows = [end_to_end.run(records) for records in (500, 2_000)]
+        table(list(rows[0]), [list(row.values()) for row in rows])
+    if "automation" in chosen:
+        rows = [automation.cost_of_ticks(batches) for batches in (1_000, 10_000, 40_000)]
+        table(list(rows[0]), [list(row.values()) for row in rows])
+    if "arrivals" in chosen:
+        rows = automation.arrivals()
         table(list(rows[0]), [list(row.values()) for row in rows])
     if "soak" in chosen:
         rows = [end_to_end.run(20_000)]

@@ -6,6 +6,7 @@ And while a run works, others look on without an error.
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -133,3 +134,38 @@ def test_a_stop_by_the_user_keeps_what_was_done(tmp_path: Path) -> None:
     assert status["in_progress"] == 0
     assert status["completed"] >= 2 * CHUNK - 2
     assert status["pending"] > 0
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="needs faketime on the PATH")
+def test_a_clock_set_back_an_hour_hides_nothing_and_doubles_nothing(tmp_path: Path) -> None:
+    store = prepared(tmp_path, 60)
+
+    def summarize(*clock: str) -> dict[str, int]:
+        command = [*clock, *DOBBY, "summarize", "--json"]
+        done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return dict(json.loads(done.stdout))
+
+    back = ("faketime", "-f", "-1h")
+    assert summarize()["inferred"] == 60
+    put(store, {f"k{i:04d}": f"def f{i}(a):\n    return a * {i} + 1\n" for i in (*range(10), *range(100, 120))})
+    set_back = summarize(*back)
+    assert (set_back["inferred"], set_back["completed"] + set_back["failed"], set_back["pending"]) == (30, 80, 0)
+    assert summarize(*back)["inferred"] == 0
+    assert summarize()["inferred"] == 0
+    events = store.work.history("record", "k0003")
+    assert [event["event"] for event in events if event["event"] in ("seen", "completed", "failed")][::2] == [
+        "seen",
+        "seen",
+    ]
+    assert [event["at"] for event in events] == sorted(event["at"] for event in events)
+    put(store, {f"k{i:04d}": f"def f{i}(a):\n    return a - {i}\n" for i in range(200, 400)})
+    before = settled(store)
+    process = subprocess.Popen([*back, *DOBBY, "summarize"], env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    while settled(store) < before + CHUNK and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    last = summarize()
+    assert last["completed"] + last["failed"] == 280
+    assert claims(store) <= 60 + 30 + 200 + CHUNK

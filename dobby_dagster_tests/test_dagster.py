@@ -16,7 +16,7 @@ from dobby_dagster.defs.io_manager import RecordStream
 from dobby_dagster.defs.partitions import record_batch_partitions
 from dobby_dagster.defs.run_here import dagster_home
 from dobby_dagster.defs.runs import ranges
-from dobby_dagster.defs.wiring import build_resources
+from dobby_dagster.defs.wiring import build_assets, build_resources
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings
@@ -207,6 +207,35 @@ def test_the_same_records_under_two_models_side_by_side(world: World, llama: Pat
         "dobby-code-7m",
         "tiny-llama",
     }
+
+
+def test_summaries_of_former_settings_show_as_out_of_date_partition_by_partition(
+    world: World, make_settings: Make
+) -> None:
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver
+    from dagster._core.loader import LoadingContextForTest
+
+    partitions = world.plan()
+    tags = {"dagster/asset_partition_range_start": partitions[0], "dagster/asset_partition_range_end": partitions[1]}
+    chosen = [asset for asset in build_assets(world.settings) if asset.key in (pending_records.key, summaries.key)]
+    assert world.materialize(chosen, tags=tags).success
+
+    def stale(settings: Settings) -> list[tuple[str, list[str]]]:
+        graph = build_definitions(settings).get_repository_def().asset_graph
+        resolver = CachingStaleStatusResolver(world.instance, graph, LoadingContextForTest(world.instance))
+        found = []
+        for partition in partitions:
+            causes = resolver.get_stale_causes(summaries.key, partition)
+            found.append((resolver.get_status(summaries.key, partition).value, [cause.reason for cause in causes]))
+        return found
+
+    assert [status for status, _ in stale(world.settings)] == ["FRESH", "FRESH", "MISSING"]
+    longer = make_settings(inference__max_new_tokens=50, model__device="cpu", pipeline__batch_size=5)
+    changed = stale(longer)
+    assert [status for status, _ in changed] == ["STALE", "STALE", "MISSING"]
+    assert changed[0][1] == ["has a new code version"]
+    missing = make_settings(model__path="no-such-model")
+    build_definitions(missing).get_repository_def()  # loads all the same; a run says what is wrong
 
 
 def test_a_check_sees_what_a_person_broke(world: World) -> None:

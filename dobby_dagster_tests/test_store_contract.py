@@ -202,6 +202,8 @@ def test_attempts_count_until_a_chunk_is_committed(store: CozoStore) -> None:
     assert store.work.attempted("record", R) == [batch]
     store.work.note_attempts([batch], R, "run-3")
     assert len(store.work.vain_attempts(batch, R)) == 1
+    store.chunks.commit(source, [], ChunkStats(1.0, 2.0), R, "another batch", "run-3", "c")
+    assert store.work.vain_attempts(batch, R) == [], "what ended run-3 was no fault of this batch's"
     store.work.forget_attempts([batch], R)
     assert store.work.attempted("record", R) == []
 

@@ -181,3 +181,6 @@ def test_a_failed_backfill_is_read_re_executed_and_checked_by_click(browser: web
         click(browser, "Execute all")
         shows(browser, "first\nbatch-000002: k0021 is completed without a summary of its content")
         picture(browser, "check")
+        browser.get(f"{url}/automation")
+        shows(browser, "new_records", "retry_failed", "recovery", "nightly_upkeep", "metrics_follow", "run_failures")
+        picture(browser, "automation")

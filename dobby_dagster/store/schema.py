@@ -43,6 +43,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "?[name, at] := name = 'clock', at = 0, not *dobby_clock{name} :put dobby_clock {name => at}",
         ":create dobby_owner {owner: String, batch: String, recipe: String => run: String, since: Float}",
         ":create dobby_attempt {batch: String, recipe: String, run: String => begun_at: Float}",
+        "::index create dobby_chunk:by_run {run}",
     ),
 )
 LATEST = len(MIGRATIONS)

@@ -153,13 +153,17 @@ class Work:
             self._connection.run(f"{query} :rm dobby_attempt {{batch, recipe, run}}", params, write=True)
 
     def vain_attempts(self, batch: str, recipe: str) -> list[float]:
-        """When the runs of ``batch`` began, in order, that have committed nothing since; seconds since the epoch.
+        """When the vain runs of ``batch`` began since its last commit, in order; seconds since the epoch.
 
-        Where one was asked for and none has begun since the last commit, the asking counts.
+        A run that committed anything, of whatever batch, was not in vain: what ended it was no fault of this one's.
+        Where a run was asked for and none has begun since the last commit, the asking counts as one.
         """
         params = {"batch": batch, "recipe": recipe}
         rows = self._connection.run(
-            "?[begun_at, run] := *dobby_attempt{batch: $batch, recipe: $recipe, run, begun_at} :order begun_at", params
+            """of_use[run] := *dobby_attempt{batch: $batch, recipe: $recipe, run}, *dobby_chunk:by_run{run, chunk}
+            ?[begun_at, run] := *dobby_attempt{batch: $batch, recipe: $recipe, run, begun_at}, not of_use[run]
+            :order begun_at""",
+            params,
         ).rows
         commits = self._connection.run(
             "?[max(finished_at)] := *dobby_chunk{batch: $batch, recipe: $recipe, finished_at}", params
