@@ -7,6 +7,7 @@ and notes every content that it is asked for in the file ``asked``.
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 _CUSTOMIZE = """
@@ -57,7 +58,7 @@ class Faults:
     @property
     def environment(self) -> dict[str, str]:
         """What the system has to be started with."""
-        return {"PYTHONPATH": str(self._folder)}
+        return {"PYTHONPATH": os.pathsep.join(filter(None, [str(self._folder), os.environ.get("PYTHONPATH")]))}
 
     def set(self, *words: str) -> None:
         """Fail on contents with any of ``words``, from the next chunk on; on none where none is given."""
