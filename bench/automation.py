@@ -24,8 +24,7 @@ from dobby_dagster.defs.wiring import build_resources
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
-from dobby_dagster.inference.prompts import chosen_prompt
-from dobby_dagster.inference.recipe import recipe_of
+from dobby_dagster.inference.recipe import recipe_for
 from dobby_dagster.pipeline.planning import plan
 from dobby_dagster.store.store import CozoStore
 
@@ -119,7 +118,7 @@ def _settings(folder: Path, batch_size: int) -> Settings:
 
 
 def _fill(store: CozoStore, settings: Settings, batches: int) -> None:
-    recipe = recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt)).id
+    recipe = recipe_for(settings).id
     columns = "source, key, content_hash, recipe, at, state, error, error_code, retry, retry_count, reason, owner, batch, run, since"
     keys, values = columns.split(", ")[:5], columns.split(", ")[5:]
     put_state = f"?[{columns}] <- $rows :put dobby_state {{{', '.join(keys)} => {', '.join(values)}}}"

@@ -181,9 +181,9 @@ def test_doctor_names_batches_that_were_given_up(filled: CozoStore, dobby: Dobby
     dobby("summarize", *WHERE)
     recipe = filled.work.latest_recipe() or ""
     filled.upkeep.redo("record", recipe, ["k0"])
-    filled.work.note_attempts(["batch-000001"], recipe, "0")
+    filled.attempts.note(["batch-000001"], recipe, "0")
     for number in range(1, 4):
-        filled.work.note_attempts(["batch-000001"], recipe, str(number))
+        filled.attempts.note(["batch-000001"], recipe, str(number))
     sick = dobby("doctor", *WHERE)
     assert sick.code == 1
     assert "batch-000001: 4 runs committed nothing; it is not tried again by itself" in sick.out

@@ -12,11 +12,12 @@ from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import COMPLETED, PENDING, ProcessingState, State, skipped
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.pipeline.planning import plan
+from dobby_dagster.store.attempts import ASKED
 from dobby_dagster.store.chunks import ChunkStats, Outcome
 from dobby_dagster.store.schema import LATEST
 from dobby_dagster.store.source import Source
 from dobby_dagster.store.store import CozoStore, restore
-from dobby_dagster.store.work import ASKED, Member
+from dobby_dagster.store.work import Member
 
 R = "recipe"
 
@@ -187,25 +188,25 @@ def test_what_is_newest_stays_newest_when_the_clock_is_set_back(store: CozoStore
 
 def test_attempts_count_until_a_chunk_is_committed(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2"})
-    assert store.work.attempted("record", R) == []
-    store.work.note_attempts([batch], R, ASKED)
-    assert store.work.attempted("record", R) == [batch]
-    assert store.work.attempted("other", R) == store.work.attempted("record", "other") == []
-    assert len(store.work.vain_attempts(batch, R)) == 1
-    store.work.note_attempts([batch], R, "run-1")
-    assert len(store.work.vain_attempts(batch, R)) == 1, "the one that was asked for has begun"
-    store.work.note_attempts([batch], R, "run-2")
-    assert len(store.work.vain_attempts(batch, R)) == 2
+    assert store.attempts.batches("record", R) == []
+    store.attempts.note([batch], R, ASKED)
+    assert store.attempts.batches("record", R) == [batch]
+    assert store.attempts.batches("other", R) == store.attempts.batches("record", "other") == []
+    assert len(store.attempts.vain(batch, R)) == 1
+    store.attempts.note([batch], R, "run-1")
+    assert len(store.attempts.vain(batch, R)) == 1, "the one that was asked for has begun"
+    store.attempts.note([batch], R, "run-2")
+    assert len(store.attempts.vain(batch, R)) == 2
     now = time.time()
     store.chunks.commit(source, [done(members[0], "1", batch)], ChunkStats(now, now), R, batch, "run-2", "c")
-    assert store.work.vain_attempts(batch, R) == []
-    assert store.work.attempted("record", R) == [batch]
-    store.work.note_attempts([batch], R, "run-3")
-    assert len(store.work.vain_attempts(batch, R)) == 1
+    assert store.attempts.vain(batch, R) == []
+    assert store.attempts.batches("record", R) == [batch]
+    store.attempts.note([batch], R, "run-3")
+    assert len(store.attempts.vain(batch, R)) == 1
     store.chunks.commit(source, [], ChunkStats(1.0, 2.0), R, "another batch", "run-3", "c")
-    assert store.work.vain_attempts(batch, R) == [], "what ended run-3 was no fault of this batch's"
-    store.work.forget_attempts([batch], R)
-    assert store.work.attempted("record", R) == []
+    assert store.attempts.vain(batch, R) == [], "what ended run-3 was no fault of this batch's"
+    store.attempts.forget([batch], R)
+    assert store.attempts.batches("record", R) == []
 
 
 def test_batches_and_their_work_are_read_from_where_one_stopped(store: CozoStore) -> None:
@@ -264,7 +265,7 @@ def test_a_purge_takes_one_recipe_and_leaves_the_others(store: CozoStore) -> Non
     source, batch, members = batch_of(store, {"a": "1"})
     commit(store, source, batch, [done(members[0], "1", batch)])
     store.work.set_states([members[0].version], COMPLETED, "other", batch, "run")
-    store.work.note_attempts([batch], R, "run")
+    store.attempts.note([batch], R, "run")
     store.reports.save_metrics(batch, R, {"x": 1})
     deleted = store.upkeep.purge(R)
     assert deleted == {

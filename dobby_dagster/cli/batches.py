@@ -96,11 +96,10 @@ def _submit(settings: Settings, choose: partial[list[str]], as_json: bool) -> No
     from dobby_dagster.defs.run_here import dagster_home
     from dobby_dagster.defs.runs import submit_backfill
     from dobby_dagster.domain.owner import is_alive
-    from dobby_dagster.inference.prompts import chosen_prompt
-    from dobby_dagster.inference.recipe import recipe_of
+    from dobby_dagster.inference.recipe import recipe_for
     from dobby_dagster.store.store import CozoStore
 
-    recipe = recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt)).id
+    recipe = recipe_for(settings).id
     store = CozoStore.open(settings.database, create=False)
     left = store.work.unsettled(settings.source.relation, recipe, settings.pipeline.max_retries)
     chosen = choose(store, left)

@@ -115,11 +115,10 @@ def run_with_bars(
 
 
 def _opened(settings: Settings) -> tuple[CozoStore, str]:
-    from dobby_dagster.inference.prompts import chosen_prompt
-    from dobby_dagster.inference.recipe import recipe_of
+    from dobby_dagster.inference.recipe import recipe_for
     from dobby_dagster.store.store import CozoStore
 
-    recipe = recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt))
+    recipe = recipe_for(settings)
     return CozoStore.open(settings.database), recipe.id
 
 

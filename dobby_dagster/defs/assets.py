@@ -65,7 +65,7 @@ def pending_records(
         counts = database.store.work.counts(batch, models.recipe.id)
         metadata = reporting.pending_metadata(counts["members"], len(todo))
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
-    database.store.work.note_attempts(begun, models.recipe.id, context.run_id)
+    database.store.attempts.note(begun, models.recipe.id, context.run_id)
     return pa.concat_tables(tables)
 
 

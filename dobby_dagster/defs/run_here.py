@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dobby_dagster.defs.runs import range_tags, ranges
 from dobby_dagster.defs.wiring import build_assets, build_resources
 from dobby_dagster.domain.errors import DobbyError, SettingsError
 from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.store.store import CozoStore
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -72,24 +74,14 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
     Raises:
         DobbyError: Planning failed; a run that fails is in the report instead.
     """
-    from dobby_dagster.inference.prompts import chosen_prompt
-    from dobby_dagster.inference.recipe import recipe_of
-
-    recipe = recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt))
-    store = CozoStore.open(settings.database, create=False)
-    store.source(settings.source)
-    store.work.remember_recipe(recipe)
-    dagster_home(settings)
     report = Report()
-    with dg.DagsterInstance.get() as instance:
-        recover(instance, store)
+    with _ready(settings) as (instance, store, recipe):
         planned = _materialize(settings, [source_records.key, record_batches.key], instance, {})
         if not planned.success:
             raise _cause(planned)
         [event] = [e.materialization for e in planned.get_asset_materialization_events()]
         report.planned = {name: value.value for name, value in event.metadata.items()}
-        relation, retries = settings.source.relation, settings.pipeline.max_retries
-        report.todo = store.work.unsettled(relation, recipe.id, retries)
+        report.todo = _left(settings, store, recipe)
         _run(settings, instance, report, on_plan)
     return report
 
@@ -107,22 +99,32 @@ def backfill(
     Raises:
         DobbyError: The database or the model can't be used; a run that fails is in the report instead.
     """
-    from dobby_dagster.inference.prompts import chosen_prompt
-    from dobby_dagster.inference.recipe import recipe_of
+    report = Report()
+    with _ready(settings) as (instance, store, recipe):
+        add_partitions(instance, store)
+        left = _left(settings, store, recipe)
+        report.todo = {batch: left.get(batch, 0) for batch in choose(store, left)}
+        _run(settings, instance, report, on_plan)
+    return report
 
-    recipe = recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt))
+
+@contextmanager
+def _ready(settings: Settings) -> Iterator[tuple[dg.DagsterInstance, CozoStore, Recipe]]:
+    """Everything checked that can be before a run is made, and what a crash left behind mended."""
+    from dobby_dagster.inference.recipe import recipe_for
+
+    recipe = recipe_for(settings)
     store = CozoStore.open(settings.database, create=False)
     store.source(settings.source)
     store.work.remember_recipe(recipe)
     dagster_home(settings)
-    report = Report()
     with dg.DagsterInstance.get() as instance:
         recover(instance, store)
-        add_partitions(instance, store)
-        left = store.work.unsettled(settings.source.relation, recipe.id, settings.pipeline.max_retries)
-        report.todo = {batch: left.get(batch, 0) for batch in choose(store, left)}
-        _run(settings, instance, report, on_plan)
-    return report
+        yield instance, store, recipe
+
+
+def _left(settings: Settings, store: CozoStore, recipe: Recipe) -> dict[str, int]:
+    return store.work.unsettled(settings.source.relation, recipe.id, settings.pipeline.max_retries)
 
 
 def _run(settings: Settings, instance: dg.DagsterInstance, report: Report, on_plan: Callable[[Report], None]) -> None:

@@ -35,11 +35,10 @@ def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]
 
 
 def _recipe_id(settings: Settings) -> str | None:
-    from dobby_dagster.inference.prompts import chosen_prompt
-    from dobby_dagster.inference.recipe import recipe_of
+    from dobby_dagster.inference.recipe import recipe_for
 
     try:
-        return recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt)).id
+        return recipe_for(settings).id
     except DobbyError:
         return None  # the definitions load all the same, and a run says what is wrong with the model
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, Settings
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.model_folder import find_model
-from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.inference.prompts import Prompt, chosen_prompt
 
 # What may change without changing an output that is meant to be kept: how many at once, not what is asked.
 _NOT_IN_FINGERPRINT = {"slots", "token_budget"}
@@ -23,3 +23,13 @@ def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt
     settings = inference.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
     settings["quantization"] = model.quantization
     return Recipe(prompt.name, prompt.text, folder.name, folder.revision, settings)
+
+
+def recipe_for(settings: Settings) -> Recipe:
+    """The recipe of all settings together.
+
+    Raises:
+        ModelError: The model can't be used.
+        PromptError: There is no such prompt, or the model was not made for it.
+    """
+    return recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt))

@@ -8,8 +8,8 @@ from typing import Any
 from dobby_dagster.domain.errors import SettingsError, SourceError
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.states import PENDING
+from dobby_dagster.store.attempts import ASKED
 from dobby_dagster.store.store import CozoStore
-from dobby_dagster.store.work import ASKED
 
 
 def release(store: CozoStore, relation: str, recipe: str, keys: Sequence[str] = ()) -> dict[str, list[str]]:
@@ -35,7 +35,7 @@ def release(store: CozoStore, relation: str, recipe: str, keys: Sequence[str] = 
         versions = [RecordVersion(relation, row["key"], row["content_hash"]) for row in mine]
         store.work.set_states(versions, PENDING, recipe, batch, "")
         released[batch] = [row["key"] for row in mine]
-    store.work.note_attempts(list(released), recipe, ASKED)
+    store.attempts.note(list(released), recipe, ASKED)
     return released
 
 
@@ -74,5 +74,5 @@ def redo(
         limit = confidence_below if confidence_below > 0 else 2.0
         chosen |= {k for k, confidence in with_summary.items() if k.startswith(prefix) and confidence < limit}
     batches = store.upkeep.redo(relation, recipe, sorted(chosen))
-    store.work.note_attempts(list(batches), recipe, ASKED)
+    store.attempts.note(list(batches), recipe, ASKED)
     return batches

@@ -58,19 +58,19 @@ def unsettled(store: CozoStore, relation: str, recipe: str, max_retries: int, wa
         max_retries: Of a record, and of a batch whose runs commit nothing.
         wait: Seconds before the first retry.
     """
-    attempted = store.work.attempted(relation, recipe)
+    attempted = store.attempts.batches(relation, recipe)
     left = store.work.unsettled(relation, recipe, max_retries, attempted)
     found = []
     for batch in left:
         work = [m for m in store.work.members(batch, recipe) if m.is_work(batch, max_retries)]
         failed = [m for m in work if m.state and m.state.state is State.FAILED]
-        attempts = store.work.vain_attempts(batch, recipe)
+        attempts = store.attempts.vain(batch, recipe)
         due = [_retry_at(member, wait) for member in failed]
         if len(work) > len(failed):
             due.append(_run_at(attempts, max_retries, wait))
         if due:
             found.append(Unsettled(batch, len(work) - len(failed), len(failed), min(due), len(attempts)))
-    store.work.forget_attempts([batch for batch in attempted if batch not in left], recipe)
+    store.attempts.forget([batch for batch in attempted if batch not in left], recipe)
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from dobby_dagster.domain.errors import StoreAccessError
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.store.attempts import Attempts
 from dobby_dagster.store.chunks import Chunks
 from dobby_dagster.store.connect import connect
 from dobby_dagster.store.connection import Connection
@@ -43,6 +44,7 @@ class CozoStore:
         self.records = Records(connection)
         self.versions = Versions(connection)
         self.work = Work(connection)
+        self.attempts = Attempts(connection)
         self.chunks = Chunks(connection)
         self.reports = Reports(connection)
         self.upkeep = Upkeep(connection)

@@ -68,11 +68,10 @@ def evaluate(settings: Settings, instance: dg.DagsterInstance, moment: str) -> l
 
 def left_undone(settings: Settings, store: "CozoStore") -> list["Unsettled"]:
     """Batches that were begun under the settings' model and prompt and have something left to do."""
-    from dobby_dagster.inference.prompts import chosen_prompt
-    from dobby_dagster.inference.recipe import recipe_of
+    from dobby_dagster.inference.recipe import recipe_for
     from dobby_dagster.pipeline.retrying import unsettled
 
-    recipe = recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt)).id
+    recipe = recipe_for(settings).id
     retries, wait = settings.pipeline.max_retries, settings.automation.retry_seconds
     return unsettled(store, settings.source.relation, recipe, retries, wait)
 

@@ -20,8 +20,7 @@ from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
-from dobby_dagster.inference.prompts import chosen_prompt
-from dobby_dagster.inference.recipe import recipe_of
+from dobby_dagster.inference.recipe import recipe_for
 from dobby_dagster.pipeline.planning import plan
 from dobby_dagster.store.store import CozoStore
 from dobby_dagster_tests.test_summarizing import put
@@ -160,7 +159,7 @@ def test_runs_are_bounded_a_tick_and_in_the_queue_and_go_on_through_the_cursor(w
 def test_a_batch_that_is_done_or_in_a_run_is_not_asked_for(world: World) -> None:
     world.write(0, 30)
     plan(world.store, world.store.source(world.settings.source), 10)
-    recipe = recipe_of(world.settings.model, world.settings.inference, chosen_prompt(world.settings.prompt)).id
+    recipe = recipe_for(world.settings).id
     from dobby_dagster.domain.states import COMPLETED
 
     members = world.store.work.members("batch-000001", recipe)

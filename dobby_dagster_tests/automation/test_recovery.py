@@ -1,0 +1,89 @@
+"""Recovery: what dead processes left behind, and what living ones do."""
+
+import subprocess
+import sys
+import time
+
+import dagster as dg
+import pytest
+
+from dobby_dagster.definitions import build_definitions
+from dobby_dagster.defs.recovery import DIED, OWNER_TAG, dead_runs, leaked_slots, recover
+from dobby_dagster.domain.owner import new_owner, owner_of, retire
+from dobby_dagster.domain.records import batch_id
+from dobby_dagster.domain.settings import Settings
+from dobby_dagster.store.store import CozoStore
+from dobby_dagster_tests.automation.helpers import recipe, run
+
+
+def dead_owner() -> str:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    owner = owner_of(process.pid)
+    process.kill()
+    process.wait()
+    return owner
+
+
+def started_run(instance: dg.DagsterInstance, settings: Settings, owner: str | None, inherited: bool = False) -> str:
+    job = build_definitions(settings).resolve_job_def("recover_from_crash")
+    begun = instance.create_run_for_job(job)
+    if owner:
+        named = "some-other-run" if inherited else begun.run_id
+        instance.add_run_tags(begun.run_id, {OWNER_TAG: f"{named}/{owner}"})
+    event = dg.DagsterEvent(event_type_value="PIPELINE_START", job_name=job.name)
+    instance.report_dagster_event(event, begun.run_id)
+    return begun.run_id
+
+
+def test_what_a_dead_process_began_is_mended_and_what_a_living_one_does_is_not_touched(
+    store: CozoStore, settings: Settings, instance: dg.DagsterInstance
+) -> None:
+    rid, dead, alive = recipe(settings), dead_owner(), new_owner()
+    try:
+        for owner, batch in ((dead, batch_id(1)), (alive, batch_id(2))):
+            store.work.claim(store.work.members(batch, rid)[:3], owner, rid, batch, "run")
+        died = started_run(instance, settings, dead)
+        lives = started_run(instance, settings, alive)
+        inherits = started_run(instance, settings, dead, inherited=True)
+        elsewhere = started_run(instance, settings, "another-host/1/1.00/token")
+        storage = instance.event_log_storage
+        storage.set_concurrency_slots("device", 2)
+        for run_id in (died, lives):
+            assert storage.claim_concurrency_slot("device", run_id, "summaries").is_claimed
+        found = recover(instance, store)
+        assert (found.runs, found.records, found.slots) == ([died], 3, [died])
+        assert str(found) == (
+            "1 runs of dead processes closed, 3 records returned to pending, 1 leaked pool slots freed"
+        )
+        statuses = {r.run_id: r.status for r in instance.get_runs()}
+        assert statuses[died] == dg.DagsterRunStatus.FAILURE
+        assert {statuses[r] for r in (lives, inherits, elsewhere)} == {dg.DagsterRunStatus.STARTED}
+        assert store.work.counts(batch_id(1), rid)["pending"] == 5
+        assert store.work.counts(batch_id(2), rid)["in_progress"] == 3
+        assert storage.get_concurrency_info("device").active_run_ids == {lives}
+        messages = [log.message for log in instance.all_logs(died)]
+        assert any(DIED in message for message in messages)
+        assert not recover(instance, store)
+    finally:
+        retire(alive)
+
+
+def test_a_run_that_never_said_who_works_on_it_is_dead_after_a_while(
+    settings: Settings, store: CozoStore, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = started_run(instance, settings, None)
+    assert dead_runs(instance) == []
+    now = time.time()
+    monkeypatch.setattr("dobby_dagster.defs.recovery.time.time", lambda: now + 700)
+    assert [r.run_id for r in dead_runs(instance)] == [silent]
+
+
+def test_a_run_says_who_works_on_it_and_leaves_no_owner_behind(
+    settings: Settings, store: CozoStore, instance: dg.DagsterInstance
+) -> None:
+    result = run("recover_from_crash", settings, instance)
+    assert result.success
+    [tags] = [r.tags for r in instance.get_runs()]
+    assert tags[OWNER_TAG].startswith(f"{result.run_id}/")
+    assert leaked_slots(instance) == []
+    assert store.work.owners() == []

@@ -1,0 +1,80 @@
+"""Upkeep: check, backup with rotation, compaction."""
+
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dobby_dagster.domain.errors import (
+    StoreAccessError,
+)  # fmt: skip
+from dobby_dagster.domain.records import batch_id
+from dobby_dagster.domain.states import COMPLETED, PENDING
+from dobby_dagster.pipeline.backups import back_up
+from dobby_dagster.pipeline.planning import plan
+from dobby_dagster.store.store import CozoStore
+from dobby_dagster_tests.automation.helpers import Make, recipe, run, versions
+from dobby_dagster_tests.test_summarizing import put
+
+
+def test_upkeep_checks_backs_up_rotates_and_compacts(
+    make_settings: Make, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    settings = make_settings(automation__backup_folder=folder, automation__backups_kept=2, automation__history_days=30)
+    store = CozoStore.open(settings.database)
+    put(store, {"a": "x"})
+    plan(store, store.source(settings.source), 5)
+    folder.mkdir()
+    for day in ("01", "02", "03"):
+        (folder / f"dobby-202001{day}-000000.backup").write_text("")
+    (folder / "mine.txt").write_text("not Dobby's")
+    version = versions(store, settings, batch_id(1))
+    store.work.set_states(version, PENDING, recipe(settings), batch_id(1), "")
+    store.work.set_states(version, COMPLETED, recipe(settings), batch_id(1), "")
+    assert run("upkeep", settings, instance).success
+    kept = sorted(path.name for path in folder.iterdir())
+    assert len(kept) == 3
+    assert kept[0] == "dobby-20200103-000000.backup"
+    assert kept[2] == "mine.txt"
+    assert len(store.work.history("record", "a")) == 3, "nothing is a month old yet"
+    today = {
+        "ops": {
+            "compact_history": {"config": {"days": 1e-9}},
+            "back_up_database": {"config": {"folder": "", "kept": 1}},
+        }
+    }
+    assert run("upkeep", settings, instance, today).success
+    assert [event["event"] for event in store.work.history("record", "a")] == ["seen", "completed"]
+    assert sorted(path.name for path in folder.iterdir()) == kept
+    from dobby_dagster.domain.settings import DatabaseSettings
+    from dobby_dagster.store.store import restore
+
+    copy = DatabaseSettings(url=f"sqlite:///{tmp_path}/copy.db")
+    restore(copy, folder / kept[1])
+    assert CozoStore.open(copy).source(settings.source).count() == 1
+
+
+def test_a_damaged_database_stops_upkeep_before_it_replaces_a_good_backup(
+    make_settings: Make, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    folder = tmp_path / "backups"
+    settings = make_settings(automation__backup_folder=folder, automation__backups_kept=1)
+    store = CozoStore.open(settings.database)
+    put(store, {f"k{i}": "x" * 500 for i in range(2_000)})
+    good, _ = back_up(store, folder, 1)
+    file = tmp_path / "records.db"
+    damaged = bytearray(file.read_bytes())
+    for page in range(20, len(damaged) // 4096, 3):
+        damaged[page * 4096 : page * 4096 + 200] = b"\xff" * 200
+    file.write_bytes(damaged)
+    result = run("upkeep", settings, instance)
+    assert not result.success
+    assert "is damaged" in str([e.event_specific_data for e in result.all_events if e.is_failure])
+    assert list(folder.iterdir()) == [good]
+
+
+def test_a_backup_folder_that_can_not_be_made_is_named(store: CozoStore, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreAccessError, match=r"backup folder .*file/b can't be made"):
+        back_up(store, tmp_path / "file" / "b", 3)
