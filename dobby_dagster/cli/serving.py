@@ -153,7 +153,7 @@ def _services(home: Path, host: str, port: int) -> list[Service]:
     code = [*python, "dagster", "api", "grpc", "-m", "dobby_dagster.definitions", "--socket", str(socket), *log]
     code += ["--lazy-load-user-code", "--use-python-environment-entry-point", "--location-name", LOCATION]
     code += ["--inject-env-vars-from-instance"]
-    daemon = [*python, "dagster._daemon", "run", "-w", str(workspace)]
+    daemon = [*python, "dagster._daemon", "run", "-w", str(workspace), *log]
     web = [*python, "dagster_webserver", "-w", str(workspace), "-h", host, "-p", str(port), *log]
     return [
         Service("the code server", code),

@@ -20,14 +20,16 @@ def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]
     """The assets as ``settings`` have them.
 
     The summaries' code version is the recipe: after a change of model, prompt or generation settings the UI shows
-    them as out of date. ``record_batches`` is to be looked at every so often. Metrics follow summaries that were
-    made without them.
+    them as out of date. Where automation is on, ``record_batches`` is to be looked at every so often. Metrics follow
+    summaries that were made without them.
     """
-    stale = dg.FreshnessPolicy.time_window(fail_window=timedelta(seconds=settings.automation.stale_seconds))
+    automation = settings.automation
+    stale = dg.FreshnessPolicy.time_window(fail_window=timedelta(seconds=automation.stale_seconds))
+    looked_at = stale if automation.enabled else None
     version = _recipe_id(settings)
     return [
         source_records,
-        record_batches.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=stale)),
+        record_batches.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=looked_at)),
         pending_records,
         summaries.map_asset_specs(lambda spec: spec.replace_attributes(code_version=version)),
         metrics.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=FOLLOW)),
