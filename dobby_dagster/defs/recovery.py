@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dobby_dagster.store.store import CozoStore
     from dobby_dagster.store.work import Ownership
 
-# One step at a time uses the device: `dagster.yaml` gives this pool one slot.
+# One run at a time uses the device: `dagster.yaml` gives this pool one slot.
 DEVICE_POOL = "device"
 OWNER_TAG = "dobby/owner"
 # A run says who works on it within seconds of its start. One that has not said so for so long has died before.
@@ -90,11 +90,18 @@ def abandoned_owners(store: CozoStore) -> list[Ownership]:
 
 
 def device_users(instance: dg.DagsterInstance) -> list[str]:
-    """Runs that hold the device now."""
-    storage = instance.event_log_storage
-    if not storage.supports_global_concurrency_limits or DEVICE_POOL not in storage.get_concurrency_keys():
-        return []
-    return sorted(storage.get_concurrency_info(DEVICE_POOL).active_run_ids)
+    """Runs under way that need the device, where they are as many as it bears; none where there is room."""
+    begun = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+    users = []
+    for record in instance.get_run_records(filters=begun):
+        needs = record.dagster_run.run_op_concurrency
+        if needs is not None and DEVICE_POOL in (needs.all_pools or ()) and not _is_dead(record):
+            users.append(record.dagster_run.run_id)
+    limit = instance.global_op_concurrency_default_limit
+    if instance.event_log_storage.supports_global_concurrency_limits:
+        limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
+        limit = limits.get(DEVICE_POOL, limit)
+    return users if limit is not None and len(users) >= limit else []
 
 
 def leaked_slots(instance: dg.DagsterInstance) -> list[str]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.store.store import CozoStore
 
 _PACKAGE = Path(__file__).resolve().parent.parent
+DEVICE_POLL_SECONDS = 1.0
 INSTANCE_FILES = (_PACKAGE / "shipped" / "dagster.yaml", _PACKAGE.parent / "dagster.yaml")
 
 
@@ -132,6 +134,8 @@ def _run(settings: Settings, instance: dg.DagsterInstance, report: Report, on_pl
     on_plan(report)
     assets = [pending_records.key, summaries.key, metrics.key]
     for first, last in ranges(report.todo, settings.dagster.partitions_per_run):
+        while device_users(instance):  # the queue is the daemon's; here a run waits for itself
+            time.sleep(DEVICE_POLL_SECONDS)
         result = _materialize(settings, assets, instance, range_tags(first, last))
         report.runs.append(result.run_id)
         if not result.success:

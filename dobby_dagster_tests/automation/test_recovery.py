@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+import threading
 import time
 
 import dagster as dg
 import pytest
 
 from dobby_dagster.definitions import build_definitions
-from dobby_dagster.defs.recovery import DIED, OWNER_TAG, dead_runs, leaked_slots, recover
+from dobby_dagster.defs.recovery import DIED, OWNER_TAG, dead_runs, device_users, leaked_slots, recover
+from dobby_dagster.defs.run_here import Report, backfill
 from dobby_dagster.domain.owner import new_owner, owner_of, retire
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings
@@ -24,9 +26,16 @@ def dead_owner() -> str:
     return owner
 
 
-def started_run(instance: dg.DagsterInstance, settings: Settings, owner: str | None, inherited: bool = False) -> str:
-    job = build_definitions(settings).resolve_job_def("recover_from_crash")
-    begun = instance.create_run_for_job(job)
+def started_run(
+    instance: dg.DagsterInstance,
+    settings: Settings,
+    owner: str | None,
+    inherited: bool = False,
+    name: str = "recover_from_crash",
+    tags: dict[str, str] | None = None,
+) -> str:
+    job = build_definitions(settings).resolve_job_def(name)
+    begun = instance.create_run_for_job(job, tags=tags)
     if owner:
         named = "some-other-run" if inherited else begun.run_id
         instance.add_run_tags(begun.run_id, {OWNER_TAG: f"{named}/{owner}"})
@@ -87,3 +96,39 @@ def test_a_run_says_who_works_on_it_and_leaves_no_owner_behind(
     assert tags[OWNER_TAG].startswith(f"{result.run_id}/")
     assert leaked_slots(instance) == []
     assert store.work.owners() == []
+
+
+def test_a_run_of_the_terminal_waits_for_the_one_that_uses_the_device(
+    settings: Settings, store: CozoStore, instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions("record_batches", [batch_id(n) for n in (1, 2, 3)])
+    alive = new_owner()
+    tags = {"dagster/partition": batch_id(3)}
+    try:
+        dead = started_run(instance, settings, dead_owner(), name="summarize_batches", tags=tags)
+        assert device_users(instance) == [], "a dead run uses nothing"
+        started_run(instance, settings, alive)
+        assert device_users(instance) == [], "recovery needs no device"
+        user = started_run(instance, settings, alive, name="summarize_batches", tags=tags)
+        assert device_users(instance) == [user]
+        seen: list[Report] = []
+        done = threading.Event()
+
+        def backfill_here() -> None:
+            backfill(settings, lambda store, left: [batch_id(1)], seen.append)
+            done.set()
+
+        thread = threading.Thread(target=backfill_here)
+        thread.start()
+        assert not done.wait(3)
+        assert seen[0].device_used_by == [user]
+        assert store.reports.status("record", recipe(settings))["pending"] == 12
+        run = instance.get_run_by_id(user)
+        assert run is not None
+        instance.report_run_failed(run, "it ends")
+        thread.join(timeout=60)
+        assert done.is_set()
+        assert store.reports.status("record", recipe(settings))["pending"] == 7
+        assert instance.get_run_by_id(dead).status == dg.DagsterRunStatus.FAILURE  # type: ignore[union-attr]
+    finally:
+        retire(alive)
