@@ -26,8 +26,6 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         schedules=[retries.retry_failed_schedule(settings), nightly.nightly_upkeep_schedule(settings)],
         resources=build_resources(settings),
         executor=dg.in_process_executor,
-        # Every event is in the UI; a terminal needs those that matter.
-        loggers={"console": dg.colored_console_logger.configured({"log_level": "INFO"})},
     )
 
 
