@@ -75,7 +75,7 @@ class CozoIOManager(dg.ConfigurableIOManager):
         for partition, verdict in verdicts.items():
             event = dg.AssetObservation if verdict.reason else dg.AssetMaterialization
             context.log_event(event(context.asset_key, partition=partition, metadata=verdict.metadata))
-        page = f"/assets/{'/'.join(context.asset_key.path)}?view=partitions&partition="
+        page = f"/assets/{'/'.join(context.asset_key.path)}?view=events&partition="
         raise dg.Failure(
             "; ".join(f"{partition}: {reason}" for partition, reason in condemned.items()),
             metadata={partition: dg.MetadataValue.url(page + partition) for partition in condemned},
