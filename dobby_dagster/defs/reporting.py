@@ -42,6 +42,12 @@ def summary_metadata(
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": len(rows),
         **{f"records_{name}": values[f"records_{name}"] for name in ("completed", "failed", "skipped")},
+    }
+    if errors:
+        failures = [[error["key"], error["error"], str(error["retry_count"])] for error in errors]
+        metadata["failures"] = dg.MetadataValue.md(_table(["key", "error", "tries"], failures))
+        metadata["all_failures"] = f"dobby failed list --batch {batch}"
+    metadata |= {
         "records_per_minute": round(values["records_per_second"] * 60, 1),
         "output_tokens": values["output_tokens"],
         "latency_p50_seconds": values["latency_p50_seconds"],
@@ -51,10 +57,6 @@ def summary_metadata(
             _table(["key", "summary", "confidence"], [[r["key"], r["text"], f"{r['confidence']:.2f}"] for r in rows])
         ),
     }
-    if errors:
-        failures = [[error["key"], error["error"], str(error["retry_count"])] for error in errors]
-        metadata["failures"] = dg.MetadataValue.md(_table(["key", "error", "tries"], failures))
-        metadata["all_failures"] = f"dobby failed list --batch {batch}"
     share = len(errors) / values["records"] if values["records"] else 0.0
     if share <= failed_share_limit:
         return metadata, ""
