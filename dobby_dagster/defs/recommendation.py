@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+from dagster._core.errors import DagsterExecutionInterruptedError
 
 from dobby_dagster.domain.errors import DobbyError, Retry
 
@@ -23,6 +24,9 @@ def by_recommendation() -> Iterator[None]:
     """
     try:
         yield
+    except (KeyboardInterrupt, DagsterExecutionInterruptedError) as stop:
+        # With a retry policy Dagster would take a stop by the user for an error, and begin the step again.
+        raise dg.Failure("stopped; what was committed is kept", allow_retries=False) from stop
     except (dg.Failure, dg.DagsterError):
         raise
     except DobbyError as error:
