@@ -10,28 +10,28 @@ from typing import Any
 from bench.workload import functions
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
+from dobby_dagster.inference.local_engine import LocalEngine
 from dobby_dagster.inference.model_folder import find_model
 from dobby_dagster.inference.prompts import PromptLibrary
-from dobby_dagster.inference.transformers_engine import TransformersEngine
 
 PROMPT = PromptLibrary.load().get("summary")
 SLOTS = (1, 2, 4, 8, 20, 40)
 
 
-def engine(slots: int = 20) -> TransformersEngine:
+def engine(slots: int = 20) -> LocalEngine:
     """The built-in model with so many slots."""
-    made = TransformersEngine(find_model(ModelSettings()), ModelSettings(), InferenceSettings(slots=slots))
+    made = LocalEngine(find_model(ModelSettings()), ModelSettings(), InferenceSettings(slots=slots))
     made.load()
     return made
 
 
-def ours(made: TransformersEngine, contents: list[str]) -> int:
+def ours(made: LocalEngine, contents: list[str]) -> int:
     """Summarise all; how many came out."""
     asked = [Request(str(i), content, "python") for i, content in enumerate(contents)]
     return sum(isinstance(answer, Generation) for answer in made.infer(asked, PROMPT))
 
 
-def pipeline(made: TransformersEngine, contents: list[str], size: int) -> int:
+def pipeline(made: LocalEngine, contents: list[str], size: int) -> int:
     """The same prompts and settings through ``transformers.pipeline``, ``size`` at a time, in the order they come."""
     from transformers import TextGenerationPipeline
 
@@ -44,7 +44,7 @@ def pipeline(made: TransformersEngine, contents: list[str], size: int) -> int:
     return len(run(prompts, batch_size=size, add_special_tokens=False, **options))
 
 
-def generate(made: TransformersEngine, contents: list[str], size: int) -> int:
+def generate(made: LocalEngine, contents: list[str], size: int) -> int:
     """The same through ``model.generate`` in batches of like length, as a careful user would write it."""
     import torch
 

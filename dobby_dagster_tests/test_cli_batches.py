@@ -13,7 +13,7 @@ from dobby_dagster.domain.errors import InferenceError
 from dobby_dagster.domain.owner import owner_of
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.inference.engine import Failure
-from dobby_dagster.inference.transformers_engine import TransformersEngine
+from dobby_dagster.inference.local_engine import LocalEngine
 from dobby_dagster.store.store import CozoStore
 from dobby_dagster_tests.command import Dobby
 
@@ -33,7 +33,7 @@ def filled(dobby: Dobby) -> CozoStore:
 
 def flaw(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
     """Make the engine fail on contents with any of ``words``; what is inferred at all is noted in the list."""
-    infer, asked = TransformersEngine.infer, []
+    infer, asked = LocalEngine.infer, []
 
     def flawed(self: Any, requests: Any, prompt: Any) -> Any:
         known = {request.id: request.content for request in requests}
@@ -44,7 +44,7 @@ def flaw(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
             bad = any(word in known[answer.id] for word in words)
             yield Failure(answer.id, InferenceError("injected")) if bad else answer
 
-    monkeypatch.setattr(TransformersEngine, "infer", flawed)
+    monkeypatch.setattr(LocalEngine, "infer", flawed)
     return asked
 
 

@@ -12,9 +12,9 @@ from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.confidence import Signs, calibration_of, confidence, is_copied
 from dobby_dagster.inference.engine import Generation, Request
+from dobby_dagster.inference.local_engine import LocalEngine
 from dobby_dagster.inference.model_folder import check_folder
 from dobby_dagster.inference.prompts import PromptLibrary
-from dobby_dagster.inference.transformers_engine import TransformersEngine
 from dobby_dagster_tests.checkpoints import make_checkpoint
 
 CARD = {
@@ -73,7 +73,7 @@ def test_the_engine_uses_the_calibration_of_its_model(tmp_path: Path) -> None:
     prompt = PromptLibrary.load().get("summary")
     found = []
     for folder in (plain, calibrated):
-        engine = TransformersEngine(check_folder(folder), ModelSettings(), InferenceSettings(max_new_tokens=4))
+        engine = LocalEngine(check_folder(folder), ModelSettings(), InferenceSettings(max_new_tokens=4))
         (answer,) = engine.infer([Request("a", "def f(): pass", "python")], prompt)
         assert isinstance(answer, Generation)
         found.append(answer)

@@ -149,10 +149,10 @@ def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(
 ) -> None:
     from dobby_dagster.domain.errors import InferenceError
     from dobby_dagster.inference.engine import Failure
-    from dobby_dagster.inference.transformers_engine import TransformersEngine
+    from dobby_dagster.inference.local_engine import LocalEngine
 
     partitions = world.plan()
-    infer = TransformersEngine.infer
+    infer = LocalEngine.infer
 
     def flawed(self: Any, requests: Any, prompt: Any) -> Any:
         asked = {request.id: request for request in requests}
@@ -160,7 +160,7 @@ def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(
             bad = "add_1(" in asked[answer.id].content or "add_2(" in asked[answer.id].content
             yield Failure(answer.id, InferenceError("injected")) if bad else answer
 
-    monkeypatch.setattr(TransformersEngine, "infer", flawed)
+    monkeypatch.setattr(LocalEngine, "infer", flawed)
     result = world.run(partitions[0], partitions[-1])
     assert not result.success
     [failure] = [event for event in result.all_events if event.is_step_failure]
@@ -174,7 +174,7 @@ def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(
     }
     assert done == {"batch-000002", "batch-000003"}
     assert world.status["completed"] >= 9, "what went well is stored"
-    monkeypatch.setattr(TransformersEngine, "infer", infer)
+    monkeypatch.setattr(LocalEngine, "infer", infer)
     assert world.run(partitions[0]).success
     assert world.status["failed"] == 0
 
@@ -293,10 +293,10 @@ def test_the_io_manager_loads_pandas_and_arrow_and_names_what_it_can_not_store(w
 
 
 def test_the_model_is_freed_when_a_run_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dobby_dagster.inference.transformers_engine import TransformersEngine
+    from dobby_dagster.inference.local_engine import LocalEngine
 
     closed = []
-    monkeypatch.setattr(TransformersEngine, "close", lambda self: closed.append(self))
+    monkeypatch.setattr(LocalEngine, "close", lambda self: closed.append(self))
     partitions = world.plan()
     world.run(partitions[0], partitions[-1])
     assert len(closed) == 1

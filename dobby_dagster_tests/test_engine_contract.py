@@ -1,29 +1,36 @@
-"""What every engine does: the fake one of the tests, and transformers on Qwen2 and Llama checkpoints."""
+"""What every engine does: the fake one of the tests, and both ways to generate on Qwen2 and Llama checkpoints."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.encoding import Encoded
 from dobby_dagster.inference.engine import Engine, Failure, Generation, Request
+from dobby_dagster.inference.local_engine import LocalEngine
 from dobby_dagster.inference.model_folder import check_folder
 from dobby_dagster.inference.prompts import PromptLibrary
-from dobby_dagster.inference.transformers_engine import TransformersEngine
+from dobby_dagster.inference.selection import Written
 from dobby_dagster_tests.fakes import FakeEngine
 
 PROMPT = PromptLibrary.load().get("summary")
 CONTENTS = [f"def f{i}(x):\n    return {'x + ' * (i % 9)}{i}" for i in range(23)]
 
 
-def engine_on(path: Path, **settings: object) -> TransformersEngine:
+WAYS = ["packed", "transformers"]
+
+
+def engine_on(path: Path, way: str = "auto", **settings: object) -> LocalEngine:
     inference = InferenceSettings.model_validate({"slots": 4, "max_new_tokens": 8} | settings)
-    return TransformersEngine(check_folder(path), ModelSettings(device="cpu", dtype="float32"), inference)
+    model = ModelSettings.model_validate({"device": "cpu", "dtype": "float32", "engine": way})
+    return LocalEngine(check_folder(path), model, inference)
 
 
-@pytest.fixture(params=["fake", "qwen2", "llama"])
+@pytest.fixture(params=["fake", *(f"{model} {way}" for model in ("qwen2", "llama") for way in WAYS)])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    made: Engine = FakeEngine() if request.param == "fake" else engine_on(request.getfixturevalue(request.param))
+    model, _, way = request.param.partition(" ")
+    made: Engine = FakeEngine() if model == "fake" else engine_on(request.getfixturevalue(model), way)
     made.load()
     yield made
     made.close()
@@ -81,28 +88,27 @@ def test_a_closed_engine_can_be_used_again(engine: Engine) -> None:
     assert len(list(engine.infer(requests(CONTENTS[:2]), PROMPT))) == 2
 
 
-@pytest.mark.parametrize("kind", ["fake", "qwen2"])
-def test_a_request_that_fails_alone_is_its_own_failure(
-    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("way", ["fake", *WAYS])
+def test_a_request_that_fails_alone_is_its_own_failure(way: str, qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents = [*CONTENTS[:9], "FAIL please"]
-    if kind == "fake":
+    if way == "fake":
         answers = list(FakeEngine().infer(requests(contents), PROMPT))
     else:
-        engine = engine_on(request.getfixturevalue(kind))
+        engine = engine_on(qwen2, way)
         engine.load()
         assert engine._loaded is not None
-        decoder = engine._loaded.decoder
-        generate, bad = decoder.generate, engine._loaded.encoder.encode(requests(contents)[-1:], PROMPT)[0].ids
-        monkeypatch.setattr(
-            decoder, "generate", lambda prompts, seeds: _raise() if bad in prompts else generate(prompts, seeds)
-        )
+        generator = engine._loaded.generator
+        run, [bad] = generator.run, engine._loaded.encoder.encode(requests(contents)[-1:], PROMPT)
+
+        def flawed(prompts: Sequence[Encoded], seeds: Sequence[str]) -> Iterator[Written]:
+            for written in run(prompts, seeds):
+                if bad in prompts and written.index >= min(3, len(prompts) - 1):
+                    raise RuntimeError("this one is bad")
+                yield written
+
+        monkeypatch.setattr(generator, "run", flawed)
         answers = list(engine.infer(requests(contents), PROMPT))
     failures = [answer for answer in answers if isinstance(answer, Failure)]
     assert [failure.id for failure in failures] == ["r9"]
-    assert len(answers) == 10
+    assert sorted(answer.id for answer in answers) == sorted(f"r{i}" for i in range(10))
     assert failures[0].error.code == "inference"
-
-
-def _raise() -> list:
-    raise RuntimeError("this one is bad")

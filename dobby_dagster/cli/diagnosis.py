@@ -107,15 +107,15 @@ def _records(settings: Settings, store: CozoStore) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
+    from dobby_dagster.inference.local_engine import LocalEngine
     from dobby_dagster.inference.model_folder import find_model
     from dobby_dagster.inference.prompts import chosen_prompt
-    from dobby_dagster.inference.transformers_engine import TransformersEngine
 
     folder = find_model(settings.model)
     about = folder.card.get("description", "a model of yours")
     yield Finding("model", True, f"{folder.name}: {folder.architecture}, {folder.size / 1e6:.0f} MB; {about}")
     folder.require_prompt(chosen_prompt(settings.prompt))
-    engine = TransformersEngine(folder, settings.model, settings.inference)
+    engine = LocalEngine(folder, settings.model, settings.inference)
     try:
         info = engine.load()
         yield Finding(

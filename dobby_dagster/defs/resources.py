@@ -96,11 +96,11 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
     def engine(self) -> Engine:
         """The engine; its model is loaded by the first use."""
         if self._engine is None:
+            from dobby_dagster.inference.local_engine import LocalEngine
             from dobby_dagster.inference.model_folder import find_model
-            from dobby_dagster.inference.transformers_engine import TransformersEngine
 
             settings = ModelSettings.model_validate(self.model)
-            self._engine = TransformersEngine(find_model(settings), settings, self.inference_settings)
+            self._engine = LocalEngine(find_model(settings), settings, self.inference_settings)
         return self._engine  # type: ignore[no-any-return]
 
     @property

@@ -69,17 +69,20 @@ class ModelSettings(Section):
     device: Literal["auto", "mps", "cuda", "cpu"] = Field("auto", description="auto: Metal, CUDA, CPU, in order.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
     quantization: Literal["none", "int8"] = Field("none", description="int8: dynamic, on the CPU only.")
+    engine: Literal["auto", "packed", "transformers"] = Field("auto", description="auto: packed on the CPU.")
     allow_download: bool = Field(False, description="Let a name that is no folder be fetched from the model hub.")
 
 
 class InferenceSettings(Section):
     """How summaries are generated."""
 
-    slots: int = Field(20, ge=1, le=1024, description="Records in the device at once, at most.")
-    token_budget: int = Field(16_384, ge=64, description="Tokens in the device at once, padding and output included.")
+    slots: int = Field(64, ge=1, le=1024, description="Records in the device at once, at most.")
+    token_budget: int = Field(0, ge=0, description="Tokens in the device at once, output included; 0: what fits.")
+    memory_share: float = Field(0.8, gt=0, le=1, description="Of the memory that is free, what records may fill.")
+    memory_limit_bytes: int = Field(0, ge=0, description="The same as an absolute limit; 0 is none.")
     max_prompt_tokens: int = Field(2_048, ge=16, description="Longer contents lose their middle.")
     max_new_tokens: int = Field(40, ge=1, le=4096, description="Longest summary.")
-    reproducible: bool = Field(False, description="Same bytes whatever shares the batch: float32, one at a time.")
+    reproducible: bool = Field(False, description="Same bytes whatever shares the slots, in float32; slower.")
     temperature: float = Field(0.0, ge=0, le=5, description="0 is greedy.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling; only with a temperature.")
     top_k: int = Field(0, ge=0, description="0 is off; only with a temperature.")

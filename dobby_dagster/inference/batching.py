@@ -1,15 +1,45 @@
-"""Which requests share a batch."""
+"""Which requests share the device's memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """Requests of like length that share ``rows`` slots of their ``longest`` prompt's size."""
+
+    members: list[int]
+    rows: int
+    longest: int
+
+
+def bands(lengths: Sequence[int], slots: int, token_budget: int, new_tokens: int) -> Iterator[Band]:
+    """Requests in as few bands as the budget allows, longest first.
+
+    The slots of a band, each as large as its longest prompt with its output, hold at most ``token_budget`` tokens,
+    unless it is one slot. Where that leaves less than all ``slots``, a band ends at half its longest length, and the
+    shorter ones get more slots. The longest come first so that memory runs out early or not at all.
+
+    >>> [band.rows for band in bands([90, 900, 80, 10], slots=8, token_budget=1000, new_tokens=10)]
+    [1, 8]
+    """
+    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
+    while order:
+        longest = lengths[order[0]]
+        rows = max(1, min(slots, token_budget // (longest + new_tokens)))
+        least = 0 if rows == slots else longest // 2
+        count = sum(1 for index in order if lengths[index] > least or lengths[index] == longest)
+        yield Band(order[:count], rows, longest)
+        order = order[count:]
 
 
 def by_length(lengths: Sequence[int], slots: int, token_budget: int, new_tokens: int) -> Iterator[list[int]]:
     """Indices of requests in batches of like length, longest first, each at least one request.
 
     A batch holds at most ``slots`` requests, and its padded prompts with their outputs at most ``token_budget``
-    tokens, unless it is one request alone. The longest come first so that memory runs out early or not at all.
+    tokens, unless it is one request alone.
 
     >>> list(by_length([5, 50, 6, 49], slots=2, token_budget=1000, new_tokens=10))
     [[1, 3], [2, 0]]

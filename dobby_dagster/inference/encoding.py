@@ -20,10 +20,11 @@ _CHARACTERS_PER_TOKEN = 64
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A request as the model reads it."""
+    """A request as the model reads it; its first ``shared`` tokens stand before every content of its kind."""
 
     ids: list[int]
     truncated: bool
+    shared: int = 0
 
 
 class Encoder:
@@ -57,7 +58,7 @@ class Encoder:
                 )
             body, truncated = truncate_middle(content, room, self._cut)
             truncated = truncated or len(request.content) > 2 * self._limit * _CHARACTERS_PER_TOKEN
-            encoded.append(Encoded([*before, *body, *after], truncated))
+            encoded.append(Encoded([*before, *body, *after], truncated, len(before)))
         return encoded
 
     def _clip(self, content: str) -> str:

@@ -27,8 +27,8 @@ class Generation:
     Attributes:
         confidence: The calibrated probability where the model brings one, else exp of the mean log-probability.
         mean_logprob, min_logprob: Natural logarithms over the output tokens, end of text included.
-        seconds: The request's share of its batch's wall time.
-        batch_size: How many requests shared the batch.
+        seconds: The request's share of the wall time: each pass through the model is shared by its requests.
+        batch_size: The most requests that were in the works with it.
         truncated: The middle of the content was left out.
     """
 
@@ -72,6 +72,8 @@ class ModelInfo:
     dtype: str
     quantization: str
     load_seconds: float
+    engine: str = ""
+    engine_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,11 +68,10 @@ def quantize(model: Any) -> Any:
         return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
 
 
-def end_tokens(model: Any, tokenizer: Any) -> set[int]:
-    """All identifiers that end an output, whoever names them."""
-    named = [getattr(model.generation_config, "eos_token_id", None), model.config.eos_token_id, tokenizer.eos_token_id]
+def end_tokens(folder: ModelFolder, tokenizer: Any) -> set[int]:
+    """All identifiers that end an output, whoever names them: configuration, generation settings, tokenizer."""
     ends: set[int] = set()
-    for value in named:
+    for value in (folder.generation.get("eos_token_id"), folder.config.get("eos_token_id"), tokenizer.eos_token_id):
         ends |= set(value) if isinstance(value, list) else {value} if value is not None else set()
     return ends
 

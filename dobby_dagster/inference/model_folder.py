@@ -52,6 +52,12 @@ class ModelFolder:
         return sum(file.stat().st_size for file in self.weights)
 
     @cached_property
+    def generation(self) -> dict[str, Any]:
+        """What ``generation_config.json`` says, where there is one."""
+        file = self.path / "generation_config.json"
+        return _json(file) if file.is_file() else {}
+
+    @cached_property
     def revision(self) -> str:
         """SHA-256 (hex) of the configuration, the tokenizer's files and the weights, in the order of their names."""
         names = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json"}

@@ -8,7 +8,7 @@ from dobby_dagster.inference.model_folder import find_model
 from dobby_dagster.inference.prompts import Prompt, chosen_prompt
 
 # What may change without changing an output that is meant to be kept: how many at once, not what is asked.
-_NOT_IN_FINGERPRINT = {"slots", "token_budget"}
+_NOT_IN_FINGERPRINT = {"slots", "token_budget", "memory_share", "memory_limit_bytes"}
 
 
 def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt) -> Recipe:

@@ -10,9 +10,9 @@ from pathlib import Path
 from dobby_dagster.domain.errors import DegenerateOutputError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
+from dobby_dagster.inference.local_engine import LocalEngine
 from dobby_dagster.inference.model_folder import check_folder
 from dobby_dagster.inference.prompts import PromptLibrary
-from dobby_dagster.inference.transformers_engine import TransformersEngine
 from dobby_dagster.pipeline.quality import gate
 from training.corpus.pair import Pair
 
@@ -45,7 +45,7 @@ def with_documentation(pairs: Sequence[Pair]) -> list[Pair]:
 
 def answers(model: Path, pairs: Sequence[Pair]) -> list[Answered]:
     """The model's summary of each code; pairs whose inference failed are left out."""
-    engine = TransformersEngine(check_folder(model), ModelSettings(), InferenceSettings())
+    engine = LocalEngine(check_folder(model), ModelSettings(), InferenceSettings())
     requests = (Request(str(index), pair.code, pair.language) for index, pair in enumerate(pairs))
     found = {answer.id: answer for answer in engine.infer(requests, PROMPT) if isinstance(answer, Generation)}
     return [

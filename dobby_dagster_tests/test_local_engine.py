@@ -1,6 +1,8 @@
-"""The transformers engine against the library's own generate, and at its limits."""
+"""The local engine, both ways, against the library's own generate, and at its limits."""
 
+import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,33 +12,60 @@ from dobby_dagster.domain.errors import ModelError, PromptError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.devices import available, place
 from dobby_dagster.inference.engine import Failure, Generation, Request
+from dobby_dagster.inference.loading import load_model
+from dobby_dagster.inference.local_engine import LocalEngine
 from dobby_dagster.inference.model_folder import check_folder
 from dobby_dagster.inference.prompts import Prompt, PromptLibrary
-from dobby_dagster.inference.transformers_engine import TransformersEngine
-from dobby_dagster_tests.test_engine_contract import CONTENTS, engine_on, requests
+from dobby_dagster.inference.selection import Output
+from dobby_dagster_tests.test_engine_contract import CONTENTS, WAYS, engine_on, requests
 
 PROMPT = PromptLibrary.load().get("summary")
 
 
-def texts(engine: TransformersEngine, contents: list[str]) -> list[str]:
+def edited(folder: Path, copy: Path, name: str = "", value: float = 0.0) -> Path:
+    """A copy of a checkpoint, with one tensor filled."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, copy)
+    if name:
+        tensors = load_file(copy / "model.safetensors")
+        tensors[name].fill_(value)
+        save_file(tensors, copy / "model.safetensors", {"format": "pt"})
+    return copy
+
+
+def texts(engine: LocalEngine, contents: list[str]) -> list[str]:
     answers = sorted(engine.infer(requests(contents), PROMPT), key=lambda a: int(a.id[1:]))
     assert all(isinstance(answer, Generation) for answer in answers)
     return [answer.text for answer in answers if isinstance(answer, Generation)]
 
 
+def generated(engine: LocalEngine, contents: list[str]) -> list[Output]:
+    engine.load()
+    assert engine._loaded is not None
+    asked = requests(contents)
+    encoded = engine._loaded.encoder.encode(asked, PROMPT)
+    written = list(engine._loaded.generator.run(encoded, [request.id for request in asked]))
+    assert sorted(each.index for each in written) == list(range(len(contents)))
+    return [each.output for each in sorted(written, key=lambda each: each.index)]
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("kind", ["qwen2", "llama"])
-def test_greedy_tokens_and_scores_are_those_of_generate(kind: str, request: pytest.FixtureRequest) -> None:
+def test_greedy_tokens_and_scores_are_those_of_generate(kind: str, way: str, request: pytest.FixtureRequest) -> None:
     import torch
 
-    engine = engine_on(request.getfixturevalue(kind), no_repeat_ngram=0)
-    engine.load()
+    engine = engine_on(request.getfixturevalue(kind), way, no_repeat_ngram=0)
+    contents = [*CONTENTS[:10], "x = 1\n" * 60, "# a\n"]
+    outputs = generated(engine, contents)
     loaded = engine._loaded
     assert loaded is not None
-    asked = requests(CONTENTS[:12])
-    encoded = loaded.encoder.encode(asked, PROMPT)
-    outputs = loaded.decoder.generate([item.ids for item in encoded], [r.id for r in asked])
+    assert loaded.info.engine == way
+    model = load_model(engine.folder, loaded.placement)
+    encoded = loaded.encoder.encode(requests(contents), PROMPT)
+    assert max(len(item.ids) for item in encoded) > 200
     for item, output in zip(encoded, outputs, strict=True):
-        expected: Any = loaded.model.generate(
+        expected: Any = model.generate(
             torch.tensor([item.ids]), attention_mask=torch.ones(1, len(item.ids), dtype=torch.long), max_new_tokens=8,
             do_sample=False, return_dict_in_generate=True, output_logits=True,
         )  # fmt: skip
@@ -44,15 +73,24 @@ def test_greedy_tokens_and_scores_are_those_of_generate(kind: str, request: pyte
         scores = [
             torch.log_softmax(step[0].float(), -1)[t].item() for step, t in zip(expected.logits, tokens, strict=True)
         ]
-        written = output.tokens + ([engine._loaded.tokenizer.eos_token_id] if output.finish_reason == "stop" else [])
+        written = output.tokens + ([loaded.tokenizer.eos_token_id] if output.finish_reason == "stop" else [])
         assert written == tokens
         assert output.logprobs == pytest.approx(scores, abs=1e-3)
 
 
-def test_in_reproducible_mode_company_does_not_matter(qwen2: Path) -> None:
-    engine = engine_on(qwen2, reproducible=True)
-    assert engine.slots == 1
+@pytest.mark.parametrize("settings", [{}, {"no_repeat_ngram": 2}, {"repetition_penalty": 1.3, "max_new_tokens": 12}])
+def test_both_ways_write_the_same(settings: dict[str, Any], qwen2: Path) -> None:
+    packed, padded = (generated(engine_on(qwen2, way, **settings), CONTENTS) for way in WAYS)
+    assert [output.tokens for output in packed] == [output.tokens for output in padded]
+    for one, other in zip(packed, padded, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_in_reproducible_mode_company_does_not_matter(way: str, qwen2: Path) -> None:
+    engine = engine_on(qwen2, way, reproducible=True)
     together = texts(engine, CONTENTS)
+    assert engine.slots == (4 if way == "packed" else 1)
     alone = [texts(engine, [content])[0] for content in CONTENTS]
     reversed_order = list(reversed(texts(engine, list(reversed(CONTENTS)))))
     assert together == alone == reversed_order
@@ -75,15 +113,14 @@ def test_stop_texts_end_the_output(qwen2: Path) -> None:
     assert all(stop not in text for text in cut)
 
 
-def test_repetition_control_changes_what_is_written(qwen2: Path) -> None:
-    plain = texts(engine_on(qwen2, max_new_tokens=30, no_repeat_ngram=0), CONTENTS[:6])
-    controlled = engine_on(qwen2, max_new_tokens=30, no_repeat_ngram=2, repetition_penalty=1.3)
-    assert texts(controlled, CONTENTS[:6]) != plain
-    assert controlled._loaded is not None
-    encoded = controlled._loaded.encoder.encode(requests(CONTENTS[:3]), PROMPT)
-    for output in controlled._loaded.decoder.generate([e.ids for e in encoded], ["a", "b", "c"]):
-        pairs = list(zip(output.tokens, output.tokens[1:], strict=False))
-        assert len(set(pairs)) == len(pairs)
+@pytest.mark.parametrize("way", WAYS)
+def test_repetition_control_changes_what_is_written(way: str, qwen2: Path) -> None:
+    plain = texts(engine_on(qwen2, way, max_new_tokens=30, no_repeat_ngram=0), CONTENTS[:6])
+    for settings in ({"no_repeat_ngram": 1}, {"no_repeat_ngram": 1, "repetition_penalty": 1.3}):
+        controlled = engine_on(qwen2, way, max_new_tokens=30, **settings)
+        assert texts(controlled, CONTENTS[:6]) != plain
+        for output in generated(controlled, CONTENTS[:3]):
+            assert len(set(output.tokens)) == len(output.tokens)
 
 
 def test_over_long_contents_lose_their_middle_and_say_so(qwen2: Path) -> None:
@@ -115,47 +152,60 @@ def test_special_tokens_in_a_content_are_plain_text(kind: str, request: pytest.F
     assert hostile in tokenizer.decode(encoded.ids)
 
 
-def test_running_out_of_memory_halves_the_batch_and_goes_on(qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = engine_on(qwen2, slots=8)
+@pytest.mark.parametrize("way", WAYS)
+def test_running_out_of_memory_halves_the_batch_and_goes_on(
+    way: str, qwen2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_on(qwen2, way, slots=8)
     engine.load()
     assert engine._loaded is not None
-    decoder, sizes = engine._loaded.decoder, []
-    generate = decoder.generate
+    generator, sizes = engine._loaded.generator, []
+    run = generator.run
 
     def scarce(prompts: Any, seeds: Any) -> Any:
         sizes.append(len(prompts))
         if len(prompts) > 2:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
-        return generate(prompts, seeds)
+        return run(prompts, seeds)
 
-    expected = texts(engine_on(qwen2, slots=8), CONTENTS[:8])
-    monkeypatch.setattr(decoder, "generate", scarce)
+    expected = texts(engine_on(qwen2, way, slots=8), CONTENTS[:8])
+    monkeypatch.setattr(generator, "run", scarce)
     assert texts(engine, CONTENTS[:8]) == expected
     assert sizes[:3] == [8, 4, 2]
-    monkeypatch.setattr(decoder, "generate", lambda *a: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(generator, "run", lambda *a: (_ for _ in ()).throw(MemoryError()))
     [answer] = engine.infer(requests(CONTENTS[:1]), PROMPT)
     assert isinstance(answer, Failure)
     assert answer.error.code == "out_of_memory"
 
 
-def test_outputs_that_are_not_finite_are_failures(qwen2: Path) -> None:
-    import torch
-
-    engine = engine_on(qwen2)
-    engine.load()
-    assert engine._loaded is not None
-    with torch.no_grad():
-        engine._loaded.model.model.norm.weight.fill_(math.nan)
+@pytest.mark.parametrize("way", WAYS)
+def test_outputs_that_are_not_finite_are_failures(way: str, qwen2: Path, tmp_path: Path) -> None:
+    engine = engine_on(edited(qwen2, tmp_path / "broken", "model.norm.weight", math.nan), way)
     answers = list(engine.infer(requests(CONTENTS[:3]), PROMPT))
     assert [a.error.code for a in answers if isinstance(a, Failure)] == ["degenerate_output"] * 3
     assert not engine.health().ok
 
 
 def test_int8_and_bfloat16_run_on_the_cpu(qwen2: Path) -> None:
-    for settings in (ModelSettings(device="cpu", quantization="int8"), ModelSettings(device="cpu", dtype="bfloat16")):
-        engine = TransformersEngine(check_folder(qwen2), settings, InferenceSettings(max_new_tokens=4))
-        assert engine.load().quantization == settings.quantization
+    quantized = ModelSettings(device="cpu", quantization="int8")
+    for settings, way in ((quantized, "transformers"), (ModelSettings(device="cpu", dtype="bfloat16"), "packed")):
+        engine = LocalEngine(check_folder(qwen2), settings, InferenceSettings(max_new_tokens=4))
+        info = engine.load()
+        assert (info.quantization, info.engine) == (settings.quantization, way)
         assert len(texts(engine, CONTENTS[:3])) == 3
+
+
+def test_what_can_not_be_packed_says_why(qwen2: Path, tmp_path: Path) -> None:
+    settings = ModelSettings(device="cpu", quantization="int8", engine="packed")
+    with pytest.raises(ModelError, match="can't be run packed: it has no int8"):
+        LocalEngine(check_folder(qwen2), settings, InferenceSettings()).load()
+    scaled = edited(qwen2, tmp_path / "scaled")
+    config = json.loads((scaled / "config.json").read_text())
+    config["rope_parameters"] = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
+    (scaled / "config.json").write_text(json.dumps(config))
+    info = engine_on(scaled).load()
+    assert info.engine == "transformers"
+    assert info.engine_reason == "not packed: the model's rotary embedding is scaled (linear)"
 
 
 def test_devices_fall_back_and_say_why() -> None:
@@ -177,8 +227,6 @@ def test_a_prompt_without_room_for_content_is_refused(qwen2: Path) -> None:
 
 
 def test_a_model_made_for_one_prompt_refuses_others(qwen2: Path, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(qwen2, tmp_path / "narrow")
     (tmp_path / "narrow" / "dobby.json").write_text('{"prompts": ["summary"]}')
     engine = engine_on(tmp_path / "narrow")

@@ -1,4 +1,4 @@
-"""The engine on transformers: any Qwen2 or Llama checkpoint in a local folder."""
+"""The engine on this machine: any Qwen2 or Llama checkpoint in a local folder."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any
 
 from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, ModelError, OutOfMemoryError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
-from dobby_dagster.inference.batching import by_length
 from dobby_dagster.inference.confidence import Signs, confidence, is_copied
-from dobby_dagster.inference.decoding import Decoder, Output
 from dobby_dagster.inference.devices import Placement, place
 from dobby_dagster.inference.encoding import Encoded, Encoder
 from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
-from dobby_dagster.inference.loading import end_tokens, load_model, load_tokenizer, one_line, quantize
+from dobby_dagster.inference.generators import Generator, load_generator
+from dobby_dagster.inference.loading import end_tokens, load_tokenizer, one_line
 from dobby_dagster.inference.model_folder import ModelFolder
 from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.inference.selection import Selector, Written
 
 log = logging.getLogger("dobby")
 # Requests pulled from the stream at once, in multiples of the slots: more, and lengths pair better.
@@ -31,26 +31,25 @@ _BENCHMARK_CONTENT = 'def read(path):\n    with open(path, encoding="utf-8") as 
 
 @dataclass
 class _Loaded:
-    model: Any
     tokenizer: Any
     encoder: Encoder
-    decoder: Decoder
+    generator: Generator
     placement: Placement
     info: ModelInfo
 
 
-class TransformersEngine:
+class LocalEngine:
     """See :class:`~dobby_dagster.inference.engine.Engine`.
 
     Args:
         folder: A checked model folder.
-        model: Device, dtype and quantization.
-        inference: Slots, token budget and generation.
+        model: Device, dtype, quantization, and which way to generate.
+        inference: Slots, memory and generation.
     """
 
     def __init__(self, folder: ModelFolder, model: ModelSettings, inference: InferenceSettings) -> None:
         self.folder = folder
-        self.slots = 1 if inference.reproducible else inference.slots
+        self.slots = inference.slots
         self._model_settings = model
         self._settings = inference
         self._loaded: _Loaded | None = None
@@ -60,30 +59,24 @@ class TransformersEngine:
         return self._ready().info
 
     def infer(self, requests: Iterable[Request], prompt: Prompt) -> Iterator[Answer]:
-        """See :class:`~dobby_dagster.inference.engine.Engine`. Answers come batch by batch, longest prompts first."""
+        """See :class:`~dobby_dagster.inference.engine.Engine`. Answers come as they are finished."""
         self.folder.require_prompt(prompt)
         loaded = self._ready()
         stream = iter(requests)
         while window := list(itertools.islice(stream, max(1, self.slots * WINDOW))):
-            encoded = loaded.encoder.encode(window, prompt)
-            lengths = [len(item.ids) for item in encoded]
-            budget = self._settings.token_budget
-            for batch in by_length(lengths, self.slots, budget, self._settings.max_new_tokens):
-                yield from self._answer(loaded, [window[i] for i in batch], [encoded[i] for i in batch])
+            yield from self._answer(loaded, window, loaded.encoder.encode(window, prompt))
 
     def health(self) -> EngineHealth:
         """See :class:`~dobby_dagster.inference.engine.Engine`."""
         began = time.perf_counter()
         try:
             loaded = self._ready()
-            one = Decoder(
-                loaded.model, self._settings.model_copy(update={"max_new_tokens": 1}), set(), 0, loaded.tokenizer.decode
-            )
             ids = loaded.encoder.plain([_BENCHMARK_CONTENT])[0]
-            ok = one.generate([ids], ["health"])[0].finite
+            [written] = loaded.generator.run([Encoded(ids, truncated=False)], ["health"])
         except ModelError as error:
             return EngineHealth(False, time.perf_counter() - began, str(error))
-        message = "one token generated" if ok else "the model's output is not finite"
+        ok = written.output.finite
+        message = "a summary generated" if ok else "the model's output is not finite"
         return EngineHealth(ok, time.perf_counter() - began, message)
 
     def benchmark(self, requests: int = 64) -> Benchmark:
@@ -103,11 +96,7 @@ class TransformersEngine:
             return
         device = self._loaded.placement.device
         self._loaded = None
-        gc.collect()
-        if device == "cuda":
-            import torch
-
-            torch.cuda.empty_cache()
+        _free(device)
 
     def _ready(self) -> _Loaded:
         if self._loaded is None:
@@ -121,54 +110,54 @@ class TransformersEngine:
         placement = place(self._model_settings, reproducible=self._settings.reproducible)
         log.info("model %s on %s: %s", self.folder.name, placement.device, placement.reason)
         tokenizer = load_tokenizer(self.folder)
-        model = load_model(self.folder, placement)
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        if self._model_settings.quantization == "int8":
-            model = quantize(model)
-        ends = end_tokens(model, tokenizer)
         limit = self.folder.prompt_limit(self._settings.max_prompt_tokens, self._settings.max_new_tokens)
+        ends = end_tokens(self.folder, tokenizer)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
+        made = load_generator(
+            self.folder, self._model_settings, self._settings, placement,
+            Selector(self._settings, ends, tokenizer.decode), limit, pad,
+        )  # fmt: skip
+        self.slots = made.slots
         info = ModelInfo(
             name=self.folder.name,
             path=str(self.folder.path),
             architecture=self.folder.architecture,
             revision=self.folder.revision,
-            parameters=parameters,
-            memory_bytes=sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers())),
+            parameters=made.parameters,
+            memory_bytes=made.bytes,
             max_prompt_tokens=limit,
             device=placement.device,
             device_reason=placement.reason,
             dtype=str(placement.dtype).removeprefix("torch."),
             quantization=self._model_settings.quantization,
             load_seconds=time.perf_counter() - began,
+            engine=made.engine,
+            engine_reason=made.reason,
         )
-        decoder = Decoder(model, self._settings, ends, pad, tokenizer.decode)
-        return _Loaded(model, tokenizer, Encoder(tokenizer, limit), decoder, placement, info)
+        return _Loaded(tokenizer, Encoder(tokenizer, limit), made.generator, placement, info)
 
     def _answer(self, loaded: _Loaded, requests: Sequence[Request], encoded: Sequence[Encoded]) -> Iterator[Answer]:
-        """One batch; halved where memory runs out or something in it fails, down to the record that is to blame."""
-        began = time.perf_counter()
+        """All of them; where memory runs out or something fails, what is left in halves, down to the one to blame."""
+        left = dict(enumerate(requests))
         try:
-            outputs = loaded.decoder.generate([item.ids for item in encoded], [r.id for r in requests])
+            for written in loaded.generator.run(encoded, [request.id for request in requests]):
+                request = left.pop(written.index)
+                yield self._finish(loaded, request, encoded[written.index], written)
+            return
         except (RuntimeError, MemoryError, IndexError, ValueError) as error:
             exhausted = _is_out_of_memory(error)
-            if len(requests) == 1:
-                yield _failure(requests[0], error, exhausted)
+            if len(left) == 1:
+                yield _failure(next(iter(left.values())), error, exhausted)
                 return
-            log.warning("a batch of %d failed (%s): halved", len(requests), "out of memory" if exhausted else error)
-            half = len(requests) // 2
-        else:
-            share = (time.perf_counter() - began) / len(requests)
-            for request, item, output in zip(requests, encoded, outputs, strict=True):
-                yield self._finish(loaded, request, item, output, share, len(requests))
-            return
+            log.warning("a batch of %d failed (%s): halved", len(left), "out of memory" if exhausted else error)
         _free(loaded.placement.device)
-        yield from self._answer(loaded, requests[:half], encoded[:half])
-        yield from self._answer(loaded, requests[half:], encoded[half:])
+        places = list(left)
+        half = len(places) // 2
+        for part in (places[:half], places[half:]):
+            yield from self._answer(loaded, [left[i] for i in part], [encoded[i] for i in part])
 
-    def _finish(
-        self, loaded: _Loaded, request: Request, item: Encoded, output: Output, seconds: float, batch_size: int
-    ) -> Answer:
+    def _finish(self, loaded: _Loaded, request: Request, item: Encoded, written: Written) -> Answer:
+        output = written.output
         if not output.finite:
             return Failure(request.id, DegenerateOutputError("the model's output is not finite"))
         text = loaded.tokenizer.decode(output.tokens, skip_special_tokens=True)
@@ -187,8 +176,8 @@ class TransformersEngine:
             prompt_tokens=len(item.ids),
             output_tokens=tokens,
             truncated=item.truncated,
-            seconds=seconds,
-            batch_size=batch_size,
+            seconds=written.seconds,
+            batch_size=written.company,
         )
 
 

@@ -1,0 +1,17 @@
+"""From settings to an engine."""
+
+from __future__ import annotations
+
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.engine import Engine
+from dobby_dagster.inference.local_engine import LocalEngine
+from dobby_dagster.inference.model_folder import find_model
+
+
+def engine_for(model: ModelSettings, inference: InferenceSettings) -> Engine:
+    """The engine that the settings call for; nothing is loaded yet.
+
+    Raises:
+        ModelError: There is no such model, or it can't be used.
+    """
+    return LocalEngine(find_model(model), model, inference)

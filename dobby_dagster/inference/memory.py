@@ -1,0 +1,56 @@
+"""How many tokens the device may hold at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dobby_dagster.domain.settings import InferenceSettings
+from dobby_dagster.inference.devices import Placement
+
+# What the passes through the model need beside keys and values, in tokens' worth of hidden and inner states.
+_WORKING_TOKENS = 4_096
+_LEAST_TOKENS = 64
+# Limits of the control group that this process is in, version 2 and 1.
+_GROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_GROUP_USES = (Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"))
+
+
+def token_budget(settings: InferenceSettings, config: dict[str, Any], placement: Placement) -> int:
+    """Tokens in the device at once, outputs included: what the settings say, else what its free memory holds.
+
+    A token's keys and values are layers * key-value heads * head size * 2 numbers; the passes through the model need
+    some memory beside them, whatever the number of tokens. Called when the weights are loaded.
+    """
+    if settings.token_budget:
+        return settings.token_budget
+    heads = int(config["num_attention_heads"])
+    hidden, inner = int(config["hidden_size"]), int(config["intermediate_size"])
+    size = int(config.get("head_dim") or hidden // heads)
+    shared = int(config.get("num_key_value_heads") or heads)
+    number = placement.dtype.itemsize
+    allowed = free_bytes(placement.device) * settings.memory_share
+    if settings.memory_limit_bytes:
+        allowed = min(allowed, settings.memory_limit_bytes)
+    working = _WORKING_TOKENS * (12 * hidden + 4 * inner) * number
+    token = int(config["num_hidden_layers"]) * shared * size * 2 * number
+    return max(_LEAST_TOKENS, int((allowed - working) / token))
+
+
+def free_bytes(device: str) -> int:
+    """Memory that is free on a device, for this process."""
+    import torch
+
+    if device == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    if device == "mps":
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for limit, used in zip(_GROUP_LIMITS, _GROUP_USES, strict=True):
+        try:
+            free = min(free, int(limit.read_text()) - int(used.read_text()))
+        except (OSError, ValueError):  # there is no such group, or it has no limit
+            continue
+    return max(0, free)

@@ -1,0 +1,189 @@
+"""A checkpoint's tensors, folded for inference: one matrix for query, key and value, and no gain left to multiply."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.model_folder import ModelFolder
+from dobby_dagster.inference.packed.linear import Linear, can_prepack
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The numbers of an architecture: sizes, heads, and the angles of the rotary embedding."""
+
+    layers: int
+    hidden: int
+    heads: int
+    shared: int
+    size: int
+    epsilon: float
+    theta: float
+    positions: int
+
+    @property
+    def group(self) -> int:
+        """Query heads that share a key-value head."""
+        return self.heads // self.shared
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One block. The joined projections give queries first, then keys, then values.
+
+    The last block has them apart: only the last token of a prompt asks there, though all are attended to.
+    """
+
+    query_key_value: Linear | None
+    query: Linear | None
+    key_value: Linear | None
+    out: Linear
+    gate: Linear
+    up: Linear
+    down: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """All of a model, ready to multiply."""
+
+    shape: Shape
+    embedding: torch.Tensor
+    layers: list[Layer]
+    head: Linear
+    cosine: torch.Tensor
+    sine: torch.Tensor
+    parameters: int
+    bytes: int
+
+
+def load_weights(folder: ModelFolder, dtype: torch.dtype) -> Weights:
+    """Read, check and fold the weights of a folder; one layer at a time, so that the peak stays near the size.
+
+    Raises:
+        ModelError: A tensor is missing, or has another shape than the configuration says.
+    """
+    with ExitStack() as files:
+        try:
+            opened = [files.enter_context(safe_open(file, "pt")) for file in folder.weights]
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{folder.path}: the weights can't be read: {error}", hint="copy them again") from None
+        return _Folding(folder, dtype, {name: file for file in opened for name in file.keys()}).weights()  # noqa: SIM118
+
+
+class _Folding:
+    """Reads tensors in float32, folds them, and casts what comes out to ``dtype``."""
+
+    def __init__(self, folder: ModelFolder, dtype: torch.dtype, files: dict[str, Any]) -> None:
+        self._folder = folder
+        self._dtype = dtype
+        self._files = files
+        self._shape = _shape(folder)
+        self._prepacked = can_prepack(dtype)
+        self._biased = folder.config["model_type"] == "qwen2"
+        self._parameters = 0
+        self._bytes = 0
+
+    def weights(self) -> Weights:
+        shape, config = self._shape, self._folder.config
+        vocabulary = int(config["vocab_size"])
+        embedding = self._read("model.embed_tokens.weight", vocabulary, shape.hidden)
+        tied = bool(config.get("tie_word_embeddings"))
+        head = embedding if tied else self._read("lm_head.weight", vocabulary, shape.hidden)
+        layers = [self._layer(index) for index in range(shape.layers)]
+        cosine, sine = _angles(shape)
+        return Weights(
+            shape=shape,
+            embedding=embedding.to(self._dtype),
+            layers=layers,
+            head=self._linear(head * self._read("model.norm.weight", shape.hidden)),
+            cosine=cosine.to(self._dtype),
+            sine=sine.to(self._dtype),
+            parameters=self._parameters,
+            bytes=self._bytes + embedding.numel() * self._dtype.itemsize,
+        )
+
+    def _layer(self, index: int) -> Layer:
+        shape, prefix = self._shape, f"model.layers.{index}."
+        hidden, inner = shape.hidden, int(self._folder.config["intermediate_size"])
+        before = self._read(f"{prefix}input_layernorm.weight", hidden)
+        between = self._read(f"{prefix}post_attention_layernorm.weight", hidden)
+        attended = shape.heads * shape.size
+        query = self._projection(f"{prefix}self_attn.q_proj", attended, before * shape.size**-0.5, shape.size**-0.5)
+        key, value = (self._projection(f"{prefix}self_attn.{n}_proj", shape.shared * shape.size, before) for n in "kv")
+        last = index == shape.layers - 1
+        return Layer(
+            query_key_value=None if last else self._joined(query, key, value),
+            query=self._joined(query) if last else None,
+            key_value=self._joined(key, value) if last else None,
+            out=self._linear(self._read(f"{prefix}self_attn.o_proj.weight", hidden, attended)),
+            gate=self._linear(self._read(f"{prefix}mlp.gate_proj.weight", inner, hidden) * between),
+            up=self._linear(self._read(f"{prefix}mlp.up_proj.weight", inner, hidden) * between),
+            down=self._linear(self._read(f"{prefix}mlp.down_proj.weight", hidden, inner)),
+        )
+
+    def _projection(
+        self, name: str, rows: int, gain: torch.Tensor, scale: float = 1.0
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Weight and bias of one projection, the gain of the norm before it and the scores' scale folded in."""
+        bias = self._read(f"{name}.bias", rows) * scale if self._biased else None
+        return self._read(f"{name}.weight", rows, self._shape.hidden) * gain, bias
+
+    def _joined(self, *projections: tuple[torch.Tensor, torch.Tensor | None]) -> Linear:
+        biases = [bias for _, bias in projections if bias is not None]
+        return self._linear(torch.cat([weight for weight, _ in projections]), torch.cat(biases) if biases else None)
+
+    def _linear(self, weight: torch.Tensor, bias: torch.Tensor | None = None) -> Linear:
+        self._bytes += weight.numel() * self._dtype.itemsize
+        cast = None if bias is None else bias.to(self._dtype)
+        return Linear(weight.to(self._dtype), cast, prepacked=self._prepacked)
+
+    def _read(self, name: str, *shape: int) -> torch.Tensor:
+        """A tensor in float32, of the shape that the configuration gives it."""
+        if name not in self._files:
+            raise ModelError(f"{self._folder.path}: weights are missing: {name}")
+        try:
+            tensor: torch.Tensor = self._files[name].get_tensor(name)
+        except SafetensorError as error:
+            raise ModelError(f"{self._folder.path}: {name} can't be read: {error}", hint="copy it again") from None
+        if tuple(tensor.shape) != shape:
+            raise ModelError(
+                f"{self._folder.path}: {name} is {tuple(tensor.shape)}, but the configuration says {shape}",
+                hint="use the configuration that the model was trained with",
+            )
+        self._parameters += tensor.numel()
+        return tensor.float()
+
+
+def _shape(folder: ModelFolder) -> Shape:
+    config = folder.config
+    try:
+        heads = int(config["num_attention_heads"])
+        return Shape(
+            layers=int(config["num_hidden_layers"]),
+            hidden=int(config["hidden_size"]),
+            heads=heads,
+            shared=int(config.get("num_key_value_heads") or heads),
+            size=int(config.get("head_dim") or int(config["hidden_size"]) // heads),
+            epsilon=float(config["rms_norm_eps"]),
+            theta=float((config.get("rope_parameters") or config).get("rope_theta") or 10_000.0),
+            positions=int(config["max_position_embeddings"]),
+        )
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise ModelError(f"{folder.path}/config.json is malformed: {error!r}", hint="copy it again") from None
+
+
+def _angles(shape: Shape) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosine and sine of the rotary embedding (Su et al. 2021), (positions, head size) each.
+
+    The first half of the sine is negative: rotating is then ``x * cosine + halves exchanged(x) * sine``.
+    """
+    frequencies = 1.0 / shape.theta ** (torch.arange(0, shape.size, 2).float() / shape.size)
+    angles = torch.outer(torch.arange(shape.positions).float(), frequencies)
+    return torch.cat([angles.cos()] * 2, -1), torch.cat([-angles.sin(), angles.sin()], -1)
