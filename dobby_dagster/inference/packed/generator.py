@@ -72,18 +72,20 @@ class PackedGenerator:
     ) -> Iterator[Written]:
         active: list[_Slot] = []
         while waiting or active:
-            free, began = rows - len(active), time.perf_counter()
-            if waiting and (not active or free >= max(1, rows // ADMIT_SHARE)):
-                served = self._admit(waiting, prompts, seeds, cache, len(active), free)
-                active += served
-            else:
-                served = active
-                self._step(active, cache)
-            share = (time.perf_counter() - began) / len(served)
-            for slot in served:
-                slot.seconds += share
-                slot.company = max(slot.company, len(active))
-            yield from _retire(active, cache)
+            with torch.inference_mode():
+                free, began = rows - len(active), time.perf_counter()
+                if waiting and (not active or free >= max(1, rows // ADMIT_SHARE)):
+                    served = self._admit(waiting, prompts, seeds, cache, len(active), free)
+                    active += served
+                else:
+                    served = active
+                    self._step(active, cache)
+                share = (time.perf_counter() - began) / len(served)
+                for slot in served:
+                    slot.seconds += share
+                    slot.company = max(slot.company, len(active))
+                ended = list(_retire(active, cache))
+            yield from ended
 
     def _admit(
         self,

@@ -67,12 +67,6 @@ class Network:
         Returns:
             Logits of the token after each prompt, (prompts, vocabulary).
         """
-        with torch.inference_mode():
-            return self._prefill(prompts, cache, first, prefix)
-
-    def _prefill(
-        self, prompts: Sequence[Sequence[int]], cache: SlotCache, first: int, prefix: Prefix | None
-    ) -> torch.Tensor:
         shape, count = self.shape, len(prompts)
         offset = len(prefix.ids) if prefix else 0
         lengths = torch.tensor([len(prompt) for prompt in prompts])
@@ -144,10 +138,6 @@ class Network:
         Returns:
             Logits, (rows, vocabulary).
         """
-        with torch.inference_mode():
-            return self._decode(tokens, positions, cache)
-
-    def _decode(self, tokens: torch.Tensor, positions: torch.Tensor, cache: SlotCache) -> torch.Tensor:
         shape, asked = self.shape, len(tokens)
         rows = cache.rows if self.fixed else min(cache.rows, rounded(asked, ROW_STEP))
         tokens, positions = functional.pad(tokens, (0, rows - asked)), functional.pad(positions, (0, rows - asked))
