@@ -35,18 +35,21 @@ def run(
     """Plan, then run every unsettled batch as the assets do, frames included."""
     source = store.source(SourceSettings())
     plan(store, source, 20)
-    with Summarizer(store, engine, PROMPT, RECIPE, "run") as summarizer:
+
+    def work() -> Iterator[tuple[str, list[Item]]]:
         for batch in store.work.unsettled("record", RECIPE.id, 3):
             members = [m for m in store.work.members(batch, RECIPE.id) if m.is_work(batch, 3)]
             for begin in range(0, len(members), chunk_size):
                 part = members[begin : begin + chunk_size]
                 found = source.get([m.version.key for m in part])
-                name, items = work_items(work_frame(batch, [Item(m, found.get(m.version.key)) for m in part]))
-                for number, chunk in enumerate(summarizer.summarize(name, [items])):
-                    before_commit(chunk)
-                    again = chunk_of(outcome_frame(chunk))
-                    place = f"{begin}-{number}"
-                    store.chunks.commit(source, again.outcomes, again.stats, RECIPE.id, batch, "run", place)
+                yield work_items(work_frame(batch, [Item(m, found.get(m.version.key)) for m in part]))
+
+    with Summarizer(store, engine, PROMPT, RECIPE, "run", chunk_size) as summarizer:
+        for number, chunk in enumerate(summarizer.summarize(work())):
+            assert 0 < len(chunk.outcomes) <= chunk_size
+            before_commit(chunk)
+            again = chunk_of(outcome_frame(chunk))
+            store.chunks.commit(source, again.outcomes, again.stats, RECIPE.id, chunk.batch, "run", str(number))
 
 
 def entries(store: CozoStore) -> dict[str, dict]:
@@ -187,7 +190,7 @@ def test_an_engine_that_forgets_a_request_is_found_out(
     put(sqlite_store, {f"k{i}": f"word{i}" for i in range(8)})
     infer = engine.infer
     monkeypatch.setattr(engine, "infer", lambda requests, prompt: list(infer(requests, prompt))[:-1])
-    with pytest.raises(Exception, match="left 1 of 5 requests unanswered"):
+    with pytest.raises(Exception, match="left 1 of 8 requests unanswered"):
         run(sqlite_store, engine)
     assert sqlite_store.reports.status("record", RECIPE.id)["in_progress"] == 0
 
@@ -255,25 +258,28 @@ def test_frames_bring_back_what_they_were_given(rows: list[tuple[str, Content]])
     assert pending_table("b", [i.member for i in items]).num_rows == len(rows)
 
 
-def test_chunks_are_pulled_one_at_a_time(sqlite_store: CozoStore) -> None:
-    put(sqlite_store, {f"k{i}": f"word{i}" for i in range(12)})
+def test_work_is_pulled_a_window_at_a_time(sqlite_store: CozoStore) -> None:
+    engine = FakeEngine(slots=2)
+    put(sqlite_store, {f"k{i:02d}": f"word{i}" for i in range(36)})
     source = sqlite_store.source(SourceSettings())
     [batch] = plan(sqlite_store, source, 50).batches
     members = sqlite_store.work.members(batch.id, RECIPE.id)
     pulled = []
 
-    def chunks() -> Iterator[list[Item]]:
-        for begin in range(0, 12, 3):
+    def work() -> Iterator[tuple[str, list[Item]]]:
+        for begin in range(0, 36, 3):
             pulled.append(begin)
             found = source.get([m.version.key for m in members[begin : begin + 3]])
-            yield [Item(m, found[m.version.key]) for m in members[begin : begin + 3]]
+            yield batch.id, [Item(m, found[m.version.key]) for m in members[begin : begin + 3]]
 
-    with Summarizer(sqlite_store, FakeEngine(), PROMPT, RECIPE, "run") as summarizer:
-        stream = summarizer.summarize(batch.id, chunks())
+    with Summarizer(sqlite_store, engine, PROMPT, RECIPE, "run", chunk_size=4) as summarizer:
+        stream = summarizer.summarize(work())
+        assert len(next(stream).outcomes) == 4
+        assert pulled == [0, 3, 6], "two slots take eight records at once, and the third three did not fit"
+        assert sum(engine.asked.values()) <= 6
+        assert len(next(stream).outcomes) == 2
         next(stream)
-        assert pulled == [0]
-        next(stream)
-        assert pulled == [0, 3]
+        assert pulled == [0, 3, 6, 9, 12]
         assert [owner.run for owner in sqlite_store.work.owners()] == ["run"]
     assert sqlite_store.work.owners() == []
-    assert sqlite_store.work.counts(batch.id, RECIPE.id)["pending"] == 12, "what was not committed is given back"
+    assert sqlite_store.work.counts(batch.id, RECIPE.id)["pending"] == 36, "what was not committed is given back"

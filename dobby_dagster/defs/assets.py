@@ -96,12 +96,10 @@ def summaries(
 
     def chunks() -> Iterator[pa.RecordBatch]:
         with Summarizer(
-            database.store, models.engine, models.chosen_prompt, models.recipe, context.run_id
+            database.store, models.engine, models.chosen_prompt, models.recipe, context.run_id, options.chunk_size
         ) as summarizer:
-            for frame in pending_records.chunks:
-                batch, items = work_items(frame)
-                for chunk in summarizer.summarize(batch, [items]):
-                    yield outcome_frame(chunk)
+            for chunk in summarizer.summarize(work_items(frame) for frame in pending_records.chunks):
+                yield outcome_frame(chunk)
         for batch in context.partition_keys:
             metadata, reason = reporting.summary_metadata(
                 database.store, batch, models.recipe.id, options.failed_share_limit

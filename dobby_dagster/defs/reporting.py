@@ -60,7 +60,7 @@ def summary_metadata(
     share = len(errors) / values["records"] if values["records"] else 0.0
     if share <= failed_share_limit:
         return metadata, ""
-    named = ", ".join(error["key"] for error in errors[:5])
+    named = ", ".join(sorted(error["key"] for error in errors)[:5])
     return metadata, (
         f"{len(errors)} of {values['records']} records failed ({share:.0%}, limit {failed_share_limit:.0%}): "
         f"{named}{'…' if len(errors) > 5 else ''}; last error: {errors[-1]['error']}"

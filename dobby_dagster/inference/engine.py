@@ -10,6 +10,10 @@ from dobby_dagster.domain.errors import RecordError
 from dobby_dagster.domain.summaries import FinishReason
 from dobby_dagster.inference.prompts import Prompt
 
+# Requests that an engine pulls from a stream at once, in multiples of its slots: what is read together is alike in
+# length, and few slots run empty before the next ones come.
+WINDOW = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -16,7 +16,16 @@ from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.confidence import Signs, confidence, is_copied
 from dobby_dagster.inference.devices import Placement, place
 from dobby_dagster.inference.encoding import Encoded, Encoder
-from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
+from dobby_dagster.inference.engine import (
+    WINDOW,
+    Answer,
+    Benchmark,
+    EngineHealth,
+    Failure,
+    Generation,
+    ModelInfo,
+    Request,
+)
 from dobby_dagster.inference.generators import Generator, load_generator
 from dobby_dagster.inference.loading import end_tokens, load_tokenizer, one_line
 from dobby_dagster.inference.model_folder import ModelFolder
@@ -24,8 +33,6 @@ from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.inference.selection import Selector, Written
 
 log = logging.getLogger("dobby")
-# Requests pulled from the stream at once, in multiples of the slots: more, and lengths pair better.
-WINDOW = 4
 _BENCHMARK_CONTENT = 'def read(path):\n    with open(path, encoding="utf-8") as stream:\n        return stream.read()\n'
 
 

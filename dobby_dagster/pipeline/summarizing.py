@@ -1,4 +1,4 @@
-"""One chunk after another: from record versions to outcomes, through the engine and the quality gate."""
+"""Windows of items in, chunks of outcomes out, through the engine and the quality gate."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dobby_dagster.domain.owner import new_owner, retire
 from dobby_dagster.domain.records import Record, content_hash, readable_text
 from dobby_dagster.domain.states import COMPLETED, ProcessingState, skipped
 from dobby_dagster.domain.summaries import Recipe, Summary
-from dobby_dagster.inference.engine import Engine, Failure, Generation, Request
+from dobby_dagster.inference.engine import WINDOW, Engine, Failure, Generation, Request
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.quality import gate
 from dobby_dagster.store.chunks import ChunkStats, Outcome
@@ -49,9 +49,13 @@ class Summarizer:
         prompt: The prompt.
         recipe: What decides the fingerprint.
         run: The run's identifier, for the audit trail.
+        chunk_size: Outcomes of a chunk, at most.
     """
 
-    def __init__(self, store: CozoStore, engine: Engine, prompt: Prompt, recipe: Recipe, run: str) -> None:
+    def __init__(
+        self, store: CozoStore, engine: Engine, prompt: Prompt, recipe: Recipe, run: str, chunk_size: int
+    ) -> None:
+        self._chunk_size = chunk_size
         self._store = store
         self._engine = engine
         self._prompt = prompt
@@ -70,47 +74,65 @@ class Summarizer:
         for batch in sorted(self._begun):
             self._store.work.release(self._owner, self._recipe.id, batch)
 
-    def summarize(self, batch: str, chunks: Iterable[Sequence[Item]]) -> Iterator[Chunk]:
+    def summarize(self, work: Iterable[tuple[str, Sequence[Item]]]) -> Iterator[Chunk]:
         """One outcome for each item that is still to do; an item that another run has taken is left to it.
 
-        The next chunk is begun when the one before has been taken, and so committed: the caller's pace is the
-        engine's.
-        """
-        for items in chunks:
-            chunk = self._chunk(batch, items)
-            if chunk.outcomes:
-                yield chunk
+        Outcomes come in chunks of at most ``chunk_size``, as they are ready; work is taken in windows that keep the
+        engine's slots full. Nothing is inferred while a chunk is being committed: the caller's pace is the engine's.
 
-    def _chunk(self, batch: str, items: Sequence[Item]) -> Chunk:
-        began, cpu = time.time(), self._cpu_seconds()
-        outcomes: list[Outcome] = []
+        Args:
+            work: Batches with their items; those of a batch one after another.
+        """
+        tray: list[tuple[Outcome, Generation | None]] = []
+        for batch, items in self._windows(work):
+            began, cpu = time.time(), self._cpu_seconds()
+            for entry in self._outcomes_of(batch, items):
+                tray.append(entry)
+                if len(tray) == self._chunk_size:
+                    yield self._chunk(batch, tray, began, cpu)
+                    tray, began, cpu = [], time.time(), self._cpu_seconds()
+            if tray:
+                yield self._chunk(batch, tray, began, cpu)
+                tray = []
+
+    def _windows(self, work: Iterable[tuple[str, Sequence[Item]]]) -> Iterator[tuple[str, list[Item]]]:
+        """Items of one batch, as many as keep the slots full."""
+        gathered: list[Item] = []
+        of = ""
+        for batch, items in work:
+            if gathered and (batch != of or len(gathered) + len(items) > self._engine.slots * WINDOW):
+                yield of, gathered
+                gathered = []
+            of = batch
+            gathered = [*gathered, *items]
+        if gathered:
+            yield of, gathered
+
+    def _outcomes_of(self, batch: str, items: Sequence[Item]) -> Iterator[tuple[Outcome, Generation | None]]:
+        """What needs no inference first, then each outcome as it is inferred."""
         ready: dict[str, tuple[Item, str]] = {}
-        by_key = {item.member.version.key: item for item in items}
         for item in items:
             version = item.member.version
             reason = _reason_to_skip(item)
             if reason:
                 content = item.record.content if item.record else None
-                outcomes.append(Outcome(version, content, skipped(reason)))
+                yield Outcome(version, content, skipped(reason)), None
             elif item.record is not None:
                 ready[version.key] = (item, self._recipe.fingerprint(version.content_hash, item.record.language))
-        stored = self._store.chunks.find(sorted({fingerprint for _, fingerprint in ready.values()})) if ready else {}
+        if not ready:
+            return
+        stored = self._store.chunks.find(sorted({fingerprint for _, fingerprint in ready.values()}))
         for key, (item, fingerprint) in list(ready.items()):
             if fingerprint in stored:
-                outcomes.append(self._reused(item, fingerprint, batch, stored[fingerprint]))
+                yield self._reused(item, fingerprint, batch, stored[fingerprint]), None
                 del ready[key]
-        answers: list[Generation] = []
-        if ready:
-            members = [item.member for item, _ in ready.values()]
-            self._begun.add(batch)
-            won = self._store.work.claim(members, self._owner, self._recipe.id, batch, self._run)
-            mine = {key: entry for key, entry in ready.items() if (key, entry[0].member.version.content_hash) in won}
-            for outcome, answer in self._infer(mine, batch):
-                outcomes.append(outcome)
-                answers.extend([answer] if answer else [])
-        order = {key: place for place, key in enumerate(by_key)}
-        outcomes.sort(key=lambda outcome: order[outcome.version.key])
-        return Chunk(batch, outcomes, self._stats(began, cpu, answers))
+        if not ready:
+            return
+        members = [item.member for item, _ in ready.values()]
+        self._begun.add(batch)
+        won = self._store.work.claim(members, self._owner, self._recipe.id, batch, self._run)
+        mine = {key: entry for key, entry in ready.items() if (key, entry[0].member.version.content_hash) in won}
+        yield from self._infer(mine, batch)
 
     def _infer(self, mine: dict[str, tuple[Item, str]], batch: str) -> Iterator[tuple[Outcome, Generation | None]]:
         """Each fingerprint once; what fails and may be better for it, once more and alone."""
@@ -192,10 +214,13 @@ class Summarizer:
         content = item.record.content if item.record else None
         return Outcome(version, content, COMPLETED, Summary(**values))  # type: ignore[arg-type]
 
-    def _stats(self, began: float, cpu: float, answers: Sequence[Generation]) -> ChunkStats:
+    def _chunk(
+        self, batch: str, entries: Sequence[tuple[Outcome, Generation | None]], began: float, cpu: float
+    ) -> Chunk:
+        answers = [answer for _, answer in entries if answer]
         ended = time.time()
         wall = max(ended - began, 1e-9)
-        return ChunkStats(
+        stats = ChunkStats(
             started_at=began,
             finished_at=ended,
             latencies=[round(answer.seconds, 6) for answer in answers],
@@ -204,6 +229,7 @@ class Summarizer:
             slots=self._engine.slots,
             slots_in_use=sum(a.batch_size for a in answers) / len(answers) if answers else 0.0,
         )
+        return Chunk(batch, [outcome for outcome, _ in entries], stats)
 
     def _cpu_seconds(self) -> float:
         times = self._process.cpu_times()
