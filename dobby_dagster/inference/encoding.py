@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.engine import Request
 from dobby_dagster.inference.prompts import CUT, Prompt, truncate_middle
+from dobby_dagster.inference.tokenizer import Tokenizer
 
 # Stands for the content while the chat template is rendered; private-use characters that no template touches.
 _MARK = "\ue000\ue001\ue000"
@@ -34,19 +34,19 @@ class Encoder:
     neither end its turn nor speak as somebody else.
 
     Args:
-        tokenizer: A fast tokenizer of transformers.
+        tokenizer: The model's.
         max_prompt_tokens: Longest prompt, frame and content together.
     """
 
-    def __init__(self, tokenizer: Any, max_prompt_tokens: int) -> None:
+    def __init__(self, tokenizer: Tokenizer, max_prompt_tokens: int) -> None:
         self._tokenizer = tokenizer
         self._limit = max_prompt_tokens
         self._frame = lru_cache(maxsize=256)(self._render)
-        self._cut = self.plain([CUT])[0]
+        self._cut = tokenizer.plain([CUT])[0]
 
     def encode(self, requests: Sequence[Request], prompt: Prompt) -> list[Encoded]:
         """Token identifiers of every request, in order."""
-        contents = self.plain([self._clip(request.content) for request in requests])
+        contents = self._tokenizer.plain([self._clip(request.content) for request in requests])
         encoded = []
         for request, content in zip(requests, contents, strict=True):
             before, after = self._frame(prompt, request.language)
@@ -65,38 +65,27 @@ class Encoder:
         span = self._limit * _CHARACTERS_PER_TOKEN
         return content if len(content) <= 2 * span else content[:span] + content[-span:]
 
-    def plain(self, texts: list[str]) -> list[list[int]]:
-        """Token identifiers of texts as data: no special token is read or added."""
-        backend = self._tokenizer.backend_tokenizer
-        backend.no_truncation()
-        backend.encode_special_tokens = True
-        try:
-            return [encoding.ids for encoding in backend.encode_batch(texts, add_special_tokens=False)]
-        finally:
-            backend.encode_special_tokens = False
-
     def _render(self, prompt: Prompt, language: str) -> tuple[list[int], list[int]]:
         system, before, after = prompt.filled(language)
         user = f"{before}{_MARK}{after}"
-        templated = bool(self._tokenizer.chat_template)
+        templated = bool(self._tokenizer.template)
         text = self._templated(system, user) if templated else f"{system}\n\n{user}\n\nSummary:"
         parts = text.split(_MARK)
         if len(parts) != 2:
             raise ModelError(f"the chat template shows the content {len(parts) - 1} times instead of once")
-        head = self._tokenizer(parts[0], add_special_tokens=not templated)["input_ids"]
-        if not templated and head and head[-1] == self._tokenizer.eos_token_id:
+        head = self._tokenizer.encode(parts[0], add_special_tokens=not templated)
+        if not templated and head and head[-1] == self._tokenizer.token("eos_token"):
             head = head[:-1]
-        return head, self._tokenizer(parts[1], add_special_tokens=False)["input_ids"]
+        return head, self._tokenizer.encode(parts[1], add_special_tokens=False)
 
     def _templated(self, system: str, user: str) -> str:
         from jinja2 import TemplateError
+        from jinja2.exceptions import SecurityError
 
         messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
         try:
-            return self._apply(messages)
+            return self._tokenizer.prompt(messages)
+        except SecurityError as error:
+            raise ModelError(f"the chat template does what is unsafe: {error}", hint="do not use this model") from None
         except TemplateError:  # some templates refuse a system message
-            return self._apply([{"role": "user", "content": f"{system}\n\n{user}"}])
-
-    def _apply(self, messages: list[dict[str, str]]) -> str:
-        text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return text
+            return self._tokenizer.prompt([{"role": "user", "content": f"{system}\n\n{user}"}])

@@ -1,4 +1,4 @@
-"""Tokenizer and model out of a checked folder. A folder is untrusted input: whatever goes wrong is a ModelError."""
+"""A model of transformers out of a checked folder, which is untrusted input: whatever goes wrong is a ModelError."""
 
 from __future__ import annotations
 
@@ -6,26 +6,7 @@ from typing import Any
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.devices import Placement
-from dobby_dagster.inference.model_folder import ModelFolder
-
-
-def load_tokenizer(folder: ModelFolder) -> Any:
-    """The folder's tokenizer, exactly as ``tokenizer.json`` has it.
-
-    Raises:
-        ModelError: It can't be loaded, or is no fast one.
-    """
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
-
-    # The class that AutoTokenizer picks by architecture may add tokens of its own; tokenizer.json is the whole truth.
-    kind = PreTrainedTokenizerFast if (folder.path / "tokenizer.json").is_file() else AutoTokenizer
-    try:
-        tokenizer = kind.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # the tokenizers library raises bare Exception for a malformed file
-        raise ModelError(f"{folder.path}: the tokenizer can't be loaded: {one_line(error)}") from error
-    if not getattr(tokenizer, "is_fast", False):
-        raise ModelError(f"{folder.path}: only fast tokenizers are supported", hint="add a tokenizer.json")
-    return tokenizer
+from dobby_dagster.inference.model_folder import ModelFolder, one_line
 
 
 def load_model(folder: ModelFolder, placement: Placement) -> Any:
@@ -66,17 +47,3 @@ def quantize(model: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)
-
-
-def end_tokens(folder: ModelFolder, tokenizer: Any) -> set[int]:
-    """All identifiers that end an output, whoever names them: configuration, generation settings, tokenizer."""
-    ends: set[int] = set()
-    for value in (folder.generation.get("eos_token_id"), folder.config.get("eos_token_id"), tokenizer.eos_token_id):
-        ends |= set(value) if isinstance(value, list) else {value} if value is not None else set()
-    return ends
-
-
-def one_line(error: BaseException) -> str:
-    """What ``error`` says, in one line of at most 300 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."

@@ -9,7 +9,6 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, ModelError, OutOfMemoryError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
@@ -27,10 +26,10 @@ from dobby_dagster.inference.engine import (
     Request,
 )
 from dobby_dagster.inference.generators import Generator, load_generator
-from dobby_dagster.inference.loading import end_tokens, load_tokenizer, one_line
-from dobby_dagster.inference.model_folder import ModelFolder
+from dobby_dagster.inference.model_folder import ModelFolder, one_line
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.inference.selection import Selector, Written
+from dobby_dagster.inference.tokenizer import Tokenizer, load_tokenizer
 
 log = logging.getLogger("dobby")
 _BENCHMARK_CONTENT = 'def read(path):\n    with open(path, encoding="utf-8") as stream:\n        return stream.read()\n'
@@ -38,7 +37,7 @@ _BENCHMARK_CONTENT = 'def read(path):\n    with open(path, encoding="utf-8") as 
 
 @dataclass
 class _Loaded:
-    tokenizer: Any
+    tokenizer: Tokenizer
     encoder: Encoder
     generator: Generator
     placement: Placement
@@ -78,7 +77,7 @@ class LocalEngine:
         began = time.perf_counter()
         try:
             loaded = self._ready()
-            ids = loaded.encoder.plain([_BENCHMARK_CONTENT])[0]
+            ids = loaded.tokenizer.plain([_BENCHMARK_CONTENT])[0]
             [written] = loaded.generator.run([Encoded(ids, truncated=False)], ["health"])
         except ModelError as error:
             return EngineHealth(False, time.perf_counter() - began, str(error))
@@ -118,11 +117,12 @@ class LocalEngine:
         log.info("model %s on %s: %s", self.folder.name, placement.device, placement.reason)
         tokenizer = load_tokenizer(self.folder)
         limit = self.folder.prompt_limit(self._settings.max_prompt_tokens, self._settings.max_new_tokens)
-        ends = end_tokens(self.folder, tokenizer)
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(ends, default=0)
+        ends = _end_tokens(self.folder, tokenizer)
+        pad = tokenizer.token("pad_token")
         made = load_generator(
             self.folder, self._model_settings, self._settings, placement,
-            Selector(self._settings, ends, tokenizer.decode), limit, pad,
+            Selector(self._settings, ends, tokenizer.decode), limit,
+            min(ends, default=0) if pad is None else pad,
         )  # fmt: skip
         self.slots = made.slots
         info = ModelInfo(
@@ -167,7 +167,7 @@ class LocalEngine:
         output = written.output
         if not output.finite:
             return Failure(request.id, DegenerateOutputError("the model's output is not finite"))
-        text = loaded.tokenizer.decode(output.tokens, skip_special_tokens=True)
+        text = loaded.tokenizer.decode(output.tokens)
         for stop in self._settings.stop:
             text = text.split(stop, 1)[0]
         logprobs = output.logprobs or [0.0]
@@ -186,6 +186,15 @@ class LocalEngine:
             seconds=written.seconds,
             batch_size=written.company,
         )
+
+
+def _end_tokens(folder: ModelFolder, tokenizer: Tokenizer) -> set[int]:
+    """All identifiers that end an output, whoever names them: configuration, generation settings, tokenizer."""
+    ends: set[int] = set()
+    named = (folder.json("generation_config.json").get("eos_token_id"), folder.config.get("eos_token_id"))
+    for value in (*named, tokenizer.token("eos_token")):
+        ends |= set(value) if isinstance(value, list) else {value} if value is not None else set()
+    return ends
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

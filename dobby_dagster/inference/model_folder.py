@@ -51,11 +51,9 @@ class ModelFolder:
         """Bytes of weights on disk."""
         return sum(file.stat().st_size for file in self.weights)
 
-    @cached_property
-    def generation(self) -> dict[str, Any]:
-        """What ``generation_config.json`` says, where there is one."""
-        file = self.path / "generation_config.json"
-        return _json(file) if file.is_file() else {}
+    def json(self, name: str) -> dict[str, Any]:
+        """What one of the folder's JSON files says; nothing where it is not there."""
+        return _json(self.path / name) if (self.path / name).is_file() else {}
 
     @cached_property
     def revision(self) -> str:
@@ -218,6 +216,12 @@ def _download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=HUB_FILES))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise ModelError(f"model '{name}' can't be fetched: {error}", hint="fetch it elsewhere, and copy it") from None
+
+
+def one_line(error: BaseException) -> str:
+    """What ``error`` says, in one line of at most 300 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."
 
 
 @lru_cache(maxsize=256)

@@ -89,8 +89,8 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
 
 def _mean_tokens(source: Source, keys: Sequence[str], settings: Settings, prompt: Prompt) -> float:
     from dobby_dagster.inference.encoding import Encoder
-    from dobby_dagster.inference.loading import load_tokenizer
     from dobby_dagster.inference.model_folder import find_model
+    from dobby_dagster.inference.tokenizer import load_tokenizer
 
     folder = find_model(settings.model)
     limit = folder.prompt_limit(settings.inference.max_prompt_tokens, settings.inference.max_new_tokens)
