@@ -1,16 +1,19 @@
-"""All benchmarks, as Markdown tables: ``python -m bench [engine] [store] [end] [automation] [soak] [arrivals]``."""
+"""All benchmarks, as Markdown: ``python -m bench [peers] [engine] [store] [end] [automation] [soak] [arrivals]``."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from bench import automation, end_to_end, engine, store
+from bench import automation, compare, end_to_end, engine, shares, store
 from dobby_dagster.domain.contracts import CONTRACTS
 
 
-def table(headers: list[str], rows: list[list[object]]) -> None:
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print one Markdown table."""
     print("| " + " | ".join(headers) + " |\n|" + "---|" * len(headers))
     for row in rows:
@@ -18,53 +21,55 @@ def table(headers: list[str], rows: list[list[object]]) -> None:
     print(flush=True)
 
 
+def show(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Print a heading and a table of like rows."""
+    print(f"### {title}\n")
+    table(list(rows[0]), [list(row.values()) for row in rows])
+
+
 def show_contracts(values: dict[str, float]) -> None:
     """Print the contracts that ``values`` has figures for."""
-    known = [contract for contract in CONTRACTS if contract.measure in values]
-    rows: list[list[object]] = [
-        [
-            c.name,
-            values[c.measure],
-            c.unit,
-            f"{c.kind} {c.limit:,.4g}",
-            "kept" if c.holds(values[c.measure]) else "BROKEN",
-        ]
-        for c in known
+    rows: list[dict[str, object]] = [
+        {
+            "contract": c.name,
+            "measured": values[c.measure],
+            "unit": c.unit,
+            "limit": f"{c.kind} {c.limit:,.4g}",
+            "": "kept" if c.holds(values[c.measure]) else "BROKEN",
+        }
+        for c in CONTRACTS
+        if c.measure in values
     ]
-    table(["contract", "measured", "unit", "limit", ""], rows)
+    show("Contracts", rows)
 
 
 def main(wanted: list[str]) -> None:
-    """Run what is wanted; everything where nothing is named."""
-    chosen = wanted or ["engine", "store", "end", "automation"]
+    """Run what is wanted; all but the long ones where nothing is named."""
+    chosen = wanted or ["peers", "engine", "store", "end", "automation"]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
+    if "peers" in chosen:
+        with tempfile.TemporaryDirectory() as place:
+            for title, rows in compare.compare(Path(place)):
+                print(f"### {title}\n")
+                table(compare.HEADERS, rows)
     if "engine" in chosen:
-        contents = engine.main_contents()
-        rates = engine.compare(contents)
-        base = rates["dobby, 20 slots"]
-        table(
-            ["engine", "records a minute", "of Dobby's"], [[name, value, value / base] for name, value in rates.items()]
-        )
-        slots = engine.over_slots(contents)
-        table(
-            ["slots", "records a minute", "times one slot"],
-            [[n, value, value / slots[1]] for n, value in slots.items()],
-        )
+        show("Throughput over slots", engine.over_slots())
+        show("Cost by prompt length", engine.by_prompt_length())
+        show("What the fast path writes", engine.quality())
+        show("Reproducible mode", engine.reproducible())
         show_contracts(engine.contracts())
     if "store" in chosen:
         show_contracts(store.contracts())
     if "end" in chosen:
-        rows = [end_to_end.run(records) for records in (500, 2_000)]
-        table(list(rows[0]), [list(row.values()) for row in rows])
+        show("End to end", [end_to_end.run(records) for records in (500, 2_000)])
+        show("Where the time goes, 2,000 records", shares.run(2_000))
     if "automation" in chosen:
-        rows = [automation.cost_of_ticks(batches) for batches in (1_000, 10_000, 40_000)]
-        table(list(rows[0]), [list(row.values()) for row in rows])
+        show("Ticks", [automation.cost_of_ticks(batches) for batches in (1_000, 10_000, 40_000)])
     if "arrivals" in chosen:
-        rows = automation.arrivals()
-        table(list(rows[0]), [list(row.values()) for row in rows])
+        show("An hour of arrivals", automation.arrivals())
     if "soak" in chosen:
-        rows = [end_to_end.run(20_000)]
-        table(list(rows[0]), [list(row.values()) for row in rows])
+        show("End to end", [end_to_end.run(20_000)])
+        show("Where the time goes, 20,000 records", shares.run(20_000))
 
 
 if __name__ == "__main__":

@@ -16,18 +16,22 @@ from bench.workload import functions
 from dobby_dagster.store.connect import cozo_client
 
 
+def fill(url: str, records: int) -> None:
+    """A relation of so many functions, none equal to another: past those there are, the same with a comment."""
+    contents = functions(min(records, 8_000))
+    rows = [[f"k{i:06d}", f"{contents[i % len(contents)]}\n# {i // len(contents)}"] for i in range(records)]
+    with cozo_client(url) as db:
+        db.run(":create code {id: String => content: String, language: String}")
+        for begin in range(0, records, 1_000):
+            part = [[*row, "python"] for row in rows[begin : begin + 1_000]]
+            db.run("?[id, content, language] <- $rows :put code {id => content, language}", {"rows": part})
+
+
 def run(records: int) -> dict[str, float]:
     """Summarise so many records; wall seconds, records a minute, and the process's peak resident memory in bytes."""
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/bench.db"
-        contents = functions(min(records, 8_000))
-        # Past the number of functions there are, the same again with a comment, so that none is equal.
-        rows = [[f"k{i:06d}", f"{contents[i % len(contents)]}\n# {i // len(contents)}"] for i in range(records)]
-        with cozo_client(url) as db:
-            db.run(":create code {id: String => content: String, language: String}")
-            for begin in range(0, records, 1_000):
-                part = [[*row, "python"] for row in rows[begin : begin + 1_000]]
-                db.run("?[id, content, language] <- $rows :put code {id => content, language}", {"rows": part})
+        fill(url, records)
         command = [
             sys.executable,
             "-m",

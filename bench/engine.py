@@ -1,12 +1,12 @@
-"""The engine against transformers' own pipeline and generate, on the same contents, in turns."""
+"""The engine alone: throughput over slots, cost by prompt length, quality of the fast path, contracts."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
 from typing import Any
 
+from bench.compare import agreement
 from bench.workload import functions
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
@@ -15,89 +15,126 @@ from dobby_dagster.inference.model_folder import find_model
 from dobby_dagster.inference.prompts import PromptLibrary
 
 PROMPT = PromptLibrary.load().get("summary")
-SLOTS = (1, 2, 4, 8, 20, 40)
+SLOTS = (1, 2, 4, 8, 16, 20, 32, 64, 128, 256)
 
 
-def engine(slots: int = 20) -> LocalEngine:
+def engine(slots: int = 128, **model: Any) -> LocalEngine:
     """The built-in model with so many slots."""
-    made = LocalEngine(find_model(ModelSettings()), ModelSettings(), InferenceSettings(slots=slots))
+    settings = ModelSettings(**model)
+    made = LocalEngine(find_model(settings), settings, InferenceSettings(slots=slots))
     made.load()
     return made
 
 
-def ours(made: LocalEngine, contents: list[str]) -> int:
-    """Summarise all; how many came out."""
+def answers(made: LocalEngine, contents: list[str]) -> dict[str, Generation]:
+    """Every summary, as a user gets it: ends of text and the ban on repetitions as they come."""
     asked = [Request(str(i), content, "python") for i, content in enumerate(contents)]
-    return sum(isinstance(answer, Generation) for answer in made.infer(asked, PROMPT))
+    return {answer.id: answer for answer in made.infer(asked, PROMPT) if isinstance(answer, Generation)}
 
 
-def pipeline(made: LocalEngine, contents: list[str], size: int) -> int:
-    """The same prompts and settings through ``transformers.pipeline``, ``size`` at a time, in the order they come."""
-    from transformers import TextGenerationPipeline
-
-    loaded: Any = made._loaded
-    encoded = loaded.encoder.encode([Request(str(i), c, "python") for i, c in enumerate(contents)], PROMPT)
-    prompts = [loaded.tokenizer.decode(item.ids) for item in encoded]
-    loaded.tokenizer.padding_side = "left"
-    run = TextGenerationPipeline(model=loaded.model, tokenizer=loaded.tokenizer)
-    options = {"max_new_tokens": 40, "do_sample": False, "no_repeat_ngram_size": 4, "return_full_text": False}
-    return len(run(prompts, batch_size=size, add_special_tokens=False, **options))
-
-
-def generate(made: LocalEngine, contents: list[str], size: int) -> int:
-    """The same through ``model.generate`` in batches of like length, as a careful user would write it."""
-    import torch
-
-    loaded: Any = made._loaded
-    encoded = loaded.encoder.encode([Request(str(i), c, "python") for i, c in enumerate(contents)], PROMPT)
-    ordered = sorted((item.ids for item in encoded), key=len, reverse=True)
-    count = 0
-    for begin in range(0, len(ordered), size):
-        part = ordered[begin : begin + size]
-        longest = len(part[0])
-        ids = torch.tensor([[0] * (longest - len(row)) + row for row in part])
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in part])
-        with torch.inference_mode():
-            made_ids = loaded.model.generate(
-                input_ids=ids, attention_mask=mask, max_new_tokens=40, do_sample=False, no_repeat_ngram_size=4
-            )
-        count += len(made_ids)
-    return count
-
-
-def rate(action: Callable[[], int]) -> float:
-    """Records a minute of one call."""
+def seconds(made: LocalEngine, contents: list[str]) -> float:
+    """Wall time for all of them."""
     began = time.perf_counter()
-    count = action()
-    return count / (time.perf_counter() - began) * 60
+    answers(made, contents)
+    return time.perf_counter() - began
 
 
-def compare(contents: list[str], rounds: int = 3) -> dict[str, float]:
-    """Median records a minute of each way, measured in turns."""
-    made = engine()
-    ways: dict[str, Callable[[], int]] = {
-        "dobby, 20 slots": lambda: ours(made, contents),
-        "transformers generate, sorted by length, 20 at a time": lambda: generate(made, contents, 20),
-        "transformers pipeline, 16 at a time": lambda: pipeline(made, contents, 16),
-        "transformers pipeline, one at a time": lambda: pipeline(made, contents[: len(contents) // 4], 1),
-    }
-    ours(made, contents[:20])
-    measured: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, action in ways.items():
-            measured[name].append(rate(action))
-    return {name: statistics.median(values) for name, values in measured.items()}
-
-
-def over_slots(contents: list[str], rounds: int = 3) -> dict[int, float]:
-    """Median records a minute by number of slots, measured in turns."""
+def over_slots(count: int = 512, rounds: int = 3) -> list[dict[str, float]]:
+    """Records a minute, and the percentiles of the time that a record takes up, by slots, measured in turns."""
+    contents = functions(count)
     engines = {slots: engine(slots) for slots in SLOTS}
-    measured: dict[int, list[float]] = {slots: [] for slots in SLOTS}
-    for _ in range(rounds):
+    taken: dict[int, list[float]] = {slots: [] for slots in SLOTS}
+    shares: dict[int, list[float]] = {slots: [] for slots in SLOTS}
+    for turn in range(rounds + 1):
         for slots, made in engines.items():
-            part = contents if slots > 2 else contents[: len(contents) // 3]
-            measured[slots].append(rate(lambda made=made, part=part: ours(made, part)))
-    return {slots: statistics.median(values) for slots, values in measured.items()}
+            part = contents if slots > 4 else contents[: count // 4]
+            began = time.perf_counter()
+            found = answers(made, part)
+            if turn:
+                taken[slots].append((time.perf_counter() - began) / len(part))
+                shares[slots] += [answer.seconds * 1000 for answer in found.values()]
+    one = statistics.median(taken[1])
+    rows = []
+    for slots in SLOTS:
+        median = statistics.median(taken[slots])
+        cuts = statistics.quantiles(shares[slots], n=100)
+        rows.append(
+            {
+                "slots": slots,
+                "records a minute": 60 / median,
+                "times one slot": one / median,
+                "ms a record, p50": cuts[49],
+                "p95": cuts[94],
+                "p99": cuts[98],
+            }
+        )
+    return rows
+
+
+def by_prompt_length() -> list[dict[str, float]]:
+    """What a record costs by the length of its prompt: alone, and among 64."""
+    many, alone = engine(), engine(1)
+    tokenizer: Any = many._loaded.tokenizer  # type: ignore[union-attr]
+    contents = functions(4_000)
+    lengths = [len(ids) for ids in tokenizer.plain(contents)]
+    rows = []
+    for low, high in ((20, 40), (40, 80), (80, 120), (120, 160)):
+        part = [c for c, length in zip(contents, lengths, strict=True) if low <= length < high][:256]
+        seconds(many, part)
+        rows.append(
+            {
+                "prompt tokens, from": low,
+                "to": high,
+                "ms alone, median": statistics.median(seconds(alone, [c]) for c in part[:24]) * 1000,
+                "ms among 128": min(seconds(many, part) for _ in range(3)) / len(part) * 1000,
+            }
+        )
+    return rows
+
+
+def quality(count: int = 1_000) -> list[dict[str, object]]:
+    """What the fast path writes beside the plain one in float32, text by text."""
+    contents = functions(count)
+    plain = answers(engine(32, engine="transformers", dtype="float32"), contents)
+    rows: list[dict[str, object]] = []
+    for name, model in {
+        "packed, bfloat16": {},
+        "packed, float32": {"dtype": "float32"},
+        "transformers, bfloat16": {"engine": "transformers"},
+    }.items():
+        found = answers(engine(**model), contents)
+        both = [key for key in plain if key in found]
+        words = agreement([found[k].text.split() for k in both], [plain[k].text.split() for k in both])
+        equal = sum(found[k].text == plain[k].text for k in both) / len(both)
+        rows.append(
+            {
+                "beside transformers, float32": name,
+                "texts that are equal": f"{equal:.1%}",
+                "first words": f"{words[0]:.1%}",
+                "words up to the first other one": f"{words[1]:.1%}",
+                "difference of mean confidence": round(
+                    statistics.fmean(found[k].confidence for k in both)
+                    - statistics.fmean(plain[k].confidence for k in both), 5,
+                ),
+            }
+        )  # fmt: skip
+    return rows
+
+
+def reproducible(count: int = 512) -> list[dict[str, object]]:
+    """What it costs that company changes no bit."""
+    contents = functions(count)
+    made = {}
+    for name, chosen in {"as it comes": {}, "float32": {}, "reproducible": {"reproducible": True}}.items():
+        settings = ModelSettings(dtype="float32" if name == "float32" else "auto")
+        made[name] = LocalEngine(find_model(settings), settings, InferenceSettings.model_validate(chosen))
+    for each in made.values():
+        seconds(each, contents[:64])
+    taken = {name: statistics.median(seconds(each, contents) for _ in range(3)) for name, each in made.items()}
+    return [
+        {"mode": name, "records a minute": len(contents) / value * 60, "of as it comes": taken["as it comes"] / value}
+        for name, value in taken.items()
+    ]
 
 
 def contracts() -> dict[str, float]:
@@ -105,24 +142,13 @@ def contracts() -> dict[str, float]:
     made = engine()
     info = made.load()
     tokenizer: Any = made._loaded.tokenizer  # type: ignore[union-attr]
-    by_length = sorted(functions(400), key=lambda content: len(tokenizer(content)["input_ids"]))
+    by_length = sorted(functions(400), key=lambda content: len(tokenizer.plain([content])[0]))
     short, middle = by_length[40], by_length[300]
-    ours(made, [short])
-
-    def seconds(contents: list[str]) -> float:
-        began = time.perf_counter()
-        ours(made, contents)
-        return time.perf_counter() - began
-
+    seconds(made, [short])
     return {
         "load_seconds": info.load_seconds,
-        "short_input_seconds": statistics.median(seconds([short]) for _ in range(5)),
-        "middle_input_seconds": statistics.median(seconds([middle]) for _ in range(5)),
-        "ten_inputs_seconds": statistics.median(seconds(by_length[i : i + 10]) for i in (50, 150, 250)),
-        "hundred_inputs_seconds": seconds(by_length[100:200]),
+        "short_input_seconds": statistics.median(seconds(made, [short]) for _ in range(5)),
+        "middle_input_seconds": statistics.median(seconds(made, [middle]) for _ in range(5)),
+        "ten_inputs_seconds": statistics.median(seconds(made, by_length[i : i + 10]) for i in (50, 150, 250)),
+        "hundred_inputs_seconds": seconds(made, by_length[100:200]),
     }
-
-
-def main_contents(count: int = 240) -> list[str]:
-    """The standard workload."""
-    return functions(count)

@@ -21,8 +21,9 @@ from dobby_dagster.inference.packed import generator, linear
 from dobby_dagster.inference.packed.cache import SlotCache
 from dobby_dagster.inference.packed.generator import PackedGenerator
 from dobby_dagster.inference.packed.network import Network
+from dobby_dagster.inference.packed.parallel import ParallelGenerator
 from dobby_dagster.inference.packed.weights import load_weights
-from dobby_dagster.inference.selection import Selector
+from dobby_dagster.inference.selection import Selector, Written
 from dobby_dagster_tests.test_engine_contract import CONTENTS, PROMPT, requests
 from dobby_dagster_tests.test_local_engine import generated, texts
 
@@ -240,3 +241,49 @@ def test_one_prompt_is_written_for_whatever_its_length(qwen2: Path) -> None:
     written = list(made.run(prompts, [""] * len(prompts)))
     assert sorted(each.index for each in written) == list(range(len(prompts)))
     assert all(each.output.finite and each.output.logprobs for each in written)
+
+
+def parallel(path: Path, parts: int = 3) -> tuple[ParallelGenerator, list[Encoded], list[list[int]]]:
+    """Some generators side by side, prompts, and what one alone writes for them."""
+    chosen = InferenceSettings(slots=3, max_new_tokens=6)
+    network = Network(load_weights(check_folder(path), torch.float32))
+    made = [PackedGenerator(network, Selector(chosen, {2}, lambda ids: ""), 3, 10_000, 6, 500) for _ in range(parts)]
+    prompts = [Encoded(list(range(3, 4 + 5 * n)), truncated=False) for n in range(1, 24)]
+    alone = sorted(made[0].run(prompts, [""] * len(prompts)), key=lambda each: each.index)
+    return ParallelGenerator(made, 1), prompts, [each.output.tokens for each in alone]
+
+
+def test_generators_side_by_side_write_what_one_writes(qwen2: Path) -> None:
+    threads = torch.get_num_threads()
+    generators, prompts, alone = parallel(qwen2)
+    assert torch.get_num_threads() == threads
+    for count in (len(prompts), 2, 0):
+        written = sorted(generators.run(prompts[:count], [""] * count), key=lambda each: each.index)
+        assert [each.index for each in written] == list(range(count))
+        assert [each.output.tokens for each in written] == alone[:count]
+        assert all(1 <= each.company <= 9 and each.seconds > 0 for each in written)
+
+
+def test_one_that_fails_leaves_the_others_answers(qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generators, prompts, alone = parallel(qwen2)
+
+    def broken(prompts: object, seeds: object) -> Iterator[Written]:
+        raise RuntimeError("broken")
+        yield
+
+    monkeypatch.setattr(generators._generators[1], "run", broken)
+    found = []
+    with pytest.raises(RuntimeError, match="broken"):
+        for each in generators.run(prompts, [""] * len(prompts)):
+            found.append(each.index)
+            assert each.output.tokens == alone[each.index]
+    assert len(found) == len(set(found)) == len(prompts) - len(prompts) // 3 - 1
+
+
+def test_work_that_nobody_waits_for_ends(qwen2: Path) -> None:
+    generators, prompts, alone = parallel(qwen2)
+    answers = generators.run(prompts, [""] * len(prompts))
+    next(answers)
+    answers.close()
+    written = sorted(generators.run(prompts, [""] * len(prompts)), key=lambda each: each.index)
+    assert [each.output.tokens for each in written] == alone

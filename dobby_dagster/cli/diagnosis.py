@@ -107,20 +107,25 @@ def _records(settings: Settings, store: CozoStore) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
-    from dobby_dagster.inference.local_engine import LocalEngine
+    from dobby_dagster.inference.engines import engine_for
     from dobby_dagster.inference.model_folder import find_model
     from dobby_dagster.inference.prompts import chosen_prompt
 
-    folder = find_model(settings.model)
-    about = folder.card.get("description", "a model of yours")
-    yield Finding("model", True, f"{folder.name}: {folder.architecture}, {folder.size / 1e6:.0f} MB; {about}")
-    folder.require_prompt(chosen_prompt(settings.prompt))
-    engine = LocalEngine(folder, settings.model, settings.inference)
+    prompt = chosen_prompt(settings.prompt)
+    if settings.model.url:
+        yield Finding("model", True, f"{settings.model.served_name}, run by {settings.model.url}")
+    else:
+        folder = find_model(settings.model)
+        about = folder.card.get("description", "a model of yours")
+        yield Finding("model", True, f"{folder.name}: {folder.architecture}, {folder.size / 1e6:.0f} MB; {about}")
+        folder.require_prompt(prompt)
+    engine = engine_for(settings.model, settings.inference)
     try:
         info = engine.load()
         yield Finding(
             "device", True, f"{info.device}, {info.dtype}: {info.device_reason}; loaded in {info.load_seconds:.1f} s"
         )
+        yield Finding("engine", True, f"{info.engine}, {engine.slots} slots: {info.engine_reason}")
         health = engine.health()
         yield Finding("inference", health.ok, f"{health.message} in {health.seconds * 1000:.0f} ms",
                       "" if health.ok else "try --device cpu, or another model")  # fmt: skip

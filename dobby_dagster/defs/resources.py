@@ -96,11 +96,12 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
     def engine(self) -> Engine:
         """The engine; its model is loaded by the first use."""
         if self._engine is None:
-            from dobby_dagster.inference.local_engine import LocalEngine
-            from dobby_dagster.inference.model_folder import find_model
+            from dobby_dagster.domain.settings_loader import load_settings
+            from dobby_dagster.inference.engines import engine_for
 
-            settings = ModelSettings.model_validate(self.model)
-            self._engine = LocalEngine(find_model(settings), settings, self.inference_settings)
+            key = load_settings().settings.model.api_key
+            settings = ModelSettings.model_validate(self.model).model_copy(update={"api_key": key})
+            self._engine = engine_for(settings, self.inference_settings)
         return self._engine  # type: ignore[no-any-return]
 
     @property

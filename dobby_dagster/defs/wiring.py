@@ -54,7 +54,8 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         source=settings.source.model_dump(mode="json", exclude_none=True),
     )
     models = ModelPool(
-        model=settings.model.model_dump(mode="json", exclude_none=True),
+        # The key is a secret: it is read where it is used, and stands in no run's configuration.
+        model=settings.model.model_dump(mode="json", exclude_none=True, exclude={"api_key"}),
         inference=settings.inference.model_dump(mode="json", exclude_none=True),
         prompt=settings.prompt.model_dump(mode="json", exclude_none=True),
     )

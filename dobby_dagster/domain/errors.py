@@ -110,6 +110,14 @@ class ModelError(DobbyError):
     retry = Retry.ESCALATE
 
 
+class ModelServerError(ModelError):
+    """The server that runs the model does not answer, or refuses all that is asked."""
+
+    code = "model_server"
+    severity = Severity.WARNING
+    retry = Retry.BACK_OFF
+
+
 class PromptError(DobbyError):
     """A prompt is unknown or malformed, or not one that the model was made for."""
 

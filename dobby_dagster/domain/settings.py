@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 # A CozoScript identifier: what relation and column names may be, here and in the store.
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
@@ -62,8 +62,14 @@ class SourceSettings(Section):
     allow_triggers: bool = Field(False, description="Let Dobby set triggers on your relation, to see changes.")
 
 
+def _server_url(value: str) -> str:
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("must be an http:// or https:// URL, such as http://127.0.0.1:8000/v1")
+    return value.rstrip("/")
+
+
 class ModelSettings(Section):
-    """Which model, where, in which precision."""
+    """Which model, where, in which precision; or which server runs it."""
 
     path: str = Field(BUILT_IN_MODEL, description="A model folder, or the name of one in models/.")
     device: Literal["auto", "mps", "cuda", "cpu"] = Field("auto", description="auto: Metal, CUDA, CPU, in order.")
@@ -71,12 +77,22 @@ class ModelSettings(Section):
     quantization: Literal["none", "int8"] = Field("none", description="int8: dynamic, on the CPU only.")
     engine: Literal["auto", "packed", "transformers"] = Field("auto", description="auto: packed on the CPU.")
     allow_download: bool = Field(False, description="Let a name that is no folder be fetched from the model hub.")
+    url: Annotated[str, AfterValidator(_server_url)] = Field("", description="An OpenAI-compatible server, instead.")
+    served_name: str = Field("", description="What that server calls the model; needed with url.")
+    api_key: SecretStr | None = Field(None, description="Key of that server.")
+    timeout_seconds: float = Field(120.0, gt=0, description="Longest wait for one answer of that server.")
+
+    @model_validator(mode="after")
+    def _named(self) -> ModelSettings:
+        if self.url and not self.served_name:
+            raise ValueError("served_name must say which model of the server is meant")
+        return self
 
 
 class InferenceSettings(Section):
     """How summaries are generated."""
 
-    slots: int = Field(64, ge=1, le=1024, description="Records in the device at once, at most.")
+    slots: int = Field(128, ge=1, le=1024, description="Records in the device at once, at most.")
     token_budget: int = Field(0, ge=0, description="Tokens in the device at once, output included; 0: what fits.")
     memory_share: float = Field(0.8, gt=0, le=1, description="Of the memory that is free, what records may fill.")
     memory_limit_bytes: int = Field(0, ge=0, description="The same as an absolute limit; 0 is none.")

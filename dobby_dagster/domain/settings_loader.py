@@ -18,7 +18,7 @@ from dobby_dagster.domain.suggest import suggestion
 DEFAULT_FILE = "dobby.toml"
 WELL_KNOWN = {"DATABASE_URL": "database.url", "MODEL_PATH": "model.path"}
 NOT_SETTINGS = {"DOBBY_CONFIG"}
-SECRETS = {"database.auth", "automation.alert_webhook"}
+SECRETS = {"database.auth", "model.api_key", "automation.alert_webhook"}
 
 
 def setting_names() -> dict[str, type[BaseModel]]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Engine
-from dobby_dagster.inference.local_engine import LocalEngine
-from dobby_dagster.inference.model_folder import find_model
 
 
 def engine_for(model: ModelSettings, inference: InferenceSettings) -> Engine:
@@ -14,4 +12,11 @@ def engine_for(model: ModelSettings, inference: InferenceSettings) -> Engine:
     Raises:
         ModelError: There is no such model, or it can't be used.
     """
+    if model.url:
+        from dobby_dagster.inference.remote.server_engine import ServerEngine
+
+        return ServerEngine(model, inference)
+    from dobby_dagster.inference.local_engine import LocalEngine
+    from dobby_dagster.inference.model_folder import find_model
+
     return LocalEngine(find_model(model), model, inference)

@@ -14,6 +14,10 @@ from dobby_dagster.inference.memory import token_budget
 from dobby_dagster.inference.model_folder import ModelFolder
 from dobby_dagster.inference.selection import Selector, Written
 
+# A model of at most so many bytes runs in as many generators as there are cores, if each has enough slots to be fast.
+SMALL_BYTES = 64_000_000
+PART_SLOTS = 64
+
 
 class Generator(Protocol):
     """Writes outputs for prompts, in any order."""
@@ -56,7 +60,7 @@ def load_generator(
         return _padded(folder, model, inference, placement, selector, pad_token, "transformers was asked for")
     if obstacle:
         return _padded(folder, model, inference, placement, selector, pad_token, f"not packed: {obstacle}")
-    return _packed(folder, inference, placement, selector, longest)
+    return packed(folder, inference, placement, selector, longest)
 
 
 def why_not_packed(folder: ModelFolder, model: ModelSettings, placement: Placement) -> str:
@@ -79,20 +83,35 @@ def why_not_packed(folder: ModelFolder, model: ModelSettings, placement: Placeme
     return next((obstacle for obstacle, stands in obstacles.items() if stands), "")
 
 
-def _packed(
+def packed(
     folder: ModelFolder, inference: InferenceSettings, placement: Placement, selector: Selector, longest: int
 ) -> Loaded:
+    """Packed generation on the CPU; see :mod:`dobby_dagster.inference.packed`.
+
+    Raises:
+        ModelError: The weights can't be loaded.
+    """
+    import torch
+
     from dobby_dagster.inference.packed.generator import PackedGenerator
     from dobby_dagster.inference.packed.network import Network
+    from dobby_dagster.inference.packed.parallel import ParallelGenerator
     from dobby_dagster.inference.packed.weights import load_weights
 
     weights = load_weights(folder, placement.dtype)
+    network = Network(weights, fixed=inference.reproducible)
     budget = token_budget(inference, folder.config, placement)
-    generator = PackedGenerator(
-        Network(weights, fixed=inference.reproducible), selector, inference.slots, budget,
-        inference.max_new_tokens, longest,
-    )  # fmt: skip
+    cores = torch.get_num_threads()
+    parts = max(1, min(cores, inference.slots // PART_SLOTS)) if weights.bytes <= SMALL_BYTES else 1
+    made = [
+        PackedGenerator(network, selector, inference.slots // parts, budget // parts, inference.max_new_tokens, longest)
+        for _ in range(parts)
+    ]
     reason = "on the CPU prompts are packed, and slots refilled at once"
+    generator: Generator = made[0]
+    if parts > 1:
+        generator = ParallelGenerator(made, cores // parts)
+        reason += f"; {parts} generators side by side, since the model is small"
     return Loaded(generator, "packed", reason, inference.slots, weights.parameters, weights.bytes)
 
 

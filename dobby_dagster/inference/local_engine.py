@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, ModelError, OutOfMemoryError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.benchmark import CONTENT, timed
 from dobby_dagster.inference.confidence import Signs, confidence, is_copied
 from dobby_dagster.inference.devices import Placement, place
 from dobby_dagster.inference.encoding import Encoded, Encoder
@@ -32,7 +33,6 @@ from dobby_dagster.inference.selection import Selector, Written
 from dobby_dagster.inference.tokenizer import Tokenizer, load_tokenizer
 
 log = logging.getLogger("dobby")
-_BENCHMARK_CONTENT = 'def read(path):\n    with open(path, encoding="utf-8") as stream:\n        return stream.read()\n'
 
 
 @dataclass
@@ -77,7 +77,7 @@ class LocalEngine:
         began = time.perf_counter()
         try:
             loaded = self._ready()
-            ids = loaded.tokenizer.plain([_BENCHMARK_CONTENT])[0]
+            ids = loaded.tokenizer.plain([CONTENT])[0]
             [written] = loaded.generator.run([Encoded(ids, truncated=False)], ["health"])
         except ModelError as error:
             return EngineHealth(False, time.perf_counter() - began, str(error))
@@ -87,14 +87,7 @@ class LocalEngine:
 
     def benchmark(self, requests: int = 64) -> Benchmark:
         """See :class:`~dobby_dagster.inference.engine.Engine`."""
-        self._ready()
-        prompt = Prompt(id="summary", version=1, system="Summarize.")
-        asked = [Request(str(i), _BENCHMARK_CONTENT, "python") for i in range(requests)]
-        began = time.perf_counter()
-        answers = [answer for answer in self.infer(asked, prompt) if isinstance(answer, Generation)]
-        seconds = time.perf_counter() - began
-        tokens = sum(answer.output_tokens for answer in answers)
-        return Benchmark(len(answers), seconds, len(answers) / seconds * 60, tokens / seconds)
+        return timed(self, requests)
 
     def close(self) -> None:
         """See :class:`~dobby_dagster.inference.engine.Engine`."""

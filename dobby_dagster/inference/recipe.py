@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, Settings
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.model_folder import find_model
@@ -18,11 +20,19 @@ def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt
         ModelError: The model can't be used.
         PromptError: The model was not made for this prompt.
     """
+    settings = inference.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
+    if model.url:
+        # What a server runs can't be looked at: its name for the model has to do, wherever the server is.
+        return Recipe(prompt.name, prompt.text, model.served_name, served_revision(model.served_name), settings)
     folder = find_model(model)
     folder.require_prompt(prompt)
-    settings = inference.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
     settings["quantization"] = model.quantization
     return Recipe(prompt.name, prompt.text, folder.name, folder.revision, settings)
+
+
+def served_revision(name: str) -> str:
+    """What stands for the revision of a model that a server runs under ``name``."""
+    return hashlib.sha256(f"served\0{name}".encode()).hexdigest()
 
 
 def recipe_for(settings: Settings) -> Recipe:

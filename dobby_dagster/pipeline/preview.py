@@ -90,8 +90,12 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
 def _mean_tokens(source: Source, keys: Sequence[str], settings: Settings, prompt: Prompt) -> float:
     from dobby_dagster.inference.encoding import Encoder
     from dobby_dagster.inference.model_folder import find_model
+    from dobby_dagster.inference.remote.server_engine import CHARACTERS_PER_TOKEN
     from dobby_dagster.inference.tokenizer import load_tokenizer
 
+    if settings.model.url:
+        sizes = [len(readable_text(record.content) or "") for record in source.get(list(keys)).values()]
+        return fmean(size / CHARACTERS_PER_TOKEN for size in sizes) if sizes else 0.0
     folder = find_model(settings.model)
     limit = folder.prompt_limit(settings.inference.max_prompt_tokens, settings.inference.max_new_tokens)
     requests = [

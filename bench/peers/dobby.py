@@ -1,0 +1,41 @@
+"""Dobby's own packed generation, with the end of text ignored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.devices import place
+from dobby_dagster.inference.encoding import Encoded
+from dobby_dagster.inference.generators import Generator, packed
+from dobby_dagster.inference.model_folder import check_folder
+from dobby_dagster.inference.selection import Selector
+
+
+class Dobby:
+    """With so many slots; the number of new tokens is known when the model is loaded."""
+
+    def __init__(self, dtype: str, slots: int) -> None:
+        self._dtype = dtype
+        self._slots = slots
+        self._folder: Path | None = None
+        self._generators: dict[int, Generator] = {}
+
+    def load(self, folder: Path) -> None:
+        self._folder = folder
+        self._generator(24)
+
+    def _generator(self, new: int) -> Generator:
+        assert self._folder is not None
+        if new not in self._generators:
+            inference = InferenceSettings(slots=self._slots, max_new_tokens=new, no_repeat_ngram=0)
+            placement = place(ModelSettings.model_validate({"device": "cpu", "dtype": self._dtype}), reproducible=False)
+            selector = Selector(inference, set(), lambda ids: "")
+            loaded = packed(check_folder(self._folder), inference, placement, selector, 4_096)
+            self._generators[new] = loaded.generator
+        return self._generators[new]
+
+    def run(self, prompts: list[list[int]], new: int) -> list[list[int]]:
+        encoded = [Encoded(prompt, truncated=False) for prompt in prompts]
+        written = sorted(self._generator(new).run(encoded, [""] * len(prompts)), key=lambda each: each.index)
+        return [each.output.tokens for each in written]

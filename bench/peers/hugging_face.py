@@ -1,0 +1,72 @@
+"""transformers: ``generate`` as a careful user writes it, and ``pipeline`` as most do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+class Generate:
+    """Batches of 32 prompts of like length, padded on the left."""
+
+    size = 32
+
+    def __init__(self, dtype: str) -> None:
+        self._dtype = dtype
+        self._model: Any = None
+
+    def load(self, folder: Path) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, self._dtype)).eval()
+        self._model.generation_config.eos_token_id = None
+
+    def run(self, prompts: list[list[int]], new: int) -> list[list[int]]:
+        import torch
+
+        order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+        outputs: list[list[int]] = [[] for _ in prompts]
+        for begin in range(0, len(order), self.size):
+            part = order[begin : begin + self.size]
+            longest = len(prompts[part[0]])
+            ids = torch.tensor([[0] * (longest - len(prompts[i])) + prompts[i] for i in part])
+            mask = torch.tensor([[0] * (longest - len(prompts[i])) + [1] * len(prompts[i]) for i in part])
+            with torch.inference_mode():
+                made = self._model.generate(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    max_new_tokens=new,
+                    min_new_tokens=new,
+                    do_sample=False,
+                    pad_token_id=0,
+                )
+            for place, index in enumerate(part):
+                outputs[index] = made[place, longest:].tolist()
+        return outputs
+
+
+class Pipeline:
+    """Batches of 16 texts in the order in which they come."""
+
+    def __init__(self, dtype: str) -> None:
+        self._dtype = dtype
+        self._pipeline: Any = None
+        self._tokenizer: Any = None
+
+    def load(self, folder: Path) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, TextGenerationPipeline
+
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, self._dtype)).eval()
+        model.generation_config.eos_token_id = None
+        self._tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, padding_side="left")
+        self._pipeline = TextGenerationPipeline(model=model, tokenizer=self._tokenizer)
+
+    def run(self, prompts: list[list[int]], new: int) -> list[list[int]]:
+        texts = [self._tokenizer.decode(prompt) for prompt in prompts]
+        made = self._pipeline(
+            texts, batch_size=16, add_special_tokens=False, max_new_tokens=new, do_sample=False,
+            return_tensors=True,
+        )  # fmt: skip
+        return [answer[0]["generated_token_ids"][-new:] for answer in made]

@@ -1,0 +1,79 @@
+"""Several generators at once, each with its own threads and slots, on one set of weights."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
+from queue import SimpleQueue
+
+import torch
+
+from dobby_dagster.inference.encoding import Encoded
+from dobby_dagster.inference.packed.generator import PackedGenerator
+from dobby_dagster.inference.selection import Written
+
+
+class ParallelGenerator:
+    """Shares prompts out among generators that run side by side.
+
+    A small model leaves a second core idle half of the time: most of its operations are too small to be split.
+    Two generators of half the slots, one core each, wait for nobody.
+
+    Args:
+        generators: With a network of their own or a shared one.
+        threads: Of torch, for each.
+    """
+
+    def __init__(self, generators: Sequence[PackedGenerator], threads: int) -> None:
+        self._generators = list(generators)
+        # How many threads torch uses is each thread's own affair, but a new thread begins with what was set last.
+        before = torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(len(self._generators), "dobby-generator")
+        ready = threading.Barrier(len(self._generators))
+        for task in [self._pool.submit(_begin, threads, ready) for _ in self._generators]:
+            task.result()
+        torch.set_num_threads(before)
+
+    def run(self, prompts: Sequence[Encoded], seeds: Sequence[str]) -> Iterator[Written]:
+        """Outputs as they are finished; what one generator raises comes after the outputs of the others."""
+        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index].ids))
+        count = len(self._generators)
+        parts = [part for part in (order[place::count] for place in range(count)) if part]
+        finished: SimpleQueue[Written | None] = SimpleQueue()
+        stop = threading.Event()
+
+        def work(generator: PackedGenerator, part: list[int]) -> None:
+            try:
+                for written in generator.run([prompts[i] for i in part], [seeds[i] for i in part]):
+                    if stop.is_set():
+                        return
+                    finished.put(replace(
+                        written, index=part[written.index], seconds=written.seconds / len(parts),
+                        company=written.company * len(parts),
+                    ))  # fmt: skip
+            finally:
+                finished.put(None)
+
+        tasks = [
+            self._pool.submit(work, generator, part) for generator, part in zip(self._generators, parts, strict=False)
+        ]
+        try:
+            left = len(tasks)
+            while left:
+                written = finished.get()
+                if written is None:
+                    left -= 1
+                else:
+                    yield written
+        finally:
+            stop.set()
+            wait(tasks)
+        for task in tasks:
+            task.result()
+
+
+def _begin(threads: int, ready: threading.Barrier) -> None:
+    torch.set_num_threads(threads)
+    ready.wait()  # so that each thread of the pool comes by once
