@@ -33,7 +33,7 @@ class Workload:
     prompts: list[list[int]]
     new: int
     peers: tuple[str, ...]
-    rounds: int = 3
+    rounds: int = 2
 
 
 @dataclass
@@ -78,14 +78,14 @@ def workloads(tokenizer: Any) -> list[Workload]:
     built_in = [[*code, *ids[:160], *summary] for ids in encoded[:256]]
     plain = [ids[:400] for ids in encoded if len(ids) >= 30]
     joined = [token for ids in encoded for token in ids]
-    long = [joined[i * 2_500 : i * 2_500 + length] for i, length in enumerate((1_000, 1_500, 2_000, 3_000, 4_000))]
-    mix = [*plain[:120], *(joined[i * 3_000 : i * 3_000 + 2_000] for i in range(6))]
+    long = [joined[i * 2_500 : i * 2_500 + length] for i, length in enumerate((1_000, 2_000, 4_000))]
+    mix = [*plain[:120], *(joined[i * 3_000 : i * 3_000 + 2_000] for i in range(3))]
     return [
         Workload("functions", BUILT_IN, built_in, 24, tuple(PEERS)),
         Workload("functions", "17M", plain[:192], 24, QUICK),
-        Workload("long contents", "17M", long, 24, QUICK, rounds=2),
-        Workload("skewed mix", "17M", mix, 24, QUICK, rounds=2),
-        Workload("functions", "0.5B", plain[:32], 24, ON_LARGE, rounds=1),
+        Workload("long contents", "17M", long, 24, QUICK),
+        Workload("skewed mix", "17M", mix, 24, QUICK),
+        Workload("functions", "0.5B", plain[:16], 24, ON_LARGE, rounds=1),
     ]
 
 

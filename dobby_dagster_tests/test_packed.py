@@ -287,3 +287,12 @@ def test_work_that_nobody_waits_for_ends(qwen2: Path) -> None:
     answers.close()
     written = sorted(generators.run(prompts, [""] * len(prompts)), key=lambda each: each.index)
     assert [each.output.tokens for each in written] == alone
+
+
+def test_one_long_content_does_not_make_all_slots_large(qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dobby_dagster.inference.batching.ONE_BAND_TOKENS", 2_000)
+    made = []
+    monkeypatch.setattr(generator, "SlotCache", lambda *a: made.append(SlotCache(*a)) or made[-1])
+    texts(packed(qwen2, slots=16), [*CONTENTS, "z = 3\n" * 200])
+    assert max(cache.rows * cache.columns for cache in made) < 16 * 256
+    assert any(cache.columns > 256 and cache.rows == 1 for cache in made)

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 
+# Slots of so many tokens together are made for requests of all lengths; larger ones for those of like length only.
+ONE_BAND_TOKENS = 32_768
+
+
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Requests of like length that share ``rows`` slots of their ``longest`` prompt's size."""
+    """Requests of like length that share at most ``rows`` slots of their ``longest`` prompt's size."""
 
     members: list[int]
     rows: int
@@ -16,11 +20,11 @@ class Band:
 
 
 def bands(lengths: Sequence[int], slots: int, token_budget: int, new_tokens: int) -> Iterator[Band]:
-    """Requests in as few bands as the budget allows, longest first.
+    """Requests in as few bands as memory calls for, longest first.
 
     The slots of a band, each as large as its longest prompt with its output, hold at most ``token_budget`` tokens,
-    unless it is one slot. Where that leaves less than all ``slots``, a band ends at half its longest length, and the
-    shorter ones get more slots. The longest come first so that memory runs out early or not at all.
+    unless it is one slot. Where they would hold more than a fixed number, or are fewer than ``slots``, a band ends at
+    half its longest length: one long content does not make all slots large, and short ones get more of them.
 
     >>> [band.rows for band in bands([90, 900, 80, 10], slots=8, token_budget=1000, new_tokens=10)]
     [1, 8]
@@ -29,7 +33,8 @@ def bands(lengths: Sequence[int], slots: int, token_budget: int, new_tokens: int
     while order:
         longest = lengths[order[0]]
         rows = max(1, min(slots, token_budget // (longest + new_tokens)))
-        least = 0 if rows == slots else longest // 2
+        whole = rows == slots and rows * (longest + new_tokens) <= ONE_BAND_TOKENS
+        least = 0 if whole else longest // 2
         count = sum(1 for index in order if lengths[index] > least or lengths[index] == longest)
         yield Band(order[:count], rows, longest)
         order = order[count:]

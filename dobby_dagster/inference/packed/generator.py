@@ -64,8 +64,9 @@ class PackedGenerator:
         lengths = [self._longest if self._network.fixed else len(prompt.ids) for prompt in prompts]
         for band in bands(lengths, self._slots, self._budget, self._new):
             order = sorted(band.members, key=lambda i: (prompts[i].ids[: prompts[i].shared], -len(prompts[i].ids)))
-            cache = self._cache_for(band.rows, band.longest + self._new)
-            yield from self._continuously(deque(order), prompts, seeds, cache, band.rows)
+            rows = band.rows if self._network.fixed else min(band.rows, len(order))
+            cache = self._cache_for(rows, band.longest + self._new)
+            yield from self._continuously(deque(order), prompts, seeds, cache, rows)
 
     def _continuously(
         self, waiting: deque[int], prompts: Sequence[Encoded], seeds: Sequence[str], cache: SlotCache, rows: int

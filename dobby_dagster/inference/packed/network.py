@@ -141,8 +141,9 @@ class Network:
         shape, asked = self.shape, len(tokens)
         rows = cache.rows if self.fixed else min(cache.rows, rounded(asked, ROW_STEP))
         tokens, positions = functional.pad(tokens, (0, rows - asked)), functional.pad(positions, (0, rows - asked))
-        needed = cache.columns if self.fixed else rounded(int(positions.max()) + 1, COLUMN_STEP)
-        columns = min(cache.columns, needed)
+        needed = rounded(int(positions.max()) + 1, COLUMN_STEP)
+        # A part of the columns has to be copied before it is multiplied, which costs as much as half of them again.
+        columns = cache.columns if self.fixed or needed * 3 >= cache.columns * 2 else needed
         cosine, sine = self._angles(positions)
         hidden = (torch.arange(columns) > positions[:, None]).to(self.dtype) * _HIDDEN
         mask = hidden.repeat_interleave(shape.shared, 0)[:, None]
