@@ -9,6 +9,7 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,8 @@ from bench.peers import PEERS, missing
 from bench.shapes import BUILT_IN, flops, folder_of, gemm_peak
 from bench.workload import functions
 
+# Between two peers: the threads of the one before may spin for a while after their work.
+PAUSE_SECONDS = 0.5
 REFERENCE = "transformers generate, float32, by length, 32"
 # What is worth waiting for on the larger shapes.
 QUICK = tuple(name for name in PEERS if "pipeline" not in name and "256" not in name)
@@ -107,6 +110,7 @@ def measure(workload: Workload, folder: Path) -> dict[str, Measured]:
     command = {"prompts": workload.prompts, "new": workload.new}
     for turn in range(workload.rounds + 1):
         for name, worker in list(workers.items()):
+            time.sleep(PAUSE_SECONDS)
             answer = worker.ask(command)
             if "error" in answer:
                 found[name].problem = answer["error"]

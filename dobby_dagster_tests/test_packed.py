@@ -294,5 +294,5 @@ def test_one_long_content_does_not_make_all_slots_large(qwen2: Path, monkeypatch
     made = []
     monkeypatch.setattr(generator, "SlotCache", lambda *a: made.append(SlotCache(*a)) or made[-1])
     texts(packed(qwen2, slots=16), [*CONTENTS, "z = 3\n" * 200])
-    assert max(cache.rows * cache.columns for cache in made) < 16 * 256
+    assert max(cache.rows * cache.columns for cache in made) <= 16 * 288, "the short ones: not 16 * 480"
     assert any(cache.columns > 256 and cache.rows == 1 for cache in made)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-
 # Slots of so many tokens together are made for requests of all lengths; larger ones for those of like length only.
 ONE_BAND_TOKENS = 32_768
 
