@@ -201,7 +201,8 @@ def test_memory_that_is_free_decides_the_budget(qwen2: Path, monkeypatch: pytest
 
     monkeypatch.setattr(memory, "free_bytes", lambda device: 10**9)
     weights = load_weights(check_folder(qwen2), torch.float32)
-    token = SlotCache.bytes_per_token(weights.shape, torch.float32)
+    cache = SlotCache(weights.shape, 1, 32, torch.float32)
+    token = (cache.keys.nbytes + cache.values.nbytes) // 32
     assert 0.9 < budget() * token / 0.8e9 <= 1
     assert budget(memory_share=0.4) < 0.51 * budget()
     assert budget(memory_limit_bytes=10**8) * token <= 10**8

@@ -46,8 +46,3 @@ class SlotCache:
         """Forget what a slot holds; needed where it may hold what is no number."""
         self.keys[:, slot].zero_()
         self.values[:, slot].zero_()
-
-    @staticmethod
-    def bytes_per_token(shape: Shape, dtype: torch.dtype) -> int:
-        """Memory of one token in one slot."""
-        return shape.layers * shape.shared * shape.size * 2 * int(dtype.itemsize)
