@@ -10,7 +10,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Records that `make run` summarises; as many as take about two minutes on two cores.
+# Records that `make run` summarises; as many as take about half a minute on two cores.
 N ?= 4000
 # The model that `make eval` looks at.
 MODEL ?= models/dobby-code-7m
