@@ -106,7 +106,7 @@ def test_other_architectures_and_broken_configurations(folder: Path) -> None:
 
 def test_weights_of_another_shape_or_missing(folder: Path) -> None:
     config(folder, hidden_size=128)
-    with pytest.raises(ModelError, match="can't be loaded|but the configuration says"):
+    with pytest.raises(ModelError, match="but the configuration says"):
         load(folder)
     config(folder, hidden_size=64, num_hidden_layers=3, layer_types=["full_attention"] * 3)
     with pytest.raises(ModelError, match="weights are missing"):
