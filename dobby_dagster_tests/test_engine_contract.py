@@ -18,7 +18,7 @@ PROMPT = PromptLibrary.load().get("summary")
 CONTENTS = [f"def f{i}(x):\n    return {'x + ' * (i % 9)}{i}" for i in range(23)]
 
 
-WAYS = ["packed", "transformers"]
+WAYS = ["openvino", "packed", "transformers"]
 
 
 def engine_on(path: Path, way: str = "auto", **settings: object) -> LocalEngine:

@@ -10,6 +10,7 @@ import pytest
 
 from dobby_dagster.domain.errors import ModelError, PromptError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference import generators
 from dobby_dagster.inference.devices import available, place
 from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.loading import load_model
@@ -79,14 +80,16 @@ def test_greedy_tokens_and_scores_are_those_of_generate(kind: str, way: str, req
 
 
 @pytest.mark.parametrize("settings", [{}, {"no_repeat_ngram": 2}, {"repetition_penalty": 1.3, "max_new_tokens": 12}])
-def test_both_ways_write_the_same(settings: dict[str, Any], qwen2: Path) -> None:
-    packed, padded = (generated(engine_on(qwen2, way, **settings), CONTENTS) for way in WAYS)
-    assert [output.tokens for output in packed] == [output.tokens for output in padded]
-    for one, other in zip(packed, padded, strict=True):
-        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
+def test_all_ways_write_the_same(settings: dict[str, Any], qwen2: Path) -> None:
+    padded = generated(engine_on(qwen2, "transformers", **settings), CONTENTS)
+    for way in ("openvino", "packed"):
+        outputs = generated(engine_on(qwen2, way, **settings), CONTENTS)
+        assert [output.tokens for output in outputs] == [output.tokens for output in padded]
+        for one, other in zip(outputs, padded, strict=True):
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["packed", "transformers"])
 def test_in_reproducible_mode_company_does_not_matter(way: str, qwen2: Path) -> None:
     engine = engine_on(qwen2, way, reproducible=True)
     together = texts(engine, CONTENTS)
@@ -187,26 +190,53 @@ def test_outputs_that_are_not_finite_are_failures(way: str, qwen2: Path, tmp_pat
     assert not engine.health().ok
 
 
-def test_int8_and_bfloat16_run_on_the_cpu(qwen2: Path) -> None:
-    quantized = ModelSettings(device="cpu", quantization="int8")
-    for settings, way in ((quantized, "transformers"), (ModelSettings(device="cpu", dtype="bfloat16"), "packed")):
-        engine = LocalEngine(check_folder(qwen2), settings, InferenceSettings(max_new_tokens=4))
-        info = engine.load()
-        assert (info.quantization, info.engine) == (settings.quantization, way)
-        assert len(texts(engine, CONTENTS[:3])) == 3
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("asked", [{"quantization": "int8"}, {"dtype": "bfloat16"}])
+def test_int8_and_bfloat16_run_on_the_cpu(asked: dict[str, str], way: str, qwen2: Path) -> None:
+    settings = ModelSettings.model_validate({"device": "cpu", "engine": way} | asked)
+    engine = LocalEngine(check_folder(qwen2), settings, InferenceSettings(max_new_tokens=4))
+    if (way, settings.quantization) == ("packed", "int8"):
+        with pytest.raises(ModelError, match="can't be run by packed: it has no int8"):
+            engine.load()
+        return
+    info = engine.load()
+    assert (info.quantization, info.engine) == (settings.quantization, way)
+    assert len(texts(engine, CONTENTS[:3])) == 3
 
 
-def test_what_can_not_be_packed_says_why(qwen2: Path, tmp_path: Path) -> None:
-    settings = ModelSettings(device="cpu", quantization="int8", engine="packed")
-    with pytest.raises(ModelError, match="can't be run packed: it has no int8"):
-        LocalEngine(check_folder(qwen2), settings, InferenceSettings()).load()
+def test_the_way_is_chosen_and_says_why(qwen2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = engine_on(qwen2).load()
+    assert (info.engine, info.engine_reason) == ("openvino", "on the CPU OpenVINO is the fastest way")
+    info = engine_on(qwen2, reproducible=True).load()
+    assert info.engine == "packed"
+    assert info.engine_reason.endswith("; not openvino: it has no reproducible mode")
+    with pytest.raises(ModelError, match="can't be run by openvino: it has no reproducible mode"):
+        engine_on(qwen2, "openvino", reproducible=True).load()
     scaled = edited(qwen2, tmp_path / "scaled")
     config = json.loads((scaled / "config.json").read_text())
     config["rope_parameters"] = {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}
     (scaled / "config.json").write_text(json.dumps(config))
     info = engine_on(scaled).load()
     assert info.engine == "transformers"
-    assert info.engine_reason == "not packed: the model's rotary embedding is scaled (linear)"
+    assert "not packed: the model's rotary embedding is scaled (linear)" in info.engine_reason
+    monkeypatch.setattr(generators, "find_spec", lambda name: None)
+    info = engine_on(qwen2).load()
+    assert info.engine == "packed"
+    assert info.engine_reason.endswith("not openvino: pip install 'dobby-dagster[openvino]' brings it")
+
+
+def test_a_library_that_fails_is_done_without(
+    qwen2: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> object:
+        raise RuntimeError("Exception from src/core: no such operator")
+
+    monkeypatch.setattr("dobby_dagster.inference.openvino.network.compile_graph", broken)
+    engine = engine_on(qwen2)
+    assert engine.load().engine == "packed"
+    assert engine.load().engine_reason.endswith("not openvino: Exception from src/core: no such operator")
+    assert "can't be run by openvino: Exception from src/core: no such operator" in caplog.text
+    assert len(texts(engine, CONTENTS[:3])) == 3
 
 
 def test_devices_fall_back_and_say_why() -> None:

@@ -75,7 +75,9 @@ class ModelSettings(Section):
     device: Literal["auto", "mps", "cuda", "cpu"] = Field("auto", description="auto: Metal, CUDA, CPU, in order.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
     quantization: Literal["none", "int8"] = Field("none", description="int8: dynamic, on the CPU only.")
-    engine: Literal["auto", "packed", "transformers"] = Field("auto", description="auto: packed on the CPU.")
+    engine: Literal["auto", "openvino", "packed", "transformers"] = Field(
+        "auto", description="auto: openvino on the CPU where it is installed, else packed; transformers elsewhere."
+    )
     allow_download: bool = Field(False, description="Let a name that is no folder be fetched from the model hub.")
     url: Annotated[str, AfterValidator(_server_url)] = Field("", description="An OpenAI-compatible server, instead.")
     served_name: str = Field("", description="What that server calls the model; needed with url.")

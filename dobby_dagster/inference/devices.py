@@ -1,28 +1,40 @@
-"""Which device, and in which precision."""
+"""Which device, and in which precision. torch, which takes more than a second to import, is only asked if need be."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import ModelSettings
 
-if TYPE_CHECKING:
-    import torch
+# One of these is there where a driver for CUDA or ROCm is loaded: the usual one, WSL's, AMD's, and Jetson's.
+_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/nvhost-ctrl", "/dev/nvmap")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A device and a dtype, and why these."""
+    """A device and a dtype, by torch's name for it, and why these."""
 
     device: str
-    dtype: torch.dtype
+    dtype: str
     reason: str
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return 4 if self.dtype == "float32" else 2
 
 
 def available() -> dict[str, str]:
     """Each device with ``""`` where it can be used, else why not; in order of preference."""
+    if sys.platform == "linux" and not any(Path(file).exists() for file in _DEVICE_FILES):
+        return {
+            "mps": "no Metal device on this machine", "cuda": "no CUDA device or driver on this machine", "cpu": "",
+        }  # fmt: skip
     import torch
 
     reasons = {"mps": "", "cuda": "", "cpu": ""}
@@ -57,18 +69,27 @@ def place(settings: ModelSettings, *, reproducible: bool) -> Placement:
     return Placement(device, _dtype(settings, device, reproducible), reason)
 
 
-def _dtype(settings: ModelSettings, device: str, reproducible: bool) -> torch.dtype:
+def _dtype(settings: ModelSettings, device: str, reproducible: bool) -> str:
+    if reproducible:
+        return "float32"
+    if settings.dtype != "auto":
+        return settings.dtype
+    if device == "mps":
+        return "float16"  # bfloat16 is emulated on the first two generations
+    if device == "cpu":
+        return "bfloat16" if _native_bfloat16() else "float32"
     import torch
 
-    if reproducible or settings.quantization == "int8":
-        return torch.float32
-    if settings.dtype != "auto":
-        chosen: torch.dtype = getattr(torch, settings.dtype)
-        return chosen
-    if device == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device == "mps":
-        return torch.float16  # bfloat16 is emulated on the first two generations
-    return (
-        torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else torch.float32
-    )
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+
+@lru_cache(maxsize=1)
+def _native_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16."""
+    if find_spec("openvino"):
+        from openvino import Core
+
+        return "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,42 +1,32 @@
-"""The two ways to generate on this machine, and which is taken: packed on the CPU, by transformers elsewhere."""
+"""The three ways to generate on this machine, and which is taken: OpenVINO or packed on the CPU, else transformers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+import logging
+import platform
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+
+import psutil
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.architecture import unusual
+from dobby_dagster.inference.continuous import ContinuousGenerator
 from dobby_dagster.inference.devices import Placement
-from dobby_dagster.inference.encoding import Encoded
+from dobby_dagster.inference.generator import Generator, Loaded
 from dobby_dagster.inference.memory import token_budget
-from dobby_dagster.inference.model_folder import ModelFolder
-from dobby_dagster.inference.selection import Selector, Written
+from dobby_dagster.inference.model_folder import ModelFolder, one_line
+from dobby_dagster.inference.parallel import ParallelGenerator
+from dobby_dagster.inference.selection import Selector
+
+log = logging.getLogger("dobby")
 
 # A model of at most so many bytes runs in as many generators as there are cores, if each has enough slots to be fast.
 SMALL_BYTES = 64_000_000
 PART_SLOTS = 64
-
-
-class Generator(Protocol):
-    """Writes outputs for prompts, in any order."""
-
-    def run(self, prompts: Sequence[Encoded], seeds: Sequence[str]) -> Iterator[Written]:
-        """One output for each prompt; ``seeds`` make sampling independent of what shares the device."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A generator with its weights in memory, and what there is to say about it."""
-
-    generator: Generator
-    engine: str
-    reason: str
-    slots: int
-    parameters: int
-    bytes: int
 
 
 def load_generator(
@@ -53,80 +43,157 @@ def load_generator(
     Raises:
         ModelError: The weights can't be loaded, or the way that was asked for can't be gone.
     """
-    obstacle = why_not_packed(folder, model, placement)
-    if model.engine == "packed" and obstacle:
-        raise ModelError(f"{folder.name} can't be run packed: {obstacle}", hint="use model.engine = auto")
-    if model.engine == "transformers":
-        return _padded(folder, model, inference, placement, selector, pad_token, "transformers was asked for")
-    if obstacle:
-        return _padded(folder, model, inference, placement, selector, pad_token, f"not packed: {obstacle}")
-    return packed(folder, inference, placement, selector, longest)
-
-
-def why_not_packed(folder: ModelFolder, model: ModelSettings, placement: Placement) -> str:
-    """What stands against packed generation; ``""`` where nothing does."""
-    config = folder.config
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    kind = rope.get("rope_type") or rope.get("type") or "default"
-    dtype = str(placement.dtype).removeprefix("torch.")
-    obstacles = {
-        f"it is for the CPU, not for {placement.device}": placement.device != "cpu",
-        f"it has no {model.quantization}": model.quantization != "none",
-        f"it has no {dtype}": dtype not in ("float32", "bfloat16"),
-        f"the model's rotary embedding is scaled ({kind})": kind != "default",
-        "the model uses a sliding window": bool(config.get("use_sliding_window")),
-        "the model's activation is not SiLU": config.get("hidden_act", "silu") != "silu",
-        "the model has biases that its architecture has not": bool(
-            config.get("attention_bias") or config.get("mlp_bias")
-        ),
+    common = (folder, model, inference, placement, selector)
+    ways: dict[str, Callable[[], Loaded]] = {
+        "openvino": partial(openvino, *common, longest),
+        "packed": partial(packed, *common, longest),
+        "transformers": partial(padded, *common, pad_token),
     }
-    return next((obstacle for obstacle, stands in obstacles.items() if stands), "")
+    if model.engine != "auto":
+        if obstacle := why_not(model.engine, folder, model, inference, placement):
+            raise ModelError(f"{folder.name} can't be run by {model.engine}: {obstacle}", hint="use engine = auto")
+        return ways[model.engine]()
+    reasons: list[str] = []
+    for name, load in ways.items():
+        obstacle = why_not(name, folder, model, inference, placement)
+        if not obstacle:
+            try:
+                loaded = load()
+            except RuntimeError as error:  # the library's own: it does without it
+                if name == "transformers":
+                    raise
+                obstacle = one_line(error)
+                log.warning("%s can't be run by %s: %s", folder.name, name, obstacle)
+            else:
+                return replace(loaded, reason="; ".join([loaded.reason, *reasons]))
+        reasons.append(f"not {name}: {obstacle}")
+    raise AssertionError("transformers runs everywhere")
+
+
+def why_not(
+    way: str, folder: ModelFolder, model: ModelSettings, inference: InferenceSettings, placement: Placement
+) -> str:
+    """What stands against a way to generate; ``""`` where nothing does."""
+    obstacles: dict[str, bool] = {}
+    if way in ("openvino", "packed"):
+        obstacles = {
+            f"it is for the CPU, not for {placement.device}": placement.device != "cpu",
+            f"it has no {placement.dtype}": placement.dtype not in ("float32", "bfloat16"),
+        }
+    if way == "openvino":
+        obstacles |= {
+            "pip install 'dobby-dagster[openvino]' brings it": find_spec("openvino") is None,
+            f"it was tried on x86-64 only, not on {platform.machine()}": platform.machine() not in ("x86_64", "AMD64"),
+            "it has no reproducible mode": inference.reproducible,
+        }
+    if way == "packed":
+        obstacles |= {f"it has no {model.quantization}": model.quantization != "none"}
+    stands = next((obstacle for obstacle, stands in obstacles.items() if stands), "")
+    return stands or ("" if way == "transformers" else unusual(folder))
+
+
+def openvino(
+    folder: ModelFolder,
+    model: ModelSettings,
+    inference: InferenceSettings,
+    placement: Placement,
+    selector: Selector,
+    longest: int,
+) -> Loaded:
+    """Generation on the CPU by OpenVINO; see :mod:`dobby_dagster.inference.openvino`.
+
+    Raises:
+        ModelError: The weights can't be loaded.
+        RuntimeError: OpenVINO can't compile the model.
+    """
+    from dobby_dagster.inference.openvino.graph import build_graph
+    from dobby_dagster.inference.openvino.network import OpenVinoNetwork, compile_graph
+
+    graph = build_graph(folder, placement.dtype, int8=model.quantization == "int8")
+    cores = psutil.cpu_count(logical=False) or 1
+    parts = _parts(cores, inference.slots, graph.bytes)
+    compiled = compile_graph(graph, placement.dtype, streams=parts, threads=cores)
+    budget = token_budget(inference, folder.config, placement)
+    made = [
+        ContinuousGenerator(
+            OpenVinoNetwork(compiled), selector, inference.slots // parts, budget // parts,
+            inference.max_new_tokens, longest,
+        )
+        for _ in range(parts)
+    ]  # fmt: skip
+    return Loaded(
+        generator=made[0] if parts == 1 else ParallelGenerator(made),
+        engine="openvino",
+        reason=f"on the CPU OpenVINO is the fastest way{_beside(parts)}",
+        slots=inference.slots,
+        dtype=placement.dtype,
+        parameters=graph.parameters,
+        bytes=graph.bytes,
+    )
 
 
 def packed(
-    folder: ModelFolder, inference: InferenceSettings, placement: Placement, selector: Selector, longest: int
+    folder: ModelFolder,
+    model: ModelSettings,
+    inference: InferenceSettings,
+    placement: Placement,
+    selector: Selector,
+    longest: int,
 ) -> Loaded:
-    """Packed generation on the CPU; see :mod:`dobby_dagster.inference.packed`.
+    """Packed generation on the CPU by torch; see :mod:`dobby_dagster.inference.packed`.
 
     Raises:
         ModelError: The weights can't be loaded.
     """
     import torch
 
-    from dobby_dagster.inference.packed.generator import PackedGenerator
-    from dobby_dagster.inference.packed.network import Network
-    from dobby_dagster.inference.packed.parallel import ParallelGenerator
+    from dobby_dagster.inference.packed.network import PackedNetwork
     from dobby_dagster.inference.packed.weights import load_weights
 
-    weights = load_weights(folder, placement.dtype)
-    network = Network(weights, fixed=inference.reproducible)
+    weights = load_weights(folder, getattr(torch, placement.dtype))
+    network = PackedNetwork(weights, fixed=inference.reproducible)
     budget = token_budget(inference, folder.config, placement)
     cores = torch.get_num_threads()
-    parts = max(1, min(cores, inference.slots // PART_SLOTS)) if weights.bytes <= SMALL_BYTES else 1
+    parts = _parts(cores, inference.slots, weights.bytes)
     made = [
-        PackedGenerator(network, selector, inference.slots // parts, budget // parts, inference.max_new_tokens, longest)
+        ContinuousGenerator(
+            network, selector, inference.slots // parts, budget // parts, inference.max_new_tokens, longest
+        )
         for _ in range(parts)
     ]
-    reason = "on the CPU prompts are packed, and slots refilled at once"
     generator: Generator = made[0]
     if parts > 1:
-        generator = ParallelGenerator(made, cores // parts)
-        reason += f"; {parts} generators side by side, since the model is small"
-    return Loaded(generator, "packed", reason, inference.slots, weights.parameters, weights.bytes)
+        generator = ParallelGenerator(made, partial(torch.set_num_threads, cores // parts))
+        torch.set_num_threads(cores)  # each thread has its own number, but a new one begins with what was set last
+    return Loaded(
+        generator=generator,
+        engine="packed",
+        reason=f"on the CPU prompts are packed, and slots refilled at once{_beside(parts)}",
+        slots=inference.slots,
+        dtype=placement.dtype,
+        parameters=weights.parameters,
+        bytes=weights.bytes,
+    )
 
 
-def _padded(
+def padded(
     folder: ModelFolder,
     model: ModelSettings,
     inference: InferenceSettings,
     placement: Placement,
     selector: Selector,
     pad_token: int,
-    reason: str,
 ) -> Loaded:
+    """Generation on any device by transformers; see :mod:`dobby_dagster.inference.padded`.
+
+    Raises:
+        ModelError: The weights can't be loaded.
+    """
     from dobby_dagster.inference.loading import load_model, quantize
     from dobby_dagster.inference.padded import PaddedGenerator
 
+    if model.quantization == "int8":
+        placement = replace(placement, dtype="float32")
     network = load_model(folder, placement)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     if model.quantization == "int8":
@@ -136,4 +203,14 @@ def _padded(
     slots = 1 if inference.reproducible else inference.slots
     budget = token_budget(inference, folder.config, placement)
     generator = PaddedGenerator(network, selector, slots, budget, inference.max_new_tokens, pad_token)
-    return Loaded(generator, "transformers", reason, slots, parameters, size)
+    asked = "transformers was asked for" if model.engine == "transformers" else "transformers runs everywhere"
+    return Loaded(generator, "transformers", asked, slots, placement.dtype, parameters, size)
+
+
+def _parts(cores: int, slots: int, size: int) -> int:
+    """How many generators work side by side on a model of ``size`` bytes."""
+    return max(1, min(cores, slots // PART_SLOTS)) if size <= SMALL_BYTES else 1
+
+
+def _beside(parts: int) -> str:
+    return f"; {parts} generators side by side, since the model is small" if parts > 1 else ""

@@ -26,7 +26,8 @@ from dobby_dagster.inference.engine import (
     ModelInfo,
     Request,
 )
-from dobby_dagster.inference.generators import Generator, load_generator
+from dobby_dagster.inference.generator import Generator
+from dobby_dagster.inference.generators import load_generator
 from dobby_dagster.inference.model_folder import ModelFolder, one_line
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.inference.selection import Selector, Written
@@ -128,7 +129,7 @@ class LocalEngine:
             max_prompt_tokens=limit,
             device=placement.device,
             device_reason=placement.reason,
-            dtype=str(placement.dtype).removeprefix("torch."),
+            dtype=made.dtype,
             quantization=self._model_settings.quantization,
             load_seconds=time.perf_counter() - began,
             engine=made.engine,
@@ -202,10 +203,9 @@ def _failure(request: Request, error: BaseException, exhausted: bool) -> Failure
 
 
 def _free(device: str) -> None:
+    gc.collect()
+    if device == "cpu":
+        return
     import torch
 
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.empty_cache()
-    elif device == "mps":
-        torch.mps.empty_cache()
+    (torch.cuda if device == "cuda" else torch.mps).empty_cache()

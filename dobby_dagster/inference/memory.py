@@ -28,7 +28,7 @@ def token_budget(settings: InferenceSettings, config: dict[str, Any], placement:
     hidden, inner = int(config["hidden_size"]), int(config["intermediate_size"])
     size = int(config.get("head_dim") or hidden // heads)
     shared = int(config.get("num_key_value_heads") or heads)
-    number = placement.dtype.itemsize
+    number = placement.itemsize
     allowed = free_bytes(placement.device) * settings.memory_share
     if settings.memory_limit_bytes:
         allowed = min(allowed, settings.memory_limit_bytes)
@@ -39,11 +39,11 @@ def token_budget(settings: InferenceSettings, config: dict[str, Any], placement:
 
 def free_bytes(device: str) -> int:
     """Memory that is free on a device, for this process."""
-    import torch
+    if device != "cpu":
+        import torch
 
-    if device == "cuda":
-        return int(torch.cuda.mem_get_info()[0])
-    if device == "mps":
+        if device == "cuda":
+            return int(torch.cuda.mem_get_info()[0])
         return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     import psutil
 

@@ -73,6 +73,8 @@ class PaddedGenerator:
                     use_cache=True,
                     logits_to_keep=1,
                 ).logits[:, -1]
+                if device.type == "cpu":
+                    logits = logits.float().numpy()
                 tokens = torch.tensor(self._selector.advance(logits, alive), device=device)
                 kept = [place for place, row in enumerate(alive) if not row.output.ended]
                 if not kept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dobby_dagster.inference.packed.weights import Shape
+from dobby_dagster.inference.architecture import Shape
 
 # Rows in use and columns come in multiples of these: every new shape costs a compiled kernel, in time and in memory.
 ROW_STEP = 8

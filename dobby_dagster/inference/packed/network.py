@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -34,8 +35,8 @@ class Prefix:
     values: torch.Tensor
 
 
-class Network:
-    """Qwen2 or Llama on the CPU.
+class PackedNetwork:
+    """Qwen2 or Llama on the CPU; see :class:`~dobby_dagster.inference.continuous.Network`.
 
     Linear layers see the tokens of all prompts one after another, so that no padding is multiplied; only the
     attention sees them apart. It is two matrix products with a softmax between them, and the query heads that share a
@@ -53,20 +54,22 @@ class Network:
         self.shape = weights.shape
         self.dtype = weights.embedding.dtype
 
+    def slots(self, rows: int, columns: int) -> SlotCache:
+        """See :class:`~dobby_dagster.inference.continuous.Network`."""
+        return SlotCache(self.shape, rows, columns, self.dtype)
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def prefix(self, ids: Sequence[int]) -> Prefix:
+        """See :class:`~dobby_dagster.inference.continuous.Network`."""
+        cache = self.slots(1, rounded(len(ids), LENGTH_STEP))
+        self.prefill([ids], cache, 0)
+        return Prefix(tuple(ids), cache.keys[:, 0, :, :, : len(ids)].clone(), cache.values[:, 0, :, : len(ids)].clone())
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
     def prefill(
-        self, prompts: Sequence[Sequence[int]], cache: SlotCache, first: int, prefix: Prefix | None = None
-    ) -> torch.Tensor:
-        """Read prompts into the slots from ``first`` on.
-
-        Args:
-            prompts: Token identifiers; without the prefix's.
-            cache: Where keys and values go.
-            first: The first slot; the others follow.
-            prefix: What stands before each of them.
-
-        Returns:
-            Logits of the token after each prompt, (prompts, vocabulary).
-        """
+        self, prompts: Sequence[Sequence[int]], slots: SlotCache, first: int, prefix: Prefix | None = None
+    ) -> np.ndarray:
+        """See :class:`~dobby_dagster.inference.continuous.Network`."""
         shape, count = self.shape, len(prompts)
         offset = len(prefix.ids) if prefix else 0
         lengths = torch.tensor([len(prompt) for prompt in prompts])
@@ -77,7 +80,7 @@ class Network:
         cosine, sine = self._angles(packing.positions + offset)
         x = self.weights.embedding[ids]
         mask = _causal(longest, offset, self.dtype)
-        slots, end = slice(first, first + count), min(offset + longest, cache.columns)
+        rows, end = slice(first, first + count), min(offset + longest, slots.columns)
         for index, layer in enumerate(self.weights.layers):
             normed = self._norm(x)
             if layer.query_key_value is not None:
@@ -89,17 +92,17 @@ class Network:
                 key, value = _rotated(joined[:, : shape.shared], cosine, sine), joined[:, shape.shared :]
             # (prompts, key-value heads, tokens, head size)
             keys, values = packing.shared_apart(key), packing.shared_apart(value)
-            cache.keys[index, slots, :, :, offset:end] = keys[:, :, : end - offset].transpose(2, 3)
-            cache.values[index, slots, :, offset:end] = values[:, :, : end - offset]
+            slots.keys[index, rows, :, :, offset:end] = keys[:, :, : end - offset].transpose(2, 3)
+            slots.values[index, rows, :, offset:end] = values[:, :, : end - offset]
             if prefix:
-                cache.keys[index, slots, :, :, :offset] = prefix.keys[index]
-                cache.values[index, slots, :, :offset] = prefix.values[index]
+                slots.keys[index, rows, :, :, :offset] = prefix.keys[index]
+                slots.values[index, rows, :, :offset] = prefix.values[index]
                 keys = torch.cat([prefix.keys[index].transpose(1, 2).expand(count, -1, -1, -1), keys], 2)
                 values = torch.cat([prefix.values[index].expand(count, -1, -1, -1), values], 2)
             if layer.query_key_value is not None:
                 attended = packing.together(_attend(packing.apart(query), keys, values, mask, shape.group))
                 x = self._rest(layer, attended, x)
-        return self._last(x, packing, keys, values, lengths, offset)
+        return _logits(self._last(x, packing, keys, values, lengths, offset))
 
     def _last(
         self,
@@ -127,20 +130,17 @@ class Network:
         )
         return self.weights.head(self._norm(self._rest(layer, attended.reshape(count, -1), x)))
 
-    def decode(self, tokens: torch.Tensor, positions: torch.Tensor, cache: SlotCache) -> torch.Tensor:
-        """One more token for the first slots.
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def decode(self, tokens: Sequence[int], positions: Sequence[int], slots: SlotCache) -> np.ndarray:
+        """See :class:`~dobby_dagster.inference.continuous.Network`."""
+        asked = len(tokens)
+        rows = slots.rows if self.fixed else min(slots.rows, rounded(asked, ROW_STEP))
+        ids, places = (functional.pad(torch.tensor(each), (0, rows - asked)) for each in (tokens, positions))
+        return _logits(self._decode(ids, places, slots)[:asked])
 
-        Args:
-            tokens: (rows,) The last token of each.
-            positions: (rows,) How many tokens each slot holds; the new one comes behind them.
-            cache: Of these slots; the tokens' keys and values are added.
-
-        Returns:
-            Logits, (rows, vocabulary).
-        """
-        shape, asked = self.shape, len(tokens)
-        rows = cache.rows if self.fixed else min(cache.rows, rounded(asked, ROW_STEP))
-        tokens, positions = functional.pad(tokens, (0, rows - asked)), functional.pad(positions, (0, rows - asked))
+    def _decode(self, tokens: torch.Tensor, positions: torch.Tensor, cache: SlotCache) -> torch.Tensor:
+        """For (rows,) tokens and positions, logits of (rows, vocabulary)."""
+        shape, rows = self.shape, len(tokens)
         needed = rounded(int(positions.max()) + 1, COLUMN_STEP)
         # A part of the columns has to be copied before it is multiplied, which costs as much as half of them again.
         columns = cache.columns if self.fixed or needed * 3 >= cache.columns * 2 else needed
@@ -171,13 +171,7 @@ class Network:
                 mask,
             )
             x = self._rest(layer, attended.view(rows, -1), x)
-        return self.weights.head(self._norm(x))[:asked]
-
-    def prefix(self, ids: Sequence[int]) -> Prefix:
-        """Keys and values of tokens that many prompts begin with."""
-        cache = SlotCache(self.shape, 1, rounded(len(ids), LENGTH_STEP), self.dtype)
-        self.prefill([ids], cache, 0)
-        return Prefix(tuple(ids), cache.keys[:, 0, :, :, : len(ids)].clone(), cache.values[:, 0, :, : len(ids)].clone())
+        return self.weights.head(self._norm(x))
 
     def _rest(self, layer: Layer, attended: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         x = layer.out.plus(attended, x)
@@ -264,3 +258,8 @@ def _attend(
 def _product(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """softmax(query keys + mask) values, for (matrices, rows, size), (…, size, columns), (…, columns, size)."""
     return torch.bmm(torch.bmm(query, keys).add_(mask).softmax(-1), values)
+
+
+def _logits(x: torch.Tensor) -> np.ndarray:
+    found: np.ndarray = x.float().numpy()
+    return found

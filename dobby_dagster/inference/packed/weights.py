@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
-from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.architecture import Shape, shape_of
+from dobby_dagster.inference.checkpoint import Checkpoint
 from dobby_dagster.inference.model_folder import ModelFolder
 from dobby_dagster.inference.packed.linear import Linear, can_prepack
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """The numbers of an architecture: sizes, heads, and the angles of the rotary embedding."""
-
-    layers: int
-    hidden: int
-    heads: int
-    shared: int
-    size: int
-    epsilon: float
-    theta: float
-    positions: int
-
-    @property
-    def group(self) -> int:
-        """Query heads that share a key-value head."""
-        return self.heads // self.shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,33 +48,24 @@ def load_weights(folder: ModelFolder, dtype: torch.dtype) -> Weights:
     Raises:
         ModelError: A tensor is missing, or has another shape than the configuration says.
     """
-    with ExitStack() as files:
-        try:
-            opened = [files.enter_context(safe_open(file, "pt")) for file in folder.weights]
-        except (SafetensorError, OSError) as error:
-            raise ModelError(f"{folder.path}: the weights can't be read: {error}", hint="copy them again") from None
-        return _Folding(folder, dtype, {name: file for file in opened for name in file.keys()}).weights()  # noqa: SIM118
+    with Checkpoint(folder, "pt") as checkpoint:
+        return _Folding(folder, dtype, checkpoint).weights()
 
 
 class _Folding:
     """Reads tensors in float32, folds them, and casts what comes out to ``dtype``."""
 
-    def __init__(self, folder: ModelFolder, dtype: torch.dtype, files: dict[str, Any]) -> None:
-        self._folder = folder
+    def __init__(self, folder: ModelFolder, dtype: torch.dtype, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
         self._dtype = dtype
-        self._files = files
-        self._shape = _shape(folder)
+        self._shape = shape_of(folder)
         self._prepacked = can_prepack(dtype)
-        self._biased = folder.config["model_type"] == "qwen2"
-        self._parameters = 0
         self._bytes = 0
 
     def weights(self) -> Weights:
-        shape, config = self._shape, self._folder.config
-        vocabulary = int(config["vocab_size"])
-        embedding = self._read("model.embed_tokens.weight", vocabulary, shape.hidden)
-        tied = bool(config.get("tie_word_embeddings"))
-        head = embedding if tied else self._read("lm_head.weight", vocabulary, shape.hidden)
+        shape = self._shape
+        embedding = self._read("model.embed_tokens.weight", shape.vocabulary, shape.hidden)
+        head = embedding if shape.tied else self._read("lm_head.weight", shape.vocabulary, shape.hidden)
         layers = [self._layer(index) for index in range(shape.layers)]
         cosine, sine = _angles(shape)
         return Weights(
@@ -105,13 +75,13 @@ class _Folding:
             head=self._linear(head * self._read("model.norm.weight", shape.hidden)),
             cosine=cosine.to(self._dtype),
             sine=sine.to(self._dtype),
-            parameters=self._parameters,
+            parameters=self._checkpoint.parameters,
             bytes=self._bytes + embedding.numel() * self._dtype.itemsize,
         )
 
     def _layer(self, index: int) -> Layer:
         shape, prefix = self._shape, f"model.layers.{index}."
-        hidden, inner = shape.hidden, int(self._folder.config["intermediate_size"])
+        hidden, inner = shape.hidden, shape.inner
         before = self._read(f"{prefix}input_layernorm.weight", hidden)
         between = self._read(f"{prefix}post_attention_layernorm.weight", hidden)
         attended = shape.heads * shape.size
@@ -132,7 +102,7 @@ class _Folding:
         self, name: str, rows: int, gain: torch.Tensor, scale: float = 1.0
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Weight and bias of one projection, the gain of the norm before it and the scores' scale folded in."""
-        bias = self._read(f"{name}.bias", rows) * scale if self._biased else None
+        bias = self._read(f"{name}.bias", rows) * scale if self._shape.biased else None
         return self._read(f"{name}.weight", rows, self._shape.hidden) * gain, bias
 
     def _joined(self, *projections: tuple[torch.Tensor, torch.Tensor | None]) -> Linear:
@@ -145,38 +115,8 @@ class _Folding:
         return Linear(weight.to(self._dtype), cast, prepacked=self._prepacked)
 
     def _read(self, name: str, *shape: int) -> torch.Tensor:
-        """A tensor in float32, of the shape that the configuration gives it."""
-        if name not in self._files:
-            raise ModelError(f"{self._folder.path}: weights are missing: {name}")
-        try:
-            tensor: torch.Tensor = self._files[name].get_tensor(name)
-        except SafetensorError as error:
-            raise ModelError(f"{self._folder.path}: {name} can't be read: {error}", hint="copy it again") from None
-        if tuple(tensor.shape) != shape:
-            raise ModelError(
-                f"{self._folder.path}: {name} is {tuple(tensor.shape)}, but the configuration says {shape}",
-                hint="use the configuration that the model was trained with",
-            )
-        self._parameters += tensor.numel()
-        return tensor.float()
-
-
-def _shape(folder: ModelFolder) -> Shape:
-    config = folder.config
-    try:
-        heads = int(config["num_attention_heads"])
-        return Shape(
-            layers=int(config["num_hidden_layers"]),
-            hidden=int(config["hidden_size"]),
-            heads=heads,
-            shared=int(config.get("num_key_value_heads") or heads),
-            size=int(config.get("head_dim") or int(config["hidden_size"]) // heads),
-            epsilon=float(config["rms_norm_eps"]),
-            theta=float((config.get("rope_parameters") or config).get("rope_theta") or 10_000.0),
-            positions=int(config["max_position_embeddings"]),
-        )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ModelError(f"{folder.path}/config.json is malformed: {error!r}", hint="copy it again") from None
+        tensor: torch.Tensor = self._checkpoint.read(name, *shape).float()
+        return tensor
 
 
 def _angles(shape: Shape) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,14 +6,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import torch
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from dobby_dagster.inference.batching import bands
 from dobby_dagster.inference.encoding import Encoded
-from dobby_dagster.inference.packed.cache import SlotCache
-from dobby_dagster.inference.packed.network import Network, Prefix
 from dobby_dagster.inference.selection import Row, Selector, Written
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Tokens of prompts that are read together, at most: enough for full speed, few enough to stay in the cache.
 PREFILL_TOKENS = 1536
@@ -22,6 +22,51 @@ ADMIT_SHARE = 4
 # A common beginning is read once from so many tokens on.
 _SHARED_FROM = 16
 _PREFIXES_KEPT = 16
+
+
+class Slots(Protocol):
+    """Keys and values of the prompts in the works: ``rows`` slots of ``columns`` tokens."""
+
+    rows: int
+    columns: int
+
+    def move(self, source: int, target: int, length: int) -> None:
+        """Put the first ``length`` tokens of one slot into another; what it held is lost."""
+        ...
+
+    def clear(self, slot: int) -> None:
+        """Forget what a slot holds; needed where it may hold what is no number."""
+        ...
+
+
+S = TypeVar("S", bound=Slots)
+P = TypeVar("P")
+
+
+class Network(Protocol[S, P]):
+    """A pass through a model. Logits are (rows, vocabulary) in float32, good until the next pass.
+
+    Attributes:
+        fixed: Numbers depend on nothing but the prompt, and the slots' shapes.
+    """
+
+    fixed: bool
+
+    def slots(self, rows: int, columns: int) -> S:
+        """Empty slots, of at least so many columns."""
+        ...
+
+    def prefix(self, ids: Sequence[int]) -> P:
+        """Keys and values of tokens that many prompts begin with."""
+        ...
+
+    def prefill(self, prompts: Sequence[Sequence[int]], slots: S, first: int, prefix: P | None = None) -> np.ndarray:
+        """Read prompts, without the prefix's tokens, into the slots from ``first`` on: logits behind each."""
+        ...
+
+    def decode(self, tokens: Sequence[int], positions: Sequence[int], slots: S) -> np.ndarray:
+        """One more token for the first slots, each behind the ``positions`` tokens that it holds: logits behind it."""
+        ...
 
 
 @dataclass(slots=True)
@@ -34,11 +79,11 @@ class _Slot:
     company: int = 1
 
 
-class PackedGenerator:
+class ContinuousGenerator(Generic[S, P]):
     """Writes outputs for prompts; a slot that is free goes to the next prompt at once.
 
     Args:
-        network: The model.
+        network: A pass through the model.
         selector: How tokens are chosen.
         slots: Prompts in the works at once.
         token_budget: Tokens in the slots at once, outputs included.
@@ -47,53 +92,51 @@ class PackedGenerator:
     """
 
     def __init__(
-        self, network: Network, selector: Selector, slots: int, token_budget: int, new_tokens: int, longest: int
+        self, network: Network[S, P], selector: Selector, slots: int, token_budget: int, new_tokens: int, longest: int
     ) -> None:
         self._network = network
         self._selector = selector
-        self._slots = slots
+        self._rows = slots
         self._budget = token_budget
         self._new = new_tokens
         self._longest = longest
-        self._cache: SlotCache | None = None
-        self._prefixes: dict[tuple[int, ...], Prefix] = {}
+        self._slots: S | None = None
+        self._prefixes: dict[tuple[int, ...], P] = {}
 
     def run(self, prompts: Sequence[Encoded], seeds: Sequence[str]) -> Iterator[Written]:
         """Outputs as they are finished."""
         # Bands by the longest prompt that may come: shapes depend on no company then.
         lengths = [self._longest if self._network.fixed else len(prompt.ids) for prompt in prompts]
-        for band in bands(lengths, self._slots, self._budget, self._new):
+        for band in bands(lengths, self._rows, self._budget, self._new):
             order = sorted(band.members, key=lambda i: (prompts[i].ids[: prompts[i].shared], -len(prompts[i].ids)))
             rows = band.rows if self._network.fixed else min(band.rows, len(order))
-            cache = self._cache_for(rows, band.longest + self._new)
-            yield from self._continuously(deque(order), prompts, seeds, cache, rows)
+            slots = self._slots_for(rows, band.longest + self._new)
+            yield from self._continuously(deque(order), prompts, seeds, slots, rows)
 
     def _continuously(
-        self, waiting: deque[int], prompts: Sequence[Encoded], seeds: Sequence[str], cache: SlotCache, rows: int
+        self, waiting: deque[int], prompts: Sequence[Encoded], seeds: Sequence[str], slots: S, rows: int
     ) -> Iterator[Written]:
         active: list[_Slot] = []
         while waiting or active:
-            with torch.inference_mode():
-                free, began = rows - len(active), time.perf_counter()
-                if waiting and (not active or free >= max(1, rows // ADMIT_SHARE)):
-                    served = self._admit(waiting, prompts, seeds, cache, len(active), free)
-                    active += served
-                else:
-                    served = active
-                    self._step(active, cache)
-                share = (time.perf_counter() - began) / len(served)
-                for slot in served:
-                    slot.seconds += share
-                    slot.company = max(slot.company, len(active))
-                ended = list(_retire(active, cache))
-            yield from ended
+            free, began = rows - len(active), time.perf_counter()
+            if waiting and (not active or free >= max(1, rows // ADMIT_SHARE)):
+                served = self._admit(waiting, prompts, seeds, slots, len(active), free)
+                active += served
+            else:
+                served = active
+                self._step(active, slots)
+            share = (time.perf_counter() - began) / len(served)
+            for slot in served:
+                slot.seconds += share
+                slot.company = max(slot.company, len(active))
+            yield from list(_retire(active, slots))
 
     def _admit(
         self,
         waiting: deque[int],
         prompts: Sequence[Encoded],
         seeds: Sequence[str],
-        cache: SlotCache,
+        slots: S,
         first: int,
         free: int,
     ) -> list[_Slot]:
@@ -108,7 +151,7 @@ class PackedGenerator:
                 break
             chosen.append(waiting.popleft())
         prefix = self._prefix(shared) if shared else None
-        logits = self._network.prefill([prompts[i].ids[len(shared) :] for i in chosen], cache, first, prefix)
+        logits = self._network.prefill([prompts[i].ids[len(shared) :] for i in chosen], slots, first, prefix)
         rows = [self._selector.row(seeds[i]) for i in chosen]
         written = self._selector.advance(logits, rows)
         return [
@@ -116,10 +159,9 @@ class PackedGenerator:
             for index, row, token in zip(chosen, rows, written, strict=True)
         ]
 
-    def _step(self, active: list[_Slot], cache: SlotCache) -> None:
-        tokens = torch.tensor([slot.token for slot in active])
-        positions = torch.tensor([slot.length for slot in active])
-        written = self._selector.advance(self._network.decode(tokens, positions, cache), [slot.row for slot in active])
+    def _step(self, active: list[_Slot], slots: S) -> None:
+        tokens, positions = [slot.token for slot in active], [slot.length for slot in active]
+        written = self._selector.advance(self._network.decode(tokens, positions, slots), [slot.row for slot in active])
         for slot, token in zip(active, written, strict=True):
             slot.token = token
             slot.length += 1
@@ -129,32 +171,32 @@ class PackedGenerator:
         common = min(prompt.shared, len(prompt.ids) - 1)
         return tuple(prompt.ids[:common]) if common >= _SHARED_FROM else ()
 
-    def _prefix(self, ids: tuple[int, ...]) -> Prefix:
+    def _prefix(self, ids: tuple[int, ...]) -> P:
         if ids not in self._prefixes:
             if len(self._prefixes) == _PREFIXES_KEPT:
                 self._prefixes.pop(next(iter(self._prefixes)))
             self._prefixes[ids] = self._network.prefix(ids)
         return self._prefixes[ids]
 
-    def _cache_for(self, rows: int, columns: int) -> SlotCache:
-        """The cache of before where it is large enough and not much too large."""
-        kept = self._cache
+    def _slots_for(self, rows: int, columns: int) -> S:
+        """The slots of before where they are large enough and not much too large."""
+        kept = self._slots
         if kept is None or not (rows <= kept.rows <= 2 * rows and columns <= kept.columns <= 2 * columns):
-            self._cache = None
-            self._cache = SlotCache(self._network.shape, rows, columns, self._network.dtype)
-        return self._cache  # type: ignore[return-value]
+            self._slots = kept = None  # the memory is free before more is taken
+            self._slots = kept = self._network.slots(rows, columns)
+        return kept
 
 
-def _retire(active: list[_Slot], cache: SlotCache) -> Iterator[Written]:
+def _retire(active: list[_Slot], slots: Slots) -> Iterator[Written]:
     """Take out the rows that have ended; the last ones move into their slots, so that no hole is computed."""
     for place in reversed(range(len(active))):
         slot = active[place]
         if not slot.row.output.ended:
             continue
         if not slot.row.output.finite:
-            cache.clear(place)
+            slots.clear(place)
         last = active.pop()
         if last is not slot:
-            cache.move(len(active), place, last.length)
+            slots.move(len(active), place, last.length)
             active[place] = last
         yield Written(slot.index, slot.row.output, slot.seconds, slot.company)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from queue import SimpleQueue
 
-import torch
-
 from dobby_dagster.inference.encoding import Encoded
-from dobby_dagster.inference.packed.generator import PackedGenerator
+from dobby_dagster.inference.generator import Generator
 from dobby_dagster.inference.selection import Written
 
 
@@ -23,18 +21,20 @@ class ParallelGenerator:
 
     Args:
         generators: With a network of their own or a shared one.
-        threads: Of torch, for each.
+        begin: Called in each thread first.
     """
 
-    def __init__(self, generators: Sequence[PackedGenerator], threads: int) -> None:
+    def __init__(self, generators: Sequence[Generator], begin: Callable[[], None] = lambda: None) -> None:
         self._generators = list(generators)
-        # How many threads torch uses is each thread's own affair, but a new thread begins with what was set last.
-        before = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(len(self._generators), "dobby-generator")
         ready = threading.Barrier(len(self._generators))
-        for task in [self._pool.submit(_begin, threads, ready) for _ in self._generators]:
+
+        def prepare() -> None:
+            begin()
+            ready.wait()  # so that each thread of the pool comes by once
+
+        for task in [self._pool.submit(prepare) for _ in self._generators]:
             task.result()
-        torch.set_num_threads(before)
 
     def run(self, prompts: Sequence[Encoded], seeds: Sequence[str]) -> Iterator[Written]:
         """Outputs as they are finished; what one generator raises comes after the outputs of the others."""
@@ -44,7 +44,7 @@ class ParallelGenerator:
         finished: SimpleQueue[Written | None] = SimpleQueue()
         stop = threading.Event()
 
-        def work(generator: PackedGenerator, part: list[int]) -> None:
+        def work(generator: Generator, part: list[int]) -> None:
             try:
                 for written in generator.run([prompts[i] for i in part], [seeds[i] for i in part]):
                     if stop.is_set():
@@ -72,8 +72,3 @@ class ParallelGenerator:
             wait(tasks)
         for task in tasks:
             task.result()
-
-
-def _begin(threads: int, ready: threading.Barrier) -> None:
-    torch.set_num_threads(threads)
-    ready.wait()  # so that each thread of the pool comes by once
