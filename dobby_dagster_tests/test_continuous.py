@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference import continuous
+from dobby_dagster.inference import parallel as parallel_module
 from dobby_dagster.inference.continuous import ContinuousGenerator
 from dobby_dagster.inference.encoding import Encoded
 from dobby_dagster.inference.engine import Failure, Generation, Request
@@ -220,3 +223,11 @@ def test_one_long_content_does_not_make_all_slots_large(way: Way, qwen2: Path, m
     texts(way.engine(qwen2, slots=16), [*CONTENTS, "z = 3\n" * 200])
     assert max(cache.rows * cache.columns for cache in made) <= 16 * 288, "the short ones: not 16 * 480"
     assert any(cache.columns > 256 and cache.rows == 1 for cache in made)
+
+
+@given(lengths=st.lists(st.integers(1, 4_000), max_size=80), count=st.integers(1, 6))
+def test_work_is_shared_out_evenly(lengths: list[int], count: int) -> None:
+    parts = parallel_module._shares(lengths, count)
+    assert sorted(index for part in parts for index in part) == list(range(len(lengths)))
+    work = [sum(lengths[index] + parallel_module.OUTPUT_WORK for index in part) for part in parts]
+    assert max(work) - min(work) <= max(lengths, default=0) + parallel_module.OUTPUT_WORK

@@ -20,10 +20,10 @@ class Peer(Protocol):
         ...
 
 
-def _dobby(dtype: str, slots: int) -> Peer:
+def _dobby(engine: str, **model: str) -> Peer:
     from bench.peers.dobby import Dobby
 
-    return Dobby(dtype, slots)
+    return Dobby(128, engine=engine, **model)
 
 
 def _hugging_face(way: str, dtype: str) -> Peer:
@@ -50,11 +50,14 @@ def _ctranslate(kind: str) -> Peer:
     return CTranslate(kind)
 
 
+DOBBY = "dobby, OpenVINO, bfloat16"
 # Name to the package that it needs and how it is made.
 PEERS: dict[str, tuple[str, Callable[[], Peer]]] = {
-    "dobby, bfloat16": ("torch", lambda: _dobby("bfloat16", 128)),
-    "dobby, bfloat16, 256 slots": ("torch", lambda: _dobby("bfloat16", 256)),
-    "dobby, float32": ("torch", lambda: _dobby("float32", 128)),
+    DOBBY: ("openvino", lambda: _dobby("openvino", dtype="bfloat16")),
+    "dobby, OpenVINO, int8": ("openvino", lambda: _dobby("openvino", quantization="int8")),
+    "dobby, OpenVINO, float32": ("openvino", lambda: _dobby("openvino", dtype="float32")),
+    "dobby, packed, bfloat16": ("torch", lambda: _dobby("packed", dtype="bfloat16")),
+    "dobby, packed, float32": ("torch", lambda: _dobby("packed", dtype="float32")),
     "transformers generate, bfloat16, by length, 32": ("transformers", lambda: _hugging_face("generate", "bfloat16")),
     "transformers generate, float32, by length, 32": ("transformers", lambda: _hugging_face("generate", "float32")),
     "transformers pipeline, bfloat16, 16": ("transformers", lambda: _hugging_face("pipeline", "bfloat16")),

@@ -1,22 +1,24 @@
-"""Dobby's own packed generation, with the end of text ignored."""
+"""Dobby's own ways to generate, with the end of text ignored."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.devices import place
 from dobby_dagster.inference.encoding import Encoded
-from dobby_dagster.inference.generators import Generator, packed
+from dobby_dagster.inference.generator import Generator
+from dobby_dagster.inference.generators import load_generator
 from dobby_dagster.inference.model_folder import check_folder
 from dobby_dagster.inference.selection import Selector
 
 
 class Dobby:
-    """With so many slots; the number of new tokens is known when the model is loaded."""
+    """With these settings of the model and so many slots; the number of new tokens is known when it is loaded."""
 
-    def __init__(self, dtype: str, slots: int) -> None:
-        self._dtype = dtype
+    def __init__(self, slots: int, **model: Any) -> None:
+        self._model = ModelSettings.model_validate({"device": "cpu"} | model)
         self._slots = slots
         self._folder: Path | None = None
         self._generators: dict[int, Generator] = {}
@@ -29,9 +31,9 @@ class Dobby:
         assert self._folder is not None
         if new not in self._generators:
             inference = InferenceSettings(slots=self._slots, max_new_tokens=new, no_repeat_ngram=0)
-            placement = place(ModelSettings.model_validate({"device": "cpu", "dtype": self._dtype}), reproducible=False)
+            placement = place(self._model, reproducible=False)
             selector = Selector(inference, set(), lambda ids: "")
-            loaded = packed(check_folder(self._folder), inference, placement, selector, 4_096)
+            loaded = load_generator(check_folder(self._folder), self._model, inference, placement, selector, 4_096, 0)
             self._generators[new] = loaded.generator
         return self._generators[new]
 

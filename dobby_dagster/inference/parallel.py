@@ -12,6 +12,9 @@ from dobby_dagster.inference.encoding import Encoded
 from dobby_dagster.inference.generator import Generator
 from dobby_dagster.inference.selection import Written
 
+# What writing an output takes, in tokens of a prompt to read.
+OUTPUT_WORK = 32
+
 
 class ParallelGenerator:
     """Shares prompts out among generators that run side by side.
@@ -38,9 +41,7 @@ class ParallelGenerator:
 
     def run(self, prompts: Sequence[Encoded], seeds: Sequence[str]) -> Iterator[Written]:
         """Outputs as they are finished; what one generator raises comes after the outputs of the others."""
-        order = sorted(range(len(prompts)), key=lambda index: -len(prompts[index].ids))
-        count = len(self._generators)
-        parts = [part for part in (order[place::count] for place in range(count)) if part]
+        parts = [part for part in _shares([len(prompt.ids) for prompt in prompts], len(self._generators)) if part]
         finished: SimpleQueue[Written | None] = SimpleQueue()
         stop = threading.Event()
 
@@ -72,3 +73,14 @@ class ParallelGenerator:
             wait(tasks)
         for task in tasks:
             task.result()
+
+
+def _shares(lengths: Sequence[int], count: int) -> list[list[int]]:
+    """Indices of prompts in ``count`` parts of about the same work: the longest first, to whom has least to do."""
+    parts: list[list[int]] = [[] for _ in range(count)]
+    work = [0] * count
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        least = work.index(min(work))
+        parts[least].append(index)
+        work[least] += lengths[index] + OUTPUT_WORK
+    return parts
