@@ -64,8 +64,8 @@ LOCK = $(BIN)/pip-compile -q --strip-extras --no-emit-index-url --no-emit-find-l
 	--no-emit-options --no-annotate --allow-unsafe -c requirements/pins.txt
 
 lock: $(VENV)/dev.done
-	$(LOCK) -o requirements/run.lock pyproject.toml
-	$(LOCK) --extra test --extra dev --extra training -c requirements/run.lock -o requirements/dev.lock pyproject.toml
+	$(LOCK) --extra openvino -o requirements/run.lock pyproject.toml
+	$(LOCK) --extra openvino --extra test --extra dev --extra training -c requirements/run.lock -o requirements/dev.lock pyproject.toml
 	sed -i.bak 's/+cpu$$//' requirements/*.lock && rm -f requirements/*.bak
 
 clean:

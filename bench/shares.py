@@ -74,7 +74,7 @@ def _inside(url: str) -> None:
     from dobby_dagster.store.embedded import EmbeddedConnection
 
     spent: dict[str, float] = {}
-    _timed(local_engine.LocalEngine, "_load", "model: torch, weights, tokenizer", spent)
+    _timed(local_engine.LocalEngine, "_load", "model: its library, weights, tokenizer", spent)
     _timed(Encoder, "encode", "tokens", spent)
     _timed(Chunks, "commit", "commit of chunks", spent)
     _timed(EmbeddedConnection, "run", "CozoDB, all of it", spent)

@@ -19,15 +19,12 @@ from dobby_dagster.inference.encoding import Encoded
 from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.local_engine import LocalEngine
 from dobby_dagster.inference.model_folder import check_folder
-from dobby_dagster.inference.openvino import network as openvino_network
-from dobby_dagster.inference.openvino.graph import build_graph
-from dobby_dagster.inference.openvino.network import OpenVinoNetwork, compile_graph
 from dobby_dagster.inference.packed import network as packed_network
 from dobby_dagster.inference.packed.network import PackedNetwork
 from dobby_dagster.inference.packed.weights import load_weights
 from dobby_dagster.inference.parallel import ParallelGenerator
 from dobby_dagster.inference.selection import Selector, Written
-from dobby_dagster_tests.test_engine_contract import CONTENTS, PROMPT, requests
+from dobby_dagster_tests.test_engine_contract import CONTENTS, FASTEST, PROMPT, requests
 from dobby_dagster_tests.test_local_engine import generated, texts
 
 LONG = ["y = 2  # " + "word " * n for n in (3, 40, 90, 7, 60, 20)]
@@ -51,6 +48,9 @@ class Way:
         folder = check_folder(path)
         if self.name == "packed":
             return [PackedNetwork(load_weights(folder, torch.float32))] * count
+        from dobby_dagster.inference.openvino.graph import build_graph
+        from dobby_dagster.inference.openvino.network import OpenVinoNetwork, compile_graph
+
         compiled = compile_graph(build_graph(folder, "float32"), "float32", streams=count, threads=count)
         return [OpenVinoNetwork(compiled) for _ in range(count)]
 
@@ -62,11 +62,13 @@ class Way:
         return made
 
 
-@pytest.fixture(params=["openvino", "packed"])
+@pytest.fixture(params=sorted({FASTEST, "packed"}))
 def way(request: pytest.FixtureRequest) -> Way:
     if request.param == "packed":
         return Way("packed", PackedNetwork, packed_network, "SlotCache")
-    return Way("openvino", OpenVinoNetwork, openvino_network, "PagedSlots")
+    from dobby_dagster.inference.openvino import network
+
+    return Way("openvino", network.OpenVinoNetwork, network, "PagedSlots")
 
 
 def test_slots_are_refilled_and_never_more_than_there_are(

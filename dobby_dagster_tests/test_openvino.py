@@ -12,10 +12,14 @@ from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation
 from dobby_dagster.inference.local_engine import LocalEngine
 from dobby_dagster.inference.model_folder import check_folder, find_model
+from dobby_dagster_tests.test_engine_contract import CONTENTS, FASTEST, PROMPT, requests
+from dobby_dagster_tests.test_local_engine import edited
+
+if FASTEST != "openvino":
+    pytest.skip("OpenVINO is for x86-64", allow_module_level=True)
+
 from dobby_dagster.inference.openvino.graph import build_graph
 from dobby_dagster.inference.openvino.network import OpenVinoNetwork, compile_graph
-from dobby_dagster_tests.test_engine_contract import CONTENTS, PROMPT, requests
-from dobby_dagster_tests.test_local_engine import edited
 
 
 def network(path: Path, dtype: str = "float32", *, int8: bool = False) -> OpenVinoNetwork:

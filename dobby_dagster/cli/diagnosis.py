@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dobby_dagster.store.store import CozoStore
 
 PACKAGES = ("dobby-dagster", "dagster", "dagster-webserver", "pycozo", "cozo-embedded", "torch", "transformers")
+EXTRAS = ("openvino",)
 LOW_DISK_BYTES = 1_000_000_000
 
 
@@ -51,11 +52,11 @@ def diagnose(settings: Settings) -> list[Finding]:
 
 def _versions(settings: Settings) -> Iterator[Finding]:
     found, lacking = [f"Python {platform.python_version()}"], []
-    for package in PACKAGES:
+    for package in (*PACKAGES, *EXTRAS):
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            lacking.append(package)
+            lacking += [package] * (package in PACKAGES)
     remedy = f"pip install {' '.join(lacking)}" if lacking else ""
     yield Finding("versions", not lacking, ", ".join(found), remedy)
 

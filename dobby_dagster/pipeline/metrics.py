@@ -32,7 +32,7 @@ def batch_metrics(store: CozoStore, batch: str, recipe: str) -> dict[str, Any]:
     Derived from what is stored, so that computing it again after a run that inferred nothing gives the same.
     """
     chunks = store.reports.chunks(batch, recipe)
-    summaries = store.reports.batch_summaries(batch, recipe)
+    written = store.reports.batch_outputs(batch, recipe)
     counts = store.work.counts(batch, recipe)
     latencies = [float(value) for chunk in chunks for value in chunk["latencies"]]
     busy = sum(chunk["finished_at"] - chunk["started_at"] for chunk in chunks)
@@ -58,10 +58,10 @@ def batch_metrics(store: CozoStore, batch: str, recipe: str) -> dict[str, Any]:
         "errors": len(errors),
         "error_rate": len(errors) / processed if processed else 0.0,
         "last_error": errors[-1]["error"] if errors else "",
-        "confidence_mean": mean([row["confidence"] for row in summaries]),
-        "prompt_tokens_mean": mean([row["prompt_tokens"] for row in summaries]),
-        "output_tokens_mean": mean([row["output_tokens"] for row in summaries]),
-        "output_tokens": sum(row["output_tokens"] for row in summaries),
+        "confidence_mean": mean([row["confidence"] for row in written]),
+        "prompt_tokens_mean": mean([row["prompt_tokens"] for row in written]),
+        "output_tokens_mean": mean([row["output_tokens"] for row in written]),
+        "output_tokens": sum(row["output_tokens"] for row in written),
     }
 
 

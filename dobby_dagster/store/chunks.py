@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from dobby_dagster.domain.records import Content, RecordVersion, kind_of
@@ -120,8 +120,7 @@ class Chunks:
 
 
 def _summary_row(summary: Summary, run: str) -> list[Any]:
-    values = asdict(summary) | {"run": run}
-    return [values[column] for column in (*SUMMARY_KEYS, *SUMMARY_VALUES)]
+    return [run if column == "run" else getattr(summary, column) for column in (*SUMMARY_KEYS, *SUMMARY_VALUES)]
 
 
 def _chunk_row(

@@ -121,6 +121,12 @@ class Reports:
             *dobby_summary{{{columns}, recipe: $recipe}}"""
         return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
 
+    def batch_outputs(self, batch: str, recipe: str) -> list[dict[str, Any]]:
+        """Of the same summaries: key, confidence, prompt_tokens, output_tokens."""
+        query = """?[key, confidence, prompt_tokens, output_tokens] := *dobby_member{batch: $batch, source, key, content_hash},
+            *dobby_summary{source, key, content_hash, recipe: $recipe, confidence, prompt_tokens, output_tokens}"""
+        return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
+
     def batch_errors(self, batch: str, recipe: str) -> list[dict[str, Any]]:
         """Failed and skipped members of ``batch``: key, state, error, reason, retry_count."""
         query = """?[key, state, error, reason, retry_count, since] := *dobby_member{batch: $batch, source, key, content_hash},
