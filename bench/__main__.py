@@ -55,8 +55,8 @@ def main(wanted: list[str]) -> None:
     if "engine" in chosen:
         show("Throughput over slots", engine.over_slots())
         show("Cost by prompt length", engine.by_prompt_length())
-        show("What the fast path writes", engine.quality())
-        show("Reproducible mode", engine.reproducible())
+        show("What the ways write", engine.quality())
+        show("Precision and reproducible mode", engine.reproducible())
         show_contracts(engine.contracts())
     if "store" in chosen:
         show_contracts(store.contracts())

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from bench.compare import agreement
-from bench.workload import functions
+from bench.workload import documented, functions
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local_engine import LocalEngine
@@ -15,6 +15,16 @@ from dobby_dagster.inference.model_folder import find_model
 from dobby_dagster.inference.prompts import PromptLibrary
 
 PROMPT = PromptLibrary.load().get("summary")
+# Settings of the model by name; none: the plain way, by transformers in float32.
+QUALITY_OF: dict[str, dict[str, str]] = {
+    "transformers, float32": {},
+    "transformers, bfloat16": {"engine": "transformers"},
+    "packed, float32": {"engine": "packed", "dtype": "float32"},
+    "packed, bfloat16": {"engine": "packed"},
+    "OpenVINO, float32": {"engine": "openvino", "dtype": "float32"},
+    "OpenVINO, bfloat16 (the default)": {"engine": "openvino"},
+    "OpenVINO, int8": {"engine": "openvino", "quantization": "int8"},
+}
 SLOTS = (1, 2, 4, 8, 16, 20, 32, 64, 128, 256)
 
 
@@ -93,31 +103,31 @@ def by_prompt_length() -> list[dict[str, float]]:
 
 
 def quality(count: int = 1_000) -> list[dict[str, object]]:
-    """What the fast path writes beside the plain one in float32, text by text."""
-    contents = functions(count)
+    """What the fast ways write beside the plain one in float32: against the author's sentence, and text by text."""
+    from training.evaluation.metrics import interval, smoothed_bleu
+
+    pairs = documented(count)
+    contents = [code for code, _ in pairs]
     plain = answers(engine(32, engine="transformers", dtype="float32"), contents)
     rows: list[dict[str, object]] = []
-    for name, model in {
-        "packed, bfloat16": {},
-        "packed, float32": {"dtype": "float32"},
-        "transformers, bfloat16": {"engine": "transformers"},
-    }.items():
-        found = answers(engine(**model), contents)
+    for name, model in QUALITY_OF.items():
+        found = answers(engine(**model), contents) if model else plain
         both = [key for key in plain if key in found]
         words = agreement([found[k].text.split() for k in both], [plain[k].text.split() for k in both])
-        equal = sum(found[k].text == plain[k].text for k in both) / len(both)
+        bleu, low, high = (
+            100 * part for part in interval([smoothed_bleu(pairs[int(k)][1], found[k].text) for k in both])
+        )
+        confidences = [statistics.fmean(answered[k].confidence for k in both) for answered in (found, plain)]
         rows.append(
             {
-                "beside transformers, float32": name,
-                "texts that are equal": f"{equal:.1%}",
+                "way": name,
+                "smoothed BLEU-4": f"{bleu:.2f} ({low:.2f} to {high:.2f})",
+                "texts as in float32": f"{sum(found[k].text == plain[k].text for k in both) / len(both):.1%}",
                 "first words": f"{words[0]:.1%}",
                 "words up to the first other one": f"{words[1]:.1%}",
-                "difference of mean confidence": round(
-                    statistics.fmean(found[k].confidence for k in both)
-                    - statistics.fmean(plain[k].confidence for k in both), 5,
-                ),
+                "difference of mean confidence": round(confidences[0] - confidences[1], 5),
             }
-        )  # fmt: skip
+        )
     return rows
 
 
@@ -125,8 +135,10 @@ def reproducible(count: int = 512) -> list[dict[str, object]]:
     """What it costs that company changes no bit."""
     contents = functions(count)
     made = {}
-    for name, chosen in {"as it comes": {}, "float32": {}, "reproducible": {"reproducible": True}}.items():
-        settings = ModelSettings(dtype="float32" if name == "float32" else "auto")
+    for name, chosen in {"as it comes": {}, "float32": {}, "int8": {}, "reproducible": {"reproducible": True}}.items():
+        settings = ModelSettings(
+            dtype="float32" if name == "float32" else "auto", quantization="int8" if name == "int8" else "none"
+        )
         made[name] = LocalEngine(find_model(settings), settings, InferenceSettings.model_validate(chosen))
     for each in made.values():
         seconds(each, contents[:64])

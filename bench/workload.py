@@ -19,5 +19,22 @@ def functions(count: int) -> list[str]:
     for path in files_of(root, EXCLUDED):
         text, _ = read_text(path)
         found += [piece.content for piece in split(path, text or "") if piece.kind in ("function", "method")]
-    unique = sorted(set(found), key=lambda content: hashlib.sha256(content.encode("utf-8", "replace")).digest())
-    return unique[:count]
+    return sorted(set(found), key=_order)[:count]
+
+
+def documented(count: int) -> list[tuple[str, str]]:
+    """``count`` functions and methods without their docstring, and its first sentence; a fixed sample as well."""
+    from training.corpus.functions import pairs_of_file
+
+    root = Path(sysconfig.get_path("stdlib"))
+    found: dict[str, str] = {}
+    for path in files_of(root, EXCLUDED):
+        text, _ = read_text(path)
+        for pair in pairs_of_file("stdlib", str(path), text or ""):
+            if pair.kind in ("function", "method"):
+                found.setdefault(pair.code, pair.summary)
+    return [(code, found[code]) for code in sorted(found, key=_order)[:count]]
+
+
+def _order(content: str) -> bytes:
+    return hashlib.sha256(content.encode("utf-8", "replace")).digest()

@@ -141,6 +141,8 @@ def compile_graph(graph: Graph, dtype: str, *, streams: int, threads: int) -> An
             "INFERENCE_PRECISION_HINT": precision,
             "KV_CACHE_PRECISION": precision,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP,
+            # Processes beside each other would be pinned to the same cores.
+            "ENABLE_CPU_PINNING": False,
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threads,
         },
