@@ -7,10 +7,13 @@ import platform
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-from bench import automation, compare, end_to_end, engine, shares, store
+from bench import automation, compare, end_to_end, engine, plots, shares, store
 from dobby_dagster.domain.contracts import CONTRACTS
+
+PICTURE = Path("build/performance.png")
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -53,8 +56,12 @@ def main(wanted: list[str]) -> None:
                 print(f"### {title}\n")
                 table(compare.HEADERS, rows)
     if "engine" in chosen:
-        show("Throughput over slots", engine.over_slots())
-        show("Cost by prompt length", engine.by_prompt_length())
+        slots, lengths = engine.over_slots(), engine.by_prompt_length()
+        show("Throughput over slots", slots)
+        show("Cost by prompt length", lengths)
+        if find_spec("matplotlib"):
+            plots.plot(slots, lengths, PICTURE)
+            print(f"A picture of both: {PICTURE}\n")
         show("What the ways write", engine.quality())
         show("Precision and reproducible mode", engine.reproducible())
         show_contracts(engine.contracts())

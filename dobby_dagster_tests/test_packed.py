@@ -14,7 +14,7 @@ from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local_engine import LocalEngine
 from dobby_dagster.inference.model_folder import check_folder
-from dobby_dagster.inference.packed import linear, network
+from dobby_dagster.inference.packed import attention, linear
 from dobby_dagster.inference.packed.network import PackedNetwork
 from dobby_dagster.inference.packed.weights import load_weights
 from dobby_dagster_tests.test_continuous import LONG
@@ -79,7 +79,7 @@ def test_a_long_prompt_is_attended_to_in_blocks(qwen2: Path, monkeypatch: pytest
     ids = [random.Random(1).randrange(300) for _ in range(400)]
 
     def first(block: int) -> np.ndarray:
-        monkeypatch.setattr(network, "QUERY_BLOCK", block)
+        monkeypatch.setattr(attention, "QUERY_BLOCK", block)
         made = PackedNetwork(weights)
         return made.prefill([ids, ids[:37]], made.slots(2, 408), 0)
 

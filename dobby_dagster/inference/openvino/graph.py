@@ -80,12 +80,13 @@ class _Building:
         names = ("past_lens", "subsequence_begins", "block_indices", "block_indices_begins")
         self._pages = [self._input(name, [-1], Type.i32) for name in names]
         self._longest = self._input("max_context_len", [], Type.i32)
+        self._asked = asked
         self._cosine, self._sine = self._angles(positions)
         embedding = self._matrix("model.embed_tokens.weight", shape.vocabulary, shape.hidden)
         x = opset13.gather(embedding, ids, _integers(0))
         for index in range(shape.layers):
             x = self._layer(index, x)
-        x = self._norm(opset13.gather(x, asked, _integers(0)), "model.norm.weight")
+        x = self._norm(x, "model.norm.weight")
         head = embedding if shape.tied else self._matrix("lm_head.weight", shape.vocabulary, shape.hidden)
         result = opset13.result(opset13.matmul(x, head, False, True))
         model = Model([result], self._parameters, "dobby")
@@ -98,6 +99,8 @@ class _Building:
         key = self._rotated(self._projection(normed, f"{prefix}self_attn.k_proj", shape.shared), shape.shared)
         value = self._projection(normed, f"{prefix}self_attn.v_proj", shape.shared)
         attended = self._attention(index, query, key, value)
+        if index == shape.layers - 1:  # of the others only keys and values were needed
+            x, attended = (opset13.gather(each, self._asked, _integers(0)) for each in (x, attended))
         x = opset13.add(
             x, self._linear(attended, f"{prefix}self_attn.o_proj.weight", shape.hidden, shape.heads * shape.size)
         )

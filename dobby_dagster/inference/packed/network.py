@@ -9,15 +9,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from dobby_dagster.inference.packed.attention import HIDDEN, attend, causal, product
 from dobby_dagster.inference.packed.cache import COLUMN_STEP, ROW_STEP, SlotCache, rounded
+from dobby_dagster.inference.packed.packing import Packing
 from dobby_dagster.inference.packed.weights import Layer, Weights
 
-# Packed tokens come in multiples of this, padded prompts (in the attention only) of that.
-TOKEN_STEP = 64
+# Padded prompts (in the attention only) come in multiples of this.
 LENGTH_STEP = 16
-# Queries attended to at once: what they may not see behind them is not computed, and scores stay small.
-QUERY_BLOCK = 96
-_HIDDEN = -1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +72,12 @@ class PackedNetwork:
         offset = len(prefix.ids) if prefix else 0
         lengths = torch.tensor([len(prompt) for prompt in prompts])
         longest = rounded(int(lengths.max()), LENGTH_STEP)
-        packing = _Packing(lengths, longest, shape.heads, shape.shared)
+        packing = Packing(lengths, longest, shape.heads, shape.shared)
         ids = torch.zeros(packing.tokens, dtype=torch.long)
         ids[: packing.used] = torch.tensor([token for prompt in prompts for token in prompt])
         cosine, sine = self._angles(packing.positions + offset)
         x = self.weights.embedding[ids]
-        mask = _causal(longest, offset, self.dtype)
+        mask = causal(longest, offset, self.dtype)
         rows, end = slice(first, first + count), min(offset + longest, slots.columns)
         for index, layer in enumerate(self.weights.layers):
             normed = self._norm(x)
@@ -100,14 +98,14 @@ class PackedNetwork:
                 keys = torch.cat([prefix.keys[index].transpose(1, 2).expand(count, -1, -1, -1), keys], 2)
                 values = torch.cat([prefix.values[index].expand(count, -1, -1, -1), values], 2)
             if layer.query_key_value is not None:
-                attended = packing.together(_attend(packing.apart(query), keys, values, mask, shape.group))
+                attended = packing.together(attend(packing.apart(query), keys, values, mask, shape.group))
                 x = self._rest(layer, attended, x)
         return _logits(self._last(x, packing, keys, values, lengths, offset))
 
     def _last(
         self,
         x: torch.Tensor,
-        packing: _Packing,
+        packing: Packing,
         keys: torch.Tensor,
         values: torch.Tensor,
         lengths: torch.Tensor,
@@ -120,9 +118,9 @@ class PackedNetwork:
         query = layer.query(self._norm(x)).view(count, shape.heads, shape.size)  # type: ignore[misc]
         query = _rotated(query, *self._angles(lengths - 1 + offset))
         seen = torch.arange(keys.shape[2]) < (lengths + offset)[:, None]
-        mask = torch.zeros(seen.shape, dtype=self.dtype).masked_fill_(~seen, _HIDDEN)
+        mask = torch.zeros(seen.shape, dtype=self.dtype).masked_fill_(~seen, HIDDEN)
         mask = mask.repeat_interleave(shape.shared, 0)[:, None]
-        attended = _product(
+        attended = product(
             query.reshape(count * shape.shared, shape.group, shape.size),
             keys.reshape(count * shape.shared, -1, shape.size).transpose(1, 2),
             values.reshape(count * shape.shared, -1, shape.size),
@@ -145,7 +143,7 @@ class PackedNetwork:
         # A part of the columns has to be copied before it is multiplied, which costs as much as half of them again.
         columns = cache.columns if self.fixed or needed * 3 >= cache.columns * 2 else needed
         cosine, sine = self._angles(positions)
-        hidden = (torch.arange(columns) > positions[:, None]).to(self.dtype) * _HIDDEN
+        hidden = (torch.arange(columns) > positions[:, None]).to(self.dtype) * HIDDEN
         mask = hidden.repeat_interleave(shape.shared, 0)[:, None]
         heads = torch.arange(rows * shape.shared)
         at = positions.repeat_interleave(shape.shared)
@@ -164,7 +162,7 @@ class PackedNetwork:
             keys, values = cache.keys[index, :rows], cache.values[index, :rows]
             keys.view(-1).index_copy_(0, key_places, turned[:, shape.heads :].reshape(-1))
             values.view(-1, shape.size).index_copy_(0, value_places, joined[:, -shape.shared :].reshape(-1, shape.size))
-            attended = _product(
+            attended = product(
                 turned[:, : shape.heads].reshape(rows * shape.shared, shape.group, shape.size),
                 keys.view(rows * shape.shared, shape.size, -1)[:, :, :columns],
                 values.view(rows * shape.shared, -1, shape.size)[:, :columns],
@@ -187,77 +185,10 @@ class PackedNetwork:
         return self.weights.cosine[positions][:, None], self.weights.sine[positions][:, None]
 
 
-class _Packing:
-    """Where each token of padded prompts stands in the packed row of tokens, and back."""
-
-    def __init__(self, lengths: torch.Tensor, longest: int, heads: int, shared: int) -> None:
-        count = len(lengths)
-        ends = lengths.cumsum(0)
-        begins = ends - lengths
-        self._count, self._longest, self._heads, self._shared = count, longest, heads, shared
-        self.used = int(ends[-1])
-        self.tokens = rounded(self.used, TOKEN_STEP)
-        self.last = ends - 1
-        prompt = torch.repeat_interleave(torch.arange(count), lengths)
-        inside = torch.arange(self.used) - begins[prompt]
-        self.positions = functional.pad(inside, (0, self.tokens - self.used))
-        # Behind a prompt's end its last token is shown again: nobody attends to it, and were another prompt's shown
-        # that is not finite, nothing times not a number would be not a number.
-        padded = begins[:, None] + torch.minimum(torch.arange(longest), lengths[:, None] - 1)
-        self._apart_heads = (padded[:, None] * heads + torch.arange(heads)[:, None]).view(-1)
-        self._apart_shared = (padded[:, None] * shared + torch.arange(shared)[:, None]).view(-1)
-        together = (prompt * heads * longest + inside)[:, None] + torch.arange(heads) * longest
-        self._together = functional.pad(together.view(-1), (0, (self.tokens - self.used) * heads))
-
-    def apart(self, x: torch.Tensor) -> torch.Tensor:
-        """(tokens, heads, size) to (prompts, heads, longest, size)."""
-        flat = x.reshape(-1, x.shape[-1]).index_select(0, self._apart_heads)
-        return flat.view(self._count, self._heads, self._longest, -1)
-
-    def shared_apart(self, x: torch.Tensor) -> torch.Tensor:
-        """The same for the key-value heads."""
-        flat = x.reshape(-1, x.shape[-1]).index_select(0, self._apart_shared)
-        return flat.view(self._count, self._shared, self._longest, -1)
-
-    def together(self, x: torch.Tensor) -> torch.Tensor:
-        """(prompts, heads, longest, size) to (tokens, heads * size)."""
-        flat = x.view(-1, x.shape[-1]).index_select(0, self._together)
-        return flat.view(self.tokens, -1)
-
-
 def _rotated(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
     """The rotary embedding of (tokens, heads, size)."""
     half = x.shape[-1] // 2
     return torch.addcmul(x * cosine, torch.cat([x[..., half:], x[..., :half]], -1), sine)
-
-
-def _causal(length: int, offset: int, dtype: torch.dtype) -> torch.Tensor:
-    """(length, offset + length): 0 where a query may look, else a number that no score outweighs."""
-    ahead = torch.arange(offset + length) > torch.arange(length)[:, None] + offset
-    return ahead.to(dtype) * _HIDDEN
-
-
-def _attend(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, group: int
-) -> torch.Tensor:
-    """Causal attention, block by block of queries; (prompts, heads, longest, size) as ``query`` is."""
-    count, heads, longest, size = query.shape
-    shared = heads // group
-    offset = keys.shape[2] - longest
-    keys, values = (x.reshape(count * shared, -1, size) for x in (keys, values))
-    blocks = []
-    for begin in range(0, longest, QUERY_BLOCK):
-        end = min(begin + QUERY_BLOCK, longest)
-        rows = query[:, :, begin:end].reshape(count * shared, group * (end - begin), size)
-        seen = mask[begin:end, : offset + end].repeat(group, 1)
-        part = _product(rows, keys[:, : offset + end].transpose(1, 2), values[:, : offset + end], seen)
-        blocks.append(part.view(count, heads, end - begin, size))
-    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 2)
-
-
-def _product(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """softmax(query keys + mask) values, for (matrices, rows, size), (…, size, columns), (…, columns, size)."""
-    return torch.bmm(torch.bmm(query, keys).add_(mask).softmax(-1), values)
 
 
 def _logits(x: torch.Tensor) -> np.ndarray:
