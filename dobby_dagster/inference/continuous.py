@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # Tokens of prompts that are read together, at most: enough for full speed, few enough to stay in the cache.
 PREFILL_TOKENS = 1536
 # Prompts are read as soon as one slot in so many is free: fewer at a time would be read more slowly.
-ADMIT_SHARE = 4
+ADMIT_SHARE = 8
 # A common beginning is read once from so many tokens on.
 _SHARED_FROM = 16
 _PREFIXES_KEPT = 16
