@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from dobby_dagster.domain.errors import ModelError, PromptError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
-from dobby_dagster.inference import generators
+from dobby_dagster.inference import devices, generators
 from dobby_dagster.inference.devices import available, place
 from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.loading import load_model
@@ -233,7 +234,9 @@ def test_a_library_that_fails_is_done_without(
     def broken(*_: object, **__: object) -> object:
         raise RuntimeError("Exception from src/core: no such operator")
 
-    monkeypatch.setattr("dobby_dagster.inference.openvino.network.compile_graph", broken)
+    monkeypatch.setattr("dobby_dagster.inference.openvino.network.OpenVinoNetwork.prefill", broken)
+    with pytest.raises(ModelError, match="can't be run by openvino: Exception from src/core: no such operator"):
+        engine_on(qwen2, "openvino").load()
     engine = engine_on(qwen2)
     assert engine.load().engine == "packed"
     assert engine.load().engine_reason.endswith("not openvino: Exception from src/core: no such operator")
@@ -251,6 +254,28 @@ def test_devices_fall_back_and_say_why() -> None:
             fallen = place(ModelSettings(device=device), reproducible=False)
             assert fallen.device == "cpu"
             assert f"{device} was asked for, but {reasons[device]}" in fallen.reason
+
+
+def test_without_a_drivers_file_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(devices, "_DEVICE_FILES", (__file__,))
+    found = available()
+    assert found["cpu"] == ""
+    assert bool(found["cuda"]) != torch.cuda.is_available()
+    assert bool(found["mps"]) != torch.backends.mps.is_available()
+    if sys.platform == "linux":
+        monkeypatch.setattr(devices, "_DEVICE_FILES", ("/nowhere",))
+        assert available()["cuda"] == "no CUDA device or driver on this machine"
+
+
+def test_whether_the_processor_multiplies_bfloat16_is_the_same_by_whomever(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices._native_bfloat16.cache_clear()
+    one = devices._native_bfloat16()
+    devices._native_bfloat16.cache_clear()
+    monkeypatch.setattr(devices, "find_spec", lambda name: None)
+    assert devices._native_bfloat16() == one
+    devices._native_bfloat16.cache_clear()
 
 
 def test_a_prompt_without_room_for_content_is_refused(qwen2: Path) -> None:

@@ -1,5 +1,7 @@
 """Generation by OpenVINO: what its precisions cost, where its numbers lie, and what its graph looks like."""
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -107,3 +109,21 @@ def test_weights_that_do_not_fit_are_named(name: str, message: str, qwen2: Path,
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=message):
         build_graph(check_folder(path), "bfloat16")
+
+
+def test_torch_and_transformers_are_not_imported() -> None:
+    code = """
+import sys
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.engine import Generation, Request
+from dobby_dagster.inference.local_engine import LocalEngine
+from dobby_dagster.inference.model_folder import find_model
+from dobby_dagster.inference.prompts import PromptLibrary
+settings = ModelSettings(device="cpu")
+engine = LocalEngine(find_model(settings), settings, InferenceSettings())
+[answer] = engine.infer([Request("a", "def f(): pass")], PromptLibrary.load().get("summary"))
+assert isinstance(answer, Generation) and engine.health().ok
+engine.close()
+sys.exit(bool({"torch", "transformers"} & set(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -49,25 +49,28 @@ def load_generator(
         "packed": partial(packed, *common, longest),
         "transformers": partial(padded, *common, pad_token),
     }
-    if model.engine != "auto":
-        if obstacle := why_not(model.engine, folder, model, inference, placement):
-            raise ModelError(f"{folder.name} can't be run by {model.engine}: {obstacle}", hint="use engine = auto")
-        return ways[model.engine]()
+    asked = list(ways) if model.engine == "auto" else [model.engine]
     reasons: list[str] = []
-    for name, load in ways.items():
+    for name in asked:
         obstacle = why_not(name, folder, model, inference, placement)
-        if not obstacle:
-            try:
-                loaded = load()
-            except RuntimeError as error:  # the library's own: it does without it
-                if name == "transformers":
-                    raise
-                obstacle = one_line(error)
-                log.warning("%s can't be run by %s: %s", folder.name, name, obstacle)
-            else:
-                return replace(loaded, reason="; ".join([loaded.reason, *reasons]))
-        reasons.append(f"not {name}: {obstacle}")
-    raise AssertionError("transformers runs everywhere")
+        made = None if obstacle else _attempt(ways[name])
+        if isinstance(made, Loaded):
+            return replace(made, reason="; ".join([made.reason, *reasons]))
+        if made:
+            log.warning("%s can't be run by %s: %s", folder.name, name, made)
+        reasons.append(f"not {name}: {obstacle or made}")
+    hint = "use model.engine = auto" if model.engine != "auto" else ""
+    raise ModelError(f"{folder.name} can't be run by {asked[-1]}: {reasons[-1].partition(': ')[2]}", hint=hint)
+
+
+def _attempt(load: Callable[[], Loaded]) -> Loaded | str:
+    """What a way loads, or why it can't; a folder that is broken is broken for all of them."""
+    try:
+        return load()
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a library raises for a model that it can't run: there may be another way
+        return one_line(error)
 
 
 def why_not(
@@ -104,7 +107,7 @@ def openvino(
 
     Raises:
         ModelError: The weights can't be loaded.
-        RuntimeError: OpenVINO can't compile the model.
+        Exception: OpenVINO can't run the model.
     """
     from dobby_dagster.inference.openvino.graph import build_graph
     from dobby_dagster.inference.openvino.network import OpenVinoNetwork, compile_graph
@@ -113,13 +116,14 @@ def openvino(
     cores = psutil.cpu_count(logical=False) or 1
     parts = _parts(cores, inference.slots, graph.bytes)
     compiled = compile_graph(graph, placement.dtype, streams=parts, threads=cores)
+    networks = [OpenVinoNetwork(compiled) for _ in range(parts)]
+    networks[0].prefill([[0]], networks[0].slots(1, 1), 0)  # what it can't run shows here, and not record by record
     budget = token_budget(inference, folder.config, placement)
     made = [
         ContinuousGenerator(
-            OpenVinoNetwork(compiled), selector, inference.slots // parts, budget // parts,
-            inference.max_new_tokens, longest,
+            network, selector, inference.slots // parts, budget // parts, inference.max_new_tokens, longest,
         )
-        for _ in range(parts)
+        for network in networks
     ]  # fmt: skip
     return Loaded(
         generator=made[0] if parts == 1 else ParallelGenerator(made),
