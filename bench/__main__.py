@@ -20,8 +20,14 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print one Markdown table."""
     print("| " + " | ".join(headers) + " |\n|" + "---|" * len(headers))
     for row in rows:
-        print("| " + " | ".join(f"{cell:,.4g}" if isinstance(cell, float) else str(cell) for cell in row) + " |")
+        print("| " + " | ".join(_written(cell) for cell in row) + " |")
     print(flush=True)
+
+
+def _written(cell: object) -> str:
+    if not isinstance(cell, float):
+        return str(cell)
+    return f"{cell:,.0f}" if abs(cell) >= 1_000 else f"{cell:.4g}"
 
 
 def show(title: str, rows: Sequence[Mapping[str, object]]) -> None:

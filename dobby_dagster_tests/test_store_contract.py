@@ -438,3 +438,24 @@ def test_two_planners_at_once_cut_each_version_into_one_batch(database: Database
     members = [m.version.key for b in store.versions.batches() for m in store.work.members(b.id, R)]
     assert sorted(members) == [v.key for v in versions]
     assert store.versions.waiting("record") == 0
+
+
+def test_looking_at_a_batch_reads_no_other_batch(store: CozoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, batch, members = batch_of(store, {"a": "1", "b": "2"})
+    commit(store, source, batch, [done(member, {"a": "1", "b": "2"}[member.version.key]) for member in members])
+    asked: list[tuple[str, dict[str, object]]] = []
+    run = store.connection.run
+    monkeypatch.setattr(
+        store.connection, "run", lambda query, params: asked.append((query, params)) or run(query, params)
+    )
+    assert {row["key"] for row in store.reports.batch_summaries(batch, R)} == {"a", "b"}
+    assert [row["output_tokens"] for row in store.reports.batch_outputs(batch, R)] == [5, 5]
+    assert store.reports.batch_summaries(batch, "another recipe") == []
+    assert store.reports.batch_errors(batch, R) == []
+    assert len(store.work.members(batch, R)) == 2
+    assert len(store.reports.summaries_of("record", "a")) == 1
+    assert len(asked) >= 5
+    for query, params in asked:
+        steps = [row[4] for row in run("::explain { " + query + " }", params).rows]
+        assert "stored_prefix_join" in steps, query
+        assert "stored_mat_join" not in steps, query  # a whole relation, to be joined in memory

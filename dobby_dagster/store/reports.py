@@ -111,20 +111,25 @@ class Reports:
     def summaries_of(self, relation: str, key: str) -> list[dict[str, Any]]:
         """All summaries of one record, of every model and prompt, newest first."""
         columns = ", ".join([*SUMMARY_KEYS, *SUMMARY_VALUES])
-        query = f"?[{columns}] := *dobby_summary{{{columns}}}, source = $source, key = $key :order -created_at"
+        query = f"?[{columns}] := source = $source, key = $key, *dobby_summary{{{columns}}} :order -created_at"
         return list(self._connection.run(query, {"source": relation, "key": key}).dicts())
 
     def batch_summaries(self, batch: str, recipe: str) -> list[dict[str, Any]]:
         """The stored summaries of the members of ``batch`` under ``recipe``."""
-        columns = ", ".join(c for c in (*SUMMARY_KEYS, *SUMMARY_VALUES) if c not in ("batch", "recipe"))
-        query = f"""?[{columns}] := *dobby_member{{batch: $batch, source, key, content_hash}},
-            *dobby_summary{{{columns}, recipe: $recipe}}"""
-        return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
+        columns = [c for c in (*SUMMARY_KEYS, *SUMMARY_VALUES) if c not in ("batch", "recipe")]
+        return self._of_batch(batch, recipe, columns)
 
     def batch_outputs(self, batch: str, recipe: str) -> list[dict[str, Any]]:
         """Of the same summaries: key, confidence, prompt_tokens, output_tokens."""
-        query = """?[key, confidence, prompt_tokens, output_tokens] := *dobby_member{batch: $batch, source, key, content_hash},
-            *dobby_summary{source, key, content_hash, recipe: $recipe, confidence, prompt_tokens, output_tokens}"""
+        return self._of_batch(batch, recipe, ["key", "confidence", "prompt_tokens", "output_tokens"])
+
+    def _of_batch(self, batch: str, recipe: str, columns: list[str]) -> list[dict[str, Any]]:
+        # Joined by source and key, which the summaries are ordered by: joined by content and recipe as well, all
+        # summaries there are would be read for each batch.
+        of_summary = ", ".join(sorted({"source", "key", *columns} - {"content_hash"}))
+        query = f"""?[{", ".join(columns)}] := *dobby_member{{batch: $batch, source, key, content_hash}},
+            *dobby_summary{{{of_summary}, content_hash: summarized, recipe}},
+            summarized == content_hash, recipe == $recipe"""
         return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
 
     def batch_errors(self, batch: str, recipe: str) -> list[dict[str, Any]]:
