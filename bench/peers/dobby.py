@@ -9,7 +9,7 @@ from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.devices import place
 from dobby_dagster.inference.encoding import Encoded
 from dobby_dagster.inference.generator import Generator
-from dobby_dagster.inference.generators import load_generator
+from dobby_dagster.inference.generators import Order, load_generator
 from dobby_dagster.inference.model_folder import check_folder
 from dobby_dagster.inference.selection import Selector
 
@@ -33,8 +33,8 @@ class Dobby:
             inference = InferenceSettings(slots=self._slots, max_new_tokens=new, no_repeat_ngram=0)
             placement = place(self._model, reproducible=False)
             selector = Selector(inference, set(), lambda ids: "")
-            loaded = load_generator(check_folder(self._folder), self._model, inference, placement, selector, 4_096, 0)
-            self._generators[new] = loaded.generator
+            order = Order(check_folder(self._folder), self._model, inference, placement, selector, 4_096, 0)
+            self._generators[new] = load_generator(order).generator
         return self._generators[new]
 
     def run(self, prompts: list[list[int]], new: int) -> list[list[int]]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
+from typing import Any
 
 import psutil
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.architecture import unusual
-from dobby_dagster.inference.continuous import ContinuousGenerator
+from dobby_dagster.inference.continuous import ContinuousGenerator, Network
 from dobby_dagster.inference.devices import Placement
 from dobby_dagster.inference.generator import Generator, Loaded
 from dobby_dagster.inference.memory import token_budget
@@ -29,54 +30,57 @@ SMALL_BYTES = 64_000_000
 PART_SLOTS = 64
 
 
-def load_generator(
-    folder: ModelFolder,
-    model: ModelSettings,
-    inference: InferenceSettings,
-    placement: Placement,
-    selector: Selector,
-    longest: int,
-    pad_token: int,
-) -> Loaded:
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be loaded, and for what.
+
+    Attributes:
+        longest: Longest prompt that will come, in tokens.
+        pad_token: Stands to the left of shorter prompts, where a way pads.
+    """
+
+    folder: ModelFolder
+    model: ModelSettings
+    inference: InferenceSettings
+    placement: Placement
+    selector: Selector
+    longest: int
+    pad_token: int
+
+
+def load_generator(order: Order) -> Loaded:
     """Load the weights for the way that the settings and the device call for.
 
     Raises:
         ModelError: The weights can't be loaded, or the way that was asked for can't be gone.
     """
-    common = (folder, model, inference, placement, selector)
-    ways: dict[str, Callable[[], Loaded]] = {
-        "openvino": partial(openvino, *common, longest),
-        "packed": partial(packed, *common, longest),
-        "transformers": partial(padded, *common, pad_token),
-    }
-    asked = list(ways) if model.engine == "auto" else [model.engine]
+    asked = list(_WAYS) if order.model.engine == "auto" else [order.model.engine]
     reasons: list[str] = []
     for name in asked:
-        obstacle = why_not(name, folder, model, inference, placement)
-        made = None if obstacle else _attempt(ways[name])
+        obstacle = why_not(name, order)
+        made = None if obstacle else _attempt(_WAYS[name], order)
         if isinstance(made, Loaded):
             return replace(made, reason="; ".join([made.reason, *reasons]))
         if made:
-            log.warning("%s can't be run by %s: %s", folder.name, name, made)
+            log.warning("%s can't be run by %s: %s", order.folder.name, name, made)
         reasons.append(f"not {name}: {obstacle or made}")
-    hint = "use model.engine = auto" if model.engine != "auto" else ""
-    raise ModelError(f"{folder.name} can't be run by {asked[-1]}: {reasons[-1].partition(': ')[2]}", hint=hint)
+    hint = "use model.engine = auto" if order.model.engine != "auto" else ""
+    raise ModelError(f"{order.folder.name} can't be run by {asked[-1]}: {reasons[-1].partition(': ')[2]}", hint=hint)
 
 
-def _attempt(load: Callable[[], Loaded]) -> Loaded | str:
+def _attempt(load: Callable[[Order], Loaded], order: Order) -> Loaded | str:
     """What a way loads, or why it can't; a folder that is broken is broken for all of them."""
     try:
-        return load()
+        return load(order)
     except ModelError:
         raise
     except Exception as error:  # whatever a library raises for a model that it can't run: there may be another way
         return one_line(error)
 
 
-def why_not(
-    way: str, folder: ModelFolder, model: ModelSettings, inference: InferenceSettings, placement: Placement
-) -> str:
+def why_not(way: str, order: Order) -> str:
     """What stands against a way to generate; ``""`` where nothing does."""
+    placement, quantization = order.placement, order.model.quantization
     obstacles: dict[str, bool] = {}
     if way in ("openvino", "packed"):
         obstacles = {
@@ -87,128 +91,101 @@ def why_not(
         obstacles |= {
             "pip install 'dobby-dagster[openvino]' brings it": find_spec("openvino") is None,
             f"it was tried on x86-64 only, not on {platform.machine()}": platform.machine() not in ("x86_64", "AMD64"),
-            "it has no reproducible mode": inference.reproducible,
+            "it has no reproducible mode": order.inference.reproducible,
         }
     if way == "packed":
-        obstacles |= {f"it has no {model.quantization}": model.quantization != "none"}
+        obstacles |= {f"it has no {quantization}": quantization != "none"}
     stands = next((obstacle for obstacle, stands in obstacles.items() if stands), "")
-    return stands or ("" if way == "transformers" else unusual(folder))
+    return stands or ("" if way == "transformers" else unusual(order.folder))
 
 
-def openvino(
-    folder: ModelFolder,
-    model: ModelSettings,
-    inference: InferenceSettings,
-    placement: Placement,
-    selector: Selector,
-    longest: int,
-) -> Loaded:
-    """Generation on the CPU by OpenVINO; see :mod:`dobby_dagster.inference.openvino`.
-
-    Raises:
-        ModelError: The weights can't be loaded.
-        Exception: OpenVINO can't run the model.
-    """
+def _openvino(order: Order) -> Loaded:
+    """Generation on the CPU by OpenVINO; see :mod:`dobby_dagster.inference.openvino`."""
     from dobby_dagster.inference.openvino.graph import build_graph
     from dobby_dagster.inference.openvino.network import OpenVinoNetwork, compile_graph
 
-    graph = build_graph(folder, placement.dtype, int8=model.quantization == "int8")
+    dtype = order.placement.dtype
+    graph = build_graph(order.folder, dtype, int8=order.model.quantization == "int8")
     cores = psutil.cpu_count(logical=False) or 1
-    parts = _parts(cores, inference.slots, graph.bytes)
-    compiled = compile_graph(graph, placement.dtype, streams=parts, threads=cores)
+    parts = _parts(cores, order.inference.slots, graph.bytes)
+    compiled = compile_graph(graph, dtype, streams=parts, threads=cores)
     networks = [OpenVinoNetwork(compiled) for _ in range(parts)]
     networks[0].prefill([[0]], networks[0].slots(1, 1), 0)  # what it can't run shows here, and not record by record
-    budget = token_budget(inference, folder.config, placement)
-    made = [
-        ContinuousGenerator(
-            network, selector, inference.slots // parts, budget // parts, inference.max_new_tokens, longest,
-        )
-        for network in networks
-    ]  # fmt: skip
+    generators = _continuous(order, networks)
     return Loaded(
-        generator=made[0] if parts == 1 else ParallelGenerator(made),
+        generator=generators[0] if parts == 1 else ParallelGenerator(generators),
         engine="openvino",
         reason=f"on the CPU OpenVINO is the fastest way{_beside(parts)}",
-        slots=inference.slots,
-        dtype=placement.dtype,
+        slots=order.inference.slots,
+        dtype=dtype,
         parameters=graph.parameters,
         bytes=graph.bytes,
     )
 
 
-def packed(
-    folder: ModelFolder,
-    model: ModelSettings,
-    inference: InferenceSettings,
-    placement: Placement,
-    selector: Selector,
-    longest: int,
-) -> Loaded:
-    """Packed generation on the CPU by torch; see :mod:`dobby_dagster.inference.packed`.
-
-    Raises:
-        ModelError: The weights can't be loaded.
-    """
+def _packed(order: Order) -> Loaded:
+    """Packed generation on the CPU by torch; see :mod:`dobby_dagster.inference.packed`."""
     import torch
 
     from dobby_dagster.inference.packed.network import PackedNetwork
     from dobby_dagster.inference.packed.weights import load_weights
 
-    weights = load_weights(folder, getattr(torch, placement.dtype))
-    network = PackedNetwork(weights, fixed=inference.reproducible)
-    budget = token_budget(inference, folder.config, placement)
+    weights = load_weights(order.folder, getattr(torch, order.placement.dtype))
+    network = PackedNetwork(weights, fixed=order.inference.reproducible)
     cores = torch.get_num_threads()
-    parts = _parts(cores, inference.slots, weights.bytes)
-    made = [
-        ContinuousGenerator(
-            network, selector, inference.slots // parts, budget // parts, inference.max_new_tokens, longest
-        )
-        for _ in range(parts)
-    ]
-    generator: Generator = made[0]
+    parts = _parts(cores, order.inference.slots, weights.bytes)
+    generators = _continuous(order, [network] * parts)
+    generator: Generator = generators[0]
     if parts > 1:
-        generator = ParallelGenerator(made, partial(torch.set_num_threads, cores // parts))
+        generator = ParallelGenerator(generators, partial(torch.set_num_threads, cores // parts))
         torch.set_num_threads(cores)  # each thread has its own number, but a new one begins with what was set last
     return Loaded(
         generator=generator,
         engine="packed",
         reason=f"on the CPU prompts are packed, and slots refilled at once{_beside(parts)}",
-        slots=inference.slots,
-        dtype=placement.dtype,
+        slots=order.inference.slots,
+        dtype=order.placement.dtype,
         parameters=weights.parameters,
         bytes=weights.bytes,
     )
 
 
-def padded(
-    folder: ModelFolder,
-    model: ModelSettings,
-    inference: InferenceSettings,
-    placement: Placement,
-    selector: Selector,
-    pad_token: int,
-) -> Loaded:
-    """Generation on any device by transformers; see :mod:`dobby_dagster.inference.padded`.
-
-    Raises:
-        ModelError: The weights can't be loaded.
-    """
+def _padded(order: Order) -> Loaded:
+    """Generation on any device by transformers; see :mod:`dobby_dagster.inference.padded`."""
     from dobby_dagster.inference.loading import load_model, quantize
     from dobby_dagster.inference.padded import PaddedGenerator
 
-    if model.quantization == "int8":
+    inference, placement = order.inference, order.placement
+    int8 = order.model.quantization == "int8"
+    if int8:
         placement = replace(placement, dtype="float32")
-    network = load_model(folder, placement)
+    network = load_model(order.folder, placement)
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    if model.quantization == "int8":
+    if int8:
         network = quantize(network)
     size = sum(tensor.numel() * tensor.element_size() for tensor in (*network.parameters(), *network.buffers()))
     # Padding makes a record's numbers depend on its company; alone it has none.
     slots = 1 if inference.reproducible else inference.slots
-    budget = token_budget(inference, folder.config, placement)
-    generator = PaddedGenerator(network, selector, slots, budget, inference.max_new_tokens, pad_token)
-    asked = "transformers was asked for" if model.engine == "transformers" else "transformers runs everywhere"
+    budget = token_budget(inference, order.folder.config, placement)
+    generator = PaddedGenerator(network, order.selector, slots, budget, inference.max_new_tokens, order.pad_token)
+    asked = "transformers was asked for" if order.model.engine == "transformers" else "transformers runs everywhere"
     return Loaded(generator, "transformers", asked, slots, placement.dtype, parameters, size)
+
+
+# In the order in which they are tried.
+_WAYS: dict[str, Callable[[Order], Loaded]] = {"openvino": _openvino, "packed": _packed, "transformers": _padded}
+
+
+def _continuous(order: Order, networks: Sequence[Network[Any, Any]]) -> list[Generator]:
+    """A generator for each network; slots and memory are shared out."""
+    inference, parts = order.inference, len(networks)
+    budget = token_budget(inference, order.folder.config, order.placement) // parts
+    return [
+        ContinuousGenerator(
+            network, order.selector, inference.slots // parts, budget, inference.max_new_tokens, order.longest
+        )
+        for network in networks
+    ]
 
 
 def _parts(cores: int, slots: int, size: int) -> int:

@@ -27,7 +27,7 @@ from dobby_dagster.inference.engine import (
     Request,
 )
 from dobby_dagster.inference.generator import Generator
-from dobby_dagster.inference.generators import load_generator
+from dobby_dagster.inference.generators import Order, load_generator
 from dobby_dagster.inference.model_folder import ModelFolder, one_line
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.inference.selection import Selector, Written
@@ -114,10 +114,16 @@ class LocalEngine:
         ends = _end_tokens(self.folder, tokenizer)
         pad = tokenizer.token("pad_token")
         made = load_generator(
-            self.folder, self._model_settings, self._settings, placement,
-            Selector(self._settings, ends, tokenizer.decode), limit,
-            min(ends, default=0) if pad is None else pad,
-        )  # fmt: skip
+            Order(
+                folder=self.folder,
+                model=self._model_settings,
+                inference=self._settings,
+                placement=placement,
+                selector=Selector(self._settings, ends, tokenizer.decode),
+                longest=limit,
+                pad_token=min(ends, default=0) if pad is None else pad,
+            )
+        )
         self.slots = made.slots
         info = ModelInfo(
             name=self.folder.name,

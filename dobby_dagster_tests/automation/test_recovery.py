@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from queue import SimpleQueue
 
 import dagster as dg
 import pytest
@@ -111,23 +112,16 @@ def test_a_run_of_the_terminal_waits_for_the_one_that_uses_the_device(
         assert device_users(instance) == [], "recovery needs no device"
         user = started_run(instance, settings, alive, name="summarize_batches", tags=tags)
         assert device_users(instance) == [user]
-        seen: list[Report] = []
-        done = threading.Event()
-
-        def backfill_here() -> None:
-            backfill(settings, lambda store, left: [batch_id(1)], seen.append)
-            done.set()
-
-        thread = threading.Thread(target=backfill_here)
-        thread.start()
-        assert not done.wait(3)
-        assert seen[0].device_used_by == [user]
-        assert store.reports.status("record", recipe(settings))["pending"] == 12
-        run = instance.get_run_by_id(user)
-        assert run is not None
-        instance.report_run_failed(run, "it ends")
-        thread.join(timeout=60)
-        assert done.is_set()
+        told: SimpleQueue[Report] = SimpleQueue()
+        with ThreadPoolExecutor(1) as pool:
+            backfilled = pool.submit(backfill, settings, lambda store, left: [batch_id(1)], told.put)
+            assert told.get(timeout=60).device_used_by == [user]
+            assert not wait([backfilled], 3).done
+            assert store.reports.status("record", recipe(settings))["pending"] == 12
+            run = instance.get_run_by_id(user)
+            assert run is not None
+            instance.report_run_failed(run, "it ends")
+            assert backfilled.result(timeout=150).failures == []
         assert store.reports.status("record", recipe(settings))["pending"] == 7
         assert instance.get_run_by_id(dead).status == dg.DagsterRunStatus.FAILURE  # type: ignore[union-attr]
     finally:
