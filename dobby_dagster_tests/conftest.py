@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from dobby_dagster.cli.app import main
+from dobby_dagster.cli.app import heed_interrupts, main
 from dobby_dagster.domain.settings import DatabaseSettings, Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.store import CozoStore
@@ -17,6 +17,7 @@ from dobby_dagster_tests.checkpoints import make_checkpoint
 from dobby_dagster_tests.command import Answer, Dobby
 from dobby_dagster_tests.cozo_server import running_server
 
+heed_interrupts()
 # The same examples every time where a failure has to be one of the change; new ones on a developer's machine.
 hypothesis.settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):

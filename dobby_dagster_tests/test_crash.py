@@ -174,3 +174,25 @@ def test_a_clock_set_back_an_hour_hides_nothing_and_doubles_nothing(tmp_path: Pa
     last = summarize()
     assert last["completed"] + last["failed"] == 280
     assert claims(store) <= 60 + 30 + 200 + CHUNK
+
+
+def test_a_background_job_of_a_script_can_be_stopped_and_so_can_what_it_starts(tmp_path: Path) -> None:
+    prepared(tmp_path, 5)
+    code = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell without job control starts it
+from dobby_dagster.cli.app import main
+sys.argv = ["dobby", "summarize", "--json"]
+try:
+    main()
+except SystemExit as end:
+    assert not end.code
+ignored = [name for name in ("SIGINT", "SIGTERM") if signal.getsignal(getattr(signal, name)) == signal.SIG_IGN]
+sys.exit(f"ignored: {ignored}" if ignored else 0)
+"""
+    with Path(tmp_path, "out").open("w") as out:
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment(tmp_path), stdout=out, stderr=subprocess.PIPE
+        )
+    assert done.returncode == 0, done.stderr[-500:]
+    assert json.loads(Path(tmp_path, "out").read_text())["settled"] == 5

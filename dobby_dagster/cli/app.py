@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -59,9 +60,20 @@ app.command()(operate.backup)
 app.command()(operate.restore)
 
 
+def heed_interrupts() -> None:
+    """Let the process be stopped, and what it starts.
+
+    A shell script starts its background jobs with SIGINT ignored. Dagster handles SIGTERM as it finds SIGINT handled,
+    and its helpers inherit that: they would outlive their end by half a minute each, and the run with them.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main() -> None:
     """Run the command; an error of Dobby's is one line and status 1, a stop by the user status 130."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    heed_interrupts()
     try:
         app()
     except DobbyError as error:
