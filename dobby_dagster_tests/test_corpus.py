@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -140,6 +141,12 @@ def test_equal_and_nearly_equal_pairs_are_dropped() -> None:
     assert seen.add(pair("def other(path):\n    return open(path).read()", "Return it.")) is None
 
 
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
+
+
 def test_packages_are_read_without_tests_examples_and_what_was_built(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x-1-py3-none-any.whl", "w") as wheel:
         for name in ("x/a.py", "x/tests/test_a.py", "x/_vendor/b.py", "x/data.bin"):
@@ -153,9 +160,7 @@ def test_packages_are_read_without_tests_examples_and_what_was_built(tmp_path: P
             "package/src/a.d.ts",
             "package/README.md",
         ):
-            member = tarfile.TarInfo(name)
-            member.size = 2
-            tar.addfile(member, io.BytesIO(b"x\n"))
+            _add(tar, name, b"x\n")
     assert [name for name, _ in files(tmp_path / "x-1.tgz")] == ["package/README.md", "package/src/a.ts"]
     there = tmp_path / "npm" / "x-y-1.tgz"
     there.parent.mkdir()
@@ -163,6 +168,31 @@ def test_packages_are_read_without_tests_examples_and_what_was_built(tmp_path: P
     assert fetch(Project("@x/y", "1", "npm", "MIT", "train"), tmp_path) == there
     with pytest.raises((subprocess.CalledProcessError, FileNotFoundError)):
         fetch(Project("no such package", "1", "debian", "MIT", "train"), tmp_path)
+
+
+def test_a_project_inside_a_package_is_read_alone(tmp_path: Path) -> None:
+    archive = tmp_path / "x-1.tgz"
+    with tarfile.open(archive, "w:gz") as tar:
+        for name in ("package/vendor/y/a.c", "package/vendor/y/tests/b.c", "package/vendor/z/c.c", "package/a.c"):
+            _add(tar, name, b"x\n")
+    assert [name for name, _ in files(archive)] == ["package/a.c"]
+    assert [name for name, _ in files(archive, "package/vendor/y/")] == ["package/vendor/y/a.c"]
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="makes a Debian package")
+def test_the_sources_that_a_debian_package_holds_as_an_archive_are_read(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    (package / "usr/src").mkdir(parents=True)
+    with tarfile.open(package / "usr/src/y.tar.xz", "w:xz") as tar:
+        for name in ("y/lib/a.c", "y/tests/b.c", "y/lib/c.bin"):
+            _add(tar, name, b"x\n")
+    (package / "DEBIAN").mkdir()
+    (package / "DEBIAN/control").write_text(
+        "Package: y-source\nVersion: 1\nArchitecture: all\nMaintainer: y <y@example.org>\nDescription: y\n"
+    )
+    archive = tmp_path / "y-source_1_all.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", package, archive], check=True, capture_output=True)
+    assert list(files(archive)) == [("y/lib/a.c", "x\n")]
 
 
 def test_the_list_of_projects_is_pinned_licensed_and_split() -> None:

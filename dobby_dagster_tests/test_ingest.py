@@ -113,6 +113,25 @@ def test_each_language_is_cut_into_its_parts(file: str) -> None:
     assert [(piece.name, piece.kind) for piece in split(PurePath(file), text)] == expected
 
 
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("struct S { int a; };\nint f(void) { return 1; }\n", "c"),
+        ('#ifdef __cplusplus\nextern "C" {\n#endif\n#include <string.h>\nint f(void) { return 1; }\n', "c"),
+        ("/* of a class of things */\nint f(int class) { return class; }\n", "c"),
+        ("namespace n {\nint f() { return 1; }\n}\n", "cpp"),
+        ("class A {\n public:\n  int f() { return 1; }\n};\n", "cpp"),
+        ("template <typename T>\nT f(T t) { return t; }\n", "cpp"),
+        ("#include <vector>\nint f() { return 1; }\n", "cpp"),
+        ("inline int f() { return std::min(1, 2); }\n", "cpp"),
+    ],
+)
+def test_a_header_is_cpp_where_it_has_what_c_has_not(text: str, language: str) -> None:
+    pieces = split(PurePath("a.h"), text)
+    assert {piece.language for piece in pieces} == {language}
+    assert "f" in {piece.name.split(".")[-1] for piece in pieces}
+
+
 def test_a_part_brings_its_comments_decorators_and_attributes_and_no_others() -> None:
     by_name = {
         piece.name: piece.content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -82,12 +83,28 @@ LANGUAGES = (
 )
 MARKDOWN = (".md", ".markdown")
 TEXT = (".txt", ".rst", ".adoc", ".org", ".tex", ".text")
+_CPP = re.compile(
+    r"^[ \t]*#[ \t]*include[ \t]*<(cstdint|string|vector|map|list|array|bitset|queue|stack|forward_list|unordered_map"
+    r"|unordered_set|memory|utility|type_traits|[io]?o?stream)>"
+    r"|^[ \t]*template[ \t]*<|^[ \t]*(class|(using[ \t]+)?namespace)[ \t]+\w+|^[ \t]*(private|public|protected):"
+    r"|^[ \t]*(try|constexpr)\b|^[ \t]*catch[ \t]*\(|\bstd::\w+",
+    re.MULTILINE,
+)
 _BY_ENDING = {ending: language for language in LANGUAGES for ending in language.endings}
 
 
-def language_of(path: PurePath) -> Language | None:
-    """The language of a source file by its ending; None where it is none of those known."""
-    return _BY_ENDING.get(path.suffix.lower())
+def language_of(path: PurePath, text: str = "") -> Language | None:
+    """The language of a source file by its ending; None where it is none of those known.
+
+    Args:
+        path: Its name counts.
+        text: Of the file: a ``.h`` is C++ where it has what C has not, by the rules of GitHub's Linguist
+            (``heuristics.yml``), else C.
+    """
+    language = _BY_ENDING.get(path.suffix.lower())
+    if language is not None and path.suffix.lower() == ".h" and _CPP.search(text):
+        return _BY_ENDING[".hpp"]
+    return language
 
 
 def is_known(path: PurePath) -> bool:

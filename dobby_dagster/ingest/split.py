@@ -37,7 +37,7 @@ def split(path: PurePath, text: str) -> list[Piece]:
     """
     if not text.strip():
         return []
-    language = language_of(path)
+    language = language_of(path, text)
     if language is not None:
         pieces = list(_code(language, text))
         if not pieces:

@@ -25,18 +25,27 @@ SKIPPED = re.compile(
 SOURCES = re.compile(r"(^|/)src/.*\.[jt]sx?$")
 TYPED_SOURCES = re.compile(r"(^|/)src/.*\.tsx?$")
 LARGEST_FILE = 12_000_000
+ARCHIVE = re.compile(r"(^|/)usr/src/.*\.tar\.\w+$")
 BUILT = re.compile(r"(^|/)(dist|build|esm|cjs|es|es6|es2015|bundles?|out)/")
 
 
 @dataclass(frozen=True)
 class Project:
-    """One line of ``projects.toml``."""
+    """One entry of ``projects.toml``.
+
+    Attributes:
+        name: As its registry names the package.
+        licence: Of what is read, as an SPDX expression.
+        folder: The only part of the archive that is read, where a package brings another project's sources along; its
+            licence is the one that is named.
+    """
 
     name: str
     version: str
     registry: Literal["pypi", "debian", "npm"]
     licence: str
     role: Literal["train", "validation", "test"]
+    folder: str = ""
 
 
 def projects() -> list[Project]:
@@ -76,12 +85,20 @@ def fetch(project: Project, folder: Path) -> Path:
     raise FileNotFoundError(f"{project.registry} gave no {patterns[project.registry]} for {name} {version}")
 
 
-def files(archive: Path) -> Iterator[tuple[str, str]]:
+def files(archive: Path, folder: str = "") -> Iterator[tuple[str, str]]:
     """Path and text of every source file of an archive that is no test, no example and nobody else's code.
 
     Where a package holds its sources, what was built from them is left out.
+
+    Args:
+        archive: A wheel, a Debian package, or a tar file.
+        folder: The part of it that is read; all of it where it is empty. Inside it the same is left out.
     """
-    members = {name: data for name, data in _members(archive) if not SKIPPED.search(name)}
+    members = {
+        name: data
+        for name, data in _members(archive)
+        if name.startswith(folder) and not SKIPPED.search(name.removeprefix(folder))
+    }
     if any(SOURCES.search(name) for name in members):
         members = {name: data for name, data in members.items() if not BUILT.search(name)}
     if any(TYPED_SOURCES.search(name) for name in members):
@@ -104,14 +121,22 @@ def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
         return
     if archive.suffix == ".deb":
         unpacker = shutil.which("dpkg-deb") or "dpkg-deb"
-        stream = io.BytesIO(
-            subprocess.run([unpacker, "--fsys-tarfile", archive], check=True, capture_output=True).stdout
-        )
+        data = subprocess.run([unpacker, "--fsys-tarfile", archive], check=True, capture_output=True).stdout
     else:
-        stream = io.BytesIO(archive.read_bytes())
-    with tarfile.open(fileobj=stream) as tar:
+        data = archive.read_bytes()
+    yield from _tarred(data)
+
+
+def _tarred(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """The files of a tar archive, and of those in it: Debian's source packages hold one."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
-            if member.isfile() and member.size < LARGEST_FILE and _wanted(member.name):
+            inner = bool(ARCHIVE.search(member.name))
+            if member.isfile() and (inner or (member.size < LARGEST_FILE and _wanted(member.name))):
                 file = tar.extractfile(member)
-                if file is not None:
+                if file is None:
+                    continue
+                if inner:
+                    yield from _tarred(file.read())
+                else:
                     yield member.name, file.read()
