@@ -132,6 +132,19 @@ def test_a_sentence_that_begins_with_the_name_begins_with_its_verb() -> None:
     assert first_sentence("Read reads a line of it.", "Reader.Read") == "Reads a line of it."
 
 
+@pytest.mark.parametrize(
+    "documentation",
+    [
+        "xmlNew:\n@doc:  the document,\n  which may be none\n@name:  its name\n\nMakes a new node in a document.\n\nReturns it.",
+        "xmlNew() - makes a new node in a document\n@doc: the document\n\nMore.",
+        "xmlNew - Makes a new node in a document.\n",
+        "----------\nFunction:    xmlNew\n\nPurpose:     Makes a new node in a document.\n\nReturn:      Success: it",
+    ],
+)
+def test_headings_and_parameters_before_the_description_are_left_out(documentation: str) -> None:
+    assert first_sentence(documentation, "xmlNew") == "Makes a new node in a document."
+
+
 def test_equal_and_nearly_equal_pairs_are_dropped() -> None:
     body = "\n".join(f"    total += weights[{i}] * values[{i}] + offset_{i}" for i in range(20))
     seen = Seen()
@@ -197,7 +210,8 @@ def test_the_sources_that_a_debian_package_holds_as_an_archive_are_read(tmp_path
 
 def test_the_list_of_projects_is_pinned_licensed_and_split() -> None:
     listed = projects()
-    assert len({project.name for project in listed}) == len(listed) > 400
+    assert len({(project.name, project.folder) for project in listed}) == len(listed) > 400
+    assert len({project.label for project in listed}) == len(listed)
     copyleft = [
         p.name for p in listed if "GPL" in p.licence.replace("BSD-3-Clause OR GPL-2.0", "") or "MPL" in p.licence
     ]

@@ -1,11 +1,14 @@
 """How the built-in model is trained, scored and calibrated, and a run that can be stopped anywhere."""
 
 import argparse
+import random
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import Qwen2ForCausalLM
 
 from dobby_dagster_tests.pairs import PYTHON, pair
 from training import train
@@ -16,7 +19,7 @@ from training.evaluation.baselines import name_words, nearest_summaries
 from training.evaluation.metrics import calibration_error, interval, rouge_l, smoothed_bleu
 from training.evaluation.oddities import ODDITIES
 from training.evaluation.report import evaluation, samples_page
-from training.packing import Batch, Packed, pack
+from training.packing import Batch, Packed, pack, repeats, texts
 from training.tokenizer import train_tokenizer
 
 MODEL = Path(__file__).parent.parent / "models" / "dobby-code-7m"
@@ -55,7 +58,16 @@ def tiny_run(folder: Path) -> tuple[Path, argparse.Namespace]:
     tokenizer.save_pretrained(data / "tokenizer")
     for role in ("train", "validation"):
         np.savez(data / f"{role}.npz", **pack(pairs, tokenizer, seed=0))
-    settings = {"steps": 8, "decay": 0.5, "batch": 8, "rate": 2e-3, "hidden": 64, "layers": 1, "seed": 0}
+    settings = {
+        "steps": 8,
+        "decay": 0.5,
+        "batch": 8,
+        "rate": 2e-3,
+        "hidden": 64,
+        "layers": 1,
+        "seed": 0,
+        "weights": None,
+    }
     return data, argparse.Namespace(data=data, device="cpu", compile=False, **settings)
 
 
@@ -99,6 +111,33 @@ def test_a_run_that_is_stopped_ends_as_one_that_is_not(tmp_path: Path, monkeypat
     assert (tmp_path / "stopped" / "model" / "dobby.json").exists()
     assert torch.load(tmp_path / "whole" / "before-decay.pt", weights_only=True)["step"] == 4
     assert [train.learning_rate(step, 1_000, 0.5) for step in (0, 199, 400, 750, 1_000)] == [1 / 200, 1, 1, 0.5, 0]
+
+
+def test_a_run_may_begin_with_trained_weights(tmp_path: Path) -> None:
+    _, settings = tiny_run(tmp_path)
+    train.Training(argparse.Namespace(out=tmp_path / "first", **vars(settings))).run()
+    settings.weights = tmp_path / "first" / "model"
+    second = train.Training(argparse.Namespace(out=tmp_path / "second", **vars(settings)))
+    saved = Qwen2ForCausalLM.from_pretrained(settings.weights, dtype=torch.float32).state_dict()
+    assert all(torch.equal(value, saved[name]) for name, value in second.model.state_dict().items())
+    assert all(torch.equal(value, saved[name]) for name, value in second.average.items())
+    settings.hidden = 128
+    with pytest.raises(SystemExit, match="another shape"):
+        train.Training(argparse.Namespace(out=tmp_path / "third", **vars(settings)))
+    settings.weights = MODEL
+    with pytest.raises(SystemExit, match="another tokenizer"):
+        train.Training(argparse.Namespace(out=tmp_path / "third", **vars(settings)))
+
+
+def test_languages_with_few_pairs_come_more_often() -> None:
+    pairs = [pair(f"def f_{i}(a, b): pass", "Do.") for i in range(1_000)]
+    pairs += [pair(f"int f_{i}(int a)", "Do.", language="c") for i in range(100)]
+    pairs += [pair("f()", "Do.", language="java")]
+    assert repeats(pairs) == pytest.approx({"python": 1, "c": 10**0.3, "java": 3})
+    drawn = Counter(code.split("_")[0] for code, _ in texts(pairs, random.Random(0)))
+    assert drawn["def f"] == 1_000
+    assert 170 < drawn["int f"] < 230
+    assert drawn["f()"] == 3
 
 
 def test_attention_of_training_is_that_of_torch() -> None:

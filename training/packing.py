@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ CODE_TOKENS = 160
 SUMMARY_TOKENS = 40
 # Pairs that come a second time with their documentation in place, as most records have it.
 DOCUMENTED_SHARE = 0.2
+SMOOTHING = 0.7
+MOST_REPEATS = 3.0
 SUMMARY_WEIGHT = 1.0
 # The code teaches the language: loss on a share of its tokens, at a lower weight.
 CODE_WEIGHT = 0.3
@@ -27,12 +30,26 @@ CODE_SHARE = 0.15
 LENGTH_STEP = 8
 
 
+def repeats(pairs: Sequence[Pair]) -> dict[str, float]:
+    """How often a pair of each language comes: languages with few come more often.
+
+    A language's share is drawn towards the others' by the power ``SMOOTHING`` (Conneau et al. 2020, arXiv:1911.02116,
+    section 3.1), the largest comes once, and none more than ``MOST_REPEATS`` times.
+    """
+    counts = Counter(pair.language for pair in pairs)
+    most = max(counts.values())
+    return {language: min(MOST_REPEATS, (most / count) ** (1 - SMOOTHING)) for language, count in counts.items()}
+
+
 def texts(pairs: Sequence[Pair], rng: random.Random) -> Iterator[tuple[str, str]]:
-    """Every pair without its documentation, and a share of them with it as well."""
+    """Every pair without its documentation as often as its language wants, and a share of them with it as well."""
+    often = repeats(pairs)
     for pair in pairs:
-        yield pair.code, pair.summary
-        if pair.documentation and rng.random() < DOCUMENTED_SHARE:
-            yield pair.documented, pair.summary
+        times = int(often[pair.language] + rng.random())
+        for _ in range(times):
+            yield pair.code, pair.summary
+            if pair.documentation and rng.random() < DOCUMENTED_SHARE:
+                yield pair.documented, pair.summary
 
 
 def pack(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerFast, seed: int) -> dict[str, np.ndarray]:

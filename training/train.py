@@ -1,4 +1,4 @@
-"""Train the built-in model: Qwen2 architecture, from nothing, resumable at any point.
+"""Train the built-in model: Qwen2 architecture, from nothing or from trained weights, resumable at any point.
 
     python -m training.train --data build/packed --out build/run
 
@@ -51,6 +51,25 @@ def optimizers(model: Qwen2ForCausalLM, rate: float) -> list[torch.optim.Optimiz
         torch.optim.Muon(matrices, lr=rate, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
+
+
+def load_weights(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Put the weights of a trained model into ``model``.
+
+    Args:
+        model: To be trained.
+        tokenizer: Of the packed examples.
+        folder: Of the model whose weights are taken.
+
+    Raises:
+        SystemExit: The model has another tokenizer or shape.
+    """
+    if PreTrainedTokenizerFast.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
+        raise SystemExit(f"{folder} has another tokenizer; pack the examples with --tokenizer {folder}")
+    try:
+        model.load_state_dict(Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict())
+    except RuntimeError as error:
+        raise SystemExit(f"{folder} has another shape; give its --hidden and --layers: {error}") from None
 
 
 def loss_function(model: Qwen2ForCausalLM, compiled: bool) -> Loss:
@@ -109,6 +128,8 @@ class Training:
         torch.manual_seed(arguments.seed)
         self.tokenizer = PreTrainedTokenizerFast.from_pretrained(arguments.data / "tokenizer")
         self.model = build_model(self.tokenizer, arguments.hidden, arguments.layers, arguments.device)
+        if arguments.weights:
+            load_weights(self.model, self.tokenizer, arguments.weights)
         self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
         self.loss_of = loss_function(self.model, arguments.compile)
         self.optimizers = optimizers(self.model, arguments.rate)
@@ -233,6 +254,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--weights", type=Path, help="a trained model's folder to begin with, instead of nothing")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default=default_device())
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)

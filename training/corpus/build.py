@@ -25,9 +25,9 @@ ROLES = ("test", "validation", "train")
 def pairs_of_project(project: Project, archives: Path) -> list[Pair]:
     """All pairs of one project, or as many as one project may give, drawn evenly."""
     archive = fetch(project, archives)
-    pairs = [pair for path, text in files(archive, project.folder) for pair in pairs_of_file(project.name, path, text)]
+    pairs = [pair for path, text in files(archive, project.folder) for pair in pairs_of_file(project.label, path, text)]
     if len(pairs) > MOST_OF_A_PROJECT:
-        chosen = sorted(random.Random(project.name).sample(range(len(pairs)), MOST_OF_A_PROJECT))
+        chosen = sorted(random.Random(project.label).sample(range(len(pairs)), MOST_OF_A_PROJECT))
         pairs = [pairs[index] for index in chosen]
     return pairs
 

@@ -28,8 +28,8 @@ MARKERS = {
     "tsx": re.compile(r"\s*/\*\*"),
     "java": re.compile(r"\s*/\*\*"),
     "go": re.compile(r"\s*(//[^+\w]|/\*)"),
-    "c": re.compile(r"\s*(/\*|///|//!)"),
-    "cpp": re.compile(r"\s*(/\*|///|//!)"),
+    "c": re.compile(r"\s*(/\*|//[^\w])"),
+    "cpp": re.compile(r"\s*(/\*|//[^\w])"),
 }
 
 

@@ -47,6 +47,11 @@ class Project:
     role: Literal["train", "validation", "test"]
     folder: str = ""
 
+    @property
+    def label(self) -> str:
+        """What its pairs are said to be of."""
+        return f"{self.name}/{PurePath(self.folder).name}" if self.folder else self.name
+
 
 def projects() -> list[Project]:
     """All projects, in the order of the file."""

@@ -22,6 +22,8 @@ EMPTY = re.compile(
 ROLE = re.compile(r":[a-z:]+:`[~!]?([^`<]+?)(?:\s*<[^`]*>)?`")
 LINK_TAG = re.compile(r"\{@(?:link|linkplain|linkcode|code|literal|value)\s+([^}|\s]+)[|\s]*([^}]*)\}")
 MARKDOWN_LINK = re.compile(r"\[([^\]]+)\](?:\([^)]*\)|\[[^\]]*\])?")
+BANNER = re.compile(r"\A-*\s*Function:\s*\w+\s*Purpose:\s*")
+PARAMETERS = re.compile(r"\A(?:[ \t]*@[\w.]+[ \t]*:[^\n]*(?:\n(?![ \t]*@|[ \t]*(?:\n|\Z))[^\n]*)*(?:\n|\Z))+")
 HTML = re.compile(r"</?(?:p|code|b|i|em|strong|tt|pre|a|br|ul|li|span|div)(?:\s[^>]*)?/?>", re.IGNORECASE)
 DOXYGEN = re.compile(r"[\\@](?:brief|short|internal|private|public|protected|override|summary|description|desc)\b\s*")
 # A sentence ends where a new one, or nothing, begins; not after e.g., i.e. and the like.
@@ -67,7 +69,7 @@ def first_sentence(documentation: str, name: str = "") -> str | None:
         documentation: Without comment markers.
         name: Of what is documented: a sentence that begins with it, as Go's do, begins with its verb instead.
     """
-    text = DOXYGEN.sub("", textwrap.dedent(documentation).strip())
+    text = DOXYGEN.sub("", _without_heading(textwrap.dedent(documentation).strip(), name))
     paragraph = re.split(r"\n\s*\n|\n\s*[@\\][a-z]|\n\s*[-*#] ", text, maxsplit=1)[0]
     text = " ".join(paragraph.split())
     text = ROLE.sub(r"\1", LINK_TAG.sub(lambda m: m[2] or m[1].lstrip("#"), text))
@@ -85,9 +87,22 @@ def first_sentence(documentation: str, name: str = "") -> str | None:
     return sentence if sentence.endswith((".", "!", "?")) else sentence + "."
 
 
+def _without_heading(text: str, name: str) -> str:
+    """Text without what GTK-Doc, kernel-doc and banners put before the description: the name, the parameters."""
+    text = BANNER.sub("", text)
+    heading = re.match(re.escape(_last(name)) + r"(?:\(\))?[ \t]*(?::|--?)(?!\w)[ \t]*", text) if name else None
+    if heading is None:
+        return text
+    return PARAMETERS.sub("", text[heading.end() :].lstrip("\n")).lstrip()
+
+
+def _last(name: str) -> str:
+    return name.rsplit(".", 1)[-1].rsplit("::", 1)[-1]
+
+
 def _without_name(sentence: str, name: str) -> str:
     """``Read reads up to n bytes`` as ``Reads up to n bytes``, ``Client is a client`` as ``A client``."""
-    last = name.rsplit(".", 1)[-1].rsplit("::", 1)[-1]
+    last = _last(name)
     first, _, rest = sentence.partition(" ")
     if not last or first.rstrip("():") != last or not rest:
         return sentence[:1].upper() + sentence[1:]
