@@ -6,16 +6,17 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dobby_dagster.ingest.split import split
 from dobby_dagster_tests.pairs import PYTHON, pair
 from training.corpus.build import build
 from training.corpus.deduplication import Seen
-from training.corpus.functions import pairs_of_file
+from training.corpus.functions import pairs_of_file, records_of_file
 from training.corpus.packages import Project, fetch, files, projects
 from training.corpus.pair import read, write
 from training.corpus.sentences import first_sentence
@@ -208,6 +209,16 @@ def test_the_sources_that_a_debian_package_holds_as_an_archive_are_read(tmp_path
     assert list(files(archive)) == [("y/lib/a.c", "x\n")]
 
 
+def test_records_are_what_dobby_makes_of_a_file_documented_or_not() -> None:
+    records = list(records_of_file("p", "a.py", PYTHON))
+    assert [(record.name, record.code) for record in records] == [
+        (piece.name, piece.content) for piece in split(PurePath("a.py"), PYTHON)
+    ]
+    assert {record.name: record.summary for record in records if record.summary} == {
+        found.name: found.summary for found in pairs_of_file("p", "a.py", PYTHON)
+    }
+
+
 def test_the_list_of_projects_is_pinned_licensed_and_split() -> None:
     listed = projects()
     assert len({(project.name, project.folder) for project in listed}) == len(listed) > 400
@@ -235,6 +246,11 @@ def test_a_corpus_is_built_and_read_back(tmp_path: Path, monkeypatch: pytest.Mon
     counts = build(tmp_path / "corpus", tmp_path / "archives", workers=1)
     assert [p.name for p in read(tmp_path / "corpus" / "test.jsonl")] == ["two_only", "A", "A.plain", "top"]
     assert [p.name for p in read(tmp_path / "corpus" / "train.jsonl")] == ["one_only"]  # the rest is in test already
+    records = read(tmp_path / "corpus" / "records.jsonl")
+    assert [(record.name, record.project) for record in records] == [
+        ("two_only", "two"),
+        *((name, "two") for name in ("A", "A.plain", "A.short", "top")),
+    ]
     assert counts["dropped"] == {"exact": 3}
     assert json.loads((tmp_path / "corpus" / "statistics.json").read_text())["train"] == {"python": 1}
 

@@ -13,12 +13,12 @@ from transformers import Qwen2ForCausalLM
 from dobby_dagster_tests.pairs import PYTHON, pair
 from training import train
 from training.calibrate import fit, signs
-from training.corpus.functions import pairs_of_file
+from training.corpus.functions import pairs_of_file, records_of_file
 from training.evaluation.answers import Answered, answers, sample, with_documentation
 from training.evaluation.baselines import name_words, nearest_summaries
 from training.evaluation.metrics import calibration_error, interval, rouge_l, smoothed_bleu
 from training.evaluation.oddities import ODDITIES
-from training.evaluation.report import evaluation, samples_page
+from training.evaluation.report import evaluation, records_page, samples_page
 from training.packing import Batch, Packed, pack, repeats, texts
 from training.tokenizer import train_tokenizer
 
@@ -176,6 +176,9 @@ def test_an_evaluation_of_the_built_in_model(tmp_path: Path) -> None:
     assert "| python | 3 of 1 |" in page
     assert all(name in page for name in ODDITIES)
     assert "## python" in samples_page(answered, 2)
+    records = list(records_of_file("p", "a.py", PYTHON))
+    listed = records_page(MODEL, records, 10)
+    assert all(f"| p `{record.name}` | {record.summary} |" in listed for record in records)
     assert sample(found, ["python", "go"], 2).keys() == {"python"}
     assert [p.code for p in with_documentation(found[:1])] == [found[0].documented]
     assert answers(MODEL, []) == []

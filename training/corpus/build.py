@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from training.corpus.deduplication import Seen
-from training.corpus.functions import pairs_of_file
+from training.corpus.functions import pairs_of_file, records_of_file
 from training.corpus.packages import Project, fetch, files, projects
 from training.corpus.pair import Pair, write
 
@@ -32,8 +32,19 @@ def pairs_of_project(project: Project, archives: Path) -> list[Pair]:
     return pairs
 
 
+def records_of_project(project: Project, archives: Path) -> list[Pair]:
+    """All records of one project as they stand, documented or not."""
+    archive = fetch(project, archives)
+    return [
+        record for path, text in files(archive, project.folder) for record in records_of_file(project.label, path, text)
+    ]
+
+
 def build(out: Path, archives: Path, workers: int) -> dict[str, Counter[str]]:
-    """Write a JSON lines file for each role and ``statistics.json`` to ``out``; return the counts."""
+    """Write a JSON lines file for each role, ``records.jsonl`` and ``statistics.json`` to ``out``; return the counts.
+
+    ``records.jsonl`` holds all records of the test projects, as they stand.
+    """
     out.mkdir(parents=True, exist_ok=True)
     seen = Seen()
     sentences: Counter[str] = Counter()
@@ -58,5 +69,8 @@ def build(out: Path, archives: Path, workers: int) -> dict[str, Counter[str]]:
                         yield pair
 
             write(out / f"{role}.jsonl", kept())
+        tested = [project for project in projects() if project.role == "test"]
+        found = pool.map(partial(records_of_project, archives=archives), tested)
+        write(out / "records.jsonl", (record for records in found for record in records))
     (out / "statistics.json").write_text(json.dumps(counts, indent=2) + "\n")
     return counts

@@ -35,22 +35,49 @@ MARKERS = {
 
 def pairs_of_file(project: str, path: str, text: str) -> Iterator[Pair]:
     """Yield a pair for each documented function, method, class and section of a file; none of a generated file."""
-    if len(text) > MAX_FILE_CHARACTERS or GENERATED.search(text[:2_000]) or _minified(text):
-        return
-    for piece in split(PurePath(path), text):
-        if piece.kind == "section":
-            found = _section(piece)
-        elif piece.kind == "file":
-            found = None
-        else:
-            found = _python(piece) if piece.language == "python" else _commented(piece)
+    for piece in _pieces(path, text):
+        found = _pair(project, piece)
         if found is not None:
-            code, documentation, at, plain = found
-            summary = first_sentence(plain, piece.name)
-            if summary and len(code) >= MIN_CODE_CHARACTERS and at < MAX_CODE_CHARACTERS:
-                language = "typescript" if piece.language == "tsx" else piece.language
-                code, documentation = code[:MAX_CODE_CHARACTERS], documentation[:MAX_CODE_CHARACTERS]
-                yield Pair(project, language, piece.kind, piece.name, code, documentation, at, summary)
+            yield found
+
+
+def records_of_file(project: str, path: str, text: str) -> Iterator[Pair]:
+    """Yield each function, method and class of a file as it stands, as the record that Dobby makes of it.
+
+    Its ``code`` is the whole content, its ``summary`` the author's sentence, empty where there is none of use.
+    """
+    for piece in _pieces(path, text):
+        if piece.kind not in ("section", "file") and len(piece.content) >= MIN_CODE_CHARACTERS:
+            found = _pair(project, piece)
+            summary = found.summary if found else ""
+            yield Pair(project, _language(piece), piece.kind, piece.name, piece.content, "", 0, summary)
+
+
+def _pieces(path: str, text: str) -> list[Piece]:
+    if len(text) > MAX_FILE_CHARACTERS or GENERATED.search(text[:2_000]) or _minified(text):
+        return []
+    return split(PurePath(path), text)
+
+
+def _language(piece: Piece) -> str:
+    return "typescript" if piece.language == "tsx" else piece.language
+
+
+def _pair(project: str, piece: Piece) -> Pair | None:
+    if piece.kind == "section":
+        found = _section(piece)
+    elif piece.kind == "file":
+        found = None
+    else:
+        found = _python(piece) if piece.language == "python" else _commented(piece)
+    if found is None:
+        return None
+    code, documentation, at, plain = found
+    summary = first_sentence(plain, piece.name)
+    if not summary or len(code) < MIN_CODE_CHARACTERS or at >= MAX_CODE_CHARACTERS:
+        return None
+    code, documentation = code[:MAX_CODE_CHARACTERS], documentation[:MAX_CODE_CHARACTERS]
+    return Pair(project, _language(piece), piece.kind, piece.name, code, documentation, at, summary)
 
 
 def _section(piece: Piece) -> tuple[str, str, int, str] | None:

@@ -3,7 +3,7 @@
     python -m training.evaluation --model models/dobby-code-7m --corpus build/corpus --out docs/model
 
 Writes ``evaluation.md`` (scores by language with 95 % bootstrap intervals, confidence, odd contents), ``samples.md``
-(fifty of each language, unpicked) and ``reliability.png``.
+and ``records.md`` (fifty of each language, unpicked, without documentation and as they stand) and ``reliability.png``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from training.corpus.pair import read
 from training.evaluation.figures import curves
-from training.evaluation.report import evaluation, samples_page
+from training.evaluation.report import evaluation, records_page, samples_page
 
 SAMPLES = 50
 
@@ -32,6 +32,8 @@ def main() -> None:
     text, answered = evaluation(arguments.model, test, train, arguments.count, arguments.out / "reliability.png")
     (arguments.out / "evaluation.md").write_text(text)
     (arguments.out / "samples.md").write_text(samples_page(answered, SAMPLES))
+    records = read(arguments.corpus / "records.jsonl")
+    (arguments.out / "records.md").write_text(records_page(arguments.model, records, SAMPLES))
     if arguments.log:
         curves(arguments.out / "training.png", arguments.log)
     print(text)

@@ -48,10 +48,37 @@ def evaluation(
 
 def samples_page(answered: dict[str, list[Answered]], count: int) -> str:
     """The first ``count`` of each language, which are in random order."""
-    parts = ["# Samples\n\nOf projects that the model never saw, documentation removed, unpicked.\n"]
+    return _listed("Samples", "Of projects that the model never saw, documentation removed, unpicked.", answered, count)
+
+
+def records_page(model: Path, records: Sequence[Pair], count: int) -> str:
+    """``count`` records of each language as a user has them, and what the model makes of them.
+
+    Args:
+        model: Its folder.
+        records: Of projects that it never saw, with their documentation where they have one.
+        count: Of each language.
+    """
+    chosen = sample(records, LANGUAGES, count)
+    text = (
+        "Functions, methods and classes of projects that the model never saw, as they stand, unpicked: with their "
+        "documentation where they have one. *Documented* is its first sentence, if that is a plain one."
+    )
+    return _listed(
+        "Records as they stand", text, {name: answers(model, group) for name, group in chosen.items()}, count
+    )
+
+
+def _listed(title: str, text: str, answered: dict[str, list[Answered]], count: int) -> str:
+    parts = [f"# {title}\n\n{text}\n"]
     for language, group in answered.items():
         rows = (
-            (f"{a.pair.project} `{a.pair.name}`", a.pair.summary, a.answer.text, f"{a.answer.confidence:.2f}")
+            (
+                f"{a.pair.project} `{a.pair.name}`",
+                a.pair.summary,
+                "*refused:* " * a.refused + a.answer.text,
+                f"{a.answer.confidence:.2f}",
+            )
             for a in group[:count]
         )
         parts += [f"## {language}\n", _table(("code", "documented", "summary", "confidence"), rows)]
