@@ -132,6 +132,27 @@ def test_a_header_is_cpp_where_it_has_what_c_has_not(text: str, language: str) -
     assert "f" in {piece.name.split(".")[-1] for piece in pieces}
 
 
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("struct A { int& at(int i) { return a; } };", "A.at"),
+        ("struct A { A&& move() { return a; } };", "A.move"),
+        ("struct A { int** twice() { return p; } };", "A.twice"),
+        ("struct A { const A& operator=(const A& o) { return *this; } };", "A.operator="),
+        ("struct A { operator bool() const { return true; } };", "A.operator bool"),
+        ("struct A { operator const char*() const { return s; } };", "A.operator const char*"),
+        ("struct A { template <typename T> T& get() { return t; } };", "A.get"),
+        ("struct A { int (*chosen(int x))(double) { return 0; } };", "A.chosen"),
+        ("int (kept)(int x) { return 0; }", "kept"),
+        ("A::B& A::B::front() { return x; }", "A::B::front"),
+        ("std::ostream& operator<<(std::ostream& s, const A& a) { return s; }", "operator<<"),
+        ("[[nodiscard]] int& f() { return x; }", "f"),
+    ],
+)
+def test_names_of_cpp_are_those_of_the_functions(text: str, name: str) -> None:
+    assert split(PurePath("a.cpp"), text)[-1].name == name
+
+
 def test_a_part_brings_its_comments_decorators_and_attributes_and_no_others() -> None:
     by_name = {
         piece.name: piece.content

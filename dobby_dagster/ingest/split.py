@@ -107,24 +107,42 @@ def _has_body(node: Any) -> bool:
 
 
 def _name(node: Any, data: bytes) -> str:
-    named = node.child_by_field_name("name")
-    if named is None and node.type == "impl_item":
-        named = node.child_by_field_name("type")
-    declarator = node.child_by_field_name("declarator")
-    while named is None and declarator is not None:
-        deeper = declarator.child_by_field_name("declarator")
-        if deeper is None:
-            named = declarator
-        declarator = deeper
+    named = _named(node)
     if named is None:
         return ""
-    name = data[named.start_byte : named.end_byte].decode("utf-8", "replace")
+    name = data[named.start_byte : _end_of_name(named)].decode("utf-8", "replace")
     receiver = node.child_by_field_name("receiver")
     if receiver is not None:  # Go: func (r *Reader) Read
         words = data[receiver.start_byte : receiver.end_byte].decode("utf-8", "replace").strip("()").split()
         owner = words[-1].lstrip("*").split("[")[0] if words else ""
         name = f"{owner}.{name}" if owner else name
     return " ".join(name.split())
+
+
+def _named(node: Any) -> Any:
+    """The node that names ``node``: its name, what an ``impl`` is for, or what is innermost in a declarator of C."""
+    named = node.child_by_field_name("name")
+    if named is None and node.type == "impl_item":
+        named = node.child_by_field_name("type")
+    declarator = node.child_by_field_name("declarator")
+    while named is None and declarator is not None:
+        inner = None if declarator.type == "operator_cast" else declarator.child_by_field_name("declarator")
+        if inner is None and declarator.type in ("reference_declarator", "parenthesized_declarator"):
+            inner = next(iter(declarator.named_children), None)
+        if inner is None:
+            named = declarator
+        declarator = inner
+    return named
+
+
+def _end_of_name(named: Any) -> int:
+    """Where a name ends; C++'s ``operator bool() const`` does where its parameters begin."""
+    if named.type != "operator_cast":
+        return int(named.end_byte)
+    end = named
+    while (inner := end.child_by_field_name("declarator")) is not None:
+        end = inner
+    return int(end.start_byte)
 
 
 def _outer(node: Any) -> Any:
