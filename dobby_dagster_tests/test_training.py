@@ -122,10 +122,10 @@ def test_a_run_may_begin_with_trained_weights(tmp_path: Path) -> None:
     assert all(torch.equal(value, saved[name]) for name, value in second.model.state_dict().items())
     assert all(torch.equal(value, saved[name]) for name, value in second.average.items())
     settings.hidden = 128
-    with pytest.raises(SystemExit, match="another shape"):
+    with pytest.raises(ValueError, match="another shape"):
         train.Training(argparse.Namespace(out=tmp_path / "third", **vars(settings)))
     settings.weights = MODEL
-    with pytest.raises(SystemExit, match="another tokenizer"):
+    with pytest.raises(ValueError, match="another tokenizer"):
         train.Training(argparse.Namespace(out=tmp_path / "third", **vars(settings)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -86,3 +87,22 @@ def build_model(tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int, de
         if name.endswith(("o_proj.weight", "down_proj.weight")):
             torch.nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers))
     return model
+
+
+def load_weights(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Put the weights of a trained model into ``model``.
+
+    Args:
+        model: To be trained.
+        tokenizer: Of the packed examples.
+        folder: Of the model whose weights are taken.
+
+    Raises:
+        ValueError: The model has another tokenizer or shape.
+    """
+    if PreTrainedTokenizerFast.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
+        raise ValueError(f"{folder} has another tokenizer; pack the examples with --tokenizer {folder}")
+    try:
+        model.load_state_dict(Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"{folder} has another shape; give its --hidden and --layers: {error}") from None

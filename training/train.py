@@ -25,7 +25,7 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
-from training.model import build_model
+from training.model import build_model, load_weights
 from training.packing import CODE_TOKENS, SUMMARY_WEIGHT, Batch, Packed
 
 SECONDS_BETWEEN_CHECKPOINTS = 600
@@ -51,25 +51,6 @@ def optimizers(model: Qwen2ForCausalLM, rate: float) -> list[torch.optim.Optimiz
         torch.optim.Muon(matrices, lr=rate, weight_decay=0.05, momentum=0.95, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
-
-
-def load_weights(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Put the weights of a trained model into ``model``.
-
-    Args:
-        model: To be trained.
-        tokenizer: Of the packed examples.
-        folder: Of the model whose weights are taken.
-
-    Raises:
-        SystemExit: The model has another tokenizer or shape.
-    """
-    if PreTrainedTokenizerFast.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
-        raise SystemExit(f"{folder} has another tokenizer; pack the examples with --tokenizer {folder}")
-    try:
-        model.load_state_dict(Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict())
-    except RuntimeError as error:
-        raise SystemExit(f"{folder} has another shape; give its --hidden and --layers: {error}") from None
 
 
 def loss_function(model: Qwen2ForCausalLM, compiled: bool) -> Loss:
@@ -258,7 +239,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default=default_device())
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
-    Training(parser.parse_args()).run()
+    try:
+        training = Training(parser.parse_args())
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    training.run()
 
 
 if __name__ == "__main__":
