@@ -29,6 +29,34 @@ def test_good_summaries_pass(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "sentence",
+    [
+        "Override for issubclass(subclass, cls).",
+        "Like call_soon(), but thread-safe.",
+        "Returns an import statement and calls a method of the module:",
+    ],
+)
+def test_a_sentence_of_the_documentation_passes_with_code_in_it(sentence: str) -> None:
+    gate(sentence, f'def f(subclass, cls):\n    """{sentence}"""\n    return g(subclass, cls)\n', INSTRUCTION)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "for every_item in all_the_items:",
+        "for item in the list_of_items():",
+        "Result compute(Input value, Mode mode) const;",
+        "std::cout << value << std::endl;",
+        "Item item = list_of_items.get(index)",
+        "return self.items[index].value()",
+    ],
+)
+def test_a_line_of_code_does_not(line: str) -> None:
+    with pytest.raises(DegenerateOutputError, match="is an echo"):
+        gate(line, f"first line\n    {line}\nlast line\n", INSTRUCTION)
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("", "is empty"),

@@ -8,7 +8,8 @@ from collections import Counter
 from dobby_dagster.domain.errors import DegenerateOutputError
 
 _CODE = re.compile(r"[;{}]|\w\(|[=:]\s*$|^\s*(def|class|func|function|return|import|fn|pub|static)\b|\w\s*=\s*\w")
-_WORD = re.compile(r"[A-Za-z][a-z']*[,;:.!?]?")
+_WORD = re.compile(r"[A-Za-z][a-z'-]*[,;:.!?]?")
+_BEGINNING = re.compile(r"[A-Z][a-z']+ [a-z']+ ")
 _RUN = re.compile(r"(\S)\1{11,}")
 
 
@@ -41,9 +42,16 @@ def _echoes(text: str, content: str, instruction: str) -> bool:
     words = flat.split()
     if any(" ".join(words[i : i + 8]) in asked for i in range(len(words) - 7)):
         return True
-    if flat[-1] in ".!?" and sum(bool(_WORD.fullmatch(word)) for word in words) >= min(5, len(words) - 1):
-        return False  # a sentence of the content's own documentation is a good summary, even with a name() in it
+    if _is_sentence(flat, words):
+        return False  # of the content's own documentation: a good summary, even with a name() in it
     return len(flat) >= 30 and flat in source and bool(_CODE.search(text))
+
+
+def _is_sentence(flat: str, words: list[str]) -> bool:
+    plain = sum(bool(_WORD.fullmatch(word)) for word in words)
+    if flat[-1] == ":":  # of an example or a list; a line of Python ends so as well
+        return plain >= 5 and bool(_BEGINNING.match(flat))
+    return flat[-1] in ".!?" and (plain >= min(5, len(words) - 1) or bool(_BEGINNING.match(flat)))
 
 
 def _repeats(text: str, words: list[str]) -> bool:
