@@ -18,10 +18,11 @@ from dobby_dagster_tests.command import Answer, Dobby
 from dobby_dagster_tests.cozo_server import running_server
 
 heed_interrupts()
-# The same examples every time where a failure has to be one of the change; new ones on a developer's machine.
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    hypothesis.settings.load_profile("ci")
+# No clock decides over a test. The same examples every time where a failure has to be one of the change; new ones on a
+# developer's machine.
+hypothesis.settings.register_profile("dobby", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dobby")
 
 ENGINES = ("sqlite", "rocksdb", "mem", "http")
 

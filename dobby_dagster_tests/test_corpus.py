@@ -140,6 +140,10 @@ def test_a_sentence_that_begins_with_the_name_begins_with_its_verb() -> None:
         "xmlNew() - makes a new node in a document\n@doc: the document\n\nMore.",
         "xmlNew - Makes a new node in a document.\n",
         "----------\nFunction:    xmlNew\n\nPurpose:     Makes a new node in a document.\n\nReturn:      Success: it",
+        "'xmlNew()' - Makes a new node in a document.",
+        "xmlNew\n\nMakes a new node in a document.\n",
+        "-----\nXmlNew --\n\n    Makes a new node in a document.\n\n-----",
+        "=====\nFUNCTION:    xmlNew\n\nPARAMETERS:  doc - the document\n\nDESCRIPTION: Makes a new node in a document.\n",
     ],
 )
 def test_headings_and_parameters_before_the_description_are_left_out(documentation: str) -> None:
@@ -182,6 +186,12 @@ def test_packages_are_read_without_tests_examples_and_what_was_built(tmp_path: P
     assert fetch(Project("@x/y", "1", "npm", "MIT", "train"), tmp_path) == there
     with pytest.raises((subprocess.CalledProcessError, FileNotFoundError)):
         fetch(Project("no such package", "1", "debian", "MIT", "train"), tmp_path)
+    source = tmp_path / "debian-source" / "x_1.2+dfsg.orig.tar.xz"
+    source.parent.mkdir()
+    source.write_bytes(b"")
+    assert fetch(Project("x", "2:1.2+dfsg-3+deb12u1", "debian-source", "MIT", "train"), tmp_path) == source
+    with pytest.raises((subprocess.CalledProcessError, FileNotFoundError)):
+        fetch(Project("x", "2:1.2-3", "debian-source", "MIT", "train"), tmp_path)
 
 
 def test_a_project_inside_a_package_is_read_alone(tmp_path: Path) -> None:

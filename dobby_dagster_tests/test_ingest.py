@@ -167,6 +167,24 @@ def test_a_part_brings_its_comments_decorators_and_attributes_and_no_others() ->
     assert by_name["Reader.Read"].startswith("// Read reads.\nfunc (r *Reader[T])")
 
 
+@pytest.mark.parametrize(
+    ("above", "belongs"),
+    [
+        ("/*\n * 'add()' - Add a job.\n */\n", True),
+        ("/*\n *----\n *\n * add --\n *\n *\tAdds a job.\n *\n *----\n */\n", True),
+        ("/* add: Adds a job. */\n", True),
+        ("/*\n * Jobs that are added.\n */\n", False),
+        ("/* address: where it lives */\n", False),
+        ("// add\n", False),
+        ("/* add */\n\n", False),
+    ],
+)
+def test_a_comment_a_blank_line_above_belongs_to_the_function_that_it_names(above: str, belongs: bool) -> None:
+    [piece] = split(PurePath("a.c"), f"{above}\nint\nadd(int job)\n{{\n    return job;\n}}\n")
+    assert (piece.name, piece.kind) == ("add", "function")
+    assert piece.content.startswith(above.rstrip() if belongs else "int")
+
+
 def test_a_class_is_shown_without_the_bodies_of_its_functions() -> None:
     [outline] = [piece.content for piece in split(PurePath("x.py"), PYTHON) if piece.kind == "class"]
     assert outline == (

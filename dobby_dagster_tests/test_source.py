@@ -180,7 +180,7 @@ def test_hostile_names_are_refused_before_they_reach_a_script(sqlite_store: Cozo
             sqlite_store.source(forged)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(HOSTILE))
 def test_hostile_values_stay_values(sqlite_store: CozoStore, value: str) -> None:
     connection = sqlite_store.connection

@@ -56,7 +56,7 @@ def entries(store: CozoStore) -> dict[str, dict]:
     return {entry["key"]: entry for entry in store.reports.entries("record", RECIPE.id)}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.integers(1, 9))
 def test_each_summary_belongs_to_its_own_record_whatever_fails_or_is_shuffled(
     tmp_path_factory: pytest.TempPathFactory, seed: int, chunk_size: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -158,17 +159,26 @@ def _outer(node: Any) -> Any:
     return node
 
 
-def _start(node: Any) -> int:
-    """Where the comments and attributes that stand right above the node begin."""
+def _start(node: Any, name: str, data: bytes) -> int:
+    """Where the comments and attributes right above the node begin, or the comment a blank line above that names it."""
     first = node
     while True:
         before = first.prev_sibling
-        if before is None or not _belongs_above(before) or first.start_point[0] - before.end_point[0] > 1:
+        if before is None or not _belongs_above(before):
+            return int(first.start_byte)
+        gap = first.start_point[0] - before.end_point[0]
+        if gap > 1 and not (gap == 2 and first is node and _is_of(before, name, data)):
             return int(first.start_byte)
         above = before.prev_sibling
         if above is not None and not _belongs_above(above) and above.end_point[0] == before.start_point[0]:
             return int(first.start_byte)  # a comment at the end of a line of code belongs to that line
         first = before
+
+
+def _is_of(comment: Any, name: str, data: bytes) -> bool:
+    """Whether a block comment begins with ``name``, as CUPS and Tcl write it: ``/* 'add()' - Add a job. */``."""
+    text = data[comment.start_byte : comment.end_byte].decode("utf-8", "replace")
+    return re.match(rf"/\*[\s*'\"=_-]*{re.escape(name.rsplit('.', 1)[-1])}\b", text) is not None
 
 
 def _belongs_above(node: Any) -> bool:
@@ -177,13 +187,14 @@ def _belongs_above(node: Any) -> bool:
 
 def _whole(node: Any, data: bytes) -> str:
     outer = _outer(node)
-    return _dedent(data, _start(outer), data[_start(outer) : outer.end_byte])
+    begin = _start(outer, _name(node, data), data)
+    return _dedent(data, begin, data[begin : outer.end_byte])
 
 
 def _outline(node: Any, data: bytes, language: Language) -> str:
     """A class with the bodies of its functions left out."""
     outer = _outer(node)
-    begin = _start(outer)
+    begin = _start(outer, _name(node, data), data)
     holes = []
     stack = list(node.named_children)
     while stack:

@@ -170,7 +170,7 @@ def test_a_batch_that_is_done_or_in_a_run_is_not_asked_for(world: World) -> None
     assert world.asked_batches == ["batch-000003"]
 
 
-@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000))
 def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(
     tmp_path_factory: pytest.TempPathFactory, seed: int

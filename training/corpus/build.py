@@ -13,7 +13,7 @@ from pathlib import Path
 
 from training.corpus.deduplication import Seen
 from training.corpus.functions import pairs_of_file, records_of_file
-from training.corpus.packages import Project, fetch, files, projects
+from training.corpus.packages import Project, fetch, files, list_sources, projects
 from training.corpus.pair import Pair, write
 
 # So that no project, and no stock sentence, is more than a small part of what is learned.
@@ -46,6 +46,7 @@ def build(out: Path, archives: Path, workers: int) -> dict[str, Counter[str]]:
     ``records.jsonl`` holds all records of the test projects, as they stand.
     """
     out.mkdir(parents=True, exist_ok=True)
+    list_sources(archives)
     seen = Seen()
     sentences: Counter[str] = Counter()
     counts: dict[str, Counter[str]] = {

@@ -42,7 +42,7 @@ class Project:
 
     name: str
     version: str
-    registry: Literal["pypi", "debian", "npm"]
+    registry: Literal["pypi", "debian", "debian-source", "npm"]
     licence: str
     role: Literal["train", "validation", "test"]
     folder: str = ""
@@ -65,7 +65,7 @@ def fetch(project: Project, folder: Path) -> Path:
         subprocess.CalledProcessError: The client could not fetch it.
         FileNotFoundError: The client is missing, or fetched something else.
     """
-    folder = folder / project.registry
+    folder = (folder / project.registry).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     name, version = project.name, project.version
     clients = {
@@ -73,11 +73,15 @@ def fetch(project: Project, folder: Path) -> Path:
             sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", f"{name}=={version}",
         ],
         "debian": ["apt-get", "download", "-q", f"{name}={version}"],
+        "debian-source": [
+            "apt-get", *_apart(folder), "source", "-qq", "--download-only", "--tar-only", f"{name}={version}",
+        ],
         "npm": ["npm", "pack", "--silent", "--ignore-scripts", f"{name}@{version}"],
     }  # fmt: skip
     patterns = {
         "pypi": f"{name.replace('-', '_')}-{version}-*.whl",
         "debian": f"{name}_{version.replace(':', '%3a')}_*.deb",
+        "debian-source": f"{name}_{re.sub(r'^[0-9]+:|-[^-]*$', '', version)}.orig.tar.*z*",
         "npm": f"{name.lstrip('@').replace('/', '-')}-{version}.tgz",
     }
     pattern = re.compile(re.escape(patterns[project.registry]).replace(r"\*", ".*"), re.IGNORECASE)
@@ -88,6 +92,31 @@ def fetch(project: Project, folder: Path) -> Path:
         if attempt == 0:
             subprocess.run(clients[project.registry], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     raise FileNotFoundError(f"{project.registry} gave no {patterns[project.registry]} for {name} {version}")
+
+
+def list_sources(folder: Path) -> None:
+    """Have apt know the source packages of the archives whose packages it knows, in lists of its own in ``folder``.
+
+    Raises:
+        subprocess.CalledProcessError: apt could not fetch the lists.
+        FileNotFoundError: There is no apt.
+    """
+    folder = (folder / "debian-source").resolve()
+    if any((folder / "lists").glob("*Sources*")):
+        return
+    (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    form = "deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)"
+    known = ["apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian"]
+    (folder / "sources.list").write_bytes(subprocess.run(known, check=True, capture_output=True).stdout)
+    update = ["apt-get", *_apart(folder), "update", "-qq"]
+    subprocess.run(update, check=True, stdout=subprocess.DEVNULL)
+
+
+def _apart(folder: Path) -> list[str]:
+    """Options that keep apt's knowledge of source packages in ``folder``, apart from the machine's."""
+    places = {"sourcelist": folder / "sources.list", "sourceparts": Path("/dev/null")}
+    options = [f"Dir::Etc::{name}={path}" for name, path in places.items()]
+    return [argument for option in (*options, f"Dir::State::lists={folder / 'lists'}") for argument in ("-o", option)]
 
 
 def files(archive: Path, folder: str = "") -> Iterator[tuple[str, str]]:

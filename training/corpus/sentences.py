@@ -22,7 +22,8 @@ EMPTY = re.compile(
 ROLE = re.compile(r":[a-z:]+:`[~!]?([^`<]+?)(?:\s*<[^`]*>)?`")
 LINK_TAG = re.compile(r"\{@(?:link|linkplain|linkcode|code|literal|value)\s+([^}|\s]+)[|\s]*([^}]*)\}")
 MARKDOWN_LINK = re.compile(r"\[([^\]]+)\](?:\([^)]*\)|\[[^\]]*\])?")
-BANNER = re.compile(r"\A-*\s*Function:\s*\w+\s*Purpose:\s*")
+BANNER = re.compile(r"\A-*\s*Function:\s*\w+\s*Purpose:\s*|\A\W*FUNCTION:\s.*?\bDESCRIPTION:\s*", re.DOTALL)
+RULE = re.compile(r"\A(?:[ \t]*[-=_*#~+][-=_*#~+ \t]{2,}(?:\n|\Z)|[ \t]*\n)+")
 PARAMETERS = re.compile(r"\A(?:[ \t]*@[\w.]+[ \t]*:[^\n]*(?:\n(?![ \t]*@|[ \t]*(?:\n|\Z))[^\n]*)*(?:\n|\Z))+")
 HTML = re.compile(r"</?(?:p|code|b|i|em|strong|tt|pre|a|br|ul|li|span|div)(?:\s[^>]*)?/?>", re.IGNORECASE)
 DOXYGEN = re.compile(r"[\\@](?:brief|short|internal|private|public|protected|override|summary|description|desc)\b\s*")
@@ -88,12 +89,15 @@ def first_sentence(documentation: str, name: str = "") -> str | None:
 
 
 def _without_heading(text: str, name: str) -> str:
-    """Text without what GTK-Doc, kernel-doc and banners put before the description: the name, the parameters."""
-    text = BANNER.sub("", text)
-    heading = re.match(re.escape(_last(name)) + r"(?:\(\))?[ \t]*(?::|--?)(?!\w)[ \t]*", text) if name else None
+    """Text without what GTK-Doc, kernel-doc and banners put before the description: rules, the name, the parameters."""
+    text = BANNER.sub("", RULE.sub("", text))
+    if not name:
+        return text
+    named = rf"['\"]?{re.escape(_last(name))}(?:[ \t]*\([^)\n]*\))?['\"]?[ \t]*(?:(?::|-{{1,3}})(?!\w)|$)[ \t]*"
+    heading = re.match(named, text, re.IGNORECASE | re.MULTILINE)
     if heading is None:
         return text
-    return PARAMETERS.sub("", text[heading.end() :].lstrip("\n")).lstrip()
+    return PARAMETERS.sub("", RULE.sub("", text[heading.end() :].lstrip("\n"))).lstrip()
 
 
 def _last(name: str) -> str:
