@@ -131,12 +131,14 @@ def test_a_run_may_begin_with_trained_weights(tmp_path: Path) -> None:
 
 def test_languages_with_few_pairs_come_more_often() -> None:
     pairs = [pair(f"def f_{i}(a, b): pass", "Do.") for i in range(1_000)]
-    pairs += [pair(f"int f_{i}(int a)", "Do.", language="c") for i in range(100)]
+    pairs += [pair(f"fn f_{i}(a: u8)", "Do.", language="rust") for i in range(100)]
+    pairs += [pair(f"int f_{i}(int a)", "Do.", language="c") for i in range(500)]
     pairs += [pair("f()", "Do.", language="java")]
-    assert repeats(pairs) == pytest.approx({"python": 1, "c": 10**0.3, "java": 3})
+    assert repeats(pairs) == pytest.approx({"python": 1, "rust": 10**0.3, "c": 2 * 2**0.3, "java": 3})
     drawn = Counter(code.split("_")[0] for code, _ in texts(pairs, random.Random(0)))
     assert drawn["def f"] == 1_000
-    assert 170 < drawn["int f"] < 230
+    assert 170 < drawn["fn f"] < 230
+    assert 1_180 < drawn["int f"] < 1_290
     assert drawn["f()"] == 3
 
 

@@ -22,6 +22,8 @@ SUMMARY_TOKENS = 40
 DOCUMENTED_SHARE = 0.2
 SMOOTHING = 0.7
 MOST_REPEATS = 3.0
+# Names in C say so much that only more examples of it were of use: docs/decisions, 42.
+EMPHASIS = {"c": 2.0}
 SUMMARY_WEIGHT = 1.0
 # The code teaches the language: loss on a share of its tokens, at a lower weight.
 CODE_WEIGHT = 0.3
@@ -34,11 +36,14 @@ def repeats(pairs: Sequence[Pair]) -> dict[str, float]:
     """How often a pair of each language comes: languages with few come more often.
 
     A language's share is drawn towards the others' by the power ``SMOOTHING`` (Conneau et al. 2020, arXiv:1911.02116,
-    section 3.1), the largest comes once, and none more than ``MOST_REPEATS`` times.
+    section 3.1) and multiplied by ``EMPHASIS``, and none comes more than ``MOST_REPEATS`` times.
     """
     counts = Counter(pair.language for pair in pairs)
     most = max(counts.values())
-    return {language: min(MOST_REPEATS, (most / count) ** (1 - SMOOTHING)) for language, count in counts.items()}
+    return {
+        language: min(MOST_REPEATS, EMPHASIS.get(language, 1.0) * (most / count) ** (1 - SMOOTHING))
+        for language, count in counts.items()
+    }
 
 
 def texts(pairs: Sequence[Pair], rng: random.Random) -> Iterator[tuple[str, str]]:

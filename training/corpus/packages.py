@@ -99,15 +99,18 @@ def list_sources(folder: Path) -> None:
 
     Raises:
         subprocess.CalledProcessError: apt could not fetch the lists.
-        FileNotFoundError: There is no apt.
+        FileNotFoundError: There is no apt, or it knows no Debian archive.
     """
     folder = (folder / "debian-source").resolve()
     if any((folder / "lists").glob("*Sources*")):
         return
-    (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     form = "deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)"
-    known = ["apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian"]
-    (folder / "sources.list").write_bytes(subprocess.run(known, check=True, capture_output=True).stdout)
+    targets = ["apt-get", "indextargets", "--format", form, "Created-By: Packages", "Origin: Debian"]
+    known = subprocess.run(targets, check=True, capture_output=True).stdout
+    if not known:
+        raise FileNotFoundError("apt knows no Debian archive; `apt-get update` lets it know those of sources.list")
+    (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    (folder / "sources.list").write_bytes(known)
     update = ["apt-get", *_apart(folder), "update", "-qq"]
     subprocess.run(update, check=True, stdout=subprocess.DEVNULL)
 
