@@ -178,7 +178,8 @@ def _start(node: Any, name: str, data: bytes) -> int:
 def _is_of(comment: Any, name: str, data: bytes) -> bool:
     """Whether a block comment begins with ``name``, as CUPS and Tcl write it: ``/* 'add()' - Add a job. */``."""
     text = data[comment.start_byte : comment.end_byte].decode("utf-8", "replace")
-    return re.match(rf"/\*[\s*'\"=_-]*{re.escape(name.rsplit('.', 1)[-1])}\b", text) is not None
+    last = re.split(r"::|\.", name)[-1]
+    return re.match(rf"/\*[\s*'\"=_-]*{re.escape(last)}\b", text) is not None
 
 
 def _belongs_above(node: Any) -> bool:
