@@ -114,6 +114,12 @@ def test_prose_sums_itself_up_and_generated_or_minified_files_are_left_out() -> 
         ("See https://example.org for it.", None),
         ("x : int, the first one of them", None),
         ("Gibt den Namen zurück und mehr.", None),
+        (
+            "Return a Tuple[str, int] for [`Name`] and [other.Name].",
+            "Return a Tuple[str, int] for Name and other.Name.",
+        ),
+        ("Return [a link](of.html), [another][1] or [0, 1].", "Return a link, another or [0, 1]."),
+        ("Remove white space from the end of z[].", "Remove white space from the end of z[]."),
         ("Short.", None),
         ("Use eslint-disable to turn it off.", None),
     ],

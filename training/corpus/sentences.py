@@ -21,7 +21,10 @@ EMPTY = re.compile(
 )
 ROLE = re.compile(r":[a-z:]+:`[~!]?([^`<]+?)(?:\s*<[^`]*>)?`")
 LINK_TAG = re.compile(r"\{@(?:link|linkplain|linkcode|code|literal|value)\s+([^}|\s]+)[|\s]*([^}]*)\}")
-MARKDOWN_LINK = re.compile(r"\[([^\]]+)\](?:\([^)]*\)|\[[^\]]*\])?")
+# A link has a target, or is to a name, as in Rust; what else stands in brackets keeps them.
+MARKDOWN_LINK = re.compile(
+    r"(?<![\w\]])\[(?:([^\]]+)\](?:\([^)]*\)|\[[^\]]*\])|(`?[A-Za-z_][\w:.]*(?:\(\))?`?)\](?![(\[]))"
+)
 BANNER = re.compile(r"\A-*\s*Function:\s*\w+\s*Purpose:\s*|\A\W*FUNCTION:\s.*?\bDESCRIPTION:\s*", re.DOTALL)
 RULE = re.compile(r"\A(?:[ \t]*[-=_*#~+][-=_*#~+ \t]{2,}(?:\n|\Z)|[ \t]*\n)+")
 PARAMETERS = re.compile(r"\A(?:[ \t]*@[\w.]+[ \t]*:[^\n]*(?:\n(?![ \t]*@|[ \t]*(?:\n|\Z))[^\n]*)*(?:\n|\Z))+")
@@ -74,7 +77,7 @@ def first_sentence(documentation: str, name: str = "") -> str | None:
     paragraph = re.split(r"\n\s*\n|\n\s*[@\\][a-z]|\n\s*[-*#] ", text, maxsplit=1)[0]
     text = " ".join(paragraph.split())
     text = ROLE.sub(r"\1", LINK_TAG.sub(lambda m: m[2] or m[1].lstrip("#"), text))
-    text = HTML.sub("", MARKDOWN_LINK.sub(r"\1", text))
+    text = HTML.sub("", MARKDOWN_LINK.sub(lambda m: m[1] or m[2], text))
     text = text.replace("``", "").replace("`", "").replace("**", "").strip()
     match = END.match(text)
     sentence = _without_name((match.group(1) if match else text).strip(), name)
