@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 import zipfile
 from pathlib import Path, PurePath
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -187,18 +188,30 @@ def test_packages_are_read_without_tests_examples_and_what_was_built(tmp_path: P
         ):
             _add(tar, name, b"x\n")
     assert [name for name, _ in files(tmp_path / "x-1.tgz")] == ["package/README.md", "package/src/a.ts"]
-    there = tmp_path / "npm" / "x-y-1.tgz"
+
+
+@pytest.mark.parametrize(
+    ("project", "archive"),
+    [
+        (Project("@x/y", "1", "npm", "MIT", "train"), "x-y-1.tgz"),
+        (Project("x-y", "1.0", "pypi", "MIT", "train"), "x_y-1.0-py3-none-any.whl"),
+        (Project("x", "2:1.2-3", "debian", "MIT", "train"), "x_2%3a1.2-3_all.deb"),
+        (Project("x", "2:1.2+dfsg-3+deb12u1", "debian-source", "MIT", "train"), "x_1.2+dfsg.orig.tar.xz"),
+    ],
+)
+def test_an_archive_is_found_by_name_and_version_and_is_not_fetched_again(
+    project: Project, archive: str, tmp_path: Path
+) -> None:
+    there = tmp_path / project.registry / archive
     there.parent.mkdir()
     there.write_bytes(b"")
-    assert fetch(Project("@x/y", "1", "npm", "MIT", "train"), tmp_path) == there
+    assert fetch(project, tmp_path) == there
+
+
+@pytest.mark.parametrize("registry", ["debian", "debian-source"])
+def test_what_cannot_be_fetched_is_an_error(registry: Literal["debian", "debian-source"], tmp_path: Path) -> None:
     with pytest.raises((subprocess.CalledProcessError, FileNotFoundError)):
-        fetch(Project("no such package", "1", "debian", "MIT", "train"), tmp_path)
-    source = tmp_path / "debian-source" / "x_1.2+dfsg.orig.tar.xz"
-    source.parent.mkdir()
-    source.write_bytes(b"")
-    assert fetch(Project("x", "2:1.2+dfsg-3+deb12u1", "debian-source", "MIT", "train"), tmp_path) == source
-    with pytest.raises((subprocess.CalledProcessError, FileNotFoundError)):
-        fetch(Project("x", "2:1.2-3", "debian-source", "MIT", "train"), tmp_path)
+        fetch(Project("no such package", "1", registry, "MIT", "train"), tmp_path)
 
 
 def test_a_project_inside_a_package_is_read_alone(tmp_path: Path) -> None:
