@@ -79,13 +79,13 @@ def _code(language: Language, text: str) -> Iterator[Piece]:
             if name:
                 inner = (*scope, name)
                 kind = "method" if in_class or node.type in ("method_declaration", "method_definition") else "function"
-                yield Piece(".".join(inner), kind, language.name, _whole(node, data), _line(node))
+                yield Piece(".".join(inner), kind, language.name, _whole(node, name, data), _line(node))
             inside_class = False
         elif node.type in language.classes and _has_body(node):
             name = _name(node, data)
             if name:
                 inner, inside_class = (*scope, name), True
-                content = _outline(node, data, language)
+                content = _outline(node, name, data, language)
                 yield Piece(".".join(inner), "class", language.name, content, _line(node))
         elif node.type in language.scopes:
             name = _name(node, data)
@@ -186,16 +186,16 @@ def _belongs_above(node: Any) -> bool:
     return "comment" in node.type or node.type == "attribute_item"
 
 
-def _whole(node: Any, data: bytes) -> str:
+def _whole(node: Any, name: str, data: bytes) -> str:
     outer = _outer(node)
-    begin = _start(outer, _name(node, data), data)
+    begin = _start(outer, name, data)
     return _dedent(data, begin, data[begin : outer.end_byte])
 
 
-def _outline(node: Any, data: bytes, language: Language) -> str:
+def _outline(node: Any, name: str, data: bytes, language: Language) -> str:
     """A class with the bodies of its functions left out."""
     outer = _outer(node)
-    begin = _start(outer, _name(node, data), data)
+    begin = _start(outer, name, data)
     holes = []
     stack = list(node.named_children)
     while stack:
