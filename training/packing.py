@@ -22,7 +22,7 @@ SUMMARY_TOKENS = 40
 DOCUMENTED_SHARE = 0.2
 SMOOTHING = 0.7
 MOST_REPEATS = 3.0
-# Names in C say so much that only more examples of it were of use: docs/decisions, 41.
+# C is the language in which the name alone is the better summary: docs/decisions, 41.
 EMPHASIS = {"c": 2.0}
 SUMMARY_WEIGHT = 1.0
 # The code teaches the language: loss on a share of its tokens, at a lower weight.

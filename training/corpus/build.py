@@ -46,7 +46,8 @@ def build(out: Path, archives: Path, workers: int) -> dict[str, Counter[str]]:
     ``records.jsonl`` holds all records of the test projects, as they stand.
     """
     out.mkdir(parents=True, exist_ok=True)
-    list_sources(archives)
+    if any(project.registry == "debian-source" for project in projects()):
+        list_sources(archives)
     seen = Seen()
     sentences: Counter[str] = Counter()
     counts: dict[str, Counter[str]] = {
