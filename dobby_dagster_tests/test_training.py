@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from transformers import Qwen2ForCausalLM
 
 from dobby_dagster_tests.pairs import PYTHON, pair
@@ -19,9 +21,11 @@ from training.evaluation.baselines import name_words, nearest_summaries
 from training.evaluation.metrics import calibration_error, interval, rouge_l, smoothed_bleu
 from training.evaluation.oddities import ODDITIES
 from training.evaluation.report import evaluation, records_page, samples_page
+from training.model import build_model, load_weights, matrix_attention
 from training.packing import Batch, Packed, pack, repeats, texts
-from training.tokenizer import train_tokenizer
+from training.tokenizer import CAPITAL, JOINED, train_tokenizer
 
+TOKENIZER = train_tokenizer([pair("def add_numbers(a): return addNumbers(a)", "Add the numbers.")], 300)
 MODEL = Path(__file__).parent.parent / "models" / "dobby-code-7m"
 
 
@@ -124,9 +128,42 @@ def test_a_run_may_begin_with_trained_weights(tmp_path: Path) -> None:
     settings.hidden = 128
     with pytest.raises(ValueError, match="another shape"):
         train.Training(argparse.Namespace(out=tmp_path / "third", **vars(settings)))
-    settings.weights = MODEL
-    with pytest.raises(ValueError, match="another tokenizer"):
-        train.Training(argparse.Namespace(out=tmp_path / "third", **vars(settings)))
+
+
+def test_a_token_that_the_trained_weights_do_not_know_begins_as_the_mean_of_its_pieces(tmp_path: Path) -> None:
+    theirs = train_tokenizer([pair("def add(a): pass", "Add.")], vocabulary=265)
+    ours = train_tokenizer([pair("def add_numbers(a): add_numbers(numbers)", "Add numbers.")], vocabulary=290)
+    trained = build_model(theirs, 64, 1, "cpu")
+    theirs.save_pretrained(tmp_path)
+    trained.save_pretrained(tmp_path)
+    model = build_model(ours, 64, 1, "cpu")
+    load_weights(model, ours, tmp_path)
+    known, vectors = (each.get_input_embeddings().weight for each in (trained, model))
+    assert torch.equal(model.lm_head.weight, vectors)
+    assert torch.equal(model.model.layers[0].mlp.up_proj.weight, trained.model.layers[0].mlp.up_proj.weight)
+    shared = [token for token in ours.get_vocab() if token in theirs.get_vocab()]
+    assert len(shared) >= 256
+    for token in shared:
+        assert torch.equal(vectors[ours.get_vocab()[token]], known[theirs.get_vocab()[token]])
+    new = ours.get_vocab()["Ġnumbers"]
+    assert torch.allclose(vectors[new], known[theirs.encode(" numbers")].mean(0))
+
+
+def test_a_word_is_the_same_tokens_wherever_it_stands() -> None:
+    def tokens(text: str) -> list[int]:
+        return list(TOKENIZER.encode(text))
+
+    word = tokens(" palette")
+    for text in ("the palette", "get_palette", "getPalette", "HTTPPalette", "self.palette", "(palette", "Palette"):
+        assert tokens(text)[-len(word) :] == word, text
+    assert tokens("x = 1\npalette")[-len(word) :] == word
+
+
+@given(st.text(st.characters(exclude_characters=[JOINED, CAPITAL], exclude_categories=["Cs"])))
+@example("getHTTPPalette_x2y of Don't 'a' \u00c9cole, self.fooBar (A) `x`")
+def test_a_text_on_one_line_is_decoded_as_it_was(text: str) -> None:
+    line = " ".join(text.split())
+    assert TOKENIZER.decode(TOKENIZER.encode(line)) == line
 
 
 def test_languages_with_few_pairs_come_more_often() -> None:
@@ -143,8 +180,6 @@ def test_languages_with_few_pairs_come_more_often() -> None:
 
 
 def test_attention_of_training_is_that_of_torch() -> None:
-    from training.model import matrix_attention
-
     torch.manual_seed(0)
     query, key, value = torch.randn(2, 4, 9, 16), torch.randn(2, 1, 9, 16), torch.randn(2, 1, 9, 16)
     mine, _ = matrix_attention(None, query, key, value, None, scaling=0.25)

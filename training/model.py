@@ -90,7 +90,10 @@ def build_model(tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int, de
 
 
 def load_weights(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Put the weights of a trained model into ``model``.
+    """Put the weights of a trained model into ``model``, whatever that model's tokenizer.
+
+    A token that the trained model does not know begins as the mean of the tokens that its text is there (Gee et al.
+    2022, "Fast Vocabulary Transfer", arXiv:2402.09977).
 
     Args:
         model: To be trained.
@@ -98,11 +101,28 @@ def load_weights(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, fo
         folder: Of the model whose weights are taken.
 
     Raises:
-        ValueError: The model has another tokenizer or shape.
+        ValueError: The model has another shape.
     """
-    if PreTrainedTokenizerFast.from_pretrained(folder).get_vocab() != tokenizer.get_vocab():
-        raise ValueError(f"{folder} has another tokenizer; pack the examples with --tokenizer {folder}")
+    theirs = PreTrainedTokenizerFast.from_pretrained(folder)
+    trained = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    if theirs.get_vocab() != tokenizer.get_vocab():
+        known = trained.get_input_embeddings().weight.detach()
+        trained.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        trained.get_input_embeddings().weight.data = _vectors(known, theirs, tokenizer)
+        trained.tie_weights()
     try:
-        model.load_state_dict(Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32).state_dict())
+        model.load_state_dict(trained.state_dict())
     except RuntimeError as error:
         raise ValueError(f"{folder} has another shape; give its --hidden and --layers: {error}") from None
+
+
+def _vectors(known: torch.Tensor, theirs: PreTrainedTokenizerFast, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
+    """A vector for every token of ``tokenizer``, out of those of another."""
+    vectors = known.mean(0).repeat(len(tokenizer), 1)
+    for token, at in tokenizer.get_vocab().items():
+        text = tokenizer.decode([at])
+        same = theirs.get_vocab().get(token)
+        pieces = theirs.encode(text, add_special_tokens=False) if same is None else [same]
+        if pieces:
+            vectors[at] = known[pieces].mean(0)
+    return vectors
