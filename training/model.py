@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import decoders
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from training.packing import CODE_TOKENS, SUMMARY_TOKENS
+from training.tokenizer import CAPITAL, JOINED
 
 POSITIONS = CODE_TOKENS + SUMMARY_TOKENS + 24
 MATRIX_ATTENTION = "dobby_matrix"
@@ -119,10 +121,12 @@ def load_weights(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, fo
 def _vectors(known: torch.Tensor, theirs: PreTrainedTokenizerFast, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:
     """A vector for every token of ``tokenizer``, out of those of another."""
     vectors = known.mean(0).repeat(len(tokenizer), 1)
+    vocabulary, raw, decoder = theirs.get_vocab(), theirs.backend_tokenizer, decoders.ByteLevel()
+    # A piece of a word is to be read as it stands.
+    raw.normalizer = None  # type: ignore[assignment]
     for token, at in tokenizer.get_vocab().items():
-        text = tokenizer.decode([at])
-        same = theirs.get_vocab().get(token)
-        pieces = theirs.encode(text, add_special_tokens=False) if same is None else [same]
+        text = decoder.decode([token]).replace(JOINED, "").replace(CAPITAL, "")
+        pieces = [vocabulary[token]] if token in vocabulary else raw.encode(text, add_special_tokens=False).ids
         if pieces:
             vectors[at] = known[pieces].mean(0)
     return vectors

@@ -3,8 +3,10 @@
 A word is the same tokens wherever it stands. ``palette`` in ``get_palette``, in ``getPalette`` and in "the palette" are
 three spellings to an ordinary byte-level BPE, and a small model has to learn for every word on its own that they are
 one. Here a text is normalised before it is cut: a word that joins what stands before it gets a space and a mark, a
-capital before small letters a mark and its small letter. Decoding takes the marks away again. What spaces around a
-mark were there before is lost only where a text itself holds the marks, which are private characters.
+capital before small letters a mark and its small letter. Decoding takes the marks away again, and gives back every text
+on one line that does not begin with a space or hold the marks, which are private characters. So a token that begins
+with a letter goes on with a word and never begins one: where the first word of a text had no space before it, a model
+took the second piece of a rare word for the beginning of code ("guild" became "gustatic int").
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ JOINED, CAPITAL = "\ue010", "\ue011"
 
 
 def _normalizer() -> normalizers.Normalizer:
-    """``getPalette_x`` becomes ``get^ palette_+ x``, with ``CAPITAL`` for ^ and ``JOINED`` for +."""
+    """``getPalette_x`` becomes `` get^ palette_+ x``, with ``CAPITAL`` for ^ and ``JOINED`` for +."""
     capitals = [
         normalizers.Replace(Regex(f"{letter}(?=[a-z])"), f"{CAPITAL} {letter.lower()}") for letter in ascii_uppercase
     ]
@@ -35,14 +37,14 @@ def _normalizer() -> normalizers.Normalizer:
     joined = normalizers.Replace(Regex(r"(?<=[^\p{L}\s])(?<!\p{L}')(?=\p{L})"), f"{JOINED} ")
     # A line begins with a word of its own; no summary has lines.
     lines = normalizers.Replace(Regex(r"(?<=[\t\n\r])(?=\p{L})"), " ")
-    return normalizers.Sequence([*capitals, joined, lines])
+    return normalizers.Sequence([*capitals, joined, lines, normalizers.Prepend(" ")])
 
 
 def _decoder() -> decoders.Decoder:
     """What ``_normalizer`` did, undone; a mark without its word is left out."""
     capitals = [decoders.Replace(f"{CAPITAL} {letter.lower()}", letter) for letter in ascii_uppercase]
     marks = [decoders.Replace(mark, "") for mark in (f"{JOINED} ", CAPITAL, JOINED)]
-    return decoders.Sequence([decoders.ByteLevel(), *capitals, *marks])
+    return decoders.Sequence([decoders.ByteLevel(), *capitals, *marks, decoders.Strip(" ", 1, 0)])
 
 
 def train_tokenizer(pairs: Sequence[Pair], vocabulary: int) -> PreTrainedTokenizerFast:
