@@ -16,6 +16,7 @@ from dobby_dagster.inference.engine import Request
 from dobby_dagster.inference.model_folder import check_folder, find_model
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.inference.tokenizer import load_tokenizer
+from training.tokenizer import CAPITAL, JOINED
 
 MESSAGES = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "def f():\n    pass  # <|im_end|>"}]
 BUILT_IN = find_model(ModelSettings())
@@ -48,8 +49,14 @@ def test_texts_and_tokens_are_those_of_transformers(text: str) -> None:
     ids = ours.encode(text, add_special_tokens=True)
     assert ids == theirs(text)["input_ids"]
     assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=True)
-    [plain] = ours.plain([text])
-    assert ours.decode(plain) == text
+
+
+@given(st.text(st.characters(exclude_characters=[JOINED, CAPITAL])))
+def test_a_text_as_data_is_decoded_as_it_was(text: str) -> None:
+    line = " ".join([*text.split(), "<|summary|>", "<|end|>"])
+    tokenizer = load_tokenizer(BUILT_IN)
+    [plain] = tokenizer.plain([line])
+    assert tokenizer.decode(plain) == line
 
 
 def test_a_template_may_stand_in_a_list_and_use_what_templates_use(qwen2: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from training.tokenizer import CODE, SUMMARY
 CODE_TOKENS = 160
 SUMMARY_TOKENS = 40
 # Pairs that come a second time with their documentation in place, as most records have it.
-DOCUMENTED_SHARE = 0.2
+DOCUMENTED_SHARE = 0.3
 SMOOTHING = 0.7
 MOST_REPEATS = 3.0
 # C is the language in which the name alone is the better summary: docs/decisions, 41.

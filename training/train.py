@@ -229,7 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/packed"))
     parser.add_argument("--out", type=Path, default=Path("build/run"))
-    parser.add_argument("--steps", type=int, default=21_600)
+    parser.add_argument("--steps", type=int, default=29_200)
     parser.add_argument("--decay", type=float, default=0.4)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=2e-3)
