@@ -51,8 +51,15 @@ def test_texts_and_tokens_are_those_of_transformers(text: str) -> None:
     assert ours.decode(ids) == theirs.decode(ids, skip_special_tokens=True)
 
 
+@given(text=st.text())
+def test_any_text_as_data_is_decoded_as_it_was(text: str, qwen2: Path) -> None:
+    tokenizer = load_tokenizer(check_folder(qwen2))
+    [plain] = tokenizer.plain([text])
+    assert tokenizer.decode(plain) == text
+
+
 @given(st.text(st.characters(exclude_characters=[JOINED, CAPITAL])))
-def test_a_text_as_data_is_decoded_as_it_was(text: str) -> None:
+def test_a_line_as_data_is_decoded_as_it_was_by_the_built_in_tokenizer(text: str) -> None:
     line = " ".join([*text.split(), "<|summary|>", "<|end|>"])
     tokenizer = load_tokenizer(BUILT_IN)
     [plain] = tokenizer.plain([line])
