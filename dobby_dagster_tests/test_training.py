@@ -16,13 +16,14 @@ from dobby_dagster_tests.pairs import PYTHON, pair
 from training import train
 from training.calibrate import fit, signs
 from training.corpus.functions import pairs_of_file, records_of_file
+from training.corpus.pair import Pair
 from training.evaluation.answers import Answered, answers, sample, with_documentation
 from training.evaluation.baselines import name_words, nearest_summaries
 from training.evaluation.metrics import calibration_error, interval, rouge_l, smoothed_bleu
 from training.evaluation.oddities import ODDITIES
 from training.evaluation.report import evaluation, records_page, samples_page
 from training.model import build_model, load_weights, matrix_attention
-from training.packing import Batch, Packed, pack, repeats, texts
+from training.packing import Batch, Packed, exchanged, is_copied, kinds_of_tokens, pack, repeats, texts
 from training.tokenizer import CAPITAL, JOINED, train_tokenizer
 
 TOKENIZER = train_tokenizer([pair("def add_numbers(a): return addNumbers(a)", "Add the numbers.")], 300)
@@ -86,6 +87,45 @@ def test_a_batch_has_loss_on_the_whole_summary_and_some_of_the_code(tmp_path: Pa
     for batch in batches:
         assert torch.equal(batch.ids.reshape(-1)[batch.positions + 1], batch.targets)
     assert len(Packed(data / "train.npz", most=10).members) == 10
+
+
+@given(st.lists(st.integers(0, 49), min_size=4, max_size=60), st.integers(1, 49), st.integers(0, 99))
+def test_a_token_of_the_summary_is_exchanged_for_one_of_its_kind_wherever_it_stands(
+    ids: list[int], begin: int, seed: int
+) -> None:
+    tokens, kinds, start = np.array(ids, dtype=np.uint16), np.arange(50) % 3, min(begin, len(ids) - 2)
+    changed = exchanged(tokens, start, kinds, np.random.default_rng(seed))
+    assert changed.dtype == tokens.dtype
+    assert np.array_equal(kinds[changed], kinds[tokens])
+    assert len(set(zip(tokens.tolist(), changed.tolist(), strict=True))) == len(set(ids))
+    assert set(tokens[changed != tokens]) <= {token for token in ids[start:-1] if kinds[token]}
+
+
+def test_what_stands_in_the_code_is_copied_with_any_tokens(tmp_path: Path) -> None:
+    code = "def read_rows(path):\n    return path.read()"
+    sentences = [f"Read all rows of number {i}, and never a row of another number." for i in range(40)]
+    pairs = [Pair("p", "python", "function", "f", code, f'"""{line}"""\n', 21, line) for line in sentences]
+    tokenizer = train_tokenizer(pairs, 340)
+    np.savez(tmp_path / "train.npz", **pack(pairs, tokenizer, seed=0))
+    kinds = kinds_of_tokens(tokenizer)
+    known = tokenizer.get_vocab()
+    assert [kinds[known[token]] for token in ("<|end|>", ".", "Ġread", "r", "Ġnumber")] == [0, 0, 1, 2, 1]
+    plain, some = Packed(tmp_path / "train.npz"), Packed(tmp_path / "train.npz", kinds)
+    copied = [
+        is_copied(plain.tokens[begin:end], start)
+        for begin, end, start in zip(plain.offsets[:-1], plain.offsets[1:], plain.starts, strict=True)
+    ]
+    assert 0 < sum(copied) == len(copied) - 40
+    members = np.flatnonzero(copied)
+    one, other = (each.batch(members, np.random.default_rng(0)) for each in (plain, some))
+    rows = (one.ids != other.ids).any(dim=1)
+    assert 0 < rows.sum() < len(rows)
+    for row, member in zip(other.ids.numpy(), members, strict=True):
+        tokens = row[: plain.lengths[member]]
+        assert is_copied(tokens, plain.starts[member])
+    loss = torch.zeros(other.ids.numel()).index_put_((other.positions,), other.weights).reshape(other.ids.shape)
+    for row, member in zip(np.flatnonzero(rows), members[rows.numpy()], strict=True):
+        assert loss[row].nonzero().min() == plain.starts[member] - 1
 
 
 def test_a_run_that_is_stopped_ends_as_one_that_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

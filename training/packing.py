@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,8 +29,14 @@ SUMMARY_WEIGHT = 1.0
 # The code teaches the language: loss on a share of its tokens, at a lower weight.
 CODE_WEIGHT = 0.3
 CODE_SHARE = 0.15
+# Where the summary stands in the code, its tokens are exchanged for others in both, so that copying is learned for any
+# token and not for the frequent ones: this share of such examples, this share of a summary's tokens.
+COPIED_TOKENS = 0.9
+EXCHANGED_EXAMPLES = 0.7
+EXCHANGED_TOKENS = 0.4
 # Batches are padded to a multiple of this: fewer shapes to compile, and whole vectors.
 LENGTH_STEP = 8
+_LETTERS = re.compile("Ġ?[a-z]+")
 
 
 def repeats(pairs: Sequence[Pair]) -> dict[str, float]:
@@ -101,15 +108,46 @@ class Batch:
         return Batch(*(value.to(device) for value in (self.ids, self.positions, self.targets, self.weights)))
 
 
+def is_copied(tokens: np.ndarray, start: int) -> bool:
+    """Whether nearly all tokens of an example's summary, which begins at ``start``, stand in its code."""
+    return bool(np.isin(tokens[start:-1], tokens[: start - 1]).mean() >= COPIED_TOKENS)
+
+
+def kinds_of_tokens(tokenizer: PreTrainedTokenizerFast) -> np.ndarray:
+    """What each token is, by identifier: 1 what begins a word, 2 what goes on with one, 0 what is no letters."""
+    names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    return np.array([0 if not _LETTERS.fullmatch(name) else 1 if name[0] == "Ġ" else 2 for name in names])
+
+
+def exchanged(tokens: np.ndarray, start: int, kinds: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An example in which a share of its summary's tokens are others of their kind, wherever they stand in it.
+
+    Args:
+        tokens: The example.
+        start: Where its summary begins.
+        kinds: What each token is; those of kind 0 stay.
+        rng: Decides which.
+    """
+    table = np.arange(len(kinds), dtype=tokens.dtype)
+    summary = np.unique(tokens[start:-1])
+    chosen = summary[rng.random(len(summary)) < EXCHANGED_TOKENS]
+    for kind in (1, 2):
+        some = chosen[kinds[chosen] == kind]
+        table[some] = rng.choice(np.flatnonzero(kinds == kind), len(some))
+    return table[tokens]
+
+
 class Packed:
     """The packed examples of one role.
 
     Args:
         path: The file.
+        kinds: What each token is, for the exchange of tokens; none is exchanged where it is None.
         most: Examples at most, spread evenly over the file; all where it is 0.
     """
 
-    def __init__(self, path: Path, most: int = 0) -> None:
+    def __init__(self, path: Path, kinds: np.ndarray | None = None, most: int = 0) -> None:
+        self.kinds = kinds
         with np.load(path) as arrays:
             self.tokens, self.offsets, self.starts = arrays["tokens"], arrays["offsets"], arrays["starts"]
         self.lengths = np.diff(self.offsets)
@@ -132,11 +170,13 @@ class Packed:
         ids = np.zeros((len(members), longest), dtype=np.int64)
         weights = np.zeros((len(members), longest), dtype=np.float32)
         for row, member in enumerate(members):
-            begin, end = self.offsets[member], self.offsets[member + 1]
-            ids[row, : end - begin] = self.tokens[begin:end]
-            start = self.starts[member]
-            weights[row, : start - 2] = CODE_WEIGHT * (rng.random(start - 2) < CODE_SHARE)
-            weights[row, start - 1 : end - begin - 1] = SUMMARY_WEIGHT
+            tokens, start = self.tokens[self.offsets[member] : self.offsets[member + 1]], self.starts[member]
+            if self.kinds is not None and is_copied(tokens, start) and rng.random() < EXCHANGED_EXAMPLES:
+                tokens = exchanged(tokens, start, self.kinds, rng)
+            else:
+                weights[row, : start - 2] = CODE_WEIGHT * (rng.random(start - 2) < CODE_SHARE)
+            weights[row, start - 1 : len(tokens) - 1] = SUMMARY_WEIGHT
+            ids[row, : len(tokens)] = tokens
         positions = np.flatnonzero(weights)
         return Batch(
             torch.from_numpy(ids),

@@ -26,7 +26,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen2ForCausalLM
 
 from training.model import build_model, load_weights
-from training.packing import CODE_TOKENS, SUMMARY_WEIGHT, Batch, Packed
+from training.packing import CODE_TOKENS, SUMMARY_WEIGHT, Batch, Packed, kinds_of_tokens
 
 SECONDS_BETWEEN_CHECKPOINTS = 600
 VALIDATION_EXAMPLES = 1_500
@@ -114,8 +114,8 @@ class Training:
         self.average = {name: value.detach().clone() for name, value in self.model.named_parameters()}
         self.loss_of = loss_function(self.model, arguments.compile)
         self.optimizers = optimizers(self.model, arguments.rate)
-        self.train = Packed(arguments.data / "train.npz")
-        self.held_out = Packed(arguments.data / "validation.npz", VALIDATION_EXAMPLES)
+        self.train = Packed(arguments.data / "train.npz", kinds_of_tokens(self.tokenizer))
+        self.held_out = Packed(arguments.data / "validation.npz", most=VALIDATION_EXAMPLES)
         self.step = self.tokens = self.epoch = self.position = 0
         self.seconds = 0.0
         self.losses: list[torch.Tensor] = []
@@ -229,7 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("build/packed"))
     parser.add_argument("--out", type=Path, default=Path("build/run"))
-    parser.add_argument("--steps", type=int, default=29_200)
+    parser.add_argument("--steps", type=int, default=38_000)
     parser.add_argument("--decay", type=float, default=0.4)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=2e-3)
