@@ -29,9 +29,10 @@ SUMMARY_WEIGHT = 1.0
 # The code teaches the language: loss on a share of its tokens, at a lower weight.
 CODE_WEIGHT = 0.3
 CODE_SHARE = 0.15
-# Where the summary stands in the code, its tokens are exchanged for others in both, so that copying is learned for any
-# token and not for the frequent ones: this share of such examples, this share of a summary's tokens.
+# Where this share of a summary's tokens stands in the code, it is copied from there,
 COPIED_TOKENS = 0.9
+# and in this share of such examples this share of those tokens is exchanged for others, in the summary and in the code,
+# so that copying is learned for any token and not for the frequent ones: docs/decisions, 45.
 EXCHANGED_EXAMPLES = 0.7
 EXCHANGED_TOKENS = 0.4
 # Batches are padded to a multiple of this: fewer shapes to compile, and whole vectors.
