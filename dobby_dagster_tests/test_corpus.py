@@ -123,6 +123,11 @@ def test_prose_sums_itself_up_and_generated_or_minified_files_are_left_out() -> 
         ("Remove white space from the end of z[].", "Remove white space from the end of z[]."),
         ("Short.", None),
         ("Use eslint-disable to turn it off.", None),
+        ("Args: name (str): The name of the file.", None),
+        ("Returns: the name of the file.", None),
+        ("Function : esdhc_read Arguments : src_offset - offset on the card to read from.", None),
+        ("Input Parameters: + snes - the solver.", None),
+        ("Helper: Execute a block of code at most once.", "Helper: Execute a block of code at most once."),
     ],
 )
 def test_first_sentences(docstring: str, sentence: str | None) -> None:
@@ -152,6 +157,13 @@ def test_a_sentence_that_begins_with_the_name_begins_with_its_verb() -> None:
         "xmlNew\n\nMakes a new node in a document.\n",
         "-----\nXmlNew --\n\n    Makes a new node in a document.\n\n-----",
         "=====\nFUNCTION:    xmlNew\n\nPARAMETERS:  doc - the document\n\nDESCRIPTION: Makes a new node in a document.\n",
+        "struct xmlNew - Makes a new node in a document.",
+        "Purpose: Makes a new node in a document.",
+        "Function:\t- makes a new node in a document\n Accepts:\t- its name\n",
+        "Makes a new node in a document\nReturns: the node, or NULL",
+        "Makes a new node in a document. .",
+        "Makes a new node in a document .\n-----------------------",
+        "Makes a new node in a document. ------------------------",
     ],
 )
 def test_headings_and_parameters_before_the_description_are_left_out(documentation: str) -> None:

@@ -189,6 +189,22 @@ def test_a_token_that_the_trained_weights_do_not_know_begins_as_the_mean_of_its_
     assert torch.allclose(vectors[new], known[theirs.encode("numbers")].mean(0))
 
 
+@pytest.mark.parametrize("layers", [2, 3, 5])
+def test_a_deeper_model_begins_as_the_trained_one(layers: int, tmp_path: Path) -> None:
+    trained = build_model(TOKENIZER, 64, 2, "cpu")
+    TOKENIZER.save_pretrained(tmp_path)
+    trained.save_pretrained(tmp_path)
+    deeper = build_model(TOKENIZER, 64, layers, "cpu")
+    load_weights(deeper, TOKENIZER, tmp_path)
+    ids = torch.arange(20).reshape(2, 10)
+    assert torch.allclose(deeper(ids).logits, trained(ids).logits, atol=1e-6)
+    # Every new layer is on its way at once: what it adds is nothing yet, but has a gradient.
+    deeper(ids, labels=ids).loss.backward()
+    assert all(layer.mlp.down_proj.weight.grad.abs().max() > 0 for layer in deeper.model.layers)
+    with pytest.raises(ValueError, match="another shape"):
+        load_weights(build_model(TOKENIZER, 64, 1, "cpu"), TOKENIZER, tmp_path)
+
+
 def test_a_word_is_the_same_tokens_wherever_it_stands() -> None:
     def tokens(text: str) -> list[int]:
         return list(TOKENIZER.encode(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -92,10 +93,12 @@ def build_model(tokenizer: PreTrainedTokenizerFast, hidden: int, layers: int, de
 
 
 def load_weights(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """Put the weights of a trained model into ``model``, whatever that model's tokenizer.
+    """Put the weights of a trained model into ``model``, whatever that model's tokenizer, and whether it is deeper.
 
     A token that the trained model does not know begins as the mean of the tokens that its text is there (Gee et al.
-    2022, "Fast Vocabulary Transfer", arXiv:2402.09977).
+    2022, "Fast Vocabulary Transfer", arXiv:2402.09977). A deeper model begins as the same function: a layer that it has
+    more is the one before it, with what it adds to its input set to nothing (Wu et al. 2024, "LLaMA Pro",
+    arXiv:2401.02415, section 3.2).
 
     Args:
         model: To be trained.
@@ -103,7 +106,7 @@ def load_weights(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, fo
         folder: Of the model whose weights are taken.
 
     Raises:
-        ValueError: The model has another shape.
+        ValueError: The model has another shape, or fewer layers.
     """
     theirs = PreTrainedTokenizerFast.from_pretrained(folder)
     trained = Qwen2ForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -112,10 +115,27 @@ def load_weights(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, fo
         trained.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         trained.get_input_embeddings().weight.data = _vectors(known, theirs, tokenizer)
         trained.tie_weights()
+    if len(model.model.layers) > len(trained.model.layers):
+        _deepen(trained, len(model.model.layers))
     try:
         model.load_state_dict(trained.state_dict())
     except RuntimeError as error:
         raise ValueError(f"{folder} has another shape; give its --hidden and --layers: {error}") from None
+
+
+@torch.no_grad()
+def _deepen(trained: Qwen2ForCausalLM, layers: int) -> None:
+    """Give it ``layers`` layers, the new ones spread evenly; it computes what it did."""
+    old = trained.model.layers
+    deeper = []
+    for at in range(layers):
+        layer = old[at * len(old) // layers]
+        if layer in deeper:
+            layer = copy.deepcopy(layer)
+            for adds in (layer.self_attn.o_proj, layer.mlp.down_proj):
+                adds.weight.zero_()
+        deeper.append(layer)
+    trained.model.layers = torch.nn.ModuleList(deeper)
 
 
 def _vectors(known: torch.Tensor, theirs: PreTrainedTokenizerFast, tokenizer: PreTrainedTokenizerFast) -> torch.Tensor:

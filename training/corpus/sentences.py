@@ -28,6 +28,13 @@ MARKDOWN_LINK = re.compile(
 BANNER = re.compile(r"\A-*\s*Function:\s*\w+\s*Purpose:\s*|\A\W*FUNCTION:\s.*?\bDESCRIPTION:\s*", re.DOTALL)
 RULE = re.compile(r"\A(?:[ \t]*[-=_*#~+][-=_*#~+ \t]{2,}(?:\n|\Z)|[ \t]*\n)+")
 PARAMETERS = re.compile(r"\A(?:[ \t]*@[\w.]+[ \t]*:[^\n]*(?:\n(?![ \t]*@|[ \t]*(?:\n|\Z))[^\n]*)*(?:\n|\Z))+")
+# What begins a part of a documentation that is no description.
+SECTION = (
+    r"(?:Arg(?:ument)?s?|(?:Input |Output )?Parameters?|Inputs?|Outputs?|Accepts|Returns?|Results?|Raises|Yields"
+    r"|Usage|Examples?|Side effects?)[ \t]*:(?=\s)"
+)
+PARAGRAPH_END = re.compile(rf"\n\s*\n|\n\s*[@\\][a-z]|\n\s*[-*#] |\n\s*{SECTION}|\s*[-=_*#~+]{{4,}}(?:\s|/|$)")
+LABEL = re.compile(r"\A(?:Purpose|Description|Function|Effects|Goal)[ \t]*:[ \t]*(?:-[ \t]*)?")
 HTML = re.compile(r"</?(?:p|code|b|i|em|strong|tt|pre|a|br|ul|li|span|div)(?:\s[^>]*)?/?>", re.IGNORECASE)
 DOXYGEN = re.compile(r"[\\@](?:brief|short|internal|private|public|protected|override|summary|description|desc)\b\s*")
 # A sentence ends where a new one, or nothing, begins; not after e.g., i.e. and the like.
@@ -74,8 +81,7 @@ def first_sentence(documentation: str, name: str = "") -> str | None:
         name: Of what is documented: a sentence that begins with it, as Go's do, begins with its verb instead.
     """
     text = DOXYGEN.sub("", _without_heading(textwrap.dedent(documentation).strip(), name))
-    paragraph = re.split(r"\n\s*\n|\n\s*[@\\][a-z]|\n\s*[-*#] ", text, maxsplit=1)[0]
-    text = " ".join(paragraph.split())
+    text = " ".join(PARAGRAPH_END.split(LABEL.sub("", text), maxsplit=1)[0].split())
     text = ROLE.sub(r"\1", LINK_TAG.sub(lambda m: m[2] or m[1].lstrip("#"), text))
     text = HTML.sub("", MARKDOWN_LINK.sub(lambda m: m[1] or m[2], text))
     text = text.replace("``", "").replace("`", "").replace("**", "").strip()
@@ -84,11 +90,13 @@ def first_sentence(documentation: str, name: str = "") -> str | None:
     words = sentence.split()
     if not 3 <= len(words) <= 30 or not sentence.isascii() or UNWANTED.search(sentence) or EMPTY.match(sentence):
         return None
+    if re.search(rf"\b{SECTION}", sentence):
+        return None
     if not re.match(r"(?:A|An|[A-Z][a-z]+)\b", sentence) or re.search(r"[{}<>|\\=]|\(\s*$|[:,;]$", sentence):
         return None
     if len(words) >= 8 and not COMMON.intersection(word.lower() for word in words):
         return None
-    return sentence if sentence.endswith((".", "!", "?")) else sentence + "."
+    return re.sub(r"\.?\s+\.$", ".", sentence if sentence.endswith((".", "!", "?")) else sentence + ".")
 
 
 def _without_heading(text: str, name: str) -> str:
@@ -96,7 +104,8 @@ def _without_heading(text: str, name: str) -> str:
     text = BANNER.sub("", RULE.sub("", text))
     if not name:
         return text
-    named = rf"['\"]?{re.escape(_last(name))}(?:[ \t]*\([^)\n]*\))?['\"]?[ \t]*(?:(?::|-{{1,3}})(?!\w)|$)[ \t]*"
+    called = rf"(?:(?:struct|union|enum)[ \t]+)?['\"]?{re.escape(_last(name))}(?:[ \t]*\([^)\n]*\))?['\"]?"
+    named = rf"{called}[ \t]*(?:(?::|-{{1,3}})(?!\w)|$)[ \t]*"
     heading = re.match(named, text, re.IGNORECASE | re.MULTILINE)
     if heading is None:
         return text
