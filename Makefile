@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 # Records that `make run` summarises; as many as take about half a minute on two cores.
 N ?= 4000
 # The model that `make eval` looks at.
-MODEL ?= models/dobby-code-7m
+MODEL ?= models/dobby-code-11m
 export DATABASE_URL ?= sqlite:///.demo/stdlib.db
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PIP := $(BIN)/python -m pip --disable-pip-version-check

@@ -50,7 +50,7 @@ def test_a_users_relation_with_unusual_rows(dobby: Dobby, tmp_path: Path) -> Non
     fill(UNUSUAL | ordinary)
     before = content_of()
     answer = dobby(
-        "summarize", *THEIRS, *COLUMNS, "--model", "models/dobby-code-7m", "--device", "auto", "--slots", 20,
+        "summarize", *THEIRS, *COLUMNS, "--model", "models/dobby-code-11m", "--device", "auto", "--slots", 20,
         "--output", "summaries.md", "--json",
     )  # fmt: skip
     assert answer.code == 0, answer.err
@@ -96,7 +96,7 @@ def test_ingest_summarize_and_look_at_it(dobby: Dobby, tmp_path: Path) -> None:
     assert {name: status[name] for name in ("records", "batches", "completed", "pending", "summaries")} == {
         "records": 16, "batches": 1, "completed": 16, "pending": 0, "summaries": 16,
     }  # fmt: skip
-    assert "dobby-code-7m" in dobby("status").out
+    assert "dobby-code-11m" in dobby("status").out
     shown = dobby("show", "src/a.py::f00")
     assert "completed" in shown.out
     assert "fingerprint" in shown.out

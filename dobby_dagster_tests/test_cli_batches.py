@@ -108,7 +108,7 @@ def test_a_preview_says_what_a_change_of_model_would_touch_and_changes_nothing(
     assert (before["records"], before["seconds"], before["prompt_tokens"]) == (0, None, None)
     dobby("summarize", *WHERE)
     settled = dobby("preview", *WHERE)
-    assert "dobby-code-7m, summary@" in settled.out
+    assert "dobby-code-11m, summary@" in settled.out
     assert "none" in settled.out
     other = dobby("preview", "--model", llama, *WHERE, "--json").json
     assert (other["records"], other["batches"], other["contents"], other["waiting"]) == (7, 4, 6, 0)
@@ -117,7 +117,7 @@ def test_a_preview_says_what_a_change_of_model_would_touch_and_changes_nothing(
     assert other["output_tokens"] == 6 * 40
     assert other["prompt_tokens"] > 6 * 20
     [[_, model, _, summaries]] = other["others"]
-    assert (model, summaries) == ("dobby-code-7m", 7)
+    assert (model, summaries) == ("dobby-code-11m", 7)
     assert "not known: this model has not run here yet" in dobby("preview", "--model", llama, *WHERE).out
     assert dobby("status", *WHERE, "--json").json["completed"] == 7, "a preview changes nothing"
     longer = dobby("preview", *WHERE, "--prompt", "summary", "--config", _longer(), "--json").json
@@ -138,13 +138,13 @@ def test_summaries_of_a_former_model_stay_until_they_are_purged(
     dobby("summarize", *WHERE)
     first = filled.work.latest_recipe()
     dobby("summarize", "--model", llama, *WHERE, "--config", _tolerant())
-    assert {row["model"] for row in filled.reports.summaries_of("record", "k0")} >= {"dobby-code-7m"}
+    assert {row["model"] for row in filled.reports.summaries_of("record", "k0")} >= {"dobby-code-11m"}
     assert "there is no recipe 'nope'" in dobby("purge", "nope", "--yes", *WHERE).err
     assert "what to purge is not clear" in dobby("purge", *WHERE).err
     assert dobby("purge", "--old", *WHERE).code != 0, "without --yes it asks, and nobody answers"
     assert len(filled.work.recipes()) == 2
     assert dobby("purge", "--old", "--yes", *WHERE, "--json").json == {first: 6}
-    assert "dobby-code-7m" not in {row["model"] for row in filled.reports.summaries_of("record", "k0")}
+    assert "dobby-code-11m" not in {row["model"] for row in filled.reports.summaries_of("record", "k0")}
     assert len(filled.work.recipes()) == 1
     assert "Nothing to purge" in dobby("purge", "--old", "--yes", *WHERE).out
 

@@ -204,7 +204,7 @@ def test_the_same_records_under_two_models_side_by_side(world: World, llama: Pat
     under_both = [key for key in CODE if len(world.store.reports.summaries_of("record", key)) == 2]
     assert under_both
     assert {row["model"] for row in world.store.reports.summaries_of("record", under_both[0])} == {
-        "dobby-code-7m",
+        "dobby-code-11m",
         "tiny-llama",
     }
 

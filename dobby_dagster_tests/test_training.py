@@ -27,7 +27,7 @@ from training.packing import Batch, Packed, exchanged, is_copied, kinds_of_token
 from training.tokenizer import CAPITAL, JOINED, train_tokenizer
 
 TOKENIZER = train_tokenizer([pair("def add_numbers(a): return addNumbers(a)", "Add the numbers.")], 300)
-MODEL = Path(__file__).parent.parent / "models" / "dobby-code-7m"
+MODEL = Path(__file__).parent.parent / "models" / "dobby-code-11m"
 
 
 def test_scores_are_one_for_equals_and_fall() -> None:

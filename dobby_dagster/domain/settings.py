@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, fi
 # A CozoScript identifier: what relation and column names may be, here and in the store.
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 OWN_RELATION = "record"
-BUILT_IN_MODEL = "dobby-code-7m"
+BUILT_IN_MODEL = "dobby-code-11m"
 
 
 def identifier(value: str) -> str:
