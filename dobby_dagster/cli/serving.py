@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.filesystem import PRIVATE_FILE, replacing
 from dobby_dagster.domain.owner import is_alive, new_owner, owner_of, retire
 
 LOCATION = "dobby"
@@ -87,10 +88,9 @@ class Served:
 
     def write(self) -> None:
         """Replace the file at once."""
-        draft = self.path.with_suffix(".draft")
         values = {"supervisor": self.supervisor, "url": self.url, "children": self.children}
-        draft.write_text(json.dumps(values))
-        draft.rename(self.path)
+        with replacing(self.path, mode=PRIVATE_FILE) as draft:
+            draft.write_text(json.dumps(values))
 
     def end_orphans(self) -> int:
         """End what a supervisor that was killed left behind: two daemons must not share a DAGSTER_HOME."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from dobby_dagster.domain.errors import SettingsError, StoreAccessError
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.filesystem import replacing, require_writable
 from dobby_dagster.domain.suggest import suggestion
 
 COLUMNS = (
@@ -70,15 +70,14 @@ def check_output(path: Path, format_name: str | None = None) -> str:
 
     Raises:
         SettingsError: The format or the ending is none of those known.
-        StoreAccessError: The folder is not there or can't be written.
+        StoreAccessError: The folder is not there or can't be written, or the path is no regular file.
     """
     if format_name is not None and format_name not in FORMATS:
         raise SettingsError(f"there is no format '{format_name}'", hint=suggestion(format_name, FORMATS))
     chosen = format_name or _BY_ENDING.get(path.suffix.lower())
     if chosen is None:
         raise SettingsError(f"'{path}' has no ending that names a format", hint=suggestion(path.suffix, _BY_ENDING))
-    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK) or path.is_dir():
-        raise StoreAccessError(f"'{path}' can't be written", hint="is its folder there, and yours?")
+    require_writable(path)
     return chosen
 
 
@@ -89,18 +88,11 @@ def export_file(entries: Iterable[dict[str, Any]], path: Path, format_name: str 
         StoreAccessError: The file can't be written.
     """
     chosen = check_output(path, format_name)
-    part = path.with_name(path.name + ".part")
-    try:
+    with replacing(path) as draft:
         if chosen == "parquet":
-            count = _write_parquet(iter(entries), part)
-        else:
-            with part.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
-                count = TEXT_FORMATS[chosen](entries, stream)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise StoreAccessError(f"'{path}' can't be written: {error.strerror or error}") from error
-    return count
+            return _write_parquet(iter(entries), draft)
+        with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+            return TEXT_FORMATS[chosen](entries, stream)
 
 
 def _write_parquet(entries: Iterator[dict[str, Any]], path: Path) -> int:

@@ -1,0 +1,177 @@
+"""Files that Dobby writes: whole or not at all, readable by their owner only, and never in a device's place."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dobby_dagster.domain.errors import StoreAccessError
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+_DRAFT = (".dobby-", ".part")
+_OLD_DRAFT_SECONDS = 86_400.0
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+def kind_of_path(path: Path, *, follow: bool = False) -> str:
+    """What ``path`` is: ``file``, ``nothing``, or in words what else, such as ``a named pipe``.
+
+    Args:
+        path: Need not exist.
+        follow: Look at what a symbolic link points to; a link to nothing is still a symbolic link.
+
+    Raises:
+        StoreAccessError: It can't be looked at: no permission, or a name that the file system refuses.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+        if follow and stat.S_ISLNK(mode):
+            with suppress(FileNotFoundError):
+                mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "nothing"
+    except (OSError, ValueError) as error:
+        raise _failed(path, error) from error
+    return "file" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def require_writable(path: Path) -> str:
+    """Whether ``path`` is a ``file`` or ``nothing`` as yet.
+
+    Raises:
+        StoreAccessError: It is anything else, or its folder is missing or can't be written.
+    """
+    kind = kind_of_path(path)
+    if kind not in ("file", "nothing"):
+        raise StoreAccessError(
+            f"'{path}' is {kind}, and only a regular file can be written", hint="choose another path"
+        )
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise StoreAccessError(f"'{path}' can't be written", hint="is its folder there, and yours?")
+    return kind
+
+
+@contextmanager
+def replacing(path: Path, *, mode: int | None = None, overwrite: bool = True) -> Iterator[Path]:
+    """A draft beside ``path`` that takes its place, whole and on the disk, at the end of the block.
+
+    After an error, the draft is deleted and ``path`` is as it was. The draft is an empty file of this process that
+    nobody else can read.
+
+    Args:
+        path: What to write; a regular file is replaced, anything else is refused.
+        mode: Permissions of the file; by default those of the file that is replaced, else as the umask has it.
+        overwrite: Whether a file that is there may be replaced.
+
+    Raises:
+        StoreAccessError: ``path`` is not a regular file, is there and may not be replaced, or can't be written.
+    """
+    kind = require_writable(path)
+    if kind == "file" and not overwrite:
+        raise _exists(path)
+    draft = None
+    try:
+        if mode is None:
+            mode = stat.S_IMODE(path.stat().st_mode) if kind == "file" else 0o666 & ~_umask()
+        handle, name = tempfile.mkstemp(_DRAFT[1], _DRAFT[0], path.parent)
+        os.close(handle)
+        draft = Path(name)
+        yield draft
+        draft.chmod(mode)
+        _flush(draft)
+        if overwrite:
+            draft.replace(path)
+        else:
+            _place(draft, path)
+        with suppress(OSError):  # some file systems have no folder to flush
+            _flush(path.parent)
+    except OSError as error:
+        raise _failed(path, error) from error
+    finally:
+        if draft is not None:
+            for left in (draft, draft.with_name(draft.name + "-journal")):
+                left.unlink(missing_ok=True)
+
+
+def sweep_drafts(folder: Path) -> None:
+    """Delete drafts in ``folder`` that a killed process left behind: those untouched for a day."""
+    for draft in folder.glob(f"{_DRAFT[0]}*{_DRAFT[1]}*"):
+        with suppress(OSError):
+            if kind_of_path(draft) == "file" and time.time() - draft.stat().st_mtime > _OLD_DRAFT_SECONDS:
+                draft.unlink()
+
+
+def private_folder(path: Path) -> None:
+    """Make the folder ``path``, and those above it, where they are missing; ``path`` itself for its owner only.
+
+    Raises:
+        OSError: It can't be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
+def exposure(path: Path) -> str:
+    """How other users can get at ``path``, in one line with the way out; nothing where they can't.
+
+    A folder above that is closed to them closes what is in it.
+    """
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        above = [parent.stat().st_mode for parent in path.resolve().parents]
+    except OSError:
+        return ""
+    if not mode & 0o006 or not all(parent & stat.S_IXOTH for parent in above):
+        return ""
+    closed = PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE
+    what = "written" if mode & 0o002 else "read"
+    return f"{path} can be {what} by every user of this machine (mode {mode:04o}); chmod {closed:o} {path} closes it"
+
+
+def _place(draft: Path, path: Path) -> None:
+    """Give ``draft`` its name; unlike a rename, that fails where the name was taken meanwhile."""
+    try:
+        os.link(draft, path, follow_symlinks=False)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError:  # a file system without hard links
+        if kind_of_path(path) != "nothing":
+            raise _exists(path) from None
+        draft.rename(path)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _exists(path: Path) -> StoreAccessError:
+    return StoreAccessError(f"'{path}' exists already", hint="choose another name")
+
+
+def _failed(path: Path, error: OSError | ValueError) -> StoreAccessError:
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    shown = str(path) if len(str(path)) <= 200 else f"{str(path)[:197]}..."
+    return StoreAccessError(f"'{shown}' can't be written: {reason}", hint="is its folder there, and yours?")
