@@ -4,7 +4,11 @@ import os
 import socket
 import subprocess
 import sys
+import textwrap
 import time
+
+import psutil
+import pytest
 
 from dobby_dagster.domain.owner import is_alive, new_owner, retire, started
 
@@ -33,3 +37,46 @@ def test_an_owner_on_another_host_has_an_hour() -> None:
     assert is_alive(f"elsewhere/{os.getpid()}/1.00/token", time.time() - 60)
     assert not is_alive(f"elsewhere/{os.getpid()}/1.00/token", time.time() - 4_000)
     assert not is_alive("nonsense", time.time())
+    assert not is_alive(f"{socket.gethostname()}/{10**30}/1.00/token", time.time())
+
+
+def test_a_dead_process_that_nobody_has_collected_is_dead() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "pass"], stdout=subprocess.PIPE)
+    owner = f"{socket.gethostname()}/{process.pid}/{started(process.pid):.2f}/token"
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE
+    assert not is_alive(owner, time.time())
+    process.communicate()
+
+
+ADOPTING = """
+    import ctypes, os, subprocess, sys, time
+    import psutil
+    from dobby_dagster.domain.owner import reap
+    SUBREAPER = 36
+    assert ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0) == 0
+    own = subprocess.Popen(["sleep", "0"])
+    os.waitid(os.P_PID, own.pid, os.WEXITED | os.WNOWAIT)
+    shell = subprocess.run(["sh", "-c", "sleep 0 & echo $!"], capture_output=True, text=True)
+    orphan = int(shell.stdout)
+    deadline = time.monotonic() + 20
+    while psutil.pid_exists(orphan) and time.monotonic() < deadline:
+        assert psutil.Process(orphan).ppid() == os.getpid()
+        reap(kept=[own.pid])
+        assert own.poll() == 0
+        reap()
+        time.sleep(0.01)
+    print(psutil.pid_exists(orphan))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux lets a test inherit orphans")
+def test_orphans_that_a_process_inherits_are_collected_and_its_own_children_left_alone() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(ADOPTING)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.stdout == "False\n", answer.stderr

@@ -19,7 +19,7 @@ import psutil
 
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.filesystem import PRIVATE_FILE, replacing
-from dobby_dagster.domain.owner import is_alive, new_owner, owner_of, retire
+from dobby_dagster.domain.owner import is_alive, new_owner, owner_of, reap, retire
 
 LOCATION = "dobby"
 # Longest path that a Unix socket may have, on any system.
@@ -135,6 +135,7 @@ def serve(home: Path, host: str, port: int, environment: dict[str, str], tell: C
                 running = [service.process.pid for service in services if service.process is not None]
                 served.children = [owner_of(pid) for pid in running]
                 served.write()
+            reap(kept=[service.process.pid for service in services if service.process is not None])
             time.sleep(0.2)
         tell("stopping")
     finally:

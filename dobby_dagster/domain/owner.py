@@ -1,4 +1,4 @@
-"""Who works on a record: enough to know, later and from another process, whether he still lives."""
+"""Who works on a record: enough to know, later and from another process, whether it still lives."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Collection
 
 import psutil
 
@@ -58,8 +59,9 @@ def on_this_host(owner: str) -> bool:
 def is_alive(owner: str, claimed_at: float) -> bool:
     """Whether ``owner`` still works.
 
-    On this host the process is looked up, by pid and start. An owner on another host can't be
-    looked up: he counts as alive for an hour after ``claimed_at`` (seconds since the epoch).
+    On this host the process is looked up, by pid and start; one that has ended and whose exit status nobody has
+    collected (a zombie) is dead. An owner on another host can't be looked up: it counts as alive for an hour after
+    ``claimed_at`` (seconds since the epoch).
     """
     if owner in _active:
         return True
@@ -69,6 +71,34 @@ def is_alive(owner: str, claimed_at: float) -> bool:
             return time.time() - claimed_at < FOREIGN_HOST_PATIENCE_SECONDS
         if int(pid) == os.getpid():
             return False
-        return abs(started(int(pid)) - float(began)) < START_TOLERANCE_SECONDS
-    except (ValueError, psutil.Error):
+        return abs(started(int(pid)) - float(began)) < START_TOLERANCE_SECONDS and not _ended(int(pid))
+    except (ValueError, OverflowError, psutil.Error):
         return False
+
+
+def reap(kept: Collection[int] = ()) -> None:
+    """Collect dead children that nothing else waits for.
+
+    The first process of a container inherits every orphan; one that nobody collects stays in the table of processes.
+
+    Args:
+        kept: Children that somebody waits for, by pid; they are left alone.
+    """
+    if not hasattr(os, "waitid"):
+        return
+    while (ended := _ended_child()) and ended not in kept:
+        os.waitpid(ended, 0)
+
+
+def _ended(pid: int) -> bool:
+    """Whether the process does nothing any more, and only its exit status is still to be collected."""
+    return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+
+
+def _ended_child() -> int:
+    """A child that has ended, left as it is; 0 where there is none."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
+    return found.si_pid if found else 0
