@@ -228,7 +228,7 @@ def test_ingesting_again_touches_only_what_changed(sqlite_store: CozoStore, tmp_
     assert (third.written, third.deleted) == (5, 8)
     changes = plan(sqlite_store, source, 100)
     assert (changes.new, changes.changed, changes.deleted) == (4, 1, 8)
-    assert sqlite_store.reports.status("record", None)["skipped"] == 8
+    assert sqlite_store.reports.status("record", None)["deleted"] == 8
     record = source.get(["src/a.py::f"])["src/a.py::f"]
     assert (record.language, record.content_type, record.metadata["line"]) == ("python", "function", 2)
 

@@ -125,7 +125,8 @@ def test_a_deleted_record_no_longer_waits(store: CozoStore) -> None:
     store.versions.note(source, [], ["k"])
     assert store.versions.waiting("record") == 0
     assert store.versions.known(source, ["k", "other"])["k"].deleted
-    assert store.reports.status("record", R)["skipped"] == 1
+    status = store.reports.status("record", R)
+    assert (status["records"], status["deleted"], status["skipped"]) == (0, 1, 0)
 
 
 def test_a_claim_has_one_winner(store: CozoStore) -> None:
@@ -359,8 +360,66 @@ def test_status_counts_every_record_in_one_state(store: CozoStore) -> None:
     store.versions.note(source, [RecordVersion("record", "d", "h")], ["c"])
     status = store.reports.status("record", R)
     assert status == {
-        "records": 4, "batches": 1, "pending": 2, "in_progress": 0, "completed": 1, "failed": 0, "skipped": 1, "summaries": 1,
+        "records": 3, "batches": 1, "pending": 2, "in_progress": 0, "completed": 1, "failed": 0, "skipped": 0,
+        "deleted": 1, "summaries": 1,
     }  # fmt: skip
+
+
+def test_an_overview_accounts_for_every_row_of_the_source(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "1", "b": "2", "c": "3"})
+    commit(store, source, batch, [done(m, {"a": "1", "b": "2", "c": "3"}[m.version.key], batch) for m in members[:2]])
+    fill(store, {"new": "not planned", "newer": "nor this"})
+    store.records.remove(["a"])
+    found = store.reports.overview(source, R)
+    assert found == {
+        "rows": 4, "unplanned": 2, "records": 2, "batches": 1, "pending": 1, "in_progress": 0, "completed": 1,
+        "failed": 0, "skipped": 0, "deleted": 1, "summaries": 2,
+    }  # fmt: skip
+    assert found["rows"] == source.count()
+    assert store.reports.overview(source, "another")["completed"] == 0
+
+
+def test_rows_tell_what_the_source_holds_now(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "1", "b": "2", "c": "3"})
+    commit(store, source, batch, [done(m, {"a": "1", "b": "2", "c": "3"}[m.version.key], batch) for m in members])
+    fill(store, {"b": "edited", "new": "not planned"})
+    store.records.remove(["a"])
+    rows = {row["key"]: row for row in store.reports.rows(source, R, page=2)}
+    told = {key: (row["state"], row["summary"], row["content"]) for key, row in rows.items()}
+    assert told == {
+        "b": ("pending", None, "edited"),
+        "c": ("completed", "A good summary.", "3"),
+        "new": ("pending", None, "not planned"),
+    }
+    assert (rows["c"]["content_type"], rows["c"]["metadata"], rows["c"]["size"]) == ("text", {}, 1)
+
+
+def test_the_current_summary_comes_first_and_former_ones_say_why(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "first"})
+    commit(store, source, batch, [done(members[0], "first", batch, "Of the first.")])
+    fill(store, {"a": "second"})
+    plan(store, source, 10)
+    [edited] = store.work.members("batch-000002", R)
+    commit(store, source, "batch-000002", [done(edited, "second", "batch-000002", "Of the second.")])
+
+    def told(recipe: str = R) -> list[tuple[str, str]]:
+        return [(row["text"], row["former"]) for row in store.reports.summaries_of("record", "a", recipe)]
+
+    assert told() == [("Of the second.", ""), ("Of the first.", "content")]
+    fill(store, {"a": "first"})
+    plan(store, source, 10)
+    assert told() == [("Of the first.", ""), ("Of the second.", "content")]
+    assert told("another") == [("Of the first.", "recipe"), ("Of the second.", "content")]
+    state = store.reports.state_of("record", "a", R)
+    assert state is not None
+    assert (state["state"], state["summary"]) == ("completed", "Of the first.")
+    store.records.remove(["a"])
+    plan(store, source, 10)
+    assert {former for _, former in told()} == {"deleted"}
+    state = store.reports.state_of("record", "a", R)
+    assert state is not None
+    assert (state["state"], state["summary"]) == ("deleted", None)
+    assert store.reports.state_of("record", "never seen", R) is None
 
 
 def test_entries_hold_every_record_under_its_own_key(store: CozoStore) -> None:
@@ -453,7 +512,7 @@ def test_looking_at_a_batch_reads_no_other_batch(store: CozoStore, monkeypatch: 
     assert store.reports.batch_summaries(batch, "another recipe") == []
     assert store.reports.batch_errors(batch, R) == []
     assert len(store.work.members(batch, R)) == 2
-    assert len(store.reports.summaries_of("record", "a")) == 1
+    assert len(store.reports.summaries_of("record", "a", R)) == 1
     assert len(asked) >= 5
     for query, params in asked:
         steps = [row[4] for row in run("::explain { " + query + " }", params).rows]

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dobby_dagster.domain.records import content_hash
 from dobby_dagster.domain.states import State
 from dobby_dagster.store.chunks import CHUNK_KEYS, CHUNK_VALUES, SUMMARY_KEYS, SUMMARY_VALUES
 from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.script import put
+from dobby_dagster.store.source import Source
 
 _NOW = "*dobby_version{source: $source, key, content_hash, deleted @ 'END'}"
 
@@ -37,30 +39,60 @@ class Reports:
         self._connection = connection
 
     def status(self, relation: str, recipe: str | None) -> dict[str, int]:
-        """Counts of the source's records by state under ``recipe``, of batches, and of all stored summaries.
+        """Counts of what Dobby knows of a source: records by state under ``recipe``, batches, stored summaries.
 
-        Every record that was ever seen is in exactly one state. One that is deleted counts as skipped, one that
-        no batch or no run has reached as pending.
+        Returns:
+            ``records`` that are planned and not deleted, one count for each state (each record is in exactly one; it is
+            pending where no run has reached it), ``deleted`` records, ``batches``, and ``summaries``, former ones too.
         """
-        params = {"source": relation, "recipe": recipe or ""}
         with self._connection.session():
-            totals = self._connection.run(f"?[deleted, count(key)] := {_NOW}", params).rows
-            states = self._connection.run(
-                f"""now[key, content_hash] := {_NOW}, deleted == false
-                ?[state, count(key)] := now[key, content_hash],
-                    *dobby_state{{source: $source, key, content_hash, recipe: $recipe, state @ 'END'}}""",
-                params,
-            ).rows
-            batches = self._connection.run("?[count(batch)] := *dobby_batch{batch, source: $source}", params).rows
-            summaries = self._connection.run(
-                "?[count(fingerprint)] := *dobby_summary{source: $source, key, fingerprint}", params
-            ).rows
-        by_deleted = {row[0]: row[1] for row in totals}
-        found = dict.fromkeys((state.value for state in State), 0) | {row[0]: row[1] for row in states}
-        records = sum(by_deleted.values())
-        found[State.SKIPPED] += by_deleted.get(True, 0)
-        found[State.PENDING] += records - sum(found.values())
-        return {"records": records, "batches": batches[0][0], **found, "summaries": summaries[0][0]}
+            return self._counts(relation, recipe, [])
+
+    def overview(self, source: Source, recipe: str | None) -> dict[str, int]:
+        """What the source holds now, and how far its rows are under ``recipe``.
+
+        Only keys are read; an edit that no plan has looked at yet is not seen.
+
+        Returns:
+            The counts of :meth:`status`, where a record whose row is gone counts as deleted even if no plan has noticed
+            yet; and ``rows`` of the source, and ``unplanned``, those among them that no plan has seen.
+            ``rows`` = ``unplanned`` + the counts of all states.
+        """
+        known = self._live(source.settings.relation)
+        present: set[str] = set()
+        for keys in source.key_pages(5_000):
+            present.update(keys)
+        with self._connection.session():
+            counts = self._counts(source.settings.relation, recipe, sorted(known - present))
+        return {"rows": len(present), "unplanned": len(present - known), **counts}
+
+    def _live(self, relation: str) -> set[str]:
+        query = f"?[key] := {_NOW}, deleted == false"
+        return {row[0] for row in self._connection.run(query, {"source": relation}).rows}
+
+    def _counts(self, relation: str, recipe: str | None, gone: list[str]) -> dict[str, int]:
+        params = {"source": relation, "recipe": recipe or "", "gone": gone}
+        absent = "gone[key] := key in $gone\n"
+        now = f"now[key, content_hash] := {_NOW}, deleted == false, not gone[key]\n"
+        records = self._count(f"{absent}{now}?[count(key)] := now[key, content_hash]", params)
+        ever = self._count(f"?[count(key)] := {_NOW}", params)
+        rows = self._connection.run(
+            f"""{absent}{now}state_of[key, state] := now[key, content_hash],
+                *dobby_state{{source: $source, key, content_hash, recipe: $recipe, state @ 'END'}}
+            reached[key] := state_of[key, state]
+            ?[state, count(key)] := state_of[key, state]
+            ?[state, count(key)] := now[key, content_hash], not reached[key], state = 'pending'""",
+            params,
+        ).rows
+        states = dict.fromkeys((state.value for state in State), 0)
+        for state, count in rows:
+            states[state] += count
+        batches = self._count("?[count(batch)] := *dobby_batch{batch, source: $source}", params)
+        summaries = self._count("?[count(key)] := *dobby_summary{source: $source, key, fingerprint}", params)
+        return {"records": records, "batches": batches, **states, "deleted": ever - records, "summaries": summaries}
+
+    def _count(self, query: str, params: dict[str, Any]) -> int:
+        return int(self._connection.run(query, params).rows[0][0])
 
     def entries(self, relation: str, recipe: str | None, page: int = 500) -> Iterator[dict[str, Any]]:
         """Every record that is not deleted, in key order: its key, state, reason or error, and its summary if it has one.
@@ -108,11 +140,75 @@ class Reports:
             state = by_key.get(key, {"state": "pending", "error": "", "error_code": "", "reason": "", "batch": ""})
             yield {**state, **(texts.get(key) or blank), "key": key}
 
-    def summaries_of(self, relation: str, key: str) -> list[dict[str, Any]]:
-        """All summaries of one record, of every model and prompt, newest first."""
+    def rows(self, source: Source, recipe: str | None, page: int = 500) -> Iterator[dict[str, Any]]:
+        """Every row that the source holds now, in key order, as its content is now.
+
+        Other than :meth:`entries`, which tells what is planned, this reads the source: a row that no plan has seen is
+        there, as pending; one that was edited since has the state and the summary of its present content; one that is
+        gone is not there.
+
+        Returns:
+            The fields of :meth:`entries`, and ``content_type``, ``language``, ``priority``, ``size`` (bytes),
+            ``metadata`` (the columns that ``source.metadata`` names, or those of Dobby's own relation) and ``content``.
+        """
+        for records in source.pages(page):
+            present = [(record.key, content_hash(record.content)) for record in records]
+            entries = self._describe(source.settings.relation, recipe, present)
+            for record, entry in zip(records, entries, strict=True):
+                yield {
+                    **entry,
+                    "content_type": record.content_type,
+                    "language": record.language,
+                    "priority": record.priority,
+                    "size": record.size,
+                    "metadata": dict(record.metadata),
+                    "content": record.content,
+                }
+
+    def state_of(self, relation: str, key: str, recipe: str | None) -> dict[str, Any] | None:
+        """How one record stands now; None of one that no plan has ever seen.
+
+        Returns:
+            ``key``, ``content_hash``, ``state`` (that of its present version under ``recipe``, or ``deleted``),
+            ``error``, ``error_code``, ``reason``, ``batch``, and its current summary as in :meth:`entries`.
+        """
+        params = {"source": relation, "key": key}
+        rows = self._connection.run(f"?[content_hash, deleted] := key = $key, {_NOW}", params).rows
+        if not rows:
+            return None
+        found_hash, deleted = rows[0]
+        [entry] = self._describe(relation, recipe, [(key, found_hash)])
+        if deleted:
+            entry = dict.fromkeys(entry) | {"key": key, "error": "", "error_code": "", "reason": "", "batch": ""}
+            entry["state"] = "deleted"
+        return {**entry, "content_hash": found_hash}
+
+    def summaries_of(self, relation: str, key: str, recipe: str | None = None) -> list[dict[str, Any]]:
+        """All summaries of one record, of every model and prompt: the current one first, then the newest.
+
+        Args:
+            relation: The source.
+            key: The record's.
+            recipe: Under which a summary can be current; where None, the one that was used last.
+
+        Returns:
+            The summary's columns, and ``former``: empty of the one current summary, else why it is not current:
+            ``deleted`` (the record is), ``content`` (it was of another content) or ``recipe`` (of another model, prompt
+            or setting).
+        """
+        params = {"source": relation, "key": key, "recipe": recipe or ""}
+        if recipe is None:
+            latest = self._connection.run(
+                "?[used_at, recipe] := *dobby_recipe{recipe, used_at} :order -used_at :limit 1"
+            )
+            params["recipe"] = latest.rows[0][1] if latest.rows else ""
         columns = ", ".join([*SUMMARY_KEYS, *SUMMARY_VALUES])
-        query = f"?[{columns}] := source = $source, key = $key, *dobby_summary{{{columns}}} :order -created_at"
-        return list(self._connection.run(query, {"source": relation, "key": key}).dicts())
+        query = f"""present[content_hash, deleted] := key = $key, {_NOW}
+        ?[{columns}, former] := source = $source, key = $key, *dobby_summary{{{columns}}}, present[now, deleted],
+            former = if(deleted, 'deleted', if(content_hash != now, 'content', if(recipe != $recipe, 'recipe', '')))
+        :order -created_at"""
+        rows = list(self._connection.run(query, params).dicts())
+        return sorted(rows, key=lambda row: row["former"] != "")
 
     def batch_summaries(self, batch: str, recipe: str) -> list[dict[str, Any]]:
         """The stored summaries of the members of ``batch`` under ``recipe``."""
