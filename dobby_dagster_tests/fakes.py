@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from dobby_dagster.domain.errors import InferenceError
+from dobby_dagster.domain.summaries import FinishReason
 from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
 from dobby_dagster.inference.prompts import Prompt
 
@@ -15,7 +16,8 @@ class FakeEngine:
     """Summarises a content by its own words.
 
     A content with ``FAIL`` in it fails; with ``EMPTY`` gives nothing; with ``ECHO`` gives the instruction back;
-    with ``ONCE`` fails at its first try only. ``asked`` counts how often each content was inferred.
+    with ``ONCE`` fails at its first try only; with ``UNSURE`` tells no probabilities and counts no tokens; with ``LONG``
+    is cut off. ``asked`` counts how often each content was inferred.
     """
 
     def __init__(self, slots: int = 4, seed: int = 0) -> None:
@@ -43,7 +45,10 @@ class FakeEngine:
             return Failure(request.id, InferenceError("told to fail"))
         text = f"It says {' '.join(request.content.split()[:6])} indeed."
         text = "" if "EMPTY" in request.content else prompt.system if "ECHO" in request.content else text
-        return Generation(request.id, text, 0.6065, -0.5, -1.0, "stop", 10, 5, False, 0.001, 1)
+        if "UNSURE" in request.content:
+            return Generation(request.id, text, None, None, None, "unknown", None, None, False, 0.001, 1)
+        reason: FinishReason = "length" if "LONG" in request.content else "stop"
+        return Generation(request.id, text, 0.6065, -0.5, -1.0, reason, 10, 5, False, 0.001, 1)
 
     def health(self) -> EngineHealth:
         return EngineHealth(True, 0.0, "fine")

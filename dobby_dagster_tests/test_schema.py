@@ -26,6 +26,25 @@ def test_each_earlier_version_becomes_the_latest_and_keeps_its_rows(sqlite_url: 
     assert {key: record.content for key, record in found.items()} == expected
 
 
+def test_confidences_of_servers_that_told_none_become_unknown(sqlite_url: str) -> None:
+    connection = connect(DatabaseSettings(url=sqlite_url))
+    migrate(connection, 2)
+    told, untold = [0.9, -0.1, -0.3, 9, 5], [0.0, 0.0, 0.0, 0, 0]
+    measured = ["confidence", "mean_logprob", "min_logprob", "prompt_tokens", "output_tokens"]
+    others = ["content_hash", "text", "finish_reason", "truncated", "model", "prompt", "recipe", "batch", "run"]
+    rest = ["h", "A text.", "stop", True, "m", "p", "r", "b", "run"]
+    keys, values = ["source", "key", "fingerprint"], [*others, "inference_seconds", "created_at", *measured]
+    rows = [["s", key, f"f{key}", *rest, 0.5, 1.5, *numbers] for key, numbers in (("a", told), ("b", untold))]
+    names = f"{{{', '.join(keys)} => {', '.join(values)}}}"
+    connection.run(f"?[{', '.join(keys + values)}] <- $rows :put dobby_summary {names}", {"rows": rows}, write=True)
+    store = CozoStore(connection)
+    found = {row["key"]: row for row in store.reports.summaries_of("s", "a") + store.reports.summaries_of("s", "b")}
+    assert [found["a"][name] for name in measured] == told
+    assert [found["b"][name] for name in measured] == [None] * 5
+    assert [found["b"][name] for name in (*others, "inference_seconds", "created_at")] == [*rest, 0.5, 1.5]
+    assert store.chunks.find(["fb"])["fb"]["key"] == "b", "by the index"
+
+
 def test_migrating_again_changes_nothing(sqlite_url: str) -> None:
     connection = connect(DatabaseSettings(url=sqlite_url))
     migrate(connection)

@@ -2,16 +2,21 @@
 
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dobby_dagster.defs.reporting import metric_metadata, summary_metadata
 from dobby_dagster.domain.records import Content, Record
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.domain.states import State
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.prompts import PromptLibrary
+from dobby_dagster.pipeline.choosing import redo
+from dobby_dagster.pipeline.export import export_file
 from dobby_dagster.pipeline.frames import chunk_of, outcome_frame, pending_table, work_frame, work_items
 from dobby_dagster.pipeline.metrics import batch_metrics, percentile
 from dobby_dagster.pipeline.planning import plan
@@ -223,6 +228,42 @@ def test_metrics_follow_from_what_is_stored(sqlite_store: CozoStore) -> None:
     assert values["memory_bytes"] > 10_000_000
     assert values["slots"] == 4
     assert batch_metrics(sqlite_store, "batch-000001", RECIPE.id) == values
+
+
+def test_what_is_unknown_is_stored_and_shown_as_unknown_and_left_out_of_means(
+    sqlite_store: CozoStore, tmp_path: Path
+) -> None:
+    put(sqlite_store, {"a": "word1 UNSURE", "b": "word2", "c": "word3 LONG"})
+    run(sqlite_store, FakeEngine())
+    found = entries(sqlite_store)
+    unknown = ("confidence", "mean_logprob", "min_logprob", "prompt_tokens", "output_tokens")
+    assert [found["a"][name] for name in unknown] == [None] * 5
+    assert {key: entry["finish_reason"] for key, entry in found.items()} == {"a": "unknown", "b": "stop", "c": "length"}
+    values = batch_metrics(sqlite_store, "batch-000001", RECIPE.id)
+    assert values["confidence_mean"] == pytest.approx(0.6065)
+    assert (values["confidence_unknown"], values["summaries_cut_off"], values["output_tokens"]) == (1, 1, 10)
+    for name in ("a.jsonl", "a.csv", "a.md", "a.parquet"):
+        export_file(sqlite_store.reports.entries("record", RECIPE.id), tmp_path / name)
+        assert name.endswith("parquet") or "nan" not in (tmp_path / name).read_text().lower()
+    assert "*confidence unknown, fake*" in (tmp_path / "a.md").read_text()
+    assert pq.read_table(tmp_path / "a.parquet")["confidence"].to_pylist() == [None, 0.6065, 0.6065]
+    metadata, _ = summary_metadata(sqlite_store, "batch-000001", RECIPE.id, 1.0)
+    assert metadata["confidence_mean"] == 0.6065
+    assert "| a | It says word1 UNSURE indeed. | unknown |" in metadata["samples"].value
+    assert redo(sqlite_store, "record", RECIPE.id, confidence_below=0.9) == {"batch-000001": 2}, "unknown is not low"
+
+
+def test_a_mean_of_nothing_known_is_unknown_and_in_no_plot(sqlite_store: CozoStore) -> None:
+    put(sqlite_store, {"a": "word1 UNSURE"})
+    run(sqlite_store, FakeEngine())
+    values = batch_metrics(sqlite_store, "batch-000001", RECIPE.id)
+    unknown = {"confidence_mean", "prompt_tokens_mean", "output_tokens_mean", "output_tokens"}
+    assert {name for name, value in values.items() if value is None} == unknown
+    assert not unknown & metric_metadata(values).keys()
+    assert not unknown & summary_metadata(sqlite_store, "batch-000001", RECIPE.id, 1.0)[0].keys()
+    sqlite_store.reports.save_metrics("batch-000001", RECIPE.id, values)
+    assert sqlite_store.reports.metrics()[0]["values"] == values
+    assert redo(sqlite_store, "record", RECIPE.id, prefix="a") == {"batch-000001": 1}
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))

@@ -76,7 +76,7 @@ def show(
         out.print(f"\n{printable(row['text'])}", highlight=False, markup=False)
         facts = ("model", "prompt", "confidence", "min_logprob", "prompt_tokens", "output_tokens", "truncated",
                  "finish_reason", "batch", "fingerprint")  # fmt: skip
-        print_table(["", ""], [(name, row[name]) for name in facts])
+        print_table(["", ""], [(name, "unknown" if row[name] is None else row[name]) for name in facts])
 
 
 def history(

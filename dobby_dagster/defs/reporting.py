@@ -34,6 +34,7 @@ def summary_metadata(
     store: CozoStore, batch: str, recipe: str, failed_share_limit: float
 ) -> tuple[dict[str, Any], str]:
     """Counts, speed, confidence and samples of a batch, and why it is to fail; empty where it is not."""
+    from dobby_dagster.pipeline.export import shown_confidence
     from dobby_dagster.pipeline.metrics import batch_metrics
 
     values = batch_metrics(store, batch, recipe)
@@ -49,12 +50,12 @@ def summary_metadata(
         metadata["all_failures"] = f"dobby failed list --batch {batch}"
     metadata |= {
         "records_per_minute": round(values["records_per_second"] * 60, 1),
-        "output_tokens": values["output_tokens"],
+        "summaries_cut_off": values["summaries_cut_off"],
+        **_known(output_tokens=values["output_tokens"], confidence_mean=values["confidence_mean"]),
         "latency_p50_seconds": values["latency_p50_seconds"],
         "latency_p95_seconds": values["latency_p95_seconds"],
-        "confidence_mean": round(values["confidence_mean"], 4),
         "samples": dg.MetadataValue.md(
-            _table(["key", "summary", "confidence"], [[r["key"], r["text"], f"{r['confidence']:.2f}"] for r in rows])
+            _table(["key", "summary", "confidence"], [[r["key"], r["text"], shown_confidence(r)] for r in rows])
         ),
     }
     share = len(errors) / values["records"] if values["records"] else 0.0
@@ -68,9 +69,15 @@ def summary_metadata(
 
 
 def metric_metadata(values: dict[str, Any]) -> dict[str, Any]:
-    """Every metric, for plots over partitions."""
+    """Every metric, for plots over partitions; what is unknown is left out."""
+    return _known(**{name: value for name, value in values.items() if value != ""})
+
+
+def _known(**values: Any) -> dict[str, Any]:
     return {
-        name: round(value, 6) if isinstance(value, float) else value for name, value in values.items() if value != ""
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in values.items()
+        if value is not None
     }
 
 

@@ -7,7 +7,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-FinishReason: TypeAlias = Literal["stop", "length"]
+# ``length``: the output was cut off at the most tokens that were allowed; ``unknown``: a model server does not say.
+FinishReason: TypeAlias = Literal["stop", "length", "unknown"]
+CUT_OFF: FinishReason = "length"
 
 
 def digest(*parts: Any) -> str:
@@ -49,8 +51,11 @@ class Summary:
     """One stored summary.
 
     Attributes:
-        confidence: In (0, 1]: calibrated where the model brings a calibration, else exp(mean token log-probability).
-        mean_logprob, min_logprob: Of the output tokens, natural logarithm.
+        confidence: In (0, 1]: calibrated where the model brings a calibration, else exp(mean token log-probability);
+            None where it is unknown: some model servers give no probabilities.
+        mean_logprob, min_logprob: Of the output tokens, natural logarithm; None where they are unknown.
+        finish_reason: ``length`` where the summary was cut off, see :attr:`cut_off`.
+        prompt_tokens, output_tokens: None where a model server does not count them.
         inference_seconds: The record's share of its batch's wall time, 0 where it was reused.
         truncated: Whether the middle of the content was left out.
         created_at: Seconds since the epoch.
@@ -61,12 +66,12 @@ class Summary:
     fingerprint: str
     content_hash: str
     text: str
-    confidence: float
-    mean_logprob: float
-    min_logprob: float
+    confidence: float | None
+    mean_logprob: float | None
+    min_logprob: float | None
     finish_reason: FinishReason
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | None
+    output_tokens: int | None
     truncated: bool
     model: str
     prompt: str
@@ -74,3 +79,8 @@ class Summary:
     batch: str
     inference_seconds: float
     created_at: float
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the model was stopped at its most tokens, so that the text may end in the middle."""
+        return self.finish_reason == CUT_OFF

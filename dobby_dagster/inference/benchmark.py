@@ -18,5 +18,5 @@ def timed(engine: Engine, requests: int) -> Benchmark:
     began = time.perf_counter()
     answers = [answer for answer in engine.infer(asked, PROMPT) if isinstance(answer, Generation)]
     seconds = time.perf_counter() - began
-    tokens = sum(answer.output_tokens for answer in answers)
+    tokens = sum(answer.output_tokens or 0 for answer in answers)
     return Benchmark(len(answers), seconds, len(answers) / seconds * 60, tokens / seconds)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from dobby_dagster.domain.errors import RecordError
-from dobby_dagster.domain.summaries import FinishReason
+from dobby_dagster.domain.summaries import CUT_OFF, FinishReason
 from dobby_dagster.inference.prompts import Prompt
 
 # Requests that an engine pulls from a stream at once, in multiples of its slots: what is read together is alike in
@@ -29,8 +29,11 @@ class Generation:
     """What the model wrote for the request ``id``.
 
     Attributes:
-        confidence: The calibrated probability where the model brings one, else exp of the mean log-probability.
-        mean_logprob, min_logprob: Natural logarithms over the output tokens, end of text included.
+        confidence: The calibrated probability where the model brings one, else exp of the mean log-probability;
+            None where no probabilities are known.
+        mean_logprob, min_logprob: Natural logarithms over the output tokens, end of text included; None: unknown.
+        finish_reason: ``length`` where the text was cut off, see :attr:`cut_off`.
+        prompt_tokens, output_tokens: None where a model server does not count them.
         seconds: The request's share of the wall time: each pass through the model is shared by its requests.
         batch_size: The most requests that were in the works with it.
         truncated: The middle of the content was left out.
@@ -38,15 +41,20 @@ class Generation:
 
     id: str
     text: str
-    confidence: float
-    mean_logprob: float
-    min_logprob: float
+    confidence: float | None
+    mean_logprob: float | None
+    min_logprob: float | None
     finish_reason: FinishReason
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | None
+    output_tokens: int | None
     truncated: bool
     seconds: float
     batch_size: int = 1
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether the model was stopped at its most tokens, so that the text may end in the middle."""
+        return self.finish_reason == CUT_OFF
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def redo(
         recipe: Whose summaries; those of other models and prompts stay.
         keys: These records, and
         prefix: of all others those whose key begins so, and
-        confidence_below: whose confidence is lower than that; 1 and more is any.
+        confidence_below: whose confidence is known and lower than that; 1 and more is any.
 
     Raises:
         SettingsError: Nothing was chosen.
@@ -71,8 +71,12 @@ def redo(
             raise SourceError(f"record '{key}' has no summary to make anew", hint="see dobby show KEY")
     chosen = set(keys)
     if prefix or confidence_below > 0:
-        limit = confidence_below if confidence_below > 0 else 2.0
-        chosen |= {k for k, confidence in with_summary.items() if k.startswith(prefix) and confidence < limit}
+        whichever = not 0 < confidence_below < 1
+        chosen |= {
+            key
+            for key, confidence in with_summary.items()
+            if key.startswith(prefix) and (whichever or (confidence is not None and confidence < confidence_below))
+        }
     batches = store.upkeep.redo(relation, recipe, sorted(chosen))
     store.attempts.note(list(batches), recipe, ASKED)
     return batches

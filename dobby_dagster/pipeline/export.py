@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -29,7 +29,7 @@ def write_markdown(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
         count += 1
         stream.write(f"\n## {_code(entry['key'])}\n\n")
         if entry["summary"] is not None:
-            stream.write(f"{_prose(entry['summary'])}\n\n*confidence {entry['confidence']:.2f}, {entry['model']}*\n")
+            stream.write(f"{_prose(entry['summary'])}\n\n*confidence {shown_confidence(entry)}, {entry['model']}*\n")
         else:
             why = entry.get("reason") or entry.get("error") or ""
             stream.write(f"*{entry['state']}{': ' + _prose(why) if why else ''}*\n")
@@ -108,6 +108,16 @@ def _write_parquet(entries: Iterator[dict[str, Any]], path: Path) -> int:
             writer.write_table(pa.Table.from_pylist([{n: e.get(n) for n in COLUMNS} for e in page], schema=schema))
             count += len(page)
     return count
+
+
+def shown_confidence(entry: Mapping[str, Any]) -> str:
+    """The confidence of ``entry`` with two decimals.
+
+    >>> shown_confidence({"confidence": 0.987}), shown_confidence({"confidence": None})
+    ('0.99', 'unknown')
+    """
+    confidence = entry["confidence"]
+    return "unknown" if confidence is None else f"{confidence:.2f}"
 
 
 def _code(text: str) -> str:

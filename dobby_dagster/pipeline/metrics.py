@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from dobby_dagster.domain.summaries import CUT_OFF
 from dobby_dagster.store.store import CozoStore
 
 
@@ -26,8 +27,18 @@ def mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
+def mean_known(values: Sequence[float | None]) -> float | None:
+    """The arithmetic mean of what is known; None where nothing is.
+
+    >>> mean_known([1.0, None, 3.0]), mean_known([None])
+    (2.0, None)
+    """
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
 def batch_metrics(store: CozoStore, batch: str, recipe: str) -> dict[str, Any]:
-    """Every metric of ``batch`` under ``recipe``; seconds, bytes and shares as the names say.
+    """Every metric of ``batch`` under ``recipe``; seconds, bytes and shares as the names say, None what is unknown.
 
     Derived from what is stored, so that computing it again after a run that inferred nothing gives the same.
     """
@@ -58,10 +69,12 @@ def batch_metrics(store: CozoStore, batch: str, recipe: str) -> dict[str, Any]:
         "errors": len(errors),
         "error_rate": len(errors) / processed if processed else 0.0,
         "last_error": errors[-1]["error"] if errors else "",
-        "confidence_mean": mean([row["confidence"] for row in written]),
-        "prompt_tokens_mean": mean([row["prompt_tokens"] for row in written]),
-        "output_tokens_mean": mean([row["output_tokens"] for row in written]),
-        "output_tokens": sum(row["output_tokens"] for row in written),
+        "summaries_cut_off": sum(row["finish_reason"] == CUT_OFF for row in written),
+        "confidence_mean": mean_known([row["confidence"] for row in written]),
+        "confidence_unknown": sum(row["confidence"] is None for row in written),
+        "prompt_tokens_mean": mean_known([row["prompt_tokens"] for row in written]),
+        "output_tokens_mean": mean_known([row["output_tokens"] for row in written]),
+        "output_tokens": sum(known) if (known := [n for row in written if (n := row["output_tokens"])]) else None,
     }
 
 

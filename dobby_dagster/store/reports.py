@@ -216,8 +216,8 @@ class Reports:
         return self._of_batch(batch, recipe, columns)
 
     def batch_outputs(self, batch: str, recipe: str) -> list[dict[str, Any]]:
-        """Of the same summaries: key, confidence, prompt_tokens, output_tokens."""
-        return self._of_batch(batch, recipe, ["key", "confidence", "prompt_tokens", "output_tokens"])
+        """Of the same summaries: key, confidence, prompt_tokens, output_tokens (each None where unknown), finish_reason."""
+        return self._of_batch(batch, recipe, ["key", "confidence", "prompt_tokens", "output_tokens", "finish_reason"])
 
     def _of_batch(self, batch: str, recipe: str, columns: list[str]) -> list[dict[str, Any]]:
         # Joined by source and key, which the summaries are ordered by: joined by content and recipe as well, all
@@ -278,7 +278,8 @@ class Reports:
         ).rows
         tokens = self._connection.run(
             """?[count(fingerprint), mean(output_tokens)] := *dobby_recipe{recipe, model_revision},
-            model_revision == $revision, *dobby_summary{source, key, fingerprint, output_tokens, recipe}""",
+            model_revision == $revision, *dobby_summary{source, key, fingerprint, output_tokens, recipe},
+            is_num(output_tokens)""",
             params,
         ).rows
         inferred, seconds = chunks[0] if chunks else (0, 0.0)

@@ -45,6 +45,24 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ":create dobby_attempt {batch: String, recipe: String, run: String => begun_at: Float}",
         "::index create dobby_chunk:by_run {run}",
     ),
+    (
+        # What is unknown is null. Before, a server without log-probabilities gave 0 for all three.
+        "::index drop dobby_summary:by_fingerprint",
+        """?[source, key, fingerprint, content_hash, text, confidence, mean_logprob, min_logprob, finish_reason,
+            prompt_tokens, output_tokens, truncated, model, prompt, recipe, batch, run, inference_seconds, created_at] :=
+            *dobby_summary{source, key, fingerprint, content_hash, text, confidence: c, mean_logprob: m,
+                min_logprob: l, finish_reason, prompt_tokens: p, output_tokens: o, truncated, model, prompt, recipe,
+                batch, run, inference_seconds, created_at},
+            unknown = is_null(c) || c == 0.0, confidence = if(unknown, null, c),
+            mean_logprob = if(unknown, null, m), min_logprob = if(unknown, null, l),
+            prompt_tokens = if(p == 0, null, p), output_tokens = if(o == 0, null, o)
+        :replace dobby_summary {source: String, key: String, fingerprint: String =>
+            content_hash: String, text: String, confidence: Float?, mean_logprob: Float?, min_logprob: Float?,
+            finish_reason: String, prompt_tokens: Int?, output_tokens: Int?, truncated: Bool,
+            model: String, prompt: String, recipe: String, batch: String, run: String,
+            inference_seconds: Float, created_at: Float}""",
+        "::index create dobby_summary:by_fingerprint {fingerprint}",
+    ),
 )
 LATEST = len(MIGRATIONS)
 
@@ -120,7 +138,8 @@ def identity(connection: Connection) -> str:
 def _apply(connection: Connection, script: str, existing: set[str]) -> None:
     words = script.split()
     made = words[2].replace("{", "") if words[0] == "::index" else words[1]
-    if words[0] in (":create", "::index") and made in existing:
+    wanted = words[:2] != ["::index", "drop"]
+    if words[0] in (":create", "::index") and (made in existing) is wanted:
         return
     connection.run(script, write=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -12,7 +13,6 @@ from dobby_dagster.domain.errors import DobbyError, InferenceError, ModelError, 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.domain.summaries import FinishReason
 from dobby_dagster.inference.benchmark import CONTENT, PROMPT, timed
-from dobby_dagster.inference.confidence import Signs, confidence
 from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
 from dobby_dagster.inference.prompts import CUT, Prompt, truncate_middle
 from dobby_dagster.inference.recipe import served_revision
@@ -135,17 +135,17 @@ class ServerEngine:
         except RecordError as error:
             return Failure(request.id, error)
         usage = answer.get("usage") or {}
-        mean, least = (sum(logprobs) / len(logprobs), min(logprobs)) if logprobs else (0.0, 0.0)
-        tokens = int(usage.get("completion_tokens") or len(logprobs))
+        mean, least = (sum(logprobs) / len(logprobs), min(logprobs)) if logprobs else (None, None)
+        tokens = int(usage.get("completion_tokens") or len(logprobs)) or None
         return Generation(
             id=request.id,
             text=text.strip(),
             # Not every server gives probabilities; without them nothing is known, and nothing is claimed.
-            confidence=confidence(Signs(mean, least, tokens, copied=False), None) if logprobs else 0.0,
+            confidence=None if mean is None else min(1.0, math.exp(mean)),
             mean_logprob=mean,
             min_logprob=least,
             finish_reason=reason,
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
+            prompt_tokens=int(usage.get("prompt_tokens") or 0) or None,
             output_tokens=tokens,
             truncated=truncated,
             seconds=(time.perf_counter() - began) / company,
