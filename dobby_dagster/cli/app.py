@@ -12,9 +12,9 @@ import typer
 
 from dobby_dagster import __version__
 from dobby_dagster.cli import batches, operate, records
-from dobby_dagster.cli.output import fail
+from dobby_dagster.cli.exit_status import exit_status
+from dobby_dagster.cli.output import encode_anything, log_to_stderr
 from dobby_dagster.cli.summarize import summarize
-from dobby_dagster.domain.errors import DobbyError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,7 +38,7 @@ def _root(
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error what is being done.")] = False,
 ) -> None:
-    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
+    log_to_stderr(logging.INFO if verbose else logging.ERROR)
 
 
 app.command()(records.ingest)
@@ -71,20 +71,11 @@ def heed_interrupts() -> None:
 
 
 def main() -> None:
-    """Run the command; an error of Dobby's is one line and status 1, a stop by the user status 130."""
+    """Run the command; whatever happens in it is one line and a status."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     heed_interrupts()
-    try:
-        app()
-    except DobbyError as error:
-        fail(str(error))
-        sys.exit(1)
-    except KeyboardInterrupt:
-        fail("stopped; what was committed is kept, the rest is pending")
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    encode_anything()
+    sys.exit(exit_status(lambda: app(standalone_mode=False)))
 
 
 if __name__ == "__main__":

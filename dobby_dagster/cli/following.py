@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from itertools import islice
 from typing import TYPE_CHECKING
+
+from dobby_dagster.domain.printable import shell_word
 
 if TYPE_CHECKING:
     from dobby_dagster.domain.settings import Settings
@@ -30,7 +31,7 @@ def next_commands(settings: Settings, key: str | None) -> list[str]:
     program = sys.argv[0] if "/" in sys.argv[0] and not sys.argv[0].startswith("/") else "dobby"
     where = f" --database {settings.database.url}"
     relation = f" --relation {settings.source.relation}" if settings.source.relation != "record" else ""
-    shown = shlex.quote(key) if key else "KEY"
+    shown = shell_word(key) if key else "KEY"
     return [
         "",
         f"Everything is stored in {settings.database.url}. Next, try:",

@@ -1,53 +1,103 @@
-"""What goes to the screen: results to standard output, everything else to standard error."""
+"""What goes to the screen: results to standard output, everything else to standard error.
+
+Whatever is printed here comes out harmless: plain text, never markup, and every character of it can be seen.
+"""
 
 from __future__ import annotations
 
-import json
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from types import TracebackType
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-out = Console()
-err = Console(stderr=True)
+from dobby_dagster.domain.printable import printable, printable_json
+
+
+class PlainConsole(Console):
+    """A console on which untrusted text is text: no markup, no emoji codes, no escape sequences but rich's own."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        """See :meth:`rich.console.Console.render_str`; escapes are written before the text is laid out."""
+        return super().render_str(printable(text, lines=True), **how)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """See :meth:`rich.console.Console.render`; the last wall, for whatever brought its own text."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text, lines=True), segment.style)
+
+
+out = PlainConsole()
+err = PlainConsole(stderr=True)
+
+
+class PrintableFormatter(logging.Formatter):
+    """A record is one line, except for its traceback; every character can be seen."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """See :class:`logging.Formatter`."""
+        return printable(super().formatMessage(record))
+
+    def formatException(  # noqa: N802
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        """See :class:`logging.Formatter`."""
+        return printable(super().formatException(ei), lines=True)
+
+
+def log_to_stderr(level: int) -> None:
+    """Send log records of ``level`` and above to standard error, a line each."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+def encode_anything() -> None:
+    """Let standard output and error escape what their encoding lacks, where it would raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def print_json(value: Any) -> None:
     """``value`` as one JSON document."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.write(printable_json(value) + "\n")
 
 
 def note(message: str) -> None:
     """One line for people, on standard error."""
-    err.print(Text(message))
+    err.print(Text(printable(message)))
 
 
 def fail(message: str) -> None:
     """One red line on standard error."""
     line = Text("error: ", style="bold red")
-    line.append(message, style="default")
+    line.append(printable(message), style="default")
     err.print(line, soft_wrap=True)
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """A table; cells are plain text, never markup."""
+    """A table of plain text."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for header in headers:
-        table.add_column(header, overflow="fold")
+        table.add_column(printable(header), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(_cell(value)) for value in row))
     out.print(table)
 
 
-def printable(value: Any) -> str:
-    """``value`` on a screen: control characters, which a record may hold, are shown and not sent."""
-    text = f"{value:.3f}" if isinstance(value, float) else str(value)
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+def _cell(value: Any) -> str:
+    return printable(f"{value:.3f}" if isinstance(value, float) else value, lines=True)
 
 
 class _Rate(TextColumn):
@@ -60,7 +110,7 @@ class _Rate(TextColumn):
 def progress(description: str, total: int | None) -> Iterator[Any]:
     """A progress bar with rate and time left; yields a function that advances it."""
     bar = Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         MofNCompleteColumn(),
@@ -71,10 +121,10 @@ def progress(description: str, total: int | None) -> Iterator[Any]:
         disable=total is None and not err.is_terminal,
     )
     with bar:
-        task = bar.add_task(description, total=total)
+        task = bar.add_task(printable(description), total=total)
         yield lambda count=1: bar.advance(task, count)
 
 
 def working(message: str) -> AbstractContextManager[object]:
     """A spinner for what can't say how far it is; only on a terminal."""
-    return err.status(message) if err.is_terminal else nullcontext()
+    return err.status(Text(printable(message))) if err.is_terminal else nullcontext()

@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from dobby_dagster.cli import options as opt
-from dobby_dagster.cli.output import note, out, print_json, print_table, printable, progress
+from dobby_dagster.cli.output import note, out, print_json, print_table, progress
 from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.printable import printable
 
 failed_app = typer.Typer(no_args_is_help=True, help="Records that failed: list them, or release them for another try.")
 
@@ -45,8 +46,7 @@ def ingest(
         return
     out.print(
         f"{done.files:,} files hold {done.found:,} records: {done.written:,} written, {done.unchanged:,} as they were, "
-        f"{done.deleted:,} deleted, in {seconds:.1f} s.",
-        highlight=False,
+        f"{done.deleted:,} deleted, in {seconds:.1f} s."
     )
     for path, reason in list(done.left_out.items())[:10]:
         note(f"left out {path}: {reason}")
@@ -71,9 +71,9 @@ def show(
         print_json({"key": key, "state": last[-1]["event"], "summaries": rows})
         return
     state = last[-1]
-    out.print(f"{printable(key)}: {state['event']} {state['reason'] or state['error']}", highlight=False, markup=False)
+    out.print(f"{printable(key)}: {state['event']} {state['reason'] or state['error']}")
     for row in rows:
-        out.print(f"\n{printable(row['text'])}", highlight=False, markup=False)
+        out.print(f"\n{row['text']}")
         facts = ("model", "prompt", "confidence", "min_logprob", "prompt_tokens", "output_tokens", "truncated",
                  "finish_reason", "batch", "fingerprint")  # fmt: skip
         print_table(["", ""], [(name, "unknown" if row[name] is None else row[name]) for name in facts])
@@ -175,7 +175,7 @@ def failed_release(
     if as_json:
         print_json({"released": chosen})
     else:
-        out.print(f"{len(chosen)} records released; run dobby summarize to try them again.", highlight=False)
+        out.print(f"{len(chosen)} records released; run dobby summarize to try them again.")
 
 
 def _counted(entries: Iterable[Any], advance: Callable[[], object]) -> Iterator[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar
 
+from dobby_dagster.domain.printable import message as one_line
+
 
 class Severity(StrEnum):
     """How bad an error is, for logs and alerts."""
@@ -28,7 +30,7 @@ class DobbyError(Exception):
     """The root of Dobby's errors.
 
     Args:
-        message: One line that names the thing and its value.
+        message: One line that names the thing and its value. Both may be untrusted: what can't be seen is escaped.
         hint: The way out, in one line.
         context: What was at hand, by name; shown in logs and stored with a failed record.
     """
@@ -38,9 +40,9 @@ class DobbyError(Exception):
     retry: ClassVar[Retry] = Retry.NO_RETRY
 
     def __init__(self, message: str, *, hint: str | None = None, **context: object) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = one_line(message)
+        self.hint = None if hint is None else one_line(hint)
+        super().__init__(self.message)
         self.context = context
 
     def __str__(self) -> str:

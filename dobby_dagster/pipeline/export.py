@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -12,6 +11,7 @@ from typing import IO, Any
 
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.filesystem import replacing, require_writable
+from dobby_dagster.domain.printable import printable, printable_json
 from dobby_dagster.domain.suggest import suggestion
 
 COLUMNS = (
@@ -41,7 +41,7 @@ def write_jsonl(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
     count = 0
     for entry in entries:
         count += 1
-        stream.write(json.dumps({name: entry.get(name) for name in COLUMNS}, ensure_ascii=False) + "\n")
+        stream.write(printable_json({name: entry.get(name) for name in COLUMNS}) + "\n")
     return count
 
 
@@ -121,8 +121,8 @@ def shown_confidence(entry: Mapping[str, Any]) -> str:
 
 
 def _code(text: str) -> str:
-    """``text`` as inline code, whatever it holds; line ends and control characters are shown escaped."""
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    """``text`` as inline code, whatever it holds."""
+    shown = printable(text)
     longest = max((len(run) for run in re.findall("`+", shown)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if shown.startswith("`") or shown.endswith("`") or not shown.strip() else ""
@@ -131,4 +131,4 @@ def _code(text: str) -> str:
 
 def _prose(text: str) -> str:
     flat = " ".join(text.split())
-    return "".join(f"\\{c}" if c in "*_`<[#" else c for c in flat if c.isprintable())
+    return "".join(f"\\{c}" if c in "*_`<[#!&" else c for c in printable(flat))

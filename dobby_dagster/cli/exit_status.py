@@ -1,0 +1,71 @@
+"""How a command ends: whatever happens in it becomes one line, and a status that is not 0."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+
+import typer
+
+from dobby_dagster.cli.output import fail
+from dobby_dagster.domain.errors import DobbyError
+
+FAILED, STOPPED = 1, 130
+# What typer raises for wrong arguments; its public name is that of a subclass.
+_WrongArguments: type[Exception] = typer.BadParameter.__bases__[0]
+_log = logging.getLogger("dobby")
+
+
+def exit_status(command: Callable[[], object]) -> int:
+    """Run ``command``; its exit status: 0, 1 for a failure, 2 for wrong arguments, 130 for a stop by the user.
+
+    Args:
+        command: May return a status. Nothing that it raises gets out; its traceback is logged with ``--verbose``.
+    """
+    try:
+        status = command()
+    except DobbyError as error:
+        return _failed(str(error))
+    except _WrongArguments as error:
+        return _misused(error)
+    except typer.Abort:
+        return _failed("aborted; nothing was done")
+    except KeyboardInterrupt:
+        status = STOPPED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0
+    except BaseException as error:  # a panic of an extension module is no Exception
+        return _unexpected(error)
+    if status == STOPPED:
+        fail("stopped; what was committed is kept, the rest is pending")
+    return status if isinstance(status, int) else 0
+
+
+def _failed(message: str) -> int:
+    fail(message)
+    return FAILED
+
+
+def _misused(error: Exception) -> int:
+    """Say what is wrong with the arguments; where there were none, the help that typer has printed says it."""
+    if type(error).__name__ != "NoArgsIsHelpError":
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "dobby"
+        fail(f"{error.format_message().rstrip('.')} (see {command} --help)")  # type: ignore[attr-defined]
+    return int(getattr(error, "exit_code", 2))
+
+
+def _unexpected(error: BaseException) -> int:
+    _log.info("traceback", exc_info=error)
+    if isinstance(error, OSError) and error.strerror:
+        named = f"'{os.fsdecode(error.filename)}': " if isinstance(error.filename, str | bytes) else ""
+        return _failed(f"{named}{error.strerror}")
+    return _failed(
+        f"unexpected {type(error).__name__}: {str(error) or 'no message'} "
+        "(this is a fault of dobby's; dobby --verbose … shows where)"
+    )

@@ -1,0 +1,79 @@
+"""Untrusted text for people: what could act on a terminal, or hide in a line, is shown and not sent.
+
+Everything that a person reads goes through here: :class:`~dobby_dagster.domain.errors.DobbyError`, the console and the
+logs of the command. Keys, contents, paths, a server's answers and a model's files are all written by somebody else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import unicodedata
+from typing import Any
+
+MESSAGE_LENGTH = 2_000
+# Unicode's Default_Ignorable_Code_Points that are letters or marks: they take no room, so they hide what they spell.
+_INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+
+
+def printable(value: object, *, lines: bool = False) -> str:
+    r"""``value`` as text in which every character can be seen.
+
+    Control characters (ESC too, and the 8-bit ones), bidirectional and zero-width marks, line separators, lone
+    surrogates, private and unassigned characters are written as escapes.
+
+    Args:
+        value: Anything; ``str()`` of it is taken.
+        lines: Keep line ends and tabs, where several lines can't be mistaken for several messages.
+
+    >>> printable("\x1b[31mred\u202e")
+    '\\x1b[31mred\\u202e'
+    """
+    text = str(value)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if _visible(c) or (lines and c in "\n\t") else _escape(c) for c in text)
+
+
+def message(value: object) -> str:
+    """``value`` as one line of a message; what is longer than ``MESSAGE_LENGTH`` characters lacks its middle."""
+    line = printable(value)
+    if len(line) <= MESSAGE_LENGTH:
+        return line
+    half = MESSAGE_LENGTH // 2
+    return f"{line[:half]} … {line[-half:]}"
+
+
+def printable_json(value: Any) -> str:
+    r"""``value`` as one line of JSON of the same meaning, in which every character can be seen.
+
+    >>> printable_json({"key": "\x9b31m"})
+    '{"key": "\\u009b31m"}'
+    """
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if text.isprintable() else "".join(c if _visible(c) else json.dumps(c)[1:-1] for c in text)
+
+
+def shell_word(text: str) -> str:
+    r"""``text`` as one word for a shell (bash, zsh, ksh): what is pasted means the same, and every character is seen.
+
+    >>> shell_word("it's \x1b[31m")
+    "$'it\\'s \\x1b[31m'"
+    """
+    if printable(text) == text:
+        return shlex.quote(text)
+    return "$'" + "".join(f"\\{c}" if c in "\\'" else c if _visible(c) else _bytes(c) for c in text) + "'"
+
+
+def _visible(character: str) -> bool:
+    return (character.isprintable() or unicodedata.category(character) == "Zs") and not _INVISIBLE.match(character)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _bytes(character: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape"))
