@@ -38,11 +38,10 @@ def test_confidences_of_servers_that_told_none_become_unknown(sqlite_url: str) -
     names = f"{{{', '.join(keys)} => {', '.join(values)}}}"
     connection.run(f"?[{', '.join(keys + values)}] <- $rows :put dobby_summary {names}", {"rows": rows}, write=True)
     store = CozoStore(connection)
-    found = {row["key"]: row for row in store.reports.summaries_of("s", "a") + store.reports.summaries_of("s", "b")}
-    assert [found["a"][name] for name in measured] == told
-    assert [found["b"][name] for name in measured] == [None] * 5
-    assert [found["b"][name] for name in (*others, "inference_seconds", "created_at")] == [*rest, 0.5, 1.5]
-    assert store.chunks.find(["fb"])["fb"]["key"] == "b", "by the index"
+    found = store.chunks.find(["fa", "fb"])
+    assert [found["fa"][name] for name in measured] == told
+    assert [found["fb"][name] for name in measured] == [None] * 5
+    assert [found["fb"][name] for name in (*others, "inference_seconds", "created_at")] == [*rest, 0.5, 1.5]
 
 
 def test_migrating_again_changes_nothing(sqlite_url: str) -> None:
