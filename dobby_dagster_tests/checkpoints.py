@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +53,31 @@ def make_checkpoint(path: Path, architecture: str = "qwen2", seed: int = 0, chat
     model_class(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+def edit_json(file: Path, **changes: Any) -> None:
+    """Change what a JSON file says; ``...`` takes a name away."""
+    said = (json.loads(file.read_text()) if file.is_file() else {}) | changes
+    file.write_text(json.dumps({name: value for name, value in said.items() if value is not ...}))
+
+
+def edit_tensors(folder: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Replace a folder's tensors by what ``change`` makes of them."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = change(load_file(folder / "model.safetensors"))
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "model.safetensors")
+
+
+def reference_tokens(folder: Path, prompts: Sequence[Sequence[int]], new: int = 8) -> list[list[int]]:
+    """What transformers writes for each prompt, greedily and in float32, read by its own loader."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+    written = []
+    for prompt in prompts:
+        ids = torch.tensor([list(prompt)])
+        out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, do_sample=False)
+        written.append(out[0, len(prompt) :].tolist())
+    return written

@@ -16,7 +16,6 @@ class Shape:
         heads, shared: Query heads, and the key-value heads that they share.
         size: Of a head.
         biased: Whether the projections to queries, keys and values have biases.
-        tied: Whether the head's matrix is the embedding's.
     """
 
     vocabulary: int
@@ -30,7 +29,6 @@ class Shape:
     theta: float
     positions: int
     biased: bool
-    tied: bool
 
     @property
     def group(self) -> int:
@@ -59,7 +57,6 @@ def shape_of(folder: ModelFolder) -> Shape:
             theta=float((config.get("rope_parameters") or config).get("rope_theta") or 10_000.0),
             positions=int(config["max_position_embeddings"]),
             biased=config["model_type"] == "qwen2",
-            tied=bool(config.get("tie_word_embeddings")),
         )
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise ModelError(f"{folder.path}/config.json is malformed: {error!r}", hint="copy it again") from None

@@ -60,7 +60,9 @@ def load_generator(order: Order) -> Loaded:
         obstacle = why_not(name, order)
         made = None if obstacle else _attempt(_WAYS[name], order)
         if isinstance(made, Loaded):
-            return replace(made, reason="; ".join([made.reason, *reasons]))
+            form = order.folder.scheme
+            dequantized = [f"weights dequantized from {form.name}"] if form else []
+            return replace(made, reason="; ".join([made.reason, *dequantized, *reasons]))
         if made:
             log.warning("%s can't be run by %s: %s", order.folder.name, name, made)
         reasons.append(f"not {name}: {obstacle or made}")

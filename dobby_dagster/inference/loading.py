@@ -5,36 +5,46 @@ from __future__ import annotations
 from typing import Any
 
 from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.checkpoint import Checkpoint
 from dobby_dagster.inference.devices import Placement
 from dobby_dagster.inference.model_folder import ModelFolder, one_line
+from dobby_dagster.inference.quantization import QUANTIZED
 
 
 def load_model(folder: ModelFolder, placement: Placement) -> Any:
-    """The folder's model on its device, ready to infer.
+    """The folder's model on its device, ready to infer; its weights are read as for the other engines.
 
     Raises:
-        ModelError: It can't be loaded, or weights are missing.
+        ModelError: It can't be loaded, weights are missing, or there are some that it has no place for.
     """
-    from transformers import AutoModelForCausalLM
+    import torch
+    import transformers
     from transformers.utils import logging as transformers_logging
 
+    config_class = getattr(transformers, f"{folder.architecture}Config")
+    model_class = getattr(transformers, f"{folder.architecture}ForCausalLM")
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
-    try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            folder.path,
-            dtype=placement.dtype,
-            local_files_only=True,
-            trust_remote_code=False,
-            use_safetensors=True,
-            attn_implementation="sdpa",
-            output_loading_info=True,
-        )
-    except Exception as error:  # a folder is untrusted input: whatever it makes the library raise is its fault
-        raise ModelError(f"{folder.path}: the model can't be loaded: {one_line(error)}") from error
-    missing = sorted(report.get("missing_keys") or ())
-    if missing:
-        raise ModelError(f"{folder.path}: weights are missing: {missing[0]} and {len(missing) - 1} more")
+    with Checkpoint(folder, "pt") as checkpoint:
+        state = checkpoint.state(getattr(torch, placement.dtype))
+        # What is given is dequantized, and the head decided about.
+        said = {name: value for name, value in folder.config.items() if name not in QUANTIZED}
+        said["tie_word_embeddings"] = checkpoint.tied
+        try:
+            model, report = model_class.from_pretrained(
+                None,
+                config=config_class.from_dict(said),
+                state_dict=state,
+                dtype=placement.dtype,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+        except Exception as error:  # a folder is untrusted input: whatever it makes the library raise is its fault
+            raise ModelError(f"{folder.path}: the model can't be loaded: {one_line(error)}") from error
+    for what, keys in (("weights are missing:", "missing_keys"), ("the model has no place for", "unexpected_keys")):
+        if found := sorted(report.get(keys) or ()):
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            raise ModelError(f"{folder.path}: {what} {found[0]}{more}")
     return model.to(placement.device).eval()
 
 

@@ -17,6 +17,8 @@ from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.domain.suggest import suggestion
 from dobby_dagster.inference.confidence import Calibration, calibration_of
 from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.inference.quantization import Scheme, scheme_of
+from dobby_dagster.inference.tensor_files import check_safetensors
 
 ARCHITECTURES = {"qwen2": "Qwen2", "llama": "Llama"}
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
@@ -28,13 +30,23 @@ SHELVES = (_PACKAGE / "shipped" / "models", _PACKAGE.parent / "models")
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A checked folder in Hugging Face's layout."""
+    """A checked folder in Hugging Face's layout.
+
+    Attributes:
+        path: The folder.
+        config: What its ``config.json`` says.
+        weights: Its files of weights.
+        card: What its ``dobby.json`` says, which models that were made for Dobby have.
+        calibration: From log-probabilities to a confidence; None where the card has none.
+        scheme: How its weights are quantized; None where they are not.
+    """
 
     path: Path
     config: dict[str, Any]
     weights: tuple[Path, ...]
     card: dict[str, Any] = field(default_factory=dict)
     calibration: Calibration | None = None
+    scheme: Scheme | None = None
 
     @property
     def name(self) -> str:
@@ -122,6 +134,7 @@ def check_folder(path: Path) -> ModelFolder:
         )
     if "auto_map" in config:
         raise ModelError(f"{path}: the model brings its own code, which is never run", hint="use a plain checkpoint")
+    scheme = scheme_of(config, path)
     weights = _weights(path)
     for file in weights:
         check_safetensors(file)
@@ -129,31 +142,7 @@ def check_folder(path: Path) -> ModelFolder:
         raise ModelError(f"{path} has no tokenizer", hint="expected tokenizer.json")
     _check_tokenizer(path, config)
     card = _json(path / CARD) if (path / CARD).is_file() else {}
-    return ModelFolder(path, config, weights, card, calibration_of(card, path.name))
-
-
-def check_safetensors(file: Path) -> None:
-    """Check that the header is sound and the file as long as it says.
-
-    The layout is 8 bytes of header length, a JSON header with the tensors' offsets, then the data
-    (https://github.com/huggingface/safetensors).
-
-    Raises:
-        ModelError: The file is truncated or no safetensors file.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if size < 8 or length > min(size - 8, 100_000_000):
-            raise ModelError(f"{file} is truncated or no safetensors file ({size:,} bytes)", hint="copy it again")
-        try:
-            header = json.loads(stream.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-            raise ModelError(f"{file} is no safetensors file: its header is malformed", hint="copy it again") from None
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise ModelError(f"{file} is truncated: {size:,} of {expected:,} bytes", hint="copy it again")
+    return ModelFolder(path, config, weights, card, calibration_of(card, path.name), scheme)
 
 
 def _check_tokenizer(path: Path, config: dict[str, Any]) -> None:
@@ -178,6 +167,8 @@ def _check_tokenizer(path: Path, config: dict[str, Any]) -> None:
 
 
 def _weights(path: Path) -> tuple[Path, ...]:
+    if (path / "model.safetensors").is_file():
+        return (path / "model.safetensors",)
     index = path / "model.safetensors.index.json"
     if index.is_file():
         names = sorted(set(_json(index).get("weight_map", {}).values()))
@@ -185,8 +176,6 @@ def _weights(path: Path) -> tuple[Path, ...]:
             if Path(name).name != name or not (path / name).is_file():
                 raise ModelError(f"{path}: the index names {name!r}, which is not there", hint="copy it again")
         return tuple(path / name for name in names)
-    if (path / "model.safetensors").is_file():
-        return (path / "model.safetensors",)
     pickles = [file.name for pattern in PICKLES for file in path.glob(pattern)]
     if pickles:
         raise ModelError(

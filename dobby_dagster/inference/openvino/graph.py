@@ -16,7 +16,7 @@ from openvino import Model, Node, Shape, Tensor, Type, opset13
 from openvino.op import Constant, _PagedAttentionExtension
 
 from dobby_dagster.inference import architecture
-from dobby_dagster.inference.checkpoint import Checkpoint
+from dobby_dagster.inference.checkpoint import EMBEDDING, HEAD, Checkpoint
 from dobby_dagster.inference.model_folder import ModelFolder
 
 # What the operator takes beyond what is used here, in its order, as it is when it is not used: sliding window, ALiBi
@@ -82,12 +82,12 @@ class _Building:
         self._longest = self._input("max_context_len", [], Type.i32)
         self._asked = asked
         self._cosine, self._sine = self._angles(positions)
-        embedding = self._matrix("model.embed_tokens.weight", shape.vocabulary, shape.hidden)
+        embedding = self._matrix(EMBEDDING, shape.vocabulary, shape.hidden)
         x = opset13.gather(embedding, ids, _integers(0))
         for index in range(shape.layers):
             x = self._layer(index, x)
         x = self._norm(x, "model.norm.weight")
-        head = embedding if shape.tied else self._matrix("lm_head.weight", shape.vocabulary, shape.hidden)
+        head = embedding if self._checkpoint.tied else self._matrix(HEAD, shape.vocabulary, shape.hidden)
         result = opset13.result(opset13.matmul(x, head, False, True))
         model = Model([result], self._parameters, "dobby")
         return Graph(model, shape, self._checkpoint.parameters, self._bytes)
@@ -169,9 +169,9 @@ class _Building:
         return opset13.constant(self._checkpoint.read(name, size).astype(np.float32))
 
     def _matrix(self, name: str, rows: int, columns: int) -> Node:
-        values = self._checkpoint.read(name, rows, columns)
         if self._kind == "int8":
-            return self._scaled(values.astype(np.float32))
+            return self._int8(name, rows, columns)
+        values = self._checkpoint.read(name, rows, columns)
         if self._kind == "float32":
             self._bytes += values.size * 4
             return opset13.constant(values.astype(np.float32))
@@ -181,12 +181,16 @@ class _Building:
         np.copyto(tensor.data.view(np.int16), values.astype(ml_dtypes.bfloat16).view(np.int16))
         return _decompressed(Constant(tensor, shared_memory=True))
 
-    def _scaled(self, values: np.ndarray) -> Node:
-        """int8 with the scale of each row: its largest number becomes 127."""
-        scale = np.maximum(np.abs(values).max(1, keepdims=True), 1e-12) / 127
-        self._bytes += values.size + scale.size * 4
-        whole = opset13.constant(np.rint(values / scale).astype(np.int8))
-        return opset13.multiply(_decompressed(whole), opset13.constant(scale.astype(np.float32)))
+    def _int8(self, name: str, rows: int, columns: int) -> Node:
+        """As it is stored, if it is int8 with a scale for each row; else so that a row's largest number becomes 127."""
+        stored = self._checkpoint.int8(name, rows, columns)
+        if stored is None:
+            values = self._checkpoint.read(name, rows, columns).astype(np.float32)
+            scale = np.maximum(np.abs(values).max(1, keepdims=True), 1e-12) / 127
+            stored = np.rint(values / scale).astype(np.int8), scale
+        whole, scale = stored
+        self._bytes += whole.size + scale.size * 4
+        return opset13.multiply(_decompressed(opset13.constant(whole)), opset13.constant(scale.astype(np.float32)))
 
 
 def _decompressed(constant: Node) -> Node:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from dobby_dagster.inference.architecture import Shape, shape_of
-from dobby_dagster.inference.checkpoint import Checkpoint
+from dobby_dagster.inference.checkpoint import EMBEDDING, HEAD, Checkpoint
 from dobby_dagster.inference.model_folder import ModelFolder
 from dobby_dagster.inference.packed.linear import Linear, can_prepack
 
@@ -64,8 +64,8 @@ class _Folding:
 
     def weights(self) -> Weights:
         shape = self._shape
-        embedding = self._read("model.embed_tokens.weight", shape.vocabulary, shape.hidden)
-        head = embedding if shape.tied else self._read("lm_head.weight", shape.vocabulary, shape.hidden)
+        embedding = self._read(EMBEDDING, shape.vocabulary, shape.hidden)
+        head = embedding if self._checkpoint.tied else self._read(HEAD, shape.vocabulary, shape.hidden)
         layers = [self._layer(index) for index in range(shape.layers)]
         cosine, sine = _angles(shape)
         return Weights(
