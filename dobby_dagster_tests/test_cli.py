@@ -106,6 +106,25 @@ def test_ingest_summarize_and_look_at_it(dobby: Dobby, tmp_path: Path) -> None:
     assert "in_progress" in dobby("history", "src/a.py::f00").out
 
 
+def test_ingest_says_what_it_left_out_and_asks_before_it_deletes(dobby: Dobby) -> None:
+    Path("src/.git").mkdir(parents=True)
+    for name in ("a.py", "b.yaml", "c.yaml", "d.yaml", "e.yaml", "x\x1b[31m.toml"):
+        Path("src", name).write_text("def f(): pass\n")
+    first = dobby("ingest", "src")
+    assert "1 file holds 1 record: 1 written, 0 as they were, 0 deleted" in first.out
+    lines = [line for line in first.err.splitlines() if line.startswith("left out ")]
+    assert lines == [
+        "left out 4, unknown file type: .yaml: src/b.yaml, src/c.yaml, src/d.yaml, …",
+        "left out 1, unknown file type: .toml: src/x\\x1b[31m.toml",
+    ]
+    assert len(dobby("ingest", "src", "--json").json["left_out"]) == 5
+    refused = dobby("ingest", "src", "--name", "other")
+    assert (refused.code, refused.out) == (1, "")
+    assert "1 of the 1 records of 'src' would be deleted" in refused.err
+    assert "--yes deletes them" in refused.err
+    assert dobby("ingest", "src", "--name", "other", "--yes", "--json").json["deleted"] == 1
+
+
 def test_only_what_changed_is_inferred(dobby: Dobby) -> None:
     fill(CODE)
     assert dobby("summarize", *THEIRS, *COLUMNS, "--json").json["inferred"] == 8

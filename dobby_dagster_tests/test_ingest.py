@@ -1,6 +1,6 @@
 """Source trees into records, language by language, and again after changes."""
 
-import subprocess
+import os
 from pathlib import Path, PurePath
 
 import pytest
@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.settings import SourceSettings
-from dobby_dagster.ingest.files import files_of, read_text
-from dobby_dagster.ingest.ingest import ingest
+from dobby_dagster.ingest.files import files_of, read_text, walk
+from dobby_dagster.ingest.ingest import Loss, ingest
 from dobby_dagster.ingest.languages import LANGUAGES
 from dobby_dagster.ingest.split import split
+from dobby_dagster.ingest.text import decoded
 from dobby_dagster.pipeline.planning import plan
 from dobby_dagster.store.store import CozoStore
 
@@ -262,18 +263,150 @@ def test_which_files_are_read(tmp_path: Path) -> None:
         list(files_of(root / "nope"))
 
 
-def test_git_says_what_is_ignored(tmp_path: Path) -> None:
-    root = tree(tmp_path / "src", {"a.py": "", "made/b.py": "", ".gitignore": "made/\n"})
-    subprocess.run(["git", "init", "-q", str(root)], check=True)
-    assert [path.name for path in files_of(root)] == ["a.py"]
-
-
 def test_files_that_are_no_text_are_left_out_and_named(sqlite_store: CozoStore, tmp_path: Path) -> None:
     root = tree(tmp_path / "src", {"a.py": PYTHON})
     (root / "b.py").write_bytes(b"x = '\0'")
     (root / "c.py").write_bytes("# caf\xe9\ndef g(): pass".encode("latin-1"))
     (root / "d.txt").write_text("x" * 2_000_001)
     done = ingest(sqlite_store.records, [root])
-    assert sorted(Path(path).name for path in done.left_out) == ["b.py", "d.txt"]
+    assert {Path(path).name: reason for path, reason in done.left_out.items()} == {
+        "b.py": "binary",
+        "d.txt": "larger than 2,000,000 bytes",
+    }
     assert read_text(root / "c.py")[0] == "# café\ndef g(): pass"
     assert done.written == 6
+
+
+def test_everything_that_is_left_out_is_named_with_the_reason(tmp_path: Path) -> None:
+    files = ["a.py", "b.yaml", "c", ".hidden/c.py", "node_modules/d.js", "venv/pyvenv.cfg", "cache/CACHEDIR.TAG", "t/.e.py", "skip/x.py"]  # fmt: skip
+    root = tree(tmp_path / "src", dict.fromkeys(files, ""))
+    os.mkfifo(root / "pipe.py")
+    (root / "link.py").symlink_to("a.py")
+    found = {found.path.relative_to(root).as_posix(): found.reason for found in walk(root, ["skip/*"])}
+    assert found == {
+        "a.py": "", "b.yaml": "unknown file type: .yaml", "c": "unknown file type: no extension", ".hidden": "hidden",
+        "node_modules": "packages of npm", "venv": "a virtual environment", "cache": "a cache", "t/.e.py": "hidden",
+        "skip/x.py": "excluded", "pipe.py": "not a regular file", "link.py": "a symbolic link",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "beside", "read"),
+    [
+        ("pkg/build/__init__.py", "pkg/core.py", True),
+        ("pkg/build/__init__.py", "pkg/setup.py", True),
+        ("com/acme/target/Target.java", "com/acme/A.java", True),
+        ("dist/x.py", "a.py", True),
+        ("target/x.rs", "Cargo.toml", False),
+        ("target/x.java", "pom.xml", False),
+        ("build/x.c", "CMakeLists.txt", False),
+        ("dist/x.js", "package.json", False),
+    ],
+)
+def test_a_folder_is_built_where_the_tools_file_lies_beside_it(
+    file: str, beside: str, read: bool, tmp_path: Path
+) -> None:
+    root = tree(tmp_path / "src", {file: "", beside: ""})
+    assert (root / file in files_of(root)) == read
+
+
+ENCODED = {
+    "utf-8 with a mark": ("a.py", "\ufeffdef f(): return 1", "utf-8"),
+    "utf-16": ("a.cpp", "// Größe 円\nint f() { return 1; }", "utf-16"),
+    "utf-16 without a mark": ("a.txt", "Plain words of Windows, Größe.", "utf-16-le"),
+    "utf-16 big endian": ("a.txt", "\ufeffPlain words", "utf-16-be"),
+    "utf-32": ("a.txt", "Plain words", "utf-32"),
+    "koi8 by PEP 263": ("a.py", "# -*- coding: koi8-r -*-\nx = 'Привет'", "koi8-r"),
+    "cp1252 by PEP 263 in the second line": ("a.py", "#!/usr/bin/python\n# coding=cp1252\nx = '5 € – “now”'", "cp1252"),
+    "euc-jp by vim": ("a.rs", "// vim: set fileencoding=euc-jp :\n// 円の面積\nfn f() {}", "euc-jp"),
+    "iso-2022-jp by Emacs": ("a.c", "/* -*- coding: iso-2022-jp -*- */\n/* 円の面積 */", "iso2022_jp"),
+    "shift-jis": ("a.c", "/* 円の面積を返す関数です */\nint area(int r) { return 3*r*r; }", "shift_jis"),
+    "latin-1": ("a.c", "/* Gibt die Größe des Gebäudes zurück */\nint f;", "latin-1"),
+    "one letter of latin-1": ("a.c", "/* caf\xe9 */", "latin-1"),
+    "cp1252": ("a.md", "5 € – “now”", "cp1252"),
+    "cp1251": ("a.go", "// Возвращает сумму двух чисел\nfunc F() {}", "cp1251"),
+    "big-5": ("a.txt", "計算兩個數字的總和，然後傳回結果給呼叫的人。", "big5"),
+    "an encoding that is none": ("a.py", "# coding: punycode\nx = 'é'", "utf-8"),
+    "a wrong declaration": ("a.py", "# coding: ascii\nx = 'é'", "utf-8"),
+    "an unknown declaration": ("a.py", "# coding: klingon\nx = 'é'", "utf-8"),
+}
+
+
+@pytest.mark.parametrize("name", ENCODED)
+def test_a_text_is_read_in_its_encoding(name: str, tmp_path: Path) -> None:
+    file, text, encoding = ENCODED[name]
+    (tmp_path / file).write_bytes(text.replace("\n", "\r\n").encode(encoding))
+    assert read_text(tmp_path / file) == (text.removeprefix("\ufeff"), "")
+
+
+def test_one_broken_letter_does_not_make_utf8_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes("größe ".encode() * 20 + b"\xff")
+    assert read_text(tmp_path / "a.txt")[0] == "größe " * 20 + "\ufffd"
+
+
+@given(data=st.binary(max_size=300))
+def test_any_bytes_are_text_or_left_out(data: bytes) -> None:
+    for file in ("a.py", "a.md"):
+        text = decoded(PurePath(file), data)
+        assert text is None or (text.encode() is not None and "\r" not in text and "\0" not in text)
+
+
+def test_file_names_that_are_no_utf8_have_keys(sqlite_store: CozoStore, tmp_path: Path) -> None:
+    root = tree(tmp_path / "src", {"good.py": "def good(): pass\n", "caf\\xe9.py": "def other(): pass\n"})
+    for name in (b"caf\xe9.py", b"new\nline\xff.py"):
+        (root / os.fsdecode(name)).write_text("def coffee(): pass\n")
+    (root / os.fsdecode(b"no\xff.bin")).write_text("")
+    done = ingest(sqlite_store.records, [root])
+    assert sqlite_store.records.keys_of(str(root)) == {
+        "src/good.py::good", "src/caf\\xe9.py::coffee", "src/caf\\xe9.py::other", "src/new\nline\\xff.py::coffee",
+    }  # fmt: skip
+    assert done.left_out == {f"{root}/no\\xff.bin": "unknown file type: .bin"}
+    assert ingest(sqlite_store.records, [root]).unchanged == 4
+
+
+def test_another_name_deletes_nothing_without_consent(sqlite_store: CozoStore, tmp_path: Path) -> None:
+    root = tree(tmp_path / "src", {"a.py": PYTHON})
+    ingest(sqlite_store.records, [root])
+    asked: list[Loss] = []
+    with pytest.raises(SourceError, match="5 of the 5 records of .* would be deleted: .* under another name"):
+        ingest(sqlite_store.records, [root], name="other", may_delete=lambda loss: bool(asked.append(loss)))
+    assert (asked[0].gone, asked[0].stored) == (5, 5)
+    assert {key.split("/")[0] for key in sqlite_store.records.keys_of(str(root))} == {"src"}
+    done = ingest(sqlite_store.records, [root], name="other")
+    assert (done.written, done.deleted) == (5, 5)
+
+
+def test_most_of_many_records_are_not_deleted_without_consent(sqlite_store: CozoStore, tmp_path: Path) -> None:
+    root = tree(tmp_path / "src", {f"m{i}.py": PYTHON for i in range(20)})
+    ingest(sqlite_store.records, [root])
+    for i in range(5):
+        (root / f"m{i}.py").unlink()
+    assert ingest(sqlite_store.records, [root], may_delete=lambda loss: False).deleted == 25
+    with pytest.raises(SourceError, match="75 of the 75 records of .* would be deleted"):
+        ingest(sqlite_store.records, [root], exclude=["*"], may_delete=lambda loss: False)
+    assert len(sqlite_store.records.keys_of(str(root))) == 75
+
+
+def test_what_can_not_be_read_this_time_is_not_forgotten(
+    sqlite_store: CozoStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tree(tmp_path / "src", {"a.py": PYTHON, "sub/b.py": PYTHON, "c.py": PYTHON})
+    ingest(sqlite_store.records, [root])
+    scan, start = os.scandir, os.open
+
+    def failing_scan(path: Path) -> object:
+        if Path(path).name == "sub":
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    def failing_open(path: Path, flags: int) -> int:
+        if Path(path).name == "a.py":
+            raise OSError(5, "Input/output error")
+        return start(path, flags)
+
+    monkeypatch.setattr(os, "scandir", failing_scan)
+    monkeypatch.setattr(os, "open", failing_open)
+    done = ingest(sqlite_store.records, [root])
+    monkeypatch.undo()
+    assert done.left_out == {f"{root}/sub": "Permission denied", f"{root}/a.py": "Input/output error"}
+    assert (done.deleted, len(sqlite_store.records.keys_of(str(root)))) == (0, 15)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dobby_dagster import __version__
-from dobby_dagster.cli import batches, operate, records
+from dobby_dagster.cli import batches, operate, records, source_trees
 from dobby_dagster.cli.exit_status import exit_status
 from dobby_dagster.cli.output import encode_anything, log_to_stderr
 from dobby_dagster.cli.summarize import summarize
@@ -41,7 +41,7 @@ def _root(
     log_to_stderr(logging.INFO if verbose else logging.ERROR)
 
 
-app.command()(records.ingest)
+app.command()(source_trees.ingest)
 app.command()(summarize)
 app.command()(operate.status)
 app.command()(records.show)

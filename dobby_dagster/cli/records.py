@@ -1,4 +1,4 @@
-"""Commands about records: ingest, show, history, export, failed."""
+"""Commands about records: show, history, export, failed."""
 
 from __future__ import annotations
 
@@ -16,40 +16,6 @@ from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.printable import printable
 
 failed_app = typer.Typer(no_args_is_help=True, help="Records that failed: list them, or release them for another try.")
-
-
-def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Source trees, text files.", metavar="PATH...")],
-    database: opt.Database = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Keep so many records, a fixed sample of all.")] = None,
-    name: Annotated[str | None, typer.Option(help="First part of every key; by default the path's own name.")] = None,
-    exclude: Annotated[list[str] | None, typer.Option(help="Leave out files that match this glob.")] = None,
-    config: opt.ConfigFile = None,
-    as_json: opt.Json = False,
-) -> None:
-    """Fill Dobby's relation 'record' from source trees and text files: a record a function, class or section."""
-    from dobby_dagster.ingest.files import files_of
-    from dobby_dagster.ingest.ingest import ingest as run
-    from dobby_dagster.store.store import CozoStore
-
-    store = CozoStore.open(opt.settings_from(config, database__url=database).database)
-    began = time.perf_counter()
-    total = sum(1 for path in paths for _ in files_of(path, exclude or []))
-    with progress("Reading", total) as advance:
-        done = run(store.records, paths, limit=limit, name=name, exclude=exclude or [], on_file=lambda path: advance())
-    seconds = time.perf_counter() - began
-    if as_json:
-        print_json(
-            {"files": done.files, "found": done.found, "written": done.written, "unchanged": done.unchanged,
-             "deleted": done.deleted, "left_out": done.left_out, "seconds": seconds}
-        )  # fmt: skip
-        return
-    out.print(
-        f"{done.files:,} files hold {done.found:,} records: {done.written:,} written, {done.unchanged:,} as they were, "
-        f"{done.deleted:,} deleted, in {seconds:.1f} s."
-    )
-    for path, reason in list(done.left_out.items())[:10]:
-        note(f"left out {path}: {reason}")
 
 
 def show(

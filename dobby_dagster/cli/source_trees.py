@@ -1,0 +1,79 @@
+"""The command that fills Dobby's own relation from source trees and text files."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dobby_dagster.cli import options as opt
+from dobby_dagster.cli.output import note, out, print_json, progress
+from dobby_dagster.domain.printable import printable
+
+if TYPE_CHECKING:
+    from dobby_dagster.ingest.ingest import Loss
+
+NAMED = 3  # of the files left out for one reason, on the screen
+
+
+def ingest(
+    paths: Annotated[list[Path], typer.Argument(help="Source trees, text files.", metavar="PATH...")],
+    database: opt.Database = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Keep so many records, a fixed sample of all.")] = None,
+    name: Annotated[str | None, typer.Option(help="First part of every key; by default the path's own name.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Leave out files that match this glob.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before records are deleted.")] = False,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Fill Dobby's relation 'record' from source trees and text files: a record a function, class or section."""
+    from dobby_dagster.ingest.files import files_of
+    from dobby_dagster.ingest.ingest import ingest as run
+    from dobby_dagster.store.store import CozoStore
+
+    def may_delete(loss: Loss) -> bool:
+        return yes or (sys.stdin.isatty() and typer.confirm(_question(loss), err=True))
+
+    store = CozoStore.open(opt.settings_from(config, database__url=database).database)
+    began = time.perf_counter()
+    total = sum(1 for path in paths for _ in files_of(path, exclude or []))
+    with progress("Reading", total) as advance:
+        done = run(
+            store.records, paths, limit=limit, name=name, exclude=exclude or [], on_file=lambda path: advance(),
+            may_delete=may_delete,
+        )  # fmt: skip
+    seconds = time.perf_counter() - began
+    if as_json:
+        print_json(
+            {"files": done.files, "found": done.found, "written": done.written, "unchanged": done.unchanged,
+             "deleted": done.deleted, "left_out": done.left_out, "seconds": seconds}
+        )  # fmt: skip
+        return
+    out.print(
+        f"{_plural(done.files, 'file')} hold{'s' * (done.files == 1)} {_plural(done.found, 'record')}: "
+        f"{done.written:,} written, {done.unchanged:,} as they were, {done.deleted:,} deleted, in {seconds:.1f} s."
+    )
+    for line in _left_out(done.left_out):
+        note(line)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def _question(loss: Loss) -> str:
+    return printable(f"Delete {loss.gone:,} of the {loss.stored:,} records of '{loss.root}'? {loss.reason}")
+
+
+def _left_out(left_out: Mapping[str, str]) -> Iterator[str]:
+    """A line a reason, the most frequent first: how many files and folders, and the first of them by name."""
+    by_reason: dict[str, list[str]] = {}
+    for path, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(path)
+    for reason, paths in sorted(by_reason.items(), key=lambda item: -len(item[1])):
+        more = ", …" * (len(paths) > NAMED)
+        yield printable(f"left out {len(paths):,}, {reason}: {', '.join(paths[:NAMED])}{more}")
