@@ -1,55 +1,23 @@
 """The Dagster UI in a real browser: the graph, a plan and one partition materialised by click."""
 
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.common.by import By
 
+from dobby_dagster_tests.browser import browser, until
 from dobby_dagster_tests.faults import Faults
 from dobby_dagster_tests.test_crash import prepared
 from dobby_dagster_tests.webserver import dagster_dev
 
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1600,1000"
-)
 # Where to keep pictures of what the browser showed; the ones in docs/ are made so.
 PICTURES = os.environ.get("PICTURES")
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs chromium and chromedriver on the PATH")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path}/chromium"):
-        options.add_argument(flag)
-    opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield opened
-    opened.quit()
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if found := condition():
-                return found
-        except WebDriverException:
-            pass
-        time.sleep(0.3)
-    raise AssertionError(f"{what} did not happen in {seconds} s")
+__all__ = ["browser"]
 
 
 def click(browser: webdriver.Chrome, text: str, selector: str = "button") -> None:

@@ -27,9 +27,9 @@ def free_port() -> int:
 class Served:
     """A running ``dobby dev``: its URL, its processes, and how to kill them."""
 
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], *options: str) -> None:
         self.folder, self.home = folder, environment["DAGSTER_HOME"]
-        self.url = ""
+        self.url, self.options = "", options
         self._environment = {**os.environ, **environment}
         self._supervisor: subprocess.Popen[bytes] | None = None
 
@@ -38,7 +38,7 @@ class Served:
         port = free_port()
         with (self.folder / "dev.log").open("a") as log:
             self._supervisor = subprocess.Popen(
-                [sys.executable, "-m", "dobby_dagster.cli.app", "dev", "--port", str(port)],
+                [sys.executable, "-m", "dobby_dagster.cli.app", "dev", "--port", str(port), *self.options],
                 env=self._environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self.url = f"http://127.0.0.1:{port}"
@@ -50,9 +50,8 @@ class Served:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                request = urllib.request.Request(
-                    f"{self.url}/graphql", query.encode(), {"content-type": "application/json"}
-                )
+                headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
+                request = urllib.request.Request(f"{self.url}/graphql", query.encode(), headers)
                 found = json.load(urllib.request.urlopen(request, timeout=20))["data"]["repositoriesOrError"]
                 if found.get("nodes"):
                     return
@@ -62,6 +61,12 @@ class Served:
                 break
             time.sleep(0.5)
         raise RuntimeError(f"{self.url} did not come up: {(self.folder / 'dev.log').read_text()[-2000:]}")
+
+    @property
+    def token(self) -> str:
+        """What lets a client in, where others can reach the server."""
+        path = Path(self.home) / "login_token"
+        return path.read_text() if path.exists() else ""
 
     def processes(self) -> list[psutil.Process]:
         """All processes that work on this DAGSTER_HOME, orphans included."""
@@ -78,7 +83,7 @@ class Served:
         """Those of one kind: supervisor, code server, daemon, web server or worker."""
         marks = {
             "supervisor": "dobby_dagster.cli.app", "code server": "grpc", "daemon": "dagster._daemon",
-            "web server": "dagster_webserver", "worker": "multiprocessing.spawn",
+            "web server": "dobby_dagster.cli.web_server", "worker": "multiprocessing.spawn",
         }  # fmt: skip
         found = []
         for process in self.processes():
@@ -106,9 +111,9 @@ class Served:
 
 
 @contextmanager
-def dagster_dev(folder: Path, environment: dict[str, str]) -> Iterator[Served]:
+def dagster_dev(folder: Path, environment: dict[str, str], *options: str) -> Iterator[Served]:
     """``dobby dev`` on a free port of the loopback, up, and stopped at the end with all that it began."""
-    served = Served(folder, environment)
+    served = Served(folder, environment, *options)
     try:
         served.start()
         yield served

@@ -75,7 +75,7 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     heed_interrupts()
     encode_anything()
-    sys.exit(exit_status(lambda: app(standalone_mode=False)))
+    sys.exit(exit_status(lambda: app(prog_name="dobby", standalone_mode=False)))
 
 
 if __name__ == "__main__":

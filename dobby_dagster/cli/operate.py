@@ -112,8 +112,13 @@ def dev(
     key: opt.Key = None,
     content: opt.ContentColumn = None,
     model: opt.Model = None,
-    host: Annotated[str, typer.Option(help="Only this machine unless told otherwise.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Of the Dagster UI.")] = 3000,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; where others can reach it, the UI asks for a login.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of the Dagster UI; 0 for any that is free.")] = 3000,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name by which browsers reach the UI, of a proxy say.")
+    ] = None,
     automation: Annotated[
         bool | None, typer.Option("--automation/--no-automation", help="Start sensors and schedules; on by default.")
     ] = None,
@@ -122,6 +127,8 @@ def dev(
     """Start the Dagster UI and daemon with this project, and keep them alive."""
     from dobby_dagster.cli.serving import serve
     from dobby_dagster.defs.run_here import dagster_home
+    from dobby_dagster.inference.recipe import recipe_for
+    from dobby_dagster.store.store import CozoStore
 
     settings = opt.settings_from(
         config,
@@ -132,6 +139,8 @@ def dev(
         model__path=model,
         automation__enabled=automation,
     )
+    CozoStore.open(settings.database, create=False).source(settings.source)
+    recipe_for(settings)
     chosen = {
         "DATABASE_URL": database,
         "DOBBY_SOURCE_RELATION": relation,
@@ -143,8 +152,7 @@ def dev(
     }
     environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
     environment["DAGSTER_HOME"] = str(dagster_home(settings))
-    note(f"Dagster UI at http://{host}:{port}, with {settings.database.url}; stop it with Ctrl-C")
-    serve(Path(environment["DAGSTER_HOME"]), host, port, environment, note)
+    serve(Path(environment["DAGSTER_HOME"]), host, port, allow_host or [], environment, note)
 
 
 def recover(

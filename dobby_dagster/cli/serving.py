@@ -6,17 +6,21 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
+from dobby_dagster.cli.listening import Names, listen
+from dobby_dagster.cli.log_filter import filtered_log
+from dobby_dagster.cli.login import LOGIN_FILE, LOGIN_PATH, login_token
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.filesystem import PRIVATE_FILE, replacing
 from dobby_dagster.domain.owner import is_alive, new_owner, owner_of, reap, retire
@@ -37,6 +41,7 @@ class Service:
         name: For people.
         command: Its arguments, the program first.
         needs: It is not started before this path is there.
+        sockets: Descriptors that it inherits.
         process: The present one.
         falls: How often it has ended soon after its start.
     """
@@ -44,13 +49,14 @@ class Service:
     name: str
     command: list[str]
     needs: Path | None = None
+    sockets: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = None
     falls: int = 0
     began: float = 0.0
     again_at: float = 0.0
 
-    def tend(self, environment: dict[str, str], tell: Callable[[str], None]) -> bool:
-        """Start it if it does not run and its pause is over; whether it was started."""
+    def tend(self, environment: dict[str, str], log: int, tell: Callable[[str], None]) -> bool:
+        """Start it, writing to ``log``, if it does not run and its pause is over; whether it was started."""
         now = time.monotonic()
         if self.process is not None:
             code = self.process.poll()
@@ -63,7 +69,10 @@ class Service:
         if now < self.again_at or (self.needs is not None and not self.needs.exists()):
             return False
         # Its arguments are this module's own. A group of its own: a stop is passed on in order, not by the terminal.
-        self.process = subprocess.Popen(self.command, env=environment, start_new_session=True)  # noqa: S603
+        self.process = subprocess.Popen(  # noqa: S603
+            self.command, env=environment, start_new_session=True, pass_fds=self.sockets, stdin=subprocess.DEVNULL,
+            stdout=log, stderr=log,
+        )  # fmt: skip
         self.began = now
         return True
 
@@ -94,25 +103,31 @@ class Served:
 
     def end_orphans(self) -> int:
         """End what a supervisor that was killed left behind: two daemons must not share a DAGSTER_HOME."""
-        alive = [owner for owner in self.children if is_alive(owner, time.time())]
-        for owner in alive:
-            with suppress(ProcessLookupError):
-                os.kill(int(owner.split("/")[1]), signal.SIGKILL)
+        alive: list[psutil.Process] = []
+        for owner in self.children:
+            if is_alive(owner, time.time()):
+                with suppress(psutil.Error):
+                    alive.append(psutil.Process(int(owner.split("/")[1])))
+                    alive[-1].kill()
+        psutil.wait_procs(alive, timeout=STOP_SECONDS)  # until then they hold the port
         return len(alive)
 
 
-def serve(home: Path, host: str, port: int, environment: dict[str, str], tell: Callable[[str], None]) -> None:
+def serve(
+    home: Path, host: str, port: int, names: list[str], environment: dict[str, str], tell: Callable[[str], None]
+) -> None:
     """Keep the three alive until SIGINT or SIGTERM; then stop them, and the runs that they began.
 
     Args:
         home: DAGSTER_HOME.
         host: Where the web server listens.
-        port: The same.
+        port: The same; 0 for any that is free.
+        names: Under which it may be asked for, beside the address and ``host``.
         environment: Of all three.
         tell: Told one line whenever something ends or begins.
 
     Raises:
-        SettingsError: The home is served already, or the port is taken.
+        SettingsError: The home is served already, or ``host`` or ``port`` can't be had.
     """
     served = Served.read(home)
     if served.supervisor and is_alive(served.supervisor, time.time()):
@@ -122,44 +137,74 @@ def serve(home: Path, host: str, port: int, environment: dict[str, str], tell: C
     orphans = served.end_orphans()
     if orphans:
         tell(f"{orphans} processes that an earlier dobby dev left behind were ended")
-    _require_free(host, port)
-    services = _services(home, host, port)
-    served.supervisor, served.url, served.children = new_owner(), f"http://{host}:{port}", []
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(one) for one in listen(host, port)]
+        served.supervisor, served.url, served.children = new_owner(), url_of(host, sockets[0]), []
+        stack.callback(retire, served.supervisor)
+        _announce(home, served.url, Names.of((one.getsockname()[0] for one in sockets), ()).loopback, tell)
+        services = _services(home, sockets, [host, *names])
+        log = stack.enter_context(filtered_log())
+        _tend(services, served, environment, log, tell)
+
+
+def _tend(
+    services: list[Service], served: Served, environment: dict[str, str], log: int, tell: Callable[[str], None]
+) -> None:
     stopping: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, frame: stopping.append(number))
     try:
         while not stopping:
-            begun = [service.tend(environment, tell) for service in services]
+            begun = [service.tend(environment, log, tell) for service in services]
+            running = [service.process.pid for service in services if service.process is not None]
             if any(begun):
-                running = [service.process.pid for service in services if service.process is not None]
                 served.children = [owner_of(pid) for pid in running]
                 served.write()
-            reap(kept=[service.process.pid for service in services if service.process is not None])
+            reap(kept=running)
             time.sleep(0.2)
         tell("stopping")
     finally:
         _stop([service.process for service in services if service.process is not None])
-        retire(served.supervisor)
         served.path.unlink(missing_ok=True)
 
 
-def _services(home: Path, host: str, port: int) -> list[Service]:
-    socket = _socket(home)
-    socket.unlink(missing_ok=True)
+def _announce(home: Path, url: str, loopback: bool, tell: Callable[[str], None]) -> None:
+    """Say where the UI is, and how to log in where others can reach it: not in a log that others may read."""
+    if loopback:
+        tell(f"Dagster UI at {url}; stop it with Ctrl-C")
+        return
+    token = login_token(home)
+    if sys.stderr.isatty():
+        tell(f"Dagster UI; log in at {url}{LOGIN_PATH}?token={token}")
+    else:
+        tell(f"Dagster UI; log in at {url}{LOGIN_PATH}?token=… with the token in {home / LOGIN_FILE}")
+    tell("others can reach it, over plain HTTP: put TLS before it, or use an SSH tunnel, outside a network you trust")
+
+
+def url_of(host: str, listening: socket.socket) -> str:
+    """The URL of a server that was told to listen at ``host``."""
+    port = listening.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _services(home: Path, sockets: list[socket.socket], names: list[str]) -> list[Service]:
+    code_socket = _socket(home)
+    code_socket.unlink(missing_ok=True)
     workspace = home / "workspace.yaml"
-    where = json.dumps({"socket": str(socket), "location_name": LOCATION})
+    where = json.dumps({"socket": str(code_socket), "location_name": LOCATION})
     workspace.write_text(f"load_from:\n  - grpc_server: {where}\n")
     python, log = [sys.executable, "-m"], ["--log-level", "warning"]
-    code = [*python, "dagster", "api", "grpc", "-m", "dobby_dagster.definitions", "--socket", str(socket), *log]
+    code = [*python, "dagster", "api", "grpc", "-m", "dobby_dagster.definitions", "--socket", str(code_socket), *log]
     code += ["--lazy-load-user-code", "--use-python-environment-entry-point", "--location-name", LOCATION]
     code += ["--inject-env-vars-from-instance"]
     daemon = [*python, "dagster._daemon", "run", "-w", str(workspace), *log]
-    web = [*python, "dagster_webserver", "-w", str(workspace), "-h", host, "-p", str(port), *log]
+    numbers = tuple(one.fileno() for one in sockets)
+    web = [*python, "dobby_dagster.cli.web_server", str(workspace)]
+    web += [f"--socket={number}" for number in numbers] + [f"--name={name}" for name in names]
     return [
         Service("the code server", code),
-        Service("the daemon", daemon, socket),
-        Service("the web server", web, socket),
+        Service("the daemon", daemon, code_socket),
+        Service("the web server", web, code_socket, numbers),
     ]
 
 
@@ -173,18 +218,6 @@ def _socket(home: Path) -> Path:
     if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
         raise SettingsError(f"{folder} is somebody else's", hint="choose a DAGSTER_HOME with a shorter path")
     return folder / "code.sock"
-
-
-def _require_free(host: str, port: int) -> None:
-    import socket
-
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise SettingsError(f"{host}:{port} can't be listened on: {error.strerror}", hint="see --port") from error
 
 
 def _stop(processes: list[subprocess.Popen[bytes]]) -> None:
