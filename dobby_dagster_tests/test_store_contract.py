@@ -13,10 +13,11 @@ from dobby_dagster.domain.states import COMPLETED, PENDING, ProcessingState, Sta
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.pipeline.planning import plan
 from dobby_dagster.store.attempts import ASKED
+from dobby_dagster.store.backup import restore
 from dobby_dagster.store.chunks import ChunkStats, Outcome
 from dobby_dagster.store.schema import LATEST
 from dobby_dagster.store.source import Source
-from dobby_dagster.store.store import CozoStore, restore
+from dobby_dagster.store.store import CozoStore
 from dobby_dagster.store.work import Member
 
 R = "recipe"

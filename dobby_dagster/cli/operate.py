@@ -183,13 +183,17 @@ def backup(
     database: opt.Database = None,
     config: opt.ConfigFile = None,
 ) -> None:
-    """Write the whole database, your relation included, to one file."""
+    """Write the whole database, your relation included, to one file, and read it again."""
     from dobby_dagster.store.store import CozoStore
 
-    store = CozoStore.open(opt.settings_from(config, database__url=database).database, create=False)
+    settings = opt.settings_from(config, database__url=database)
+    store = CozoStore.open(settings.database, create=False)
     with working(f"Writing {path}…"):
-        store.backup(path)
-    note(f"backup written to {path}")
+        held = store.backup(path)
+    if settings.database.url.startswith("http"):
+        note(f"the server wrote {path} on its machine; it held {held.summary}, and the file was not read again")
+    else:
+        note(f"backup written to {path} and verified: {held.summary}")
 
 
 def restore(
@@ -198,9 +202,9 @@ def restore(
     config: opt.ConfigFile = None,
 ) -> None:
     """Fill a new, empty database from a backup."""
-    from dobby_dagster.store.store import restore as run
+    from dobby_dagster.store.backup import restore as run
 
     settings = opt.settings_from(config, database__url=database)
     with working(f"Reading {path}…"):
-        run(settings.database, path)
-    note(f"{settings.database.url} restored from {path}")
+        held = run(settings.database, path)
+    note(f"{settings.database.url} restored from {path} and verified: {held.summary}")

@@ -38,7 +38,7 @@ class BackupConfig(dg.Config):
     """Where backups go."""
 
     folder: str = Field("", description="Where the backup goes; none is made without.")
-    kept: int = Field(7, ge=1, description="Older backups are deleted.")
+    kept: int = Field(7, ge=1, description="Older backups are deleted, but never the oldest sound one.")
 
 
 class HistoryConfig(dg.Config):
@@ -106,7 +106,7 @@ def mend(context: dg.OpExecutionContext, database: CozoDatabase) -> None:
 
 @dg.op(out=dg.Out(dg.Nothing))
 def check_database(context: dg.OpExecutionContext, database: CozoDatabase) -> None:
-    """Read the whole database; fail where something can't be read."""
+    """Read every row, and count what is there against the ledger; fail where something is wrong."""
     problems = database.store.check()
     if problems:
         raise dg.Failure(f"{database.url} is damaged: {'; '.join(problems[:5])}; restore a backup", allow_retries=False)
@@ -121,8 +121,10 @@ def back_up_database(context: dg.OpExecutionContext, config: BackupConfig, datab
     if not config.folder:
         context.log.info("no backup: automation.backup_folder is not set")
         return
-    path, deleted = back_up(database.store, Path(config.folder), config.kept)
-    context.log.info(f"{path}: {path.stat().st_size:,} bytes; {len(deleted)} older backups deleted")
+    done = back_up(database.store, Path(config.folder), config.kept)
+    for file, wrong in done.damaged.items():
+        context.log.warning(f"an older backup is damaged: {file}: {wrong}")
+    context.log.info(f"{done.path}: {done.held.summary}, verified; {len(done.deleted)} older backups deleted")
 
 
 @dg.op(ins={"saved": dg.In(dg.Nothing)})

@@ -145,7 +145,7 @@ class AutomationSettings(Section):
     stale_seconds: int = Field(3_600, ge=60, description="Nobody looked for new rows for so long: an alert.")
     history_days: float = Field(90.0, ge=0, description="Superseded states older than this are dropped; 0 keeps all.")
     backup_folder: Path | None = Field(None, description="Where the nightly backup goes; none is made without.")
-    backups_kept: int = Field(7, ge=1, description="Older backups are deleted.")
+    backups_kept: int = Field(7, ge=1, description="Older backups are deleted, but never the oldest sound one.")
     alert_webhook: SecretStr | None = Field(None, description="URL that gets each alert as JSON, by POST.")
     alert_command: tuple[str, ...] = Field((), description="Command that gets each alert as JSON on standard input.")
 

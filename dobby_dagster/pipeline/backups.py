@@ -1,29 +1,49 @@
-"""Backups with rotation: written beside their final name, checked, then named; the oldest are deleted."""
+"""Backups with rotation: only a sound one replaces a sound one, and the oldest sound one is never deleted."""
 
 from __future__ import annotations
 
 import re
 import time
-from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from dobby_dagster.domain.errors import StoreAccessError, StoreCorruptError
+from dobby_dagster.domain.errors import DobbyError, StoreAccessError
+from dobby_dagster.domain.filesystem import private_folder, sweep_drafts
+from dobby_dagster.store.backup import verify_backup
+from dobby_dagster.store.soundness import Reading
 from dobby_dagster.store.store import CozoStore
 
-_NAME = re.compile(r"dobby-\d{8}-\d{6}\.backup")
+_NAME = re.compile(r"dobby-\d{8}-\d{6}(-\d+)?\.backup")
 
 
-def back_up(store: CozoStore, folder: Path, keep: int) -> tuple[Path, list[Path]]:
-    """Write a backup into ``folder``, made where it lacks; the new file, and the old ones that were deleted.
+@dataclass(frozen=True)
+class Rotation:
+    """What one night's backup did.
+
+    Attributes:
+        path: The new file.
+        held: What is in it.
+        deleted: Older backups that were deleted.
+        damaged: Older backups that are damaged, and stay, by what is wrong with them.
+    """
+
+    path: Path
+    held: Reading
+    deleted: list[Path] = field(default_factory=list)
+    damaged: dict[Path, str] = field(default_factory=dict)
+
+
+def back_up(store: CozoStore, folder: Path, keep: int) -> Rotation:
+    """Write a backup into ``folder``, made where it is missing, and delete the oldest.
 
     Args:
         store: An embedded database; a server writes its backups on its own machine.
         folder: Nothing in it but backups by this function is ever touched.
-        keep: So many stay, the new one included.
+        keep: How many sound backups stay, the new one included; the oldest sound one stays besides.
 
     Raises:
         StoreAccessError: The folder can't be written, or the database is a server's.
-        StoreCorruptError: What was written is damaged; it is deleted again and no old backup is.
+        StoreCorruptError: The database is damaged, or what was written; no old backup is deleted then.
     """
     if store.connection.url.startswith("http"):
         raise StoreAccessError(
@@ -31,32 +51,47 @@ def back_up(store: CozoStore, folder: Path, keep: int) -> tuple[Path, list[Path]
             hint="unset automation.backup_folder, and call dobby backup with a path on the server",
         )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
     except OSError as error:
         raise StoreAccessError(
             f"the backup folder {folder} can't be made: {error.strerror}", hint="see automation.backup_folder"
         ) from error
-    path = folder / f"dobby-{time.strftime('%Y%m%d-%H%M%S')}.backup"
-    draft = path.with_suffix(".draft")
-    draft.unlink(missing_ok=True)
-    store.backup(draft)
-    problems = damages(draft)
-    if problems:
-        draft.unlink()
-        raise StoreCorruptError(f"the backup of {store.connection.url} came out damaged: {problems[0]}")
-    draft.rename(path)
-    old = sorted(file for file in folder.iterdir() if _NAME.fullmatch(file.name))[:-keep]
-    for file in old:
-        file.unlink()
-    return path, old
+    sweep_drafts(folder)
+    path = _new_name(folder)
+    rotation = Rotation(path, store.backup(path))
+    _rotate(rotation, keep)
+    return rotation
 
 
-def damages(path: Path) -> list[str]:
-    """What SQLite finds wrong with a backup, which is an SQLite file; one line each."""
-    import sqlite3
+def _rotate(rotation: Rotation, keep: int) -> None:
+    """Delete what is past ``keep`` sound backups, but not the oldest sound one; the new one was just verified."""
+    others = (file for file in rotation.path.parent.iterdir() if _NAME.fullmatch(file.name) and file != rotation.path)
+    sound, spare = [rotation.path], []
+    for file in sorted(others, reverse=True):
+        wrong = _damage(file)
+        if len(sound) >= keep:
+            spare.append((file, wrong))
+        elif wrong:
+            rotation.damaged[file] = wrong
+        else:
+            sound.append(file)
+    oldest = next((file for file, wrong in reversed(spare) if not wrong), None)
+    for file, _ in spare:
+        if file != oldest:
+            file.unlink()
+            rotation.deleted.append(file)
 
+
+def _damage(file: Path) -> str:
     try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            return [line for (line,) in database.execute("pragma quick_check(20)") if line != "ok"]
-    except sqlite3.DatabaseError as error:
-        return [str(error)]
+        verify_backup(file)
+    except DobbyError as error:
+        return error.message
+    return ""
+
+
+def _new_name(folder: Path) -> Path:
+    """By the second; numbered where one was made in the same second."""
+    stem = f"dobby-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (f"{stem}{f'-{number}' if number else ''}.backup" for number in range(1_000))
+    return next(folder / name for name in names if not (folder / name).exists())

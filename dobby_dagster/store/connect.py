@@ -12,18 +12,19 @@ from dobby_dagster.store.embedded import EmbeddedConnection
 from dobby_dagster.store.http import HttpConnection
 
 
-def connect(settings: DatabaseSettings) -> Connection:
-    """The connection that ``settings.url`` names; nothing is opened before the first script.
+def connect(settings: DatabaseSettings, *, create: bool = True) -> Connection:
+    """The connection that ``settings.url`` names; nothing is looked at or opened before the first script.
 
-    Raises:
-        StoreCorruptError: The file is another program's.
+    Args:
+        settings: Where the database is.
+        create: Make an embedded database that is missing; else the first script raises StoreAccessError.
     """
     scheme, _, rest = settings.url.partition("://")
     if scheme in ("http", "https"):
         auth = settings.auth.get_secret_value() if settings.auth else None
         return HttpConnection(settings.url, auth, settings.timeout_seconds)
     path = rest if scheme == "mem" else rest.removeprefix("/")
-    return EmbeddedConnection(scheme, path, settings.lease_timeout_seconds)
+    return EmbeddedConnection(scheme, path, settings.lease_timeout_seconds, create=create)
 
 
 @contextmanager

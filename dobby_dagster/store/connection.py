@@ -49,8 +49,18 @@ class Connection(Protocol):
         """Whole relations as ``{name: {headers, rows}}``."""
         ...
 
+    @contextmanager
+    def replacement(self) -> Iterator[Connection]:
+        """An empty database that becomes this one at the end of the block, whole or not at all.
+
+        Raises:
+            StoreAccessError: This database is not empty.
+            StoreUnavailableError: It is a server's.
+        """
+        yield self
+
     def backup(self, path: str) -> None:
-        """Write all data to the new file ``path``; for a server, a path on the server."""
+        """Write all data to ``path``, an absent or empty file; for a server, a path on the server."""
         ...
 
     def restore(self, path: str) -> None:
@@ -58,7 +68,7 @@ class Connection(Protocol):
         ...
 
     def check(self) -> list[str]:
-        """What is wrong with the stored data, one line each; nothing where all can be read."""
+        """What the storage engine itself finds wrong with its files, one line each; nothing where it has no such check."""
         ...
 
     def close(self) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from dobby_dagster.domain.errors import DobbyError, StoreAccessError, StoreBusyError, StoreCorruptError
+from dobby_dagster.domain.errors import DobbyError, StoreAccessError, StoreBusyError
+from dobby_dagster.store import database_files as files
 from dobby_dagster.store.connection import Params, Result
 from dobby_dagster.store.faults import is_panic, message_of, translate
 from dobby_dagster.store.lease import Lease
-from dobby_dagster.store.schema import unreadable
 
-SQLITE_MAGIC = b"SQLite format 3\x00"
 _memory: dict[str, Any] = {}
 _memory_guard = threading.Lock()
 
@@ -30,16 +28,19 @@ class EmbeddedConnection:
         engine: ``sqlite``, ``rocksdb`` or ``mem``.
         path: The file (sqlite), the folder (rocksdb), or a name that is shared inside this process (mem).
         lease_timeout_seconds: Longest wait for other processes and for clients that know no lease.
+        create: Make a database that is missing; else that is an error.
+        leased: Take the lease; only a file that nobody else knows of can do without.
     """
 
-    def __init__(self, engine: str, path: str, lease_timeout_seconds: float) -> None:
+    def __init__(
+        self, engine: str, path: str, lease_timeout_seconds: float, *, create: bool = True, leased: bool = True
+    ) -> None:
         self.engine, self.path = engine, path
         self.url = f"{engine}://{path}" if engine == "mem" else f"{engine}:///{path}"
-        self._timeout = lease_timeout_seconds
-        self._lease = None if engine == "mem" else Lease(Path(path), lease_timeout_seconds)
+        self._timeout, self._create = lease_timeout_seconds, create
+        self._lease = Lease(Path(path), lease_timeout_seconds) if leased and engine != "mem" else None
         self._local = threading.local()
-        if engine == "sqlite":
-            refuse_foreign_file(Path(path))
+        self._looked_at = False
 
     def run(self, script: str, params: Params | None = None, *, write: bool = False) -> Result:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
@@ -55,21 +56,50 @@ class EmbeddedConnection:
                 raise RuntimeError("a writing session can't begin inside a reading one")
             yield
             return
-        exclusive = write or self.engine == "rocksdb"
-        with self._lease.hold(exclusive=exclusive) if self._lease else nullcontext():
-            client = self._call(self._open)
-            self._local.client, self._local.write = client, write
-            try:
+        if self.engine == "mem":
+            with self._opened(write, ""):
                 yield
-            finally:
-                self._local.client = None
-                if self.engine != "mem":
-                    client.close()
+            return
+        path = Path(self.path)
+        files.require_place(self.engine, path, create=self._create)
+        read_only = not write and files.is_read_only(path)
+        exclusive = write or (self.engine == "rocksdb" and not read_only)
+        copied = self.engine == "rocksdb" and read_only
+        with (
+            self._lease.hold(exclusive=exclusive) if self._lease else nullcontext(),
+            files.readable_copy(path) if copied else nullcontext(path) as opened,
+        ):
+            if not self._looked_at:
+                files.require_own(self.engine, path, create=self._create)
+                self._looked_at = True
+            files.make_private(self.engine, path)
+            with self._opened(write, str(opened)):
+                yield
 
     @property
     def client(self) -> Any:
         """The open pycozo client of this thread's session."""
         return self._local.client
+
+    @contextmanager
+    def replacement(self) -> Iterator[EmbeddedConnection]:
+        """An empty database that becomes this one at the end of the block, whole or not at all.
+
+        Raises:
+            StoreAccessError: This database is not empty.
+        """
+        if self.engine == "mem":
+            self._require_empty()
+            yield self
+            return
+        path = Path(self.path)
+        files.require_place(self.engine, path, create=True)
+        with self._lease.hold(exclusive=True) if self._lease else nullcontext():
+            files.require_own(self.engine, path, create=True)
+            if self.engine == "sqlite" and path.exists() and path.stat().st_size:
+                EmbeddedConnection(self.engine, self.path, self._timeout, leased=False)._require_empty()
+            with files.replacing_database(self.engine, path) as draft:
+                yield EmbeddedConnection(self.engine, str(draft), self._timeout, leased=False)
 
     def export_relations(self, names: list[str]) -> dict[str, Any]:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
@@ -90,14 +120,29 @@ class EmbeddedConnection:
     def check(self) -> list[str]:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
         if self.engine != "sqlite":
-            return unreadable(self)
-        with self.session(), closing(sqlite3.connect(f"{Path(self.path).resolve().as_uri()}?mode=ro", uri=True)) as db:
-            return [line for (line,) in db.execute("pragma quick_check(20)") if line != "ok"]
+            return []
+        with self.session():
+            return files.sqlite_damage(Path(self.path))
 
     def close(self) -> None:
         """See :class:`~dobby_dagster.store.connection.Connection`. Embedded databases are closed between uses."""
 
-    def _open(self) -> Any:
+    def _require_empty(self) -> None:
+        if self.run("::relations").rows:
+            raise StoreAccessError(f"{self.url} is not empty", hint="restore into a new database")
+
+    @contextmanager
+    def _opened(self, write: bool, path: str) -> Iterator[None]:
+        client = self._call(lambda: self._open(path))
+        self._local.client, self._local.write = client, write
+        try:
+            yield
+        finally:
+            self._local.client = None
+            if self.engine != "mem":
+                client.close()
+
+    def _open(self, path: str) -> Any:
         from pycozo.client import Client
 
         if self.engine == "mem":
@@ -105,10 +150,7 @@ class EmbeddedConnection:
                 if self.path not in _memory:
                     _memory[self.path] = Client("mem", "", dataframe=False)
                 return _memory[self.path]
-        folder = Path(self.path).parent
-        if not folder.is_dir():
-            raise StoreAccessError(f"the database's folder {folder} does not exist", hint="make it first")
-        return Client(self.engine, self.path, dataframe=False)
+        return Client(self.engine, path, dataframe=False)
 
     def _call(self, action: Any) -> Any:
         """Do ``action``, with back-off while a client that knows no lease holds the database."""
@@ -130,33 +172,3 @@ class EmbeddedConnection:
             if isinstance(error, Exception) or is_panic(error):
                 raise translate(message_of(error), self.url) from None
             raise
-
-
-def refuse_foreign_file(path: Path) -> None:
-    """Raise unless ``path`` is absent, empty, or an SQLite file that Cozo made.
-
-    Opening anything else would panic, or add a table to another program's database.
-    """
-    try:
-        if not path.exists() or path.stat().st_size == 0:
-            return
-        with path.open("rb") as file:
-            head = file.read(len(SQLITE_MAGIC))
-    except IsADirectoryError:
-        raise StoreAccessError(f"{path} is a folder, not an SQLite file", hint="use rocksdb:///PATH") from None
-    except OSError as error:
-        raise StoreAccessError(f"{path} can't be read: {error.strerror}") from error
-    if head != SQLITE_MAGIC:
-        raise StoreCorruptError(f"{path} is another program's file, not a CozoDB database", hint="choose another path")
-    try:
-        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        try:
-            tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
-        finally:
-            connection.close()
-    except sqlite3.OperationalError:
-        return  # locked by a writer: it is somebody's live database, and Cozo itself will say whose
-    except sqlite3.DatabaseError as error:
-        raise StoreCorruptError(f"{path} is damaged: {error}", hint="restore a backup") from error
-    if tables and "cozo" not in tables:
-        raise StoreCorruptError(f"{path} is another program's SQLite database", hint="choose another path")

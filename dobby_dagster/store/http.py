@@ -11,9 +11,8 @@ import pybreaker
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from dobby_dagster.domain.errors import StoreUnavailableError
-from dobby_dagster.store.connection import Params, Result
+from dobby_dagster.store.connection import Connection, Params, Result
 from dobby_dagster.store.faults import message_of_response, translate
-from dobby_dagster.store.schema import unreadable
 
 ATTEMPTS = 5
 FAILURES_TO_OPEN = 5
@@ -63,6 +62,12 @@ class HttpConnection:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
         self._send(lambda: self._client.post("/backup", json={"path": path}))
 
+    @contextmanager
+    def replacement(self) -> Iterator[Connection]:
+        """See :class:`~dobby_dagster.store.connection.Connection`. Never given."""
+        self.restore("")
+        yield self
+
     def restore(self, path: str) -> None:
         """A server restores on its own command line."""
         raise StoreUnavailableError(
@@ -71,7 +76,7 @@ class HttpConnection:
 
     def check(self) -> list[str]:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
-        return unreadable(self)
+        return []
 
     def close(self) -> None:
         """See :class:`~dobby_dagster.store.connection.Connection`."""

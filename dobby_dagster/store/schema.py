@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 
-from dobby_dagster.domain.errors import SchemaError, StoreError
+from dobby_dagster.domain.errors import SchemaError
 from dobby_dagster.store.connection import Connection
 
 # A migration is a list of scripts that are run one after another; running one again is harmless.
@@ -80,19 +80,6 @@ def schema_version(connection: Connection) -> int:
 def relations(connection: Connection) -> set[str]:
     """The names of all stored relations."""
     return {row[0] for row in connection.run("::relations").rows}
-
-
-def unreadable(connection: Connection) -> list[str]:
-    """Read every relation, row by row; those that can't be read, one line each."""
-    problems = []
-    for relation in sorted(name for name in relations(connection) if ":" not in name):
-        columns = [row[0] for row in connection.run(f"::columns {relation}").rows]
-        every = ", ".join(f"{column}: c{place}" for place, column in enumerate(columns))
-        try:
-            connection.run(f"?[count(c0)] := *{relation}{{{every}}}")
-        except StoreError as error:
-            problems.append(f"{relation}: {error.message}")
-    return problems
 
 
 def migrate(connection: Connection, target: int = LATEST) -> int:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dobby_dagster.domain.errors import StoreAccessError
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.store.attempts import Attempts
+from dobby_dagster.store.backup import write_backup
 from dobby_dagster.store.chunks import Chunks
 from dobby_dagster.store.connect import connect
 from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.records import Records
 from dobby_dagster.store.reports import Reports
 from dobby_dagster.store.schema import identity, migrate, relations, schema_version
+from dobby_dagster.store.soundness import Reading, ledger_gaps, read_everything
 from dobby_dagster.store.source import Source
 from dobby_dagster.store.upkeep import Upkeep
 from dobby_dagster.store.versions import Versions
@@ -60,13 +61,7 @@ class CozoStore:
         Raises:
             StoreError: It can't be opened; the kind says why.
         """
-        scheme, _, rest = settings.url.partition("://")
-        if not create and scheme in ("sqlite", "rocksdb") and not Path(rest.removeprefix("/")).exists():
-            raise StoreAccessError(
-                f"there is no database at {settings.url}",
-                hint="name yours with --database, or fill one with dobby ingest",
-            )
-        return cls(connect(settings))
+        return cls(connect(settings, create=create))
 
     def source(self, settings: SourceSettings) -> Source:
         """The source relation, its names checked."""
@@ -86,22 +81,24 @@ class CozoStore:
         return identity(self.connection)
 
     def check(self) -> list[str]:
-        """Read the whole database file; what is wrong with it, one line each.
+        """What is wrong with the stored data, one line each.
 
-        A file of SQLite is checked page by page by SQLite itself, a database of another engine by reading every
-        relation.
+        A file of SQLite is checked page by page by SQLite itself. Every row of every relation is read, and what is
+        there is counted against the ledger.
         """
-        return self.connection.check()
+        with self.connection.session():
+            damage = self.connection.check()
+            reading = read_everything(self.connection)
+            damage += reading.problems
+            return damage or ledger_gaps(self.connection)
 
-    def backup(self, path: Path) -> None:
-        """Write all data, the source relation included, to a new file.
+    def backup(self, path: Path) -> Reading:
+        """Write all data, the source relation included, to a new file; what it holds.
 
         Raises:
-            StoreAccessError: The file exists already.
+            StoreError: See :func:`~dobby_dagster.store.backup.write_backup`.
         """
-        if path.exists():
-            raise StoreAccessError(f"{path} exists already", hint="a backup never overwrites; choose another name")
-        self.connection.backup(str(path))
+        return write_backup(self.connection, path)
 
     def export(self) -> dict[str, Any]:
         """All relations of the database as ``{name: {headers, rows}}``: the way out of CozoDB."""
@@ -111,17 +108,3 @@ class CozoStore:
     def close(self) -> None:
         """Let go of the connection."""
         self.connection.close()
-
-
-def restore(settings: DatabaseSettings, path: Path) -> None:
-    """Fill the new, empty database at ``settings.url`` from the backup at ``path``.
-
-    Raises:
-        StoreAccessError: There is no such backup, or the database is not empty.
-    """
-    if not path.is_file():
-        raise StoreAccessError(f"there is no backup at {path}")
-    connection = connect(settings)
-    if relations(connection):
-        raise StoreAccessError(f"{settings.url} is not empty", hint="restore into a new database")
-    connection.restore(str(path))

@@ -26,17 +26,16 @@ def test_upkeep_checks_backs_up_rotates_and_compacts(
     put(store, {"a": "x"})
     plan(store, store.source(settings.source), 5)
     folder.mkdir()
-    for day in ("01", "02", "03"):
-        (folder / f"dobby-202001{day}-000000.backup").write_text("")
+    for day in ("01", "02", "03", "04"):
+        store.backup(folder / f"dobby-202001{day}-000000.backup")
     (folder / "mine.txt").write_text("not Dobby's")
     version = versions(store, settings, batch_id(1))
     store.work.set_states(version, PENDING, recipe(settings), batch_id(1), "")
     store.work.set_states(version, COMPLETED, recipe(settings), batch_id(1), "")
     assert run("upkeep", settings, instance).success
     kept = sorted(path.name for path in folder.iterdir())
-    assert len(kept) == 3
-    assert kept[0] == "dobby-20200103-000000.backup"
-    assert kept[2] == "mine.txt"
+    assert [kept[0], kept[1], kept[3]] == ["dobby-20200101-000000.backup", "dobby-20200104-000000.backup", "mine.txt"]
+    assert len(kept) == 4, "two are kept, and the oldest"
     assert len(store.work.history("record", "a")) == 3, "nothing is a month old yet"
     today = {
         "ops": {
@@ -48,10 +47,10 @@ def test_upkeep_checks_backs_up_rotates_and_compacts(
     assert [event["event"] for event in store.work.history("record", "a")] == ["seen", "completed"]
     assert sorted(path.name for path in folder.iterdir()) == kept
     from dobby_dagster.domain.settings import DatabaseSettings
-    from dobby_dagster.store.store import restore
+    from dobby_dagster.store.backup import restore
 
     copy = DatabaseSettings(url=f"sqlite:///{tmp_path}/copy.db")
-    restore(copy, folder / kept[1])
+    restore(copy, folder / kept[2])
     assert CozoStore.open(copy).source(settings.source).count() == 1
 
 
@@ -62,7 +61,7 @@ def test_a_damaged_database_stops_upkeep_before_it_replaces_a_good_backup(
     settings = make_settings(automation__backup_folder=folder, automation__backups_kept=1)
     store = CozoStore.open(settings.database)
     put(store, {f"k{i}": "x" * 500 for i in range(2_000)})
-    good, _ = back_up(store, folder, 1)
+    good = back_up(store, folder, 1).path
     file = tmp_path / "records.db"
     damaged = bytearray(file.read_bytes())
     for page in range(20, len(damaged) // 4096, 3):
@@ -72,6 +71,24 @@ def test_a_damaged_database_stops_upkeep_before_it_replaces_a_good_backup(
     assert not result.success
     assert "is damaged" in str([e.event_specific_data for e in result.all_events if e.is_failure])
     assert list(folder.iterdir()) == [good]
+
+
+def test_a_damaged_backup_counts_for_none_and_the_oldest_sound_one_stays(store: CozoStore, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    names = [f"dobby-202001{day:02}-000000.backup" for day in range(1, 7)]
+    for name in names:
+        store.backup(folder / name)
+    for damaged in (names[0], names[4]):
+        (folder / damaged).write_bytes((folder / damaged).read_bytes()[:8_000])
+    done = back_up(store, folder, 3)
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == [names[1], names[3], names[4], names[5], done.path.name]
+    assert [path.name for path in done.damaged] == [names[4]]
+    assert {path.name for path in done.deleted} == {names[0], names[2]}
+    for _ in range(3):
+        last = back_up(store, folder, 1)
+    assert sorted(path.name for path in folder.iterdir()) == [names[1], last.path.name]
 
 
 def test_a_backup_folder_that_can_not_be_made_is_named(store: CozoStore, tmp_path: Path) -> None:

@@ -1,0 +1,194 @@
+"""The file or folder of an embedded database: what it must be before CozoDB may open it.
+
+CozoDB makes a database wherever it is pointed: it adds a table to another program's SQLite file, fills any folder, and
+waits for ever on a named pipe. So what is there is looked at first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from dobby_dagster.domain.errors import StoreAccessError, StoreCorruptError
+from dobby_dagster.domain.filesystem import PRIVATE_FILE, PRIVATE_FOLDER, kind_of_path, replacing
+
+_SQLITE_MAGIC = b"SQLite format 3\x00"
+_ROCKSDB_ENTRIES = {"data", "manifest"}
+# Written by SQLite beside a database; one that is left over from another file would be rolled into a new one.
+_JOURNALS = ("-journal", "-wal")
+
+
+def require_place(engine: str, path: Path, *, create: bool) -> None:
+    """Raise unless ``path`` is what ``engine`` can open, or ``create`` and there is nothing; the file is not read.
+
+    Raises:
+        StoreAccessError: It is missing, or of another kind; the message says of which.
+    """
+    kind = kind_of_path(path, follow=True)
+    if kind == "nothing":
+        if not create:
+            raise StoreAccessError(
+                f"there is no database at {engine}:///{path}",
+                hint="name yours with --database, or fill one with dobby ingest",
+            )
+        if not path.parent.is_dir():
+            raise StoreAccessError(f"the database's folder {path.parent} does not exist", hint="make it first")
+    elif engine == "sqlite" and kind != "file":
+        hint = "use rocksdb:///PATH" if kind == "a folder" else "choose another path"
+        raise StoreAccessError(f"{path} is {kind}, not an SQLite file", hint=hint)
+    elif engine == "rocksdb" and kind != "a folder":
+        hint = "use sqlite:///PATH" if kind == "file" else "choose another path"
+        raise StoreAccessError(f"{path} is {kind}, not a folder of RocksDB", hint=hint)
+
+
+def require_own(engine: str, path: Path, *, create: bool) -> None:
+    """Raise unless ``path`` is absent, empty, or a database of CozoDB's; inside the lease.
+
+    Raises:
+        StoreAccessError: It is empty, and may not be filled; or it can't be read.
+        StoreCorruptError: It is another program's, or damaged.
+    """
+    try:
+        empty = _require_sqlite(path) if engine == "sqlite" else _require_rocksdb(path)
+    except OSError as error:
+        raise StoreAccessError(f"{path} can't be read: {error.strerror}", hint="check its permissions") from error
+    if empty and not create:
+        raise StoreAccessError(
+            f"there is no database at {engine}:///{path}: it is empty",
+            hint="fill it with dobby ingest or dobby restore",
+        )
+
+
+def make_private(engine: str, path: Path) -> None:
+    """Make ``path``, where it is missing, so that its owner alone can read it; CozoDB fills it.
+
+    Raises:
+        StoreAccessError: It can't be made.
+    """
+    try:
+        if engine == "rocksdb":
+            path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        elif not path.exists():
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE))
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise StoreAccessError(
+            f"the database {path} can't be made: {error.strerror}", hint="choose another place with --database"
+        ) from error
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether this process can read the database and not write it, as on read-only media."""
+    return path.exists() and not os.access(path, os.W_OK)
+
+
+@contextmanager
+def readable_copy(path: Path) -> Iterator[Path]:
+    """A folder of RocksDB that can be opened, for one that can't be written: RocksDB writes a log even to read.
+
+    The data files, which RocksDB never changes, are linked; the small files beside them are copied.
+    """
+    with tempfile.TemporaryDirectory(prefix="dobby-") as folder:
+        copy = Path(folder) / "database"
+        shutil.copytree(path, copy, ignore=shutil.ignore_patterns("*.sst", "LOCK", "LOG*"))
+        for file in path.rglob("*.sst"):
+            (copy / file.relative_to(path)).symlink_to(file.resolve())
+        for made in (copy, *copy.rglob("*")):
+            if not made.is_symlink():
+                made.chmod(PRIVATE_FOLDER if made.is_dir() else PRIVATE_FILE)
+        yield copy
+
+
+@contextmanager
+def replacing_database(engine: str, path: Path) -> Iterator[Path]:
+    """A draft beside ``path``, absent or empty, that takes its place at the end of the block, whole or not at all.
+
+    Raises:
+        StoreAccessError: There is something at ``path``, or a journal that would be rolled into the new file.
+    """
+    if engine == "sqlite":
+        require_no_journal(path)
+        with replacing(path, mode=PRIVATE_FILE) as draft:
+            yield draft
+        return
+    if path.exists() and any(path.iterdir()):
+        raise StoreAccessError(f"rocksdb:///{path} is not empty", hint="restore into a new database")
+    draft = Path(tempfile.mkdtemp(".part", ".dobby-", path.parent))
+    try:
+        yield draft
+        draft.rename(path)
+    except OSError as error:
+        raise StoreAccessError(f"{path} can't be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def require_no_journal(path: Path) -> None:
+    """Raise where SQLite would take a file that was left over beside ``path`` for part of a new one."""
+    for ending in _JOURNALS:
+        left = path.with_name(path.name + ending)
+        if kind_of_path(left) != "nothing":
+            raise StoreAccessError(
+                f"{left} was left behind by another database", hint="move it away, or choose another name"
+            )
+
+
+def sqlite_damage(path: Path) -> list[str]:
+    """What SQLite finds wrong with the file, page by page and index against table; one line each."""
+    try:
+        with closing(read_sqlite(path)) as database:
+            return [line for (line,) in database.execute("pragma integrity_check(20)") if line != "ok"]
+    except sqlite3.DatabaseError as error:
+        return [str(error)]
+
+
+def read_sqlite(path: Path) -> sqlite3.Connection:
+    """Python's own SQLite on the file, which it can't write; never while this process writes it through CozoDB.
+
+    Closing a file drops all of a process's locks on it, so that a second copy of SQLite in the process would take
+    CozoDB's locks away.
+    """
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def sqlite_tables(path: Path) -> set[str]:
+    """The names of the tables in an SQLite file.
+
+    Raises:
+        sqlite3.DatabaseError: It can't be read.
+    """
+    with closing(read_sqlite(path)) as database:
+        return {name for (name,) in database.execute("select name from sqlite_master where type = 'table'")}
+
+
+def _require_sqlite(path: Path) -> bool:
+    if not path.exists() or path.stat().st_size == 0:
+        return True
+    with path.open("rb") as file:
+        head = file.read(len(_SQLITE_MAGIC))
+    if head != _SQLITE_MAGIC:
+        raise StoreCorruptError(f"{path} is another program's file, not a CozoDB database", hint="choose another path")
+    try:
+        tables = sqlite_tables(path)
+    except sqlite3.OperationalError:
+        return False  # locked, or to be recovered by its next writer: it is somebody's live database
+    except sqlite3.DatabaseError as error:
+        raise StoreCorruptError(f"{path} is damaged: {error}", hint="restore a backup") from error
+    if tables and "cozo" not in tables:
+        raise StoreCorruptError(f"{path} is another program's SQLite database", hint="choose another path")
+    return not tables
+
+
+def _require_rocksdb(path: Path) -> bool:
+    names = {entry.name for entry in os.scandir(path)} if path.exists() else set()
+    if names - _ROCKSDB_ENTRIES:
+        raise StoreCorruptError(
+            f"{path} is a folder that holds other things than a CozoDB database", hint="choose another path"
+        )
+    return not (path / "data" / "CURRENT").exists()
