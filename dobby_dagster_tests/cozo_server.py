@@ -81,6 +81,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps({"ok": True, **answer}, default=_base64).encode())
         except QueryException as error:
             self._send(400, json.dumps({**error.resp, "ok": False}).encode())
+        except Exception as error:
+            self._send(400, json.dumps({"ok": False, "message": str(error)}).encode())
 
     def _send(self, status: int, data: bytes) -> None:
         self.send_response(status)

@@ -165,5 +165,5 @@ def test_a_writing_session_can_not_begin_inside_a_reading_one(tmp_path: Path) ->
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(StoreAccessError, match="can't be written"):
+    with pytest.raises(StoreAccessError, match="no can.t be written"):
         connect(DatabaseSettings(url=f"sqlite:///{tmp_path}/no/t.db")).run("::relations")

@@ -37,7 +37,9 @@ def require_place(engine: str, path: Path, *, create: bool) -> None:
                 hint="name yours with --database, or fill one with dobby ingest",
             )
         if not path.parent.is_dir():
-            raise StoreAccessError(f"the database's folder {path.parent} does not exist", hint="make it first")
+            raise StoreAccessError(
+                f"the database's folder {path.parent} can't be written: it does not exist", hint="make it first"
+            )
     elif engine == "sqlite" and kind != "file":
         hint = "use rocksdb:///PATH" if kind == "a folder" else "choose another path"
         raise StoreAccessError(f"{path} is {kind}, not an SQLite file", hint=hint)

@@ -23,6 +23,7 @@ _BUSY = re.compile(
 _CORRUPT = re.compile(r"not a database|malformed|code: Some\((11|26)\)|\(code (11|26)\)|[Cc]orrupt")
 _FULL = re.compile(r"disk is full|No space left|File too large|disk I/O error|code: Some\((10|13)\)|\(code (10|13)\)")
 _ACCESS = re.compile(r"readonly|read-only|unable to open|Permission denied|code: Some\((8|14)\)|\(code (8|14)\)")
+_EXISTS = re.compile(r"data exists in the (target|current) database")
 _MISSING = re.compile(r"relation_not_found|Cannot find requested stored relation")
 
 
@@ -63,6 +64,8 @@ def translate(message: str, database: str) -> StoreError | SourceError:
         return StoreCorruptError(f"{database} is damaged or no CozoDB database", hint="restore a backup")
     if _ACCESS.search(message):
         return StoreAccessError(f"{database} can't be opened for writing", hint="check its path and permissions")
+    if _EXISTS.search(message):
+        return StoreAccessError(f"the backup or database exists already, says {database}", hint="choose another name")
     if _MISSING.search(message):
         name = re.search(r"stored relation '([^']*)'", message)
         return SourceError(f"{database} has no relation '{name.group(1) if name else '?'}'")
