@@ -67,7 +67,7 @@ def _clocked(answers: Iterator[Any], part: str, spent: dict[str, float]) -> Iter
 
 
 def _inside(url: str) -> None:
-    from dobby_dagster.cli.app import app
+    from dobby_dagster.cli.commands import app
     from dobby_dagster.inference import local_engine
     from dobby_dagster.inference.encoding import Encoder
     from dobby_dagster.store.chunks import Chunks

@@ -62,7 +62,10 @@ def test_a_backfill_of_what_failed_infers_only_that(
     assert (done["batches"], done["inferred"]) == (["batch-000001", "batch-000003"], 2)
     assert sorted(asked) == [CODE["k1"], CODE["k4"]], "and nothing else"
     assert dobby("status", *WHERE, "--json").json["completed"] == 6
-    assert "0 batches, 0 records settled" in dobby("backfill", "--failed", *WHERE).out
+    nothing = dobby("backfill", "--failed", *WHERE)
+    assert (nothing.code, nothing.out) == (
+        0, "Nothing to backfill: no batch was started and left unfinished.\n"
+    )  # fmt: skip
 
 
 def test_a_backfill_of_a_range_or_of_all(filled: CozoStore, dobby: Dobby) -> None:
@@ -78,11 +81,29 @@ def test_a_backfill_of_a_range_or_of_all(filled: CozoStore, dobby: Dobby) -> Non
     )
     assert dobby("backfill", "batch-000002", *WHERE, "--json").json["inferred"] == 0, "it is done already"
     assert dobby("backfill", "--all", *WHERE, "--json").json["batches"] == ["batch-000001"]
+    assert dobby("backfill", "--all", *WHERE).out == "Nothing to backfill: every batch is settled.\n"
+    assert dobby("backfill", "batch-000002", *WHERE).out == "1 batch: nothing was left to do.\n"
+    turned = dobby("backfill", "batch-000003", "batch-000001", *WHERE)
+    assert turned.code == 1
+    assert "did you mean: dobby backfill batch-000001 batch-000003?" in turned.err
     refused = dobby("backfill", "batch-000009", *WHERE)
     assert refused.code == 1
     assert "there is no batch 'batch-000009' of 'record' (there are batch-000001 to batch-000003)" in refused.err
     for unclear in ([], ["--failed", "--all"], ["batch-000001", "--all"]):
         assert "what to backfill is not clear" in dobby("backfill", *unclear, *WHERE).err
+
+
+def test_runs_from_the_terminal_are_runs_of_the_code_locations_jobs(filled: CozoStore, dobby: Dobby) -> None:
+    """So the UI finds the job by the location's and the job's name, and offers to re-execute the run."""
+    assert dobby("summarize", *WHERE).code == 0
+    with dg.DagsterInstance.from_config(".dagster_home") as instance:
+        runs = instance.get_runs()
+        assert {run.job_name for run in runs} == {"plan_batches", "summarize_batches"}
+        for run in runs:
+            assert run.remote_job_origin is not None
+            assert run.remote_job_origin.location_name == "dobby"
+            assert run.remote_job_origin.repository_origin.repository_name == "__repository__"
+            assert run.is_success
 
 
 def test_a_backfill_is_handed_to_the_daemon(filled: CozoStore, dobby: Dobby) -> None:

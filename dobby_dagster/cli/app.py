@@ -1,63 +1,13 @@
-"""The command ``dobby``: what there is, and how errors end it."""
+"""The process ``dobby``: its signals and its exit status.
+
+The commands are imported by :func:`main`, so that Ctrl-C in the first half second is answered like any other.
+"""
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
-from typing import Annotated
-
-import typer
-
-from dobby_dagster import __version__
-from dobby_dagster.cli import batches, operate, records, source_trees
-from dobby_dagster.cli.exit_status import exit_status
-from dobby_dagster.cli.output import encode_anything, log_to_stderr
-from dobby_dagster.cli.summarize import summarize
-
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="A good short summary of every record in a CozoDB database, by a local language model.",
-)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"dobby {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error what is being done.")] = False,
-) -> None:
-    log_to_stderr(logging.INFO if verbose else logging.ERROR)
-
-
-app.command()(source_trees.ingest)
-app.command()(summarize)
-app.command()(operate.status)
-app.command()(records.show)
-app.command()(records.history)
-app.command()(records.export)
-app.add_typer(records.failed_app, name="failed")
-app.command()(batches.backfill)
-app.command()(batches.preview)
-app.command()(batches.purge)
-app.command()(operate.recover)
-app.command("config")(operate.show_config)
-app.command()(operate.models)
-app.command()(operate.doctor)
-app.command()(operate.dev)
-app.command()(operate.backup)
-app.command()(operate.restore)
 
 
 def heed_interrupts() -> None:
@@ -74,8 +24,12 @@ def main() -> None:
     """Run the command; whatever happens in it is one line and a status."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     heed_interrupts()
-    encode_anything()
-    sys.exit(exit_status(lambda: app(prog_name="dobby", standalone_mode=False)))
+    try:
+        from dobby_dagster.cli.commands import run
+    except KeyboardInterrupt:
+        sys.stderr.write("error: stopped; nothing was done\n")
+        sys.exit(130)
+    sys.exit(run())
 
 
 if __name__ == "__main__":

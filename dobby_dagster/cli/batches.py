@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dobby_dagster.cli import options as opt
-from dobby_dagster.cli.output import fail, note, out, print_json, print_table
+from dobby_dagster.cli.output import counted, note, out, print_json, print_table
 from dobby_dagster.domain.errors import SettingsError
 
 if TYPE_CHECKING:
+    from dobby_dagster.defs.run_here import Report
     from dobby_dagster.domain.settings import Settings
     from dobby_dagster.store.store import CozoStore
 
@@ -46,7 +47,7 @@ def backfill(
     if submit:
         _submit(settings, choose, as_json)
         return
-    from dobby_dagster.cli.summarize import run_with_bars
+    from dobby_dagster.cli.summarize import end, run_with_bars
     from dobby_dagster.defs import run_here
 
     began = time.perf_counter()
@@ -55,18 +56,22 @@ def backfill(
     if as_json:
         print_json(
             {**counts, "batches": list(report.todo), "runs": report.runs, "failures": report.failures,
-             "seconds": seconds}
+             "stopped": report.stopped, "seconds": seconds}
         )  # fmt: skip
     else:
-        out.print(
-            f"{len(report.todo)} batches, {counts['settled']:,} records settled, {counts['inferred']:,} of them "
-            f"inferred, in {seconds:.1f} s.",
-            highlight=False,
-        )
-    for failure in report.failures:
-        fail(failure)
-    if report.failures:
-        raise typer.Exit(1)
+        out.print(_headline(report, counts, seconds, failed), highlight=False)
+    end(report)
+
+
+def _headline(report: Report, counts: dict[str, int], seconds: float, failed: bool) -> str:
+    if not report.todo:
+        why = "no batch was started and left unfinished" if failed else "every batch is settled"
+        return f"Nothing to backfill: {why}."
+    told = f"{counted(report.done, 'record')} settled, {counts['inferred']:,} of them inferred"
+    batches = counted(len(report.todo), "batch")
+    if not sum(report.todo.values()):
+        return f"{batches}: nothing was left to do."
+    return f"{'Stopped: ' if report.stopped else ''}{batches}, {told}, in {seconds:.1f} s."
 
 
 def _chosen(
@@ -80,6 +85,8 @@ def _chosen(
                     f"there is no batch '{named}' of '{settings.source.relation}'",
                     hint=f"there are {there[0]} to {there[-1]}" if there else "nothing was planned yet",
                 )
+        if last is not None and last < first:
+            raise SettingsError(f"{first} to {last} is no range", hint=f"did you mean: dobby backfill {last} {first}?")
         return [batch for batch in there if first <= batch <= (last or first)]
     if not failed:
         return list(left)
@@ -92,8 +99,8 @@ def _submit(settings: Settings, choose: partial[list[str]], as_json: bool) -> No
     from dagster import DagsterInstance
 
     from dobby_dagster.cli.serving import Served
+    from dobby_dagster.defs.in_process import dagster_home
     from dobby_dagster.defs.partitions import add_partitions
-    from dobby_dagster.defs.run_here import dagster_home
     from dobby_dagster.defs.runs import submit_backfill
     from dobby_dagster.domain.owner import is_alive
     from dobby_dagster.inference.recipe import recipe_for

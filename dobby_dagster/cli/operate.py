@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dobby_dagster.cli import options as opt
-from dobby_dagster.cli.output import note, out, print_json, print_table, working
+from dobby_dagster.cli.output import note, out, print_json, print_table
+from dobby_dagster.cli.progress import working
 from dobby_dagster.domain.settings_loader import load_settings
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def dev(
 ) -> None:
     """Start the Dagster UI and daemon with this project, and keep them alive."""
     from dobby_dagster.cli.serving import serve
-    from dobby_dagster.defs.run_here import dagster_home
+    from dobby_dagster.defs.in_process import dagster_home
     from dobby_dagster.inference.recipe import recipe_for
     from dobby_dagster.store.store import CozoStore
 
@@ -164,7 +165,7 @@ def recover(
     from dagster import DagsterInstance
 
     from dobby_dagster.defs import recovery
-    from dobby_dagster.defs.run_here import dagster_home
+    from dobby_dagster.defs.in_process import dagster_home
     from dobby_dagster.store.store import CozoStore
 
     settings = opt.settings_from(config, database__url=database)

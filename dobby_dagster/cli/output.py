@@ -8,12 +8,10 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
@@ -100,31 +98,14 @@ def _cell(value: Any) -> str:
     return printable(f"{value:.3f}" if isinstance(value, float) else value, lines=True)
 
 
-class _Rate(TextColumn):
-    def render(self, task: Any) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed * 60:,.0f}/min" if speed else "")
+def counted(number: int, noun: str) -> str:
+    """``number`` with its noun in the right form.
 
-
-@contextmanager
-def progress(description: str, total: int | None) -> Iterator[Any]:
-    """A progress bar with rate and time left; yields a function that advances it."""
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        MofNCompleteColumn(),
-        _Rate(""),
-        TimeRemainingColumn(),
-        console=err,
-        transient=total is None,
-        disable=total is None and not err.is_terminal,
-    )
-    with bar:
-        task = bar.add_task(printable(description), total=total)
-        yield lambda count=1: bar.advance(task, count)
-
-
-def working(message: str) -> AbstractContextManager[object]:
-    """A spinner for what can't say how far it is; only on a terminal."""
-    return err.status(Text(printable(message))) if err.is_terminal else nullcontext()
+    >>> counted(1, "batch"), counted(2, "batch"), counted(1_000, "summary")
+    ('1 batch', '2 batches', '1,000 summaries')
+    """
+    if number == 1:
+        return f"1 {noun}"
+    if noun.endswith("y") and noun[-2] not in "aeiou":
+        return f"{number:,} {noun[:-1]}ies"
+    return f"{number:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"

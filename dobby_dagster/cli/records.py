@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from dobby_dagster.cli import options as opt
-from dobby_dagster.cli.output import note, out, print_json, print_table, progress
+from dobby_dagster.cli.output import note, out, print_json, print_table
+from dobby_dagster.cli.progress import progress
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.printable import printable
 

@@ -25,7 +25,6 @@ from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.filesystem import PRIVATE_FILE, replacing
 from dobby_dagster.domain.owner import is_alive, new_owner, owner_of, reap, retire
 
-LOCATION = "dobby"
 # Longest path that a Unix socket may have, on any system.
 SOCKET_LENGTH = 100
 STEADY_SECONDS = 60.0
@@ -188,6 +187,8 @@ def url_of(host: str, listening: socket.socket) -> str:
 
 
 def _services(home: Path, sockets: list[socket.socket], names: list[str]) -> list[Service]:
+    from dobby_dagster.defs.in_process import LOCATION
+
     code_socket = _socket(home)
     code_socket.unlink(missing_ok=True)
     workspace = home / "workspace.yaml"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dobby_dagster.cli import options as opt
-from dobby_dagster.cli.output import note, out, print_json, progress
+from dobby_dagster.cli.output import note, out, print_json
+from dobby_dagster.cli.progress import progress
 from dobby_dagster.domain.printable import printable
 
 if TYPE_CHECKING:

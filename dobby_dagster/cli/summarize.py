@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dobby_dagster.cli import options as opt
-from dobby_dagster.cli.output import fail, note, out, print_json, print_table, progress
+from dobby_dagster.cli.exit_status import FAILED, STOPPED
+from dobby_dagster.cli.output import counted, fail, note, out, print_json, print_table
+from dobby_dagster.cli.progress import progress
 
 if TYPE_CHECKING:
     from dobby_dagster.defs.run_here import Report
@@ -74,15 +76,15 @@ def summarize(
     status = store.reports.status(settings.source.relation, recipe)
     if output is not None:
         exported = export_file(store.reports.entries(settings.source.relation, recipe), output)
-        note(f"{exported} records written to {output}")
+        note(f"{exported:,} records written to {output}")
     if as_json:
-        print_json({**status, **counts, "seconds": seconds, "runs": report.runs, "failures": report.failures})
+        print_json(
+            {**status, **counts, "seconds": seconds, "runs": report.runs, "failures": report.failures,
+             "stopped": report.stopped}
+        )  # fmt: skip
     else:
         _show(settings, store, recipe, report, status, counts, seconds, show)
-    for failure in report.failures:
-        fail(failure)
-    if report.failures:
-        raise typer.Exit(1)
+    end(report)
 
 
 def run_with_bars(
@@ -101,17 +103,46 @@ def run_with_bars(
                 note(f"waiting for the device: run {', '.join(r[:8] for r in report.device_used_by)} uses it")
             todo = sum(report.todo.values())
             if todo:
-                steps["summarizing"] = bars.enter_context(progress("Summarising", todo))
+                steps["inferring"] = bars.enter_context(progress("Summarising", todo))
 
         def on_progress(stage: Stage, records: int, inferred: int) -> None:
             if stage == "summarizing":
                 counts["settled"] += records
                 counts["inferred"] += inferred
-            steps[stage](records)
+            elif stage in steps:
+                steps[stage](records)
 
         with listening(on_progress):
             report = start(on_plan)
     return report, counts
+
+
+def headline(report: Report, counts: dict[str, int], status: dict[str, int], seconds: float) -> str:
+    """What the runs did, in one line that is true also where they failed or were stopped."""
+    done = f"{report.done:,} of {sum(report.todo.values()):,} done"
+    if report.stopped:
+        return f"Stopped: {done}. What was committed is kept; the same command goes on from there."
+    if report.failures and not counts["inferred"]:
+        return f"Failed: {done}."
+    if counts["inferred"]:
+        rate = counts["inferred"] / seconds * 60
+        return (
+            f"Inferred {counted(counts['inferred'], 'summary')} in {seconds:.1f} s, start and commit included: "
+            f"{rate:,.0f} a minute."
+        )
+    if status["pending"] + status["in_progress"]:
+        return f"Nothing was inferred: {done}."
+    return f"Nothing to infer: all {counted(status['records'], 'record')} are settled."
+
+
+def end(report: Report) -> None:
+    """Tell of each run that failed, and exit with a status that is not 0 where one did or the user stopped it."""
+    for failure in report.failures:
+        fail(failure)
+    if report.stopped:
+        raise typer.Exit(STOPPED)
+    if report.failures:
+        raise typer.Exit(FAILED)
 
 
 def _opened(settings: Settings) -> tuple[CozoStore, str]:
@@ -135,15 +166,7 @@ def _show(
     from dobby_dagster.cli.following import next_commands, sample
 
     relation = settings.source.relation
-    if not counts["inferred"]:
-        out.print(f"Nothing to infer: all {status['records']:,} records are settled.", highlight=False)
-    else:
-        rate = counts["inferred"] / seconds * 60
-        out.print(
-            f"Inferred {counts['inferred']:,} summaries in {seconds:.1f} s, start and commit included: "
-            f"{rate:,.0f} a minute.",
-            highlight=False,
-        )
+    out.print(headline(report, counts, status, seconds), highlight=False)
     tracking = report.planned.get("change_tracking", "")
     print_table(["state", "records"], [(s, f"{status[s]:,}") for s in ("completed", "failed", "skipped", "pending")])
     out.print(f"Changes in '{relation}' were found by {tracking}.", highlight=False)
@@ -153,5 +176,7 @@ def _show(
     failed = list(store.work.failed(relation, recipe))
     if failed:
         print_table(["key", "why it failed"], [(row["key"], row["error"]) for row in failed[:10]], title="Failed")
+    if report.stopped or report.failures:
+        return
     for line in next_commands(settings, rows[0][0] if rows else None):
         out.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -66,8 +66,13 @@ class CozoIOManager(dg.ConfigurableIOManager):
         if not isinstance(obj, RecordStream):
             table.write(_as_arrow(obj, context))
             return
-        for chunk in obj.chunks:
-            table.write(chunk)
+        try:
+            for chunk in obj.chunks:
+                table.write(chunk)
+        finally:  # a stop in the middle: what was begun is given back now, not when the process ends
+            close = getattr(obj.chunks, "close", None)
+            if close is not None:
+                close()
         verdicts = obj.verdicts()
         condemned = {partition: verdict.reason for partition, verdict in verdicts.items() if verdict.reason}
         if not condemned:

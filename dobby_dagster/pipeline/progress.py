@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
-Stage: TypeAlias = Literal["planning", "summarizing"]
+# Rows that were read; records whose outcome is known; records whose outcome is committed.
+Stage: TypeAlias = Literal["planning", "inferring", "summarizing"]
 # Called with the stage, how many records it is further, and how many of those were inferred.
 Listener: TypeAlias = Callable[[Stage, int, int], None]
 _listeners: list[Listener] = []
@@ -14,7 +15,7 @@ _listeners: list[Listener] = []
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Have ``listener`` called for every page that is planned and every chunk that is committed inside the block."""
+    """Have ``listener`` called inside the block for every page, outcome and committed chunk."""
     _listeners.append(listener)
     try:
         yield
@@ -23,6 +24,6 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def report(stage: Stage, records: int, inferred: int = 0) -> None:
-    """Tell of one page or chunk."""
+    """Tell of one page, outcome or chunk."""
     for listener in _listeners:
         listener(stage, records, inferred)

@@ -15,6 +15,7 @@ from dobby_dagster.domain.states import COMPLETED, ProcessingState, skipped
 from dobby_dagster.domain.summaries import Recipe, Summary
 from dobby_dagster.inference.engine import WINDOW, Engine, Failure, Generation, Request
 from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.pipeline.progress import report
 from dobby_dagster.pipeline.quality import gate
 from dobby_dagster.store.chunks import ChunkStats, Outcome
 from dobby_dagster.store.store import CozoStore
@@ -88,6 +89,7 @@ class Summarizer:
             began, cpu = time.time(), self._cpu_seconds()
             for entry in self._outcomes_of(batch, items):
                 tray.append(entry)
+                report("inferring", 1)
                 if len(tray) == self._chunk_size:
                     yield self._chunk(batch, tray, began, cpu)
                     tray, began, cpu = [], time.time(), self._cpu_seconds()

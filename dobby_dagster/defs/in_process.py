@@ -1,0 +1,122 @@
+"""Jobs of the code location, run in this process and recorded as those of the daemon: the UI can run them again."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.execution.api import execute_run
+from dagster._core.execution.job_execution_result import JobExecutionResult
+from dagster._core.instance.ref import InstanceRef
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster_shared.error import SerializableErrorInfo
+
+from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
+from dobby_dagster.defs.jobs import plan_batches, summarize_batches
+from dobby_dagster.defs.wiring import build_assets, build_resources
+from dobby_dagster.domain.errors import DobbyError, SettingsError
+from dobby_dagster.domain.settings import Settings
+
+# The name under which `dobby dev` serves the code location: the UI finds a run's job by it.
+LOCATION = "dobby"
+_PACKAGE = Path(__file__).resolve().parent.parent
+INSTANCE_FILES = (_PACKAGE / "shipped" / "dagster.yaml", _PACKAGE.parent / "dagster.yaml")
+# A step's output is not captured here: capturing redirects standard error away from the terminal, and the progress bar
+# with it, through child processes that answer Ctrl-C with tracebacks.
+_NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+_INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
+
+
+def dagster_home(settings: Settings) -> Path:
+    """DAGSTER_HOME of the environment, else of the settings; made and given its ``dagster.yaml`` where it lacks one.
+
+    Raises:
+        SettingsError: It can't be made.
+    """
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster.home).expanduser().absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        template = next(path for path in INSTANCE_FILES if path.is_file())
+        if not (home / "dagster.yaml").exists():
+            shutil.copyfile(template, home / "dagster.yaml")
+    except OSError as error:
+        raise SettingsError(
+            f"DAGSTER_HOME {home} can't be written: {error.strerror}", hint="set DAGSTER_HOME to a folder of yours"
+        ) from error
+    os.environ["DAGSTER_HOME"] = str(home)
+    return home
+
+
+@contextmanager
+def terminal_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
+    """The instance of DAGSTER_HOME for runs in this process, whose output goes to the terminal."""
+    reference = InstanceRef.from_dir(str(dagster_home(settings)), overrides={"compute_logs": _NO_CAPTURE})
+    with dg.DagsterInstance.from_ref(reference) as instance:
+        yield instance
+
+
+def run_job(settings: Settings, name: str, instance: dg.DagsterInstance, tags: dict[str, str]) -> JobExecutionResult:
+    """Run the job ``name`` of the code location to its end; a failure is in the result.
+
+    Args:
+        settings: For the assets and the resources.
+        name: ``plan_batches`` or ``summarize_batches``.
+        instance: Where the run is recorded.
+        tags: Of the run.
+
+    Raises:
+        KeyboardInterrupt: The user stopped it outside its steps; an interrupted step is a failure of the run.
+    """
+    definitions = dg.Definitions(
+        assets=build_assets(settings),
+        asset_checks=[summaries_invariants, performance_contracts],
+        jobs=[plan_batches, summarize_batches],
+        resources=build_resources(settings),
+        executor=dg.in_process_executor,
+    )
+    repository = definitions.get_repository_def()
+    job = repository.get_job(name)
+    location = GrpcServerCodeLocationOrigin(host="localhost", socket="code.sock", location_name=LOCATION)
+    run = instance.create_run_for_job(
+        job_def=job,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        # The daemon can't run again what it did not launch.
+        tags={**tags, "dagster/max_retries": "0"},
+        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, repository.name), name),
+    )
+    try:
+        return execute_run(InMemoryJob(job), run, instance)
+    except KeyboardInterrupt:  # before its first step or after its last: no step is there to tell of it
+        left = instance.get_run_by_id(run.run_id)
+        if left is not None and not left.is_finished:
+            instance.report_run_canceled(left, "Stopped by the user.")
+        raise
+
+
+def was_stopped(result: JobExecutionResult) -> bool:
+    """Whether a person or the system interrupted the run."""
+    return any(error.cls_name in _INTERRUPTS for error in _errors(result))
+
+
+def cause(result: JobExecutionResult) -> DobbyError:
+    """The innermost message of what made the run fail."""
+    for event in result.all_events:
+        failure = getattr(event.event_specific_data, "user_failure_data", None)
+        if event.is_failure and failure is not None and failure.description:
+            return DobbyError(failure.description)
+    for error in _errors(result):
+        if error.cause is None:
+            return DobbyError(error.message.strip().split(": ", 1)[-1])
+    return DobbyError("the run failed; see its log in the Dagster UI")
+
+
+def _errors(result: JobExecutionResult) -> Iterator[SerializableErrorInfo]:
+    """The errors of everything that failed, each followed by its causes."""
+    for event in result.all_events:
+        error = getattr(event.event_specific_data, "error", None)
+        while event.is_failure and error is not None:
+            yield error
+            error = error.cause
