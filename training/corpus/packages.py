@@ -10,7 +10,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
@@ -42,7 +42,7 @@ class Project:
 
     name: str
     version: str
-    registry: Literal["pypi", "debian", "debian-source", "npm"]
+    registry: Literal["pypi", "debian", "debian-source", "debian-diff", "npm"]
     licence: str
     role: Literal["train", "validation", "test"]
     folder: str = ""
@@ -53,9 +53,9 @@ class Project:
         return f"{self.name}/{PurePath(self.folder).name}" if self.folder else self.name
 
 
-def projects() -> list[Project]:
-    """All projects, in the order of the file."""
-    return [Project(**entry) for entry in tomllib.loads(PROJECTS.read_text())["project"]]
+def projects(listed: Path = PROJECTS) -> list[Project]:
+    """All projects of a list, in the order of the file."""
+    return [Project(**entry) for entry in tomllib.loads(listed.read_text())["project"]]
 
 
 def fetch(project: Project, folder: Path) -> Path:
@@ -65,33 +65,48 @@ def fetch(project: Project, folder: Path) -> Path:
         subprocess.CalledProcessError: The client could not fetch it.
         FileNotFoundError: The client is missing, or fetched something else.
     """
-    folder = (folder / project.registry).resolve()
-    folder.mkdir(parents=True, exist_ok=True)
+    found = archived(project, folder)
+    if found is None:
+        folder = (folder / project.registry).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(_client(project, folder), cwd=folder, check=True, stdout=subprocess.DEVNULL)
+        found = archived(project, folder.parent)
+    if found is None:
+        raise FileNotFoundError(f"{project.registry} gave no archive for {project.name} {project.version}")
+    return found
+
+
+def archived(project: Project, folder: Path) -> Path | None:
+    """The archive of ``project`` where it is in ``folder`` already."""
     name, version = project.name, project.version
-    clients = {
+    upstream = re.sub(r"^[0-9]+:", "", version)
+    patterns = {
+        "pypi": f"{name.replace('-', '_')}-{version}-*.whl",
+        "debian": f"{name}_{version.replace(':', '%3a')}_*.deb",
+        "debian-source": f"{name}_{re.sub(r'-[^-]*$', '', upstream)}.orig.tar.*z*",
+        "debian-diff": f"{name}_{upstream}.debian.tar.*z*",
+        "npm": f"{name.lstrip('@').replace('/', '-')}-{version}.tgz",
+    }
+    pattern = re.compile(re.escape(patterns[project.registry]).replace(r"\*", ".*"), re.IGNORECASE)
+    place = folder / project.registry
+    return next((file for file in sorted(place.iterdir()) if pattern.fullmatch(file.name)), None) if place.is_dir() else None
+
+
+def _client(project: Project, folder: Path) -> list[str | Path]:
+    """The command that fetches ``project`` into the directory that it runs in."""
+    name, version = project.name, project.version
+    lists = folder.parent / "debian-source"
+    source = ["apt-get", *_apart(lists), "source", "-qq", "--download-only"]
+    clients: dict[str, list[str | Path]] = {
         "pypi": [
             sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", f"{name}=={version}",
         ],
         "debian": ["apt-get", "download", "-q", f"{name}={version}"],
-        "debian-source": [
-            "apt-get", *_apart(folder), "source", "-qq", "--download-only", "--tar-only", f"{name}={version}",
-        ],
+        "debian-source": [*source, "--tar-only", f"{name}={version}"],
+        "debian-diff": [*source, "--diff-only", f"{name}={version}"],
         "npm": ["npm", "pack", "--silent", "--ignore-scripts", f"{name}@{version}"],
     }  # fmt: skip
-    patterns = {
-        "pypi": f"{name.replace('-', '_')}-{version}-*.whl",
-        "debian": f"{name}_{version.replace(':', '%3a')}_*.deb",
-        "debian-source": f"{name}_{re.sub(r'^[0-9]+:|-[^-]*$', '', version)}.orig.tar.*z*",
-        "npm": f"{name.lstrip('@').replace('/', '-')}-{version}.tgz",
-    }
-    pattern = re.compile(re.escape(patterns[project.registry]).replace(r"\*", ".*"), re.IGNORECASE)
-    for attempt in range(2):
-        found = [file for file in folder.iterdir() if pattern.fullmatch(file.name)]
-        if found:
-            return found[0]
-        if attempt == 0:
-            subprocess.run(clients[project.registry], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    raise FileNotFoundError(f"{project.registry} gave no {patterns[project.registry]} for {name} {version}")
+    return clients[project.registry]
 
 
 def list_sources(folder: Path) -> None:
@@ -133,7 +148,7 @@ def files(archive: Path, folder: str = "") -> Iterator[tuple[str, str]]:
     """
     members = {
         name: data
-        for name, data in _members(archive)
+        for name, data in members_of(archive)
         if name.startswith(folder) and not SKIPPED.search(name.removeprefix(folder))
     }
     if any(SOURCES.search(name) for name in members):
@@ -149,11 +164,12 @@ def _wanted(name: str) -> bool:
     return language_of(path) is not None or path.suffix.lower() in MARKDOWN
 
 
-def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
+def members_of(archive: Path, wanted: Callable[[str], bool] = _wanted) -> Iterator[tuple[str, bytes]]:
+    """Name and bytes of each file of an archive whose name is ``wanted``."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             for name in wheel.namelist():
-                if _wanted(name):
+                if wanted(name):
                     yield name, wheel.read(name)
         return
     if archive.suffix == ".deb":
@@ -161,19 +177,19 @@ def _members(archive: Path) -> Iterator[tuple[str, bytes]]:
         data = subprocess.run([unpacker, "--fsys-tarfile", archive], check=True, capture_output=True).stdout
     else:
         data = archive.read_bytes()
-    yield from _tarred(data)
+    yield from _tarred(data, wanted)
 
 
-def _tarred(data: bytes) -> Iterator[tuple[str, bytes]]:
+def _tarred(data: bytes, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     """The files of a tar archive, and of those in it: Debian's source packages hold one."""
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
             inner = bool(ARCHIVE.search(member.name))
-            if member.isfile() and (inner or (member.size < LARGEST_FILE and _wanted(member.name))):
+            if member.isfile() and (inner or (member.size < LARGEST_FILE and wanted(member.name))):
                 file = tar.extractfile(member)
                 if file is None:
                     continue
                 if inner:
-                    yield from _tarred(file.read())
+                    yield from _tarred(file.read(), wanted)
                 else:
                     yield member.name, file.read()
