@@ -89,7 +89,11 @@ def archived(project: Project, folder: Path) -> Path | None:
     }
     pattern = re.compile(re.escape(patterns[project.registry]).replace(r"\*", ".*"), re.IGNORECASE)
     place = folder / project.registry
-    return next((file for file in sorted(place.iterdir()) if pattern.fullmatch(file.name)), None) if place.is_dir() else None
+    return (
+        next((file for file in sorted(place.iterdir()) if pattern.fullmatch(file.name)), None)
+        if place.is_dir()
+        else None
+    )
 
 
 def _client(project: Project, folder: Path) -> list[str | Path]:

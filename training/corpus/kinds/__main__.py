@@ -1,6 +1,6 @@
 """Make the pairs of contents other than functions and classes, by one command.
 
-    python -m training.corpus.kinds --archives build/archives --out build/corpus
+python -m training.corpus.kinds --archives build/archives --out build/corpus
 """
 
 from __future__ import annotations

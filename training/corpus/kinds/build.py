@@ -28,13 +28,14 @@ from training.corpus.pair import Pair, write
 
 T = TypeVar("T")
 LISTED = Path(__file__).with_name("projects.toml")
-MOST_OF_A_KIND = 15_000
+# Of one kind and language.
+MOST_OF_A_KIND = 8_000
 # Of one project, for each kind and language.
 MOST_OF_A_PROJECT = 1_500
 LARGEST_FILE = 3_000_000
 SECONDS_A_FILE = 20
 # Files of one project that are read, by their sort.
-MOST_FILES = {"tests": 60, "sources": 80, "others": 800}
+MOST_FILES = {"tests": 60, "sources": 110, "others": 800}
 # Larger ones, but wheels, hold sources for the most part, and take long to unpack.
 LARGEST_ARCHIVE = 12_000_000
 # How many are made up: of each language of data, of tracebacks, of logs, of notes.
@@ -133,11 +134,11 @@ def made_up(role: str, harvest: Harvest) -> Iterator[Pair]:
 
 
 def limited(pairs: list[Pair], role: str) -> list[Pair]:
-    """At most ``MOST_OF_A_KIND`` of each kind, drawn evenly, in a shuffled order."""
+    """At most ``MOST_OF_A_KIND`` of each kind and language, drawn evenly, in a shuffled order."""
     rng = random.Random(role)
-    by_kind: dict[str, list[Pair]] = defaultdict(list)
+    by_kind: dict[tuple[str, str], list[Pair]] = defaultdict(list)
     for pair in pairs:
-        by_kind[pair.kind].append(pair)
+        by_kind[pair.kind, pair.language].append(pair)
     kept = [pair for some in by_kind.values() for pair in _drawn(some, MOST_OF_A_KIND, rng)]
     rng.shuffle(kept)
     return kept
@@ -157,4 +158,3 @@ def _unique(pairs: Iterable[Pair], seen: set[bytes], sentences: Counter[str]) ->
         if sentences[pair.summary] <= MOST_OF_A_SENTENCE:
             seen.add(key)
             yield pair
-

@@ -44,14 +44,13 @@ def described_files(project: str, path: str, text: str) -> Iterator[Pair]:
 
 
 def control_stanzas(project: str, text: str) -> Iterator[Pair]:
-    """Yield the packages of a ``debian/control`` file with the first sentence of what they say of themselves."""
+    """Yield the packages of a ``debian/control`` file with what they say of themselves in a line."""
     for stanza in STANZA.finditer(text):
         synopsis = SYNOPSIS.search(stanza[0])
         if synopsis is None:
             continue
-        body = re.sub(r"^ \.?", "", synopsis["more"], flags=re.MULTILINE)
-        code = stanza[0].replace(synopsis[0], f"Description: {synopsis['line']}\n")
-        pair = found(project, "ini", "configuration", stanza["name"], code, body, synopsis["more"], len(code))
+        code = stanza[0].replace(synopsis[0], "")
+        pair = found(project, "ini", "configuration", stanza["name"], code, synopsis["line"], synopsis[0], len(code))
         if pair is not None:
             yield pair
 

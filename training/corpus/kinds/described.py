@@ -30,7 +30,9 @@ def json_objects(project: str, path: str, text: str) -> Iterator[Pair]:
     taken = 0
     for name, value in rng.sample(objects, len(objects)):
         key = next(key for key in DESCRIPTIONS if isinstance(value.get(key), str))
-        without = {k: v for k, v in value.items() if k != key and not isinstance(v, str) or len(str(v)) < 300 and k != key}
+        without = {
+            k: v for k, v in value.items() if (k != key and not isinstance(v, str)) or (len(str(v)) < 300 and k != key)
+        }
         whole = {k: v for k, v in value.items() if k == key or k in without}
         code, documented = (json.dumps({name: o} if name else o, indent=2) for o in (without, whole))
         documentation, at = inserted(code, documented) or ("", 0)

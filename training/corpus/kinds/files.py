@@ -8,7 +8,19 @@ from collections.abc import Iterator
 from pathlib import PurePath
 
 from training.corpus.functions import GENERATED
-from training.corpus.kinds import configuration, described, headers, manuals, modules, patches, scripts, sections, shapes, statements, testcases
+from training.corpus.kinds import (
+    configuration,
+    described,
+    headers,
+    manuals,
+    modules,
+    patches,
+    scripts,
+    sections,
+    shapes,
+    statements,
+    testcases,
+)
 from training.corpus.pair import Pair
 
 SKIPPED = re.compile(
@@ -33,7 +45,16 @@ def wanted(name: str) -> bool:
         return False
     plain = name.removesuffix(".gz")
     place = PurePath(plain)
-    known = place.suffix.lower() in (*HEADED, ".py", ".json", ".yaml", ".yml", ".sql", *configuration.LINES, *shapes.ENDINGS)
+    known = place.suffix.lower() in (
+        *HEADED,
+        ".py",
+        ".json",
+        ".yaml",
+        ".yml",
+        ".sql",
+        *configuration.LINES,
+        *shapes.ENDINGS,
+    )
     rest = (PAGE, SCRIPT, OPTIONS, PLAIN, PATCH)
     named = plain.endswith((".sql.in", "debian/control")) or not place.suffix or shapes.kind_of(plain) is not None
     return known or named or any(pattern.search(plain) for pattern in rest)
@@ -49,7 +70,9 @@ def promising(name: str, data: bytes) -> bool:
     """Whether a source file has what a pair is made of, by a look at its text; any other file does."""
     suffix = PurePath(name).suffix.lower()
     if suffix == ".py":
-        return b'"""' in data and (DOCSTRING.match(data) is not None or (TEST.search(name) is not None and b"def test" in data))
+        return b'"""' in data and (
+            DOCSTRING.match(data) is not None or (TEST.search(name) is not None and b"def test" in data)
+        )
     if suffix == ".go":
         return b"// Package " in data[:5_000] or b"\n// Test" in data
     return suffix not in HEADED or COMMENTED.match(data) is not None or TEST.search(name) is not None
@@ -65,7 +88,7 @@ def pairs_of(project: str, name: str, text: str) -> Iterator[Pair]:
         if suffix == ".py" or suffix in TITLED or name.endswith("_test.go"):
             yield from testcases.tests(project, name, text)
         elif suffix == ".sql":
-            yield from statements.sql(project, text)
+            yield from statements.sql(project, text, tested=True)
         elif shapes.kind_of(name):
             yield from shapes.shaped(project, shapes.kind_of(name) or "", text, random.Random(name))
     elif name.endswith("debian/control"):

@@ -11,7 +11,7 @@ MAX_CHARACTERS = 3_000
 MIN_CHARACTERS = 40
 # What points at something that is not in the content, or speaks to the reader instead of describing.
 ELSEWHERE = re.compile(
-    r"\b(?:you|your|we|our|us|please|click|read more|learn more|following|i)\b|\bthese (?:are|tests)\b|[#]\d|CVE-|\bbug \d"
+    r"\b(?:add a short description|(?:19|20)\d\d|you|your|we|our|us|please|click|read more|learn more|following|i)\b|\bthese (?:are|tests)\b|[#]\d|CVE-|\bbug \d"
     r"|\b[0-9a-f]{8,}\b|\.\.\.",
     re.IGNORECASE,
 )
@@ -39,7 +39,7 @@ def found(
         documentation: The description as it stood.
         at: Where in ``code`` it stood.
     """
-    sentence = first_sentence(_capital(text.strip()), name)
+    sentence = first_sentence(capital(text.strip()), name)
     if sentence is None or ELSEWHERE.search(sentence) or at >= MAX_CHARACTERS:
         return None
     if len(code.strip()) < MIN_CHARACTERS or _written(sentence) in _written(code):
@@ -70,7 +70,8 @@ def listed(names: list[str], most: int = 5) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
-def _capital(text: str) -> str:
+def capital(text: str) -> str:
+    """``text`` with its first letter large."""
     return text[:1].upper() + text[1:]
 
 

@@ -10,7 +10,9 @@ from pathlib import PurePath
 LOGGED = re.compile(
     r"\b(?:log|LOG|logger|_logger|logging)\.(?P<level>debug|info|warning|error|critical|exception)\(\s*_?\(?[fr]?(?P<q>[\"'])(?P<text>[^\"'\n\\{}]{12,110})(?P=q)\s*[,)%]"
 )
-RAISED = re.compile(r"raise (?P<type>[A-Z]\w*(?:Error|Exception|Warning|Exit|Interrupt|NotFound|Timeout))\(\s*(?P<q>[\"'])(?P<text>[^\"'\n\\{}<>|=]{8,80})(?P=q)\s*\)")
+RAISED = re.compile(
+    r"raise (?P<type>[A-Z]\w*(?:Error|Exception|Warning|Exit|Interrupt|NotFound|Timeout))\(\s*(?P<q>[\"'])(?P<text>[^\"'\n\\{}<>|=]{8,80})(?P=q)\s*\)"
+)
 DEFINED = re.compile(r"^(?P<indent> *)def (?P<name>\w+)\(", re.MULTILINE)
 CALL = re.compile(r"^ {4,16}(?P<line>(?:return |[\w, ]+ = )?[\w.]+\([^\n()]{0,50}\))$", re.MULTILINE)
 MOST_A_FILE = 12

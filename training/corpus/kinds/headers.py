@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from dobby_dagster.ingest.split import Piece, split
 from training.corpus.functions import ATTRIBUTE, BLOCK_COMMENT, GENERATED, LINE_COMMENT, _plain
-from training.corpus.kinds.found import found
+from training.corpus.kinds.found import capital, found
 from training.corpus.pair import Pair
 from training.corpus.sentences import first_sentence
 
@@ -30,7 +30,7 @@ def headed(project: str, path: str, text: str) -> Iterator[Pair]:
     suffix = PurePath(path).suffix
     described = _go(text) if suffix == ".go" else _rust(text) if suffix == ".rs" else _head(text, PurePath(path).name)
     for documentation, plain, name in described:
-        if first_sentence(plain, name) is None:
+        if first_sentence(capital(plain.strip()), name) is None:
             continue
         pieces = split(PurePath(path), text)
         content = "\n".join(line for line in map(signature, pieces[:MOST_LINES]) if line)
@@ -70,8 +70,14 @@ def _head(text: str, file_name: str) -> Iterator[tuple[str, str, str]]:
         plain = _plain(match[0])
         if tagged:
             plain = FILE_TAG.split(plain, maxsplit=1)[-1]
-        elif not re.match(r"[ \t]*\n[ \t]*\n|\s*(?:#\s*(?:include|ifndef|pragma|if)|import\b|using\b|package\b)", text[match.end() :]):
+        elif not re.match(
+            r"[ \t]*\n[ \t]*\n|\s*(?:#\s*(?:include|ifndef|pragma|if)|import\b|using\b|package\b)", text[match.end() :]
+        ):
             continue
         plain = re.sub(r"\A\s*[\w./-]+\s+-+\s+(?=[A-Za-z])", "", FILE_NAME.sub("", plain))
-        if not re.search(r"copyright|licen[cs]e|\(c\)|author|redistribut|-\*-|vim?:", plain[:300], re.IGNORECASE):
+        if not re.search(
+            r"^import |\bby [A-Z][a-z]+ [A-Z]|copyright|licen[cs]e|\(c\)|author|redistribut|-\*-|vim?:",
+            plain[:300],
+            re.IGNORECASE,
+        ):
             yield match[0].strip() + "\n", plain, PurePath(file_name).stem

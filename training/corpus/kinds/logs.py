@@ -56,7 +56,11 @@ def _application(module: str, entries: list[Entry], rng: random.Random) -> tuple
     calm = [entry for entry in chosen if entry[0] not in SEVERE]
     chosen = [*calm, *severe[:1]] if rng.random() < 0.8 else [*severe[:1], *calm]
     short = module.split(".")[-1]
-    content = "".join(_line(rng_style, level, module, text, index) for rng_style in [rng.randint(0, 5)] for index, (level, text) in enumerate(chosen))
+    content = "".join(
+        _line(rng_style, level, module, text, index)
+        for rng_style in [rng.randint(0, 5)]
+        for index, (level, text) in enumerate(chosen)
+    )
     if severe:
         return content, f"A log of {short} with an error: {_clean(severe[0][1])}."
     warned = [text for level, text in chosen if level == "warning"]
@@ -81,7 +85,13 @@ def _line(style: int, level: str, module: str, text: str, index: int) -> str:
 def _filled(text: str, rng: random.Random) -> str:
     """Percent signs of a message filled in, as if it had been logged."""
     text = re.sub(r"%\((\w+)\)[sr]", lambda match: f"{match[1].split('_')[0]}-{rng.randint(1, 99)}", text)
-    text = re.sub(r"%[sr]", lambda _: rng.choice((rng.choice(words.SERVICES), rng.choice(words.NAMES), f"{rng.choice(words.SERVICES)}-{rng.randint(1, 20)}")), text)
+    text = re.sub(
+        r"%[sr]",
+        lambda _: rng.choice(
+            (rng.choice(words.SERVICES), rng.choice(words.NAMES), f"{rng.choice(words.SERVICES)}-{rng.randint(1, 20)}")
+        ),
+        text,
+    )
     text = re.sub(r"%\(\w+\)[-.\d]*[dfix]", lambda _: str(rng.randint(1, 500)), text)
     return re.sub(r"%[-.\d]*[dfix]", lambda _: str(rng.randint(1, 500)), text).strip()
 
@@ -91,14 +101,27 @@ def _clean(text: str) -> str:
 
 
 def _access(rng: random.Random) -> tuple[str, str]:
-    paths = [f"/{rng.choice(('api/', '', 'static/', 'v1/'))}{rng.choice(list(words.THINGS))}s" for _ in range(rng.randint(2, 4))]
+    paths = [
+        f"/{rng.choice(('api/', '', 'static/', 'v1/'))}{rng.choice(list(words.THINGS))}s"
+        for _ in range(rng.randint(2, 4))
+    ]
     failing = rng.random() < 0.5
     lines = []
     for index, path in enumerate(paths):
-        status = rng.choice((500, 502, 404, 403)) if failing and index == len(paths) - 1 else rng.choice((200, 200, 301, 304))
-        lines.append(f'10.0.{rng.randint(0, 9)}.{rng.randint(1, 250)} - - [01/Mar/2026:07:{rng.randint(10, 59)}:00 +0000] "{rng.choice(("GET", "POST"))} {path} HTTP/1.1" {status} {rng.randint(90, 9000)}\n')
+        status = (
+            rng.choice((500, 502, 404, 403))
+            if failing and index == len(paths) - 1
+            else rng.choice((200, 200, 301, 304))
+        )
+        lines.append(
+            f'10.0.{rng.randint(0, 9)}.{rng.randint(1, 250)} - - [01/Mar/2026:07:{rng.randint(10, 59)}:00 +0000] "{rng.choice(("GET", "POST"))} {path} HTTP/1.1" {status} {rng.randint(90, 9000)}\n'
+        )
     status = int(lines[-1].split()[-2])
-    sentence = f"A web server access log in which {paths[-1]} is answered with {status}." if failing else f"A web server access log with requests for {listed(list(dict.fromkeys(paths)), 3)}."
+    sentence = (
+        f"A web server access log in which {paths[-1]} is answered with {status}."
+        if failing
+        else f"A web server access log with requests for {listed(list(dict.fromkeys(paths)), 3)}."
+    )
     return "".join(lines), sentence
 
 
@@ -113,7 +136,10 @@ def _daemon(rng: random.Random) -> tuple[str, str]:
     daemon = rng.choice(list(DAEMONS))
     said = [_phrase(text, rng) for text in rng.sample(DAEMONS[daemon], 3)]
     day, host, process = rng.randint(1, 28), f"host-{rng.randint(1, 9)}", rng.randint(100, 9_000)
-    content = "".join(f"Mar {day:2} 0{index}:1{index}:0{index} {host} {daemon}[{process + index}]: {text}\n" for index, text in enumerate(said))
+    content = "".join(
+        f"Mar {day:2} 0{index}:1{index}:0{index} {host} {daemon}[{process + index}]: {text}\n"
+        for index, text in enumerate(said)
+    )
     return content, f"A system log of {daemon} that ends with: {_clean(said[-1])}."
 
 

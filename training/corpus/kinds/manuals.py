@@ -8,13 +8,18 @@ from collections.abc import Iterator
 from training.corpus.kinds.found import found
 from training.corpus.pair import Pair
 
-MAN_NAME = re.compile(r"^\.SH +\"?NAME\"?\s*\n(?P<names>.+?)\s+(?:\\?-+|\\\(em|\\\(en)\s+(?P<text>.+?)\n(?=\.)", re.MULTILINE | re.DOTALL)
+MAN_NAME = re.compile(
+    r"^\.SH +\"?NAME\"?\s*\n(?P<names>.+?)\s+(?:\\?-+|\\\(em|\\\(en)\s+(?P<text>.+?)\n(?=\.)", re.MULTILINE | re.DOTALL
+)
 MDOC_NAME = re.compile(r"^\.Nd +\"?(?P<text>.+?)\"?\n", re.MULTILINE)
 POD_NAME = re.compile(r"^=head1 NAME\s+(?P<names>[^\n]+?)\s+-+\s+(?P<text>[^\n]+(?:\n[^\n=]+)?)\n\n", re.MULTILINE)
-MACRO = re.compile(r"^\.(?:TH|Dd|Dt|Os|so|\\\"|'\\\"|if|ie|el|de|ds|nr|tr|rm|hy|ad|nh|fi|nf|in|br|sp|ne|IX)\b.*\n|^\.\.\n|^\.?'?\\\".*\n", re.MULTILINE)
+MACRO = re.compile(
+    r"^\.(?:TH|Dd|Dt|Os|so|\\\"|'\\\"|if|ie|el|de|ds|nr|tr|rm|hy|ad|nh|fi|nf|in|br|sp|ne|IX)\b.*\n|^\.\.\n|^\.?'?\\\".*\n",
+    re.MULTILINE,
+)
 REQUEST = re.compile(r"^\.(SH|SS|Sh|Ss) +\"?([^\"\n]*)\"?\n", re.MULTILINE)
 OTHER = re.compile(r"^\.[A-Za-z]{1,4}\b ?", re.MULTILINE)
-ESCAPE = re.compile(r"\\f[BIRP1-4]|\\f\([A-Z]{2}|\\&|\\/|\\,|\\c|\\s[-+]?\d")
+ESCAPE = re.compile(r"\\[\^|:%]|\\f[BIRP1-4]|\\f\([A-Z]{2}|\\&|\\/|\\,|\\c|\\s[-+]?\d")
 
 
 def manual(project: str, path: str, text: str) -> Iterator[Pair]:
@@ -41,6 +46,15 @@ def plain(text: str) -> str:
     text = re.sub(r"^\.(?:PP|P|LP|TP|IP|HP|Pp|RS|RE|El|Bl|Pp)\b.*\n", "\n", text, flags=re.MULTILINE)
     text = ESCAPE.sub("", OTHER.sub("", text))
     text = re.sub(r"[BICFLEX]<<* *([^<>]*?) *>+", r"\1", text)
-    for escape, character in (("\\-", "-"), ("\\(aq", "'"), ("\\(dq", '"'), ("\\(lq", '"'), ("\\(rq", '"'), ("\\e", "\\"), ("\\ ", " "), ("\\~", " ")):
+    for escape, character in (
+        ("\\-", "-"),
+        ("\\(aq", "'"),
+        ("\\(dq", '"'),
+        ("\\(lq", '"'),
+        ("\\(rq", '"'),
+        ("\\e", "\\"),
+        ("\\ ", " "),
+        ("\\~", " "),
+    ):
         text = text.replace(escape, character)
     return re.sub(r"\\\((?:co|em|en|bu|cq|oq)|\\\*\([A-Za-z]{2}", "", text)

@@ -61,7 +61,9 @@ def _module(project: str, path: str, text: str, tree: ast.Module, lines: list[st
     yield from _pair(project, kind, name, tree, parts, lines)
 
 
-def _pair(project: str, kind: str, name: str, node: ast.Module | ast.ClassDef, content: str, lines: list[str]) -> Iterator[Pair]:
+def _pair(
+    project: str, kind: str, name: str, node: ast.Module | ast.ClassDef, content: str, lines: list[str]
+) -> Iterator[Pair]:
     plain = ast.get_docstring(node, clean=True)
     if not plain:
         return

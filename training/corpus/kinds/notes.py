@@ -9,22 +9,99 @@ from training.corpus.kinds import words
 from training.corpus.kinds.found import listed, stated
 from training.corpus.pair import Pair
 
-MONTHS = "January February March April May June July August September October November December".split()
-TOPICS = (
-    "the release|the budget|hiring|the new office|the data migration|test coverage|the website|the roadmap|customer feedback|the security audit"
-    "|the move to the cloud|the mobile app|documentation|the outage|performance|the database upgrade|training|the contract|support tickets|the conference"
-    "|the search page|backups|monitoring|the login page|accessibility|the warehouse|the price list|the newsletter|the annual report|shipping"
-).split("|")
-TASKS = (
-    "write the summary|update the tickets|call the supplier|book the room|fix the build|review the draft|send the invoice|prepare the slides"
-    "|test the backup|order new laptops|rename the service|clean up the wiki|check the licences|plan the rollout|answer the customer|measure the load time"
-).split("|")
-FAULTS = (
-    "the page stays blank after login|the export stops after 1,000 rows|the search finds nothing with umlauts|uploads over 10 MB fail|the app crashes when rotated"
-    "|the total is shown twice|dates are off by one day|the sort order is lost on reload|the password mail never arrives|the chart has no legend"
-    "|the import ignores the last line|the button does nothing in Firefox|the server returns 500 for empty names|the menu hides the title|sessions end after a minute"
-).split("|")
-STEPS = "Open the settings|Log in as a guest|Upload a file|Press Save|Reload the page|Choose a date|Sort by name|Enter an empty name|Switch to dark mode|Open the second tab".split("|")
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+TOPICS = [
+    "the release",
+    "the budget",
+    "hiring",
+    "the new office",
+    "the data migration",
+    "test coverage",
+    "the website",
+    "the roadmap",
+    "customer feedback",
+    "the security audit",
+    "the move to the cloud",
+    "the mobile app",
+    "documentation",
+    "the outage",
+    "performance",
+    "the database upgrade",
+    "training",
+    "the contract",
+    "support tickets",
+    "the conference",
+    "the search page",
+    "backups",
+    "monitoring",
+    "the login page",
+    "accessibility",
+    "the warehouse",
+    "the price list",
+    "the newsletter",
+    "the annual report",
+    "shipping",
+]
+TASKS = [
+    "write the summary",
+    "update the tickets",
+    "call the supplier",
+    "book the room",
+    "fix the build",
+    "review the draft",
+    "send the invoice",
+    "prepare the slides",
+    "test the backup",
+    "order new laptops",
+    "rename the service",
+    "clean up the wiki",
+    "check the licences",
+    "plan the rollout",
+    "answer the customer",
+    "measure the load time",
+]
+FAULTS = [
+    "the page stays blank after login",
+    "the export stops after 1,000 rows",
+    "the search finds nothing with umlauts",
+    "uploads over 10 MB fail",
+    "the app crashes when rotated",
+    "the total is shown twice",
+    "dates are off by one day",
+    "the sort order is lost on reload",
+    "the password mail never arrives",
+    "the chart has no legend",
+    "the import ignores the last line",
+    "the button does nothing in Firefox",
+    "the server returns 500 for empty names",
+    "the menu hides the title",
+    "sessions end after a minute",
+]
+STEPS = [
+    "Open the settings",
+    "Log in as a guest",
+    "Upload a file",
+    "Press Save",
+    "Reload the page",
+    "Choose a date",
+    "Sort by name",
+    "Enter an empty name",
+    "Switch to dark mode",
+    "Open the second tab",
+]
 
 
 def notes(project: str, rng: random.Random, count: int) -> Iterator[Pair]:
@@ -45,9 +122,18 @@ def _meeting(rng: random.Random) -> tuple[str, str]:
     date, topics = _date(rng), rng.sample(TOPICS, rng.randint(2, 4))
     people = [name.capitalize() for name in rng.sample(words.NAMES, rng.randint(2, 4))]
     bullet = rng.choice(("- ", "* ", "", "1. "))
-    lines = [f"{bullet}{topic.capitalize()}: {rng.choice(people)} {rng.choice(('will', 'wants to', 'is going to'))} {rng.choice(TASKS)}." for topic in topics]
-    title = rng.choice(("Meeting notes, {}", "Notes of the meeting on {}", "Team meeting {}", "Minutes, {}", "Weekly sync, {}")).format(date)
-    content = f"{title}{rng.choice(('.', ''))}\n{rng.choice(('Present', 'Attendees', 'With'))}: {', '.join(people)}\n\n" + "\n".join(lines) + "\n"
+    lines = [
+        f"{bullet}{topic.capitalize()}: {rng.choice(people)} {rng.choice(('will', 'wants to', 'is going to'))} {rng.choice(TASKS)}."
+        for topic in topics
+    ]
+    title = rng.choice(
+        ("Meeting notes, {}", "Notes of the meeting on {}", "Team meeting {}", "Minutes, {}", "Weekly sync, {}")
+    ).format(date)
+    content = (
+        f"{title}{rng.choice(('.', ''))}\n{rng.choice(('Present', 'Attendees', 'With'))}: {', '.join(people)}\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
     return content, f"Notes of a meeting on {date} about {listed(topics)}."
 
 
@@ -71,5 +157,9 @@ def _mail(rng: random.Random) -> tuple[str, str]:
 def _list(rng: random.Random) -> tuple[str, str]:
     tasks = rng.sample(TASKS, rng.randint(3, 5))
     mark = rng.choice(("- [ ] ", "- ", "* ", "[ ] "))
-    content = f"{rng.choice(('TODO', 'To do', 'Tasks for today', 'Open points'))}\n" + "\n".join(f"{mark}{task.capitalize()}" for task in tasks) + "\n"
+    content = (
+        f"{rng.choice(('TODO', 'To do', 'Tasks for today', 'Open points'))}\n"
+        + "\n".join(f"{mark}{task.capitalize()}" for task in tasks)
+        + "\n"
+    )
     return content, f"A list of tasks such as to {tasks[0]} and to {tasks[1]}."

@@ -49,13 +49,14 @@ def _script(project: str, text: str) -> Pair | None:
         code = text.replace(init[0], "", 1)
         return found(project, "shell", "script", "", code, short[1], init[0], min(init.start(), len(code)))
     begin = shebang.end() if shebang else 0
-    head = HEAD.match(text, begin)
-    if head is None:
-        return None
-    blocks = re.split(r"^#[ \t]*\n|^#[-=#* \t]+\n", head["comment"], flags=re.MULTILINE)
-    block = next((_plain(part) for part in blocks if len(part) > 15 and not LICENCE.search(part)), "")
-    block = re.sub(r"\A[\w./-]+ *(?:--?|:) +", "", block)
-    return found(project, "shell", "script", "", text[:begin] + text[head.end() :], block, head["comment"], begin)
+    while head := HEAD.match(text, begin):
+        for block in re.split(r"^#[ \t]*\n|^#[-=#* \t]+\n", head["comment"], flags=re.MULTILINE):
+            if len(block) > 15 and not LICENCE.search(block):
+                plain = re.sub(r"\A[\w./-]+ *(?:--?|:) +", "", _plain(block))
+                code = text[: head.start("comment")] + text[head.end() :]
+                return found(project, "shell", "script", "", code, plain, head["comment"], head.start("comment"))
+        begin = head.end()
+    return None
 
 
 def _plain(comment: str) -> str:

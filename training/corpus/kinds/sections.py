@@ -19,6 +19,7 @@ DEPENDENT = re.compile(
     r"|changes?|fixed|added|released?|version|example)\b",
     re.IGNORECASE,
 )
+SENTENCE = re.compile(r"[A-Z`\[*](?:[^\n]|\n(?!\s*\n))*?(?<!e\.g)(?<!i\.e)(?<!etc)[.](?=\s)")
 MIN_REST = 160
 MOST_A_FILE = 12
 
@@ -35,7 +36,7 @@ def sections(project: str, path: str, text: str) -> Iterator[Pair]:
             return
         body = text[mark.end() : after.start() if after else len(text)].strip()
         title = mark.group(1).strip()
-        sentence = re.match(r"[A-Z`\[*][^\n]*(?:\n(?!\s*\n)[^\n]+)*?[.](?=\s)", body)
+        sentence = SENTENCE.match(body)
         if sentence is None or DEPENDENT.match(body) or len(body) - sentence.end() < MIN_REST:
             continue
         head = f"{text[mark.start() : mark.end()].strip()}\n\n"

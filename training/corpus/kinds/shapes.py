@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from training.corpus.kinds.described import DESCRIPTIONS
 from training.corpus.kinds.found import listed, stated
 from training.corpus.pair import Pair
 
@@ -22,13 +23,37 @@ from training.corpus.pair import Pair
 LONGEST = 1_000
 SHORTEST = 60
 MOST_A_FILE = 25
+TASK_KEYS = {
+    "when",
+    "become",
+    "register",
+    "vars",
+    "command",
+    "shell",
+    "notify",
+    "include_tasks",
+    "import_tasks",
+    "import_role",
+    "set_fact",
+    "include_role",
+}
 
 
 def shape(kind: str, content: str) -> str | None:
     """A sentence about a content of the given ``kind`` (``json``, ``yaml``, ``toml``, ``ini``, ``csv``…), or None."""
     try:
         return RULES[kind](content)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, yaml.YAMLError, configparser.Error, csv.Error):
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        yaml.YAMLError,
+        configparser.Error,
+        csv.Error,
+    ):
         return None
 
 
@@ -55,7 +80,8 @@ def _parts(content: str, rng: random.Random) -> list[str]:
         node = stack.pop()
         children = list(node.values()) if isinstance(node, dict) else node if isinstance(node, list) else []
         stack.extend(child for child in children[:100] if isinstance(child, dict | list))
-        if len(children) > 1 and len(str(node)) <= LONGEST:
+        described = isinstance(node, dict) and any(key in node for key in DESCRIPTIONS)
+        if len(children) > 1 and not described and len(str(node)) <= LONGEST:
             text = json.dumps(node, indent=rng.choice((2, 2, 4, None)))
             if SHORTEST <= len(text) <= LONGEST:
                 parts.append(text)
@@ -75,15 +101,20 @@ def _yaml(content: str) -> str | None:
 
 def _tree(tree: Any, form: str) -> str | None:
     article = "A"
-    if isinstance(tree, dict) and len(tree) > 1:
+    if isinstance(tree, dict):
         keys = [("on" if key is True else str(key)) for key in tree]
-        return _known(tree, keys) or f"{article} {form} {'object' if form == 'JSON' else 'mapping'} with the keys {listed(keys)}."
+        known = _known({("on" if key is True else key): value for key, value in tree.items()}, keys)
+        if known or len(keys) < 2:
+            return known
+        return f"{article} {form} {'object' if form == 'JSON' else 'mapping'} with the keys {listed(keys)}."
     if not isinstance(tree, list) or len(tree) < 2:
         return None
     if all(isinstance(item, dict) and item for item in tree):
         keys = list(dict.fromkeys(str(key) for item in tree for key in item))
         if set(keys) & {"hosts", "tasks", "become"} and "hosts" in keys:
             return f"An Ansible playbook for the hosts {listed([str(item['hosts']) for item in tree])}."
+        if all(isinstance(item.get("name"), str) for item in tree) and set(keys) & TASK_KEYS:
+            return f"A list of Ansible tasks such as {tree[0]['name']}."
         return f"{article} {form} list of objects with the keys {listed(keys)}."
     if all(isinstance(item, str) for item in tree):
         return f"{article} {form} list of strings such as {listed(tree[:3], 3)}."
@@ -101,7 +132,11 @@ def _known(tree: dict[str, Any], keys: list[str]) -> str | None:
         named = f" named {tree['name']}" if isinstance(tree.get("name"), str) else ""
         return f"A GitHub Actions workflow{named} with the jobs {listed(list(tree['jobs']))}."
     services = tree.get("services")
-    if isinstance(services, dict) and all(isinstance(s, dict) and {"image", "build"} & set(s) for s in services.values()):
+    if (
+        isinstance(services, dict)
+        and services
+        and all(isinstance(s, dict) and {"image", "build"} & set(s) for s in services.values())
+    ):
         return f"A Docker Compose file with the services {listed(list(services))}."
     if "compilerOptions" in names and isinstance(tree["compilerOptions"], dict):
         return f"A TypeScript configuration with the compiler options {listed(list(tree['compilerOptions']))}."
@@ -123,7 +158,11 @@ def _kubernetes(tree: dict[str, Any]) -> str:
 def _package(tree: dict[str, Any]) -> str:
     parts = [
         f"the {label} {listed(list(tree[key]), 3)}"
-        for key, label in (("scripts", "scripts"), ("dependencies", "dependencies"), ("devDependencies", "development dependencies"))
+        for key, label in (
+            ("scripts", "scripts"),
+            ("dependencies", "dependencies"),
+            ("devDependencies", "development dependencies"),
+        )
         if isinstance(tree.get(key), dict) and tree[key]
     ]
     return f"The package manifest of {tree['name']} with {' and '.join(parts[:2])}."
@@ -134,10 +173,14 @@ def _toml(content: str) -> str | None:
     project, package = tree.get("project"), tree.get("package")
     if isinstance(package, dict) and "name" in package:
         needed = list(tree.get("dependencies", {}))
-        return f"The Cargo manifest of the crate {package['name']}" + (f" with the dependencies {listed(needed)}." if needed else ".")
+        return f"The Cargo manifest of the crate {package['name']}" + (
+            f" with the dependencies {listed(needed)}." if needed else "."
+        )
     if isinstance(project, dict) and "name" in project:
         names = [re.split(r"[\[<>=!~; ]", need)[0] for need in project.get("dependencies", [])]
-        return f"The project configuration of {project['name']}" + (f" with the dependencies {listed(names)}." if names else ".")
+        return f"The project configuration of {project['name']}" + (
+            f" with the dependencies {listed(names)}." if names else "."
+        )
     tables = [key for key, value in tree.items() if isinstance(value, dict | list)]
     if len(tables) > 1:
         return f"A TOML file with the tables {listed(tables)}."
@@ -149,6 +192,8 @@ def _ini(content: str) -> str | None:
     parser.read_string(content)
     sections = parser.sections()
     if len(sections) == 1:
+        if not all(name[0].isalpha() for name in parser.options(sections[0])):
+            return None
         return f"The configuration section {sections[0]} with the options {listed(parser.options(sections[0]))}."
     return f"An INI file with the sections {listed(sections)}." if sections else None
 
@@ -187,14 +232,29 @@ def _requirements(content: str) -> str | None:
 def _xml(content: str) -> str | None:
     names = re.findall(r"<([A-Za-z][\w:.-]*)[\s>/]", content)
     inner = [name for name in dict.fromkeys(names) if name != names[0]]
-    return f"An XML document with the root element {names[0]} and the elements {listed(inner)}." if len(inner) > 1 else None
+    return (
+        f"An XML document with the root element {names[0]} and the elements {listed(inner)}."
+        if len(inner) > 1
+        else None
+    )
 
 
 RULES = {
     "json": _json, "yaml": _yaml, "toml": _toml, "ini": _ini, "environment": _environment, "csv": _csv, "makefile": _makefile,
     "dockerfile": _dockerfile, "requirements": _requirements, "xml": _xml,
 }  # fmt: skip
-ENDINGS = {".json": "json", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".ini": "ini", ".cfg": "ini", ".conf": "ini", ".csv": "csv", ".tsv": "csv", ".xml": "xml"}
+ENDINGS = {
+    ".json": "json",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".toml": "toml",
+    ".ini": "ini",
+    ".cfg": "ini",
+    ".conf": "ini",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".xml": "xml",
+}
 
 
 def kind_of(path: str) -> str | None:

@@ -12,7 +12,9 @@ from sqlglot import exp
 from training.corpus.kinds.found import found, listed, stated
 from training.corpus.pair import Pair
 
-COMMENTED = re.compile(r"(?P<comment>(?:^--[^\n]*\n)+|^/\*(?:(?!\*/).)*\*/[ \t]*\n)\s*(?=[A-Za-z])", re.MULTILINE | re.DOTALL)
+COMMENTED = re.compile(
+    r"(?P<comment>(?:^--[^\n]*\n)+|^/\*(?:(?!\*/).)*\*/[ \t]*\n)\s*(?=[A-Za-z])", re.MULTILINE | re.DOTALL
+)
 COMMENT_ON = re.compile(
     r"^COMMENT +ON +(?P<object>TABLE|VIEW|FUNCTION|INDEX|TYPE|DOMAIN|TRIGGER|SEQUENCE|COLUMN) +(?P<name>[\w.\"]+)[^']*?IS\s+E?'(?P<text>(?:[^']|'')+)'\s*;",
     re.IGNORECASE | re.MULTILINE,
@@ -24,13 +26,19 @@ MOST_A_FILE = 80
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL)
 
 
-def sql(project: str, text: str) -> Iterator[Pair]:
-    """Yield the statements of one file that have something to say, documented ones first."""
+def sql(project: str, text: str, tested: bool = False) -> Iterator[Pair]:
+    """Yield the statements of one file that have something to say, documented ones first.
+
+    Args:
+        project: Where it comes from.
+        text: Of the file.
+        tested: Whether it is a test, whose comments say what happens and not what the statement is for.
+    """
     if len(text) > 3_000_000:
         return
     taken = 0
     documented: set[str] = set()
-    for name, code, plain, documentation, at in (*_commented(text), *_comment_on(text)):
+    for name, code, plain, documentation, at in () if tested else (*_commented(text), *_comment_on(text)):
         pair = found(project, "sql", "statement", name, code, plain, documentation, at)
         if pair is not None and taken < MOST_A_FILE:
             documented.add(code)
@@ -60,14 +68,18 @@ def _commented(text: str) -> Iterator[tuple[str, str, str, str, int]]:
         statement = next(statements(text[match.end() : match.end() + 8_000]), "")
         plain = re.sub(r"^(?:--+|/\*+|\s*\*+/?)[ \t]*", "", match["comment"], flags=re.MULTILINE)
         plain = re.sub(r"[-=*# ]{4,}|\*/", "", plain).strip()
-        if statement and not re.search(r"regress|copyright|should (?:fail|work|succeed|be)|\bfail", plain, re.IGNORECASE):
+        if statement and not re.search(
+            r"regress|copyright|should (?:fail|work|succeed|be)|\bfail", plain, re.IGNORECASE
+        ):
             yield "", statement, plain, match["comment"], 0
 
 
 def _comment_on(text: str) -> Iterator[tuple[str, str, str, str, int]]:
     for match in COMMENT_ON.finditer(text):
         name = match["name"]
-        created = re.search(CREATED.format(object=match["object"], name=re.escape(name)), text, re.IGNORECASE | re.MULTILINE)
+        created = re.search(
+            CREATED.format(object=match["object"], name=re.escape(name)), text, re.IGNORECASE | re.MULTILINE
+        )
         statement = next(statements(text[created.start() : created.start() + 8_000]), "") if created else ""
         if statement:
             yield name, statement, match["text"].replace("''", "'"), f"\n{match[0]}\n", len(statement)
@@ -99,7 +111,9 @@ def _said(tree: exp.Expression) -> str | None:
         return f"Updates {_columns([e.this.name for e in tree.expressions])} of the table {tree.this.name}."
     if isinstance(tree, exp.Delete):
         by = [column.name for column in tree.find(exp.Where).find_all(exp.Column)] if tree.find(exp.Where) else []
-        return f"Deletes rows from the table {tree.this.name}" + (f" by {listed(list(dict.fromkeys(by)))}." if by else ".")
+        return f"Deletes rows from the table {tree.this.name}" + (
+            f", selected by {listed(list(dict.fromkeys(by)))}." if by else "."
+        )
     if isinstance(tree, exp.Alter):
         action = tree.args["actions"][0]
         if isinstance(action, exp.ColumnDef):
@@ -117,7 +131,11 @@ def _create(tree: exp.Create) -> str | None:
         index = tree.this
         columns = [column.name for column in index.find_all(exp.Column)]
         unique = "a unique" if tree.args.get("unique") else "an"
-        return f"Creates {unique} index on {_columns(columns)} of the table {index.args['table'].name}." if columns else None
+        return (
+            f"Creates {unique} index on {_columns(columns)} of the table {index.args['table'].name}."
+            if columns
+            else None
+        )
     if kind == "VIEW" and tree.expression:
         view = tree.this.this.name if isinstance(tree.this, exp.Schema) else tree.this.name
         return f"Creates the view {view} from {_tables(tree.expression)}."
@@ -125,12 +143,22 @@ def _create(tree: exp.Create) -> str | None:
 
 
 def _select(tree: exp.Select) -> str | None:
-    names = ["all columns" if isinstance(e, exp.Star) or e.is_star else e.alias_or_name for e in tree.expressions]
+    names = [_column(expression) for expression in tree.expressions]
     if not all(names) or not tree.find(exp.Table):
         return None
     group = tree.args.get("group")
     grouped = [e.name for e in group.expressions if e.name] if group else []
-    return f"Selects {listed(names, 4)} from {_tables(tree)}" + (f", grouped by {listed(grouped, 3)}." if grouped else ".")
+    return f"Selects {listed(names, 4)} from {_tables(tree)}" + (
+        f", grouped by {listed(grouped, 3)}." if grouped else "."
+    )
+
+
+def _column(expression: exp.Expression) -> str:
+    if expression.alias:
+        return str(expression.alias)
+    if isinstance(expression, exp.Count):
+        return "the number of rows"
+    return "all columns" if expression.is_star else str(expression.name if isinstance(expression, exp.Column) else "")
 
 
 def _columns(names: list[str]) -> str:
@@ -139,5 +167,7 @@ def _columns(names: list[str]) -> str:
 
 def _tables(tree: exp.Expression) -> str:
     defined = {cte.alias for cte in tree.find_all(exp.CTE)}
-    names = [name for name in dict.fromkeys(table.name for table in tree.find_all(exp.Table)) if name not in defined and name]
+    names = [
+        name for name in dict.fromkeys(table.name for table in tree.find_all(exp.Table)) if name not in defined and name
+    ]
     return f"the table{'s' if len(names) > 1 else ''} {listed(names, 4)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from training.corpus.kinds import words
 from training.corpus.kinds.found import stated
@@ -23,7 +23,20 @@ BUILT_IN = (
     "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)", "AssertionError", "BrokenPipeError: [Errno 32] Broken pipe",
     "sqlite3.OperationalError: no such table: {module}", "requests.exceptions.HTTPError: 404 Client Error: Not Found",
 )  # fmt: skip
-JAVA = "NullPointerException IllegalArgumentException IllegalStateException IOException SQLException ClassCastException ArrayIndexOutOfBoundsException NumberFormatException TimeoutException OutOfMemoryError ClassNotFoundException ConcurrentModificationException".split()
+JAVA = [
+    "NullPointerException",
+    "IllegalArgumentException",
+    "IllegalStateException",
+    "IOException",
+    "SQLException",
+    "ClassCastException",
+    "ArrayIndexOutOfBoundsException",
+    "NumberFormatException",
+    "TimeoutException",
+    "OutOfMemoryError",
+    "ClassNotFoundException",
+    "ConcurrentModificationException",
+]
 SCRIPT = (
     "TypeError: Cannot read properties of undefined (reading '{field}')", "ReferenceError: {field} is not defined", "TypeError: {field} is not a function",
     "SyntaxError: Unexpected token in JSON at position 0", "Error: Cannot find module '{module}'", "RangeError: Maximum call stack size exceeded",
@@ -55,7 +68,11 @@ def tracebacks(project: str, harvest: Harvest, rng: random.Random, count: int) -
 
 def _filled(text: str, rng: random.Random) -> str:
     _, names = words.fields(rng)
-    return text.format(field=rng.choice(names), module=rng.choice(words.MODULES), name=f"{rng.choice(words.VERBS)}_{rng.choice(words.MODULES)}")
+    return text.format(
+        field=rng.choice(names),
+        module=rng.choice(words.MODULES),
+        name=f"{rng.choice(words.VERBS)}_{rng.choice(words.MODULES)}",
+    )
 
 
 def _error(harvest: Harvest, rng: random.Random) -> str:
@@ -74,7 +91,9 @@ def _python(harvest: Harvest, rng: random.Random) -> tuple[str, str]:
     for path, name, line in frames:
         lines += [f'  File "{root}/{path}", line {rng.randint(10, 900)}, in {name}', f"    {line.strip()}"]
     error = _error(harvest, rng)
-    return "\n".join([*lines, error]) + "\n", f"A Python traceback that ends in {_short(error)}, raised in {frames[-1][1]}."
+    return "\n".join(
+        [*lines, error]
+    ) + "\n", f"A Python traceback that ends in {_short(error)}, raised in {frames[-1][1]}."
 
 
 def _pytest(harvest: Harvest, rng: random.Random) -> tuple[str, str]:
@@ -91,7 +110,15 @@ def _pytest(harvest: Harvest, rng: random.Random) -> tuple[str, str]:
 
 def _java(harvest: Harvest, rng: random.Random) -> tuple[str, str]:
     kind = rng.choice(JAVA)
-    frames = [(words.camel(f"x_{rng.choice(words.SERVICES)}_{rng.choice(('service', 'controller', 'repository', 'client', 'handler'))}")[1:], words.camel(f"{rng.choice(words.VERBS)}_{rng.choice(words.MODULES)}")) for _ in range(rng.randint(2, 5))]
+    frames = [
+        (
+            words.camel(
+                f"x_{rng.choice(words.SERVICES)}_{rng.choice(('service', 'controller', 'repository', 'client', 'handler'))}"
+            )[1:],
+            words.camel(f"{rng.choice(words.VERBS)}_{rng.choice(words.MODULES)}"),
+        )
+        for _ in range(rng.randint(2, 5))
+    ]
     package = rng.choice(("com.example", "org.acme.shop", "io.demo", "net.corp.billing"))
     message = f": {_filled('Invalid value for {field}', rng)}" if rng.random() < 0.5 else ""
     lines = [f'Exception in thread "main" java.{rng.choice(("lang", "util", "io"))}.{kind}{message}']
@@ -102,7 +129,13 @@ def _java(harvest: Harvest, rng: random.Random) -> tuple[str, str]:
 def _script(harvest: Harvest, rng: random.Random) -> tuple[str, str]:
     error = _filled(rng.choice(SCRIPT), rng)
     names = [words.camel(f"{rng.choice(words.VERBS)}_{rng.choice(words.SERVICES)}") for _ in range(rng.randint(2, 4))]
-    lines = [error, *(f"    at {name} (/app/src/{rng.choice(words.MODULES)}.js:{rng.randint(1, 400)}:{rng.randint(1, 60)})" for name in names)]
+    lines = [
+        error,
+        *(
+            f"    at {name} (/app/src/{rng.choice(words.MODULES)}.js:{rng.randint(1, 400)}:{rng.randint(1, 60)})"
+            for name in names
+        ),
+    ]
     return "\n".join(lines) + "\n", f"A JavaScript stack trace of {_short(error)}, thrown in {names[0]}."
 
 
@@ -116,7 +149,9 @@ def _go(harvest: Harvest, rng: random.Random) -> tuple[str, str]:
 def _rust(harvest: Harvest, rng: random.Random) -> tuple[str, str]:
     error, place = rng.choice(RUST), f"src/{rng.choice(words.MODULES)}.rs"
     content = f"thread 'main' panicked at {place}:{rng.randint(5, 300)}:{rng.randint(1, 40)}:\n{error}\nnote: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"
-    said = re.sub(r"called Option::unwrap\(\) on a None value", "unwrap was called on a None value", error.replace("`", ""))
+    said = re.sub(
+        r"called Option::unwrap\(\) on a None value", "unwrap was called on a None value", error.replace("`", "")
+    )
     return content, f"A Rust panic in {place}: {said}."
 
 

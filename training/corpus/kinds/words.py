@@ -47,26 +47,244 @@ THINGS = {
     "warehouse": "warehouse_id address capacity manager",
     "coupon": "code discount valid_from valid_until uses",
 }
-SERVICES = (
-    "web api db redis worker nginx frontend backend postgres mysql queue scheduler cache auth gateway search mailer proxy"
-    " payments billing orders inventory users notifications metrics grafana prometheus rabbitmq kafka zookeeper minio"
-    " elasticsearch celery beat app admin ingest indexer storage crawler exporter registry vault consul"
-).split()
-IMAGES = (
-    "python:3.11-slim python:3.12 node:20-alpine node:18 golang:1.22 rust:1.75 debian:bookworm-slim ubuntu:22.04 alpine:3.19"
-    " nginx:1.25 postgres:16 redis:7 openjdk:17 ruby:3.2 php:8.2-fpm mysql:8.0 eclipse-temurin:21 rabbitmq:3"
-).split()
-COMMANDS = "python gunicorn uvicorn node npm nginx java ./server ./app celery flask rails php-fpm ./run.sh entrypoint.sh".split()
-NAMES = "anna ben carla david emma felix grace hugo ines jonas kira leo maria noah olga paul rosa sam tina viktor wei yusuf zoe".split()
-PLACES = "berlin paris lima oslo tokyo cairo madrid boston delhi nairobi quito seoul rome dublin zurich lagos".split()
-LIBRARIES = (
-    "requests numpy pandas flask django fastapi sqlalchemy pytest click rich httpx pydantic celery redis boto3 jinja2 pillow"
-    " scipy matplotlib torch transformers scikit-learn aiohttp psycopg2 lxml pyyaml tqdm black mypy ruff gunicorn uvicorn"
-).split()
-CRATES = "serde tokio clap anyhow regex rand log reqwest hyper chrono rayon thiserror tracing uuid bytes futures axum sqlx".split()
-PACKAGES = "react lodash express axios typescript vue webpack eslint jest vite prettier next zod uuid dotenv cors mongoose ws".split()
-VERBS = "load save parse read write send fetch update delete create validate render compute build resolve convert handle sync".split()
-MODULES = "config utils models views client server parser handlers storage tasks cache session export importer worker auth".split()
+SERVICES = [
+    "web",
+    "api",
+    "db",
+    "redis",
+    "worker",
+    "nginx",
+    "frontend",
+    "backend",
+    "postgres",
+    "mysql",
+    "queue",
+    "scheduler",
+    "cache",
+    "auth",
+    "gateway",
+    "search",
+    "mailer",
+    "proxy",
+    "payments",
+    "billing",
+    "orders",
+    "inventory",
+    "users",
+    "notifications",
+    "metrics",
+    "grafana",
+    "prometheus",
+    "rabbitmq",
+    "kafka",
+    "zookeeper",
+    "minio",
+    "elasticsearch",
+    "celery",
+    "beat",
+    "app",
+    "admin",
+    "ingest",
+    "indexer",
+    "storage",
+    "crawler",
+    "exporter",
+    "registry",
+    "vault",
+    "consul",
+]
+IMAGES = [
+    "python:3.11-slim",
+    "python:3.12",
+    "node:20-alpine",
+    "node:18",
+    "golang:1.22",
+    "rust:1.75",
+    "debian:bookworm-slim",
+    "ubuntu:22.04",
+    "alpine:3.19",
+    "nginx:1.25",
+    "postgres:16",
+    "redis:7",
+    "openjdk:17",
+    "ruby:3.2",
+    "php:8.2-fpm",
+    "mysql:8.0",
+    "eclipse-temurin:21",
+    "rabbitmq:3",
+]
+COMMANDS = [
+    "python",
+    "gunicorn",
+    "uvicorn",
+    "node",
+    "npm",
+    "nginx",
+    "java",
+    "./server",
+    "./app",
+    "celery",
+    "flask",
+    "rails",
+    "php-fpm",
+    "./run.sh",
+    "entrypoint.sh",
+]
+NAMES = [
+    "anna",
+    "ben",
+    "carla",
+    "david",
+    "emma",
+    "felix",
+    "grace",
+    "hugo",
+    "ines",
+    "jonas",
+    "kira",
+    "leo",
+    "maria",
+    "noah",
+    "olga",
+    "paul",
+    "rosa",
+    "sam",
+    "tina",
+    "viktor",
+    "wei",
+    "yusuf",
+    "zoe",
+]
+PLACES = [
+    "berlin",
+    "paris",
+    "lima",
+    "oslo",
+    "tokyo",
+    "cairo",
+    "madrid",
+    "boston",
+    "delhi",
+    "nairobi",
+    "quito",
+    "seoul",
+    "rome",
+    "dublin",
+    "zurich",
+    "lagos",
+]
+LIBRARIES = [
+    "requests",
+    "numpy",
+    "pandas",
+    "flask",
+    "django",
+    "fastapi",
+    "sqlalchemy",
+    "pytest",
+    "click",
+    "rich",
+    "httpx",
+    "pydantic",
+    "celery",
+    "redis",
+    "boto3",
+    "jinja2",
+    "pillow",
+    "scipy",
+    "matplotlib",
+    "torch",
+    "transformers",
+    "scikit-learn",
+    "aiohttp",
+    "psycopg2",
+    "lxml",
+    "pyyaml",
+    "tqdm",
+    "black",
+    "mypy",
+    "ruff",
+    "gunicorn",
+    "uvicorn",
+]
+CRATES = [
+    "serde",
+    "tokio",
+    "clap",
+    "anyhow",
+    "regex",
+    "rand",
+    "log",
+    "reqwest",
+    "hyper",
+    "chrono",
+    "rayon",
+    "thiserror",
+    "tracing",
+    "uuid",
+    "bytes",
+    "futures",
+    "axum",
+    "sqlx",
+]
+PACKAGES = [
+    "react",
+    "lodash",
+    "express",
+    "axios",
+    "typescript",
+    "vue",
+    "webpack",
+    "eslint",
+    "jest",
+    "vite",
+    "prettier",
+    "next",
+    "zod",
+    "uuid",
+    "dotenv",
+    "cors",
+    "mongoose",
+    "ws",
+]
+VERBS = [
+    "load",
+    "save",
+    "parse",
+    "read",
+    "write",
+    "send",
+    "fetch",
+    "update",
+    "delete",
+    "create",
+    "validate",
+    "render",
+    "compute",
+    "build",
+    "resolve",
+    "convert",
+    "handle",
+    "sync",
+]
+MODULES = [
+    "config",
+    "utils",
+    "models",
+    "views",
+    "client",
+    "server",
+    "parser",
+    "handlers",
+    "storage",
+    "tasks",
+    "cache",
+    "session",
+    "export",
+    "importer",
+    "worker",
+    "auth",
+]
 
 
 def fields(rng: random.Random, least: int = 2) -> tuple[str, list[str]]:
@@ -93,19 +311,53 @@ def value(rng: random.Random, field: str) -> str | int | float | bool:
     """A value that suits the name of a field."""
     low = field.lower()
     if low.endswith(("_at", "at", "_on", "date")) or low in ("timestamp", "departure", "arrival"):
-        return f"20{rng.randint(18, 26)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}" + (f"T{rng.randint(0, 23):02}:{rng.randint(0, 59):02}:00Z" if rng.random() < 0.4 else "")
+        return f"20{rng.randint(18, 26)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}" + (
+            f"T{rng.randint(0, 23):02}:{rng.randint(0, 59):02}:00Z" if rng.random() < 0.4 else ""
+        )
     if "email" in low:
         return f"{rng.choice(NAMES)}@example.{rng.choice(('com', 'org', 'net'))}"
-    if "name" in low or low in ("author", "artist", "director", "teacher", "assignee", "sender", "recipient", "holder", "owner"):
+    if "name" in low or low in (
+        "author",
+        "artist",
+        "director",
+        "teacher",
+        "assignee",
+        "sender",
+        "recipient",
+        "holder",
+        "owner",
+    ):
         return rng.choice(NAMES).capitalize()
     if low in ("city", "origin", "destination", "location", "region", "country", "address"):
         return rng.choice(PLACES).capitalize()
     if low.startswith("is_") or low in ("paid", "cancelled", "opened"):
         return rng.random() < 0.5
-    if any(part in low for part in ("price", "amount", "total", "salary", "temp", "rating", "weight", "accuracy", "loss", "balance", "tax", "value", "latitude", "longitude")):
+    if any(
+        part in low
+        for part in (
+            "price",
+            "amount",
+            "total",
+            "salary",
+            "temp",
+            "rating",
+            "weight",
+            "accuracy",
+            "loss",
+            "balance",
+            "tax",
+            "value",
+            "latitude",
+            "longitude",
+        )
+    ):
         return round(rng.uniform(0, 900), 2)
     if any(part in low for part in ("status", "state", "type", "role", "priority", "category", "genre", "method")):
-        return rng.choice(("open", "closed", "active", "pending", "high", "low", "new", "done", "card", "admin", "guest"))
-    if "id" in low.split("_") or low.endswith(("id", "_count", "year", "minutes", "stock", "pages", "credits", "epochs", "seed", "goals")):
+        return rng.choice(
+            ("open", "closed", "active", "pending", "high", "low", "new", "done", "card", "admin", "guest")
+        )
+    if "id" in low.split("_") or low.endswith(
+        ("id", "_count", "year", "minutes", "stock", "pages", "credits", "epochs", "seed", "goals")
+    ):
         return rng.randint(1, 9_999)
     return f"{rng.choice(VERBS)}-{rng.randint(1, 99)}" if rng.random() < 0.5 else rng.choice(PLACES)
