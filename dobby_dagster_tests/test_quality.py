@@ -76,6 +76,88 @@ def test_worthless_outputs_do_not(text: str, why: str) -> None:
         gate(text, CODE, INSTRUCTION)
 
 
+FRAME = "class FrameBlock:\n    def read_frame(self, size):\n        return self.buffer.take(size, 4821, 17, 99)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("materials materials materials", "repeats itself"),
+        ("The materials, materials and materials.", "repeats itself"),
+        ("Materials MATERIALS materials!", "repeats itself"),
+        ("Returns the data frame data frame data frame.", "repeats itself"),
+        ("Reads the file, then reads the file, then reads the file.", "repeats itself"),
+        ("DataFrameFrameBufferFrameBlock", "repeats itself"),
+        ("Returns the DataFrameFrameBufferFrameBlock of it.", "repeats itself"),
+        ("Reads the frame_frame_frame of the buffer.", "repeats itself"),
+        ("Reads the bufferbufferbuffer.", "repeats itself"),
+        ("Reads the framererererer of it.", "repeats itself"),
+        ("82734 19283 55 71 90", "holds no words"),
+        ("Size 82734 19283 552 71 90", "holds numbers that are not in the content"),
+        ("Returns 827341928355.", "holds numbers that are not in the content"),
+        ("Reads \x00 a frame.", "control character"),
+        ("Reads \x1b[31m a frame.", "control character"),
+        ("Reads a \ufffd frame.", "control character"),
+        ("Reads a \ud800 frame.", "control character"),
+        ("Reads a frame \u202e of it.", "control character"),
+        ("def read_frame(self, size):", "code"),
+        ("self.size = other.size;", "code"),
+        ("if (frame == null) { return 0; }", "code"),
+        ("```python\nread_frame(4)\n```", "code"),
+        ("import os\nimport sys", "code"),
+        ("SELECT name FROM frames WHERE size > 4", "code"),
+        ("<div class='frame'>Frame</div>", "code"),
+        ('{"frame": 4, "size": 2}', "code"),
+        ("The quick brown fox jumps over the lazy dog near the river.", "no word of the content"),
+    ],
+)
+def test_what_no_summary_is_does_not_pass(text: str, why: str) -> None:
+    with pytest.raises(DegenerateOutputError, match=why):
+        gate(text, FRAME, INSTRUCTION)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Reads a frame of the given size from the buffer.",
+        "Takes 4821, 17 and 99 from the buffer.",
+        "Returns frames; a frame holds one block, and a block holds one frame.",
+        "Reads up to 16 bytes, 4 of them twice.",
+        "Has had had no effect that that frame needs.",
+        "Sets self.size = 4 and reads the frame.",
+        "Calls read_frame(size) and returns what it gives.",
+        "Liest einen Block der angegebenen Groesse aus dem Puffer und gibt ihn zur Verwendung heraus.",
+        "Computes the sum.",
+        "Berechnet\tdie Summe,\nund gibt sie aus.",
+        "The class of a block.",
+        "From here on, reads are buffered.",
+    ],
+)
+def test_what_may_look_odd_and_is_right_passes(text: str) -> None:
+    gate(text, FRAME, INSTRUCTION)
+
+
+def test_a_name_of_the_content_may_repeat_itself() -> None:
+    gate("Wraps FrameFrameFrameBuffer and its frames.", "class FrameFrameFrameBuffer:\n    frames = []\n", INSTRUCTION)
+    gate("Says na na na to the caller.", "def sing():\n    say('na na na')  # to the caller\n", INSTRUCTION)
+    with pytest.raises(DegenerateOutputError, match="repeats"):
+        gate("Wraps FrameFrameFrameBuffer and its frames.", "class FrameBuffer:\n    frames = []\n", INSTRUCTION)
+
+
+def test_without_the_content_only_what_needs_none_is_looked_at() -> None:
+    for text in ("Wraps FrameFrameFrameBuffer.", "Size 82734 19283 552 71", "The quick brown fox jumps over lazy dogs."):
+        gate(text, None, INSTRUCTION)
+    for text in ("materials materials materials", "def f(x):", "a \x00 frame"):
+        with pytest.raises(DegenerateOutputError):
+            gate(text, None, INSTRUCTION)
+
+
+@given(st.lists(st.sampled_from(["frame", "block", "size"]), min_size=1, max_size=3), st.integers(3, 9))
+def test_whatever_comes_three_times_in_a_row_is_a_repetition(words: list[str], times: int) -> None:
+    with pytest.raises(DegenerateOutputError, match="repeats itself"):
+        gate(" ".join(words * times), "def f():\n    return 1\n", INSTRUCTION)
+
+
 @given(st.text(), st.text())
 def test_the_gate_never_fails_otherwise(text: str, content: str) -> None:
     try:

@@ -47,7 +47,7 @@ def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[str]
                 found.without_summary.append(f"{batch}: {version[0]} is completed without a summary of its content")
         for row in rows:
             try:
-                gate(row["text"], "", prompt.text)
+                gate(row["text"], None, prompt.text)
             except DegenerateOutputError as error:
                 found.unsound.append(f"{batch}: {row['key']}: {error}")
         failed = states[State.FAILED]

@@ -1,0 +1,67 @@
+"""Whether an output has anything to do with the content that it is to summarise."""
+
+from __future__ import annotations
+
+import re
+
+_WORD = re.compile(r"[A-Za-z]{3,}")
+_NUMBER = re.compile(r"(?<![\w.])\d[\d.,]*(?!\w)")
+_PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+# Words compare by their beginnings: "reads" with "reader", "computes" with "computation".
+STEM = 4
+# So much of a content is compared; words repeat after that.
+LOOKED_AT = 200_000
+LEAST_WORDS = 5
+LEAST_OF_CONTENT = 4
+LONG_NUMBER = 6
+LEAST_NUMBERS = 3
+# An output in another language than English is not compared by words.
+ENGLISH = frozenset("the of and to for is are with from that this".split())
+# What may be said of any content.
+GENERAL = frozenset(
+    """
+    abstract access action adds after allow answer applies argument array attribute base before begin block boolean build byte
+    cache call change character check class clean clear client close code collection column command comment compare comput
+    condition config configuration connect constant constructor contain content convert copy count create current data database
+    date decode default define delete describe description dictionary directory disable display document element empty enable
+    encode ending entry environment error evaluate event example exception execute exist export expression extract factory
+    field file filter find flag float folder format function generat given global handle hash header helper hold identif image
+    implement import include index information initial input insert instance instruction integer interface item iterat join
+    key language length library line link list load local location lock log loop main manage manager map match matrix member
+    memory message metadata method mode model modif module move multiple name network node note null number object open operation
+    option order output package page pair parameter parse part pass path pattern perform point pointer position prepare print
+    process produce program project property provide public query queue raise range read record reference region register
+    release remove render replace report represent request require reset resource response result return root rule run sample
+    save schema script search section select send sequence serial server service session set setting setup shape show sign simple
+    single size sort source specif start state statement status step stop store stream string structure sub sum summar support
+    system table tag task template test text thread time token tool tree trigger true tuple type unit update upload use user
+    util valid value variable vector version view wait whether window word work wrap write writes xml yaml zero
+    """.split()
+)
+_GENERAL_STEMS = frozenset(word[:STEM] for word in GENERAL)
+
+
+def shares_no_word(text: str, content: str) -> bool:
+    """Whether an English output of some length holds no word of ``content``, nor one that fits any content."""
+    words = _words(text)
+    if len(words) < LEAST_WORDS or not ENGLISH & set(text.lower().split()):
+        return False
+    known = {word[:STEM] for word in _words(content[:LOOKED_AT])}
+    if len(known) < LEAST_OF_CONTENT:
+        return False
+    return not any(word[:STEM] in known or word[:STEM] in _GENERAL_STEMS for word in words)
+
+
+def numbers_of(text: str, content: str) -> bool:
+    """Whether most of an output is numbers, or one is long, and they are not the content's."""
+    numbers = [number.rstrip(".,") for number in _NUMBER.findall(text)]
+    strange = [number for number in numbers if number not in content]
+    if any(number.isdigit() and len(number) >= LONG_NUMBER for number in strange):
+        return True
+    return len(strange) >= LEAST_NUMBERS and len(strange) * 2 > len(re.findall(r"\w+", text))
+
+
+def _words(text: str) -> list[str]:
+    """Its words of three letters or more in small letters, names cut into their parts; without joining words."""
+    parts = (part.lower() for name in _WORD.findall(text.replace("_", " ")) for part in _PARTS.findall(name))
+    return [part for part in parts if len(part) >= 3 and part not in ENGLISH]
