@@ -145,7 +145,11 @@ def test_a_name_of_the_content_may_repeat_itself() -> None:
 
 
 def test_without_the_content_only_what_needs_none_is_looked_at() -> None:
-    for text in ("Wraps FrameFrameFrameBuffer.", "Size 82734 19283 552 71", "The quick brown fox jumps over lazy dogs."):
+    for text in (
+        "Wraps FrameFrameFrameBuffer.",
+        "Size 82734 19283 552 71",
+        "The quick brown fox jumps over lazy dogs.",
+    ):
         gate(text, None, INSTRUCTION)
     for text in ("materials materials materials", "def f(x):", "a \x00 frame"):
         with pytest.raises(DegenerateOutputError):
