@@ -98,7 +98,7 @@ FRAME = "class FrameBlock:\n    def read_frame(self, size):\n        return self
         ("Reads \x00 a frame.", "control character"),
         ("Reads \x1b[31m a frame.", "control character"),
         ("Reads a \ufffd frame.", "control character"),
-        ("Reads a \ud800 frame.", "control character"),
+        ("Reads a" + chr(0xD800) + " frame.", "control character"),
         ("Reads a frame \u202e of it.", "control character"),
         ("def read_frame(self, size):", "code"),
         ("self.size = other.size;", "code"),

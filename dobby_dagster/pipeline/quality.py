@@ -14,7 +14,8 @@ _CODE = re.compile(r"[;{}]|\w\(|[=:]\s*$|^\s*(def|class|func|function|return|imp
 _PROGRAM = re.compile(
     r"```|</?\w+(?:\s[^<>]*)?>.*</|[{\[].*[}\]]\s*\Z"
     r"|(?:async\s+def|def|class|func|fn|function|public|private|static|struct)\s+[\w.*&<>:]+[^.!?]*[({:;]"
-    r"|#\s*include\b|(?:import|from|package|using)\s+[\w.*{}, ]+;?(?:\n|\Z)|(?:if|for|while|switch|return|elif|else)\b[^.!?]*[;{:]\s*\Z"
+    r"|#\s*include\b|(?:import|from|package|using)\s+[\w.*{}, ]+;?(?:\n|\Z)"
+    r"|(?:if|for|while|switch|return|elif|else)\b[^.!?]*[;{:]\s*\Z"
     r"|(?:if|for|while|switch)\s*\(.*[;}]\s*\Z"
     r"|(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP)\b.*\b(?:FROM|INTO|SET|TABLE|VIEW|INDEX|WHERE)\b(?!.*[.]\Z)"
     r"|[\w.\[\]>-]+\s*[-+*/|&]?=\s*\S.*[;)\]\d\w]\s*\Z|[\w.]+\([^()]*\)\s*;?\s*\Z",
@@ -27,6 +28,7 @@ _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 # A piece of two characters or more three times in a row, inside a word.
 _NAME = re.compile(r"[A-Za-z_]\w{7,}")
 _STUTTER = re.compile(r"([a-z]{2,}?)\1{2,}")
+_MARKS = "\ufffd\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _JOINING = frozenset(("a", "an", "the", "and", "or"))
 MOST_IN_A_ROW = 2
 
