@@ -5,11 +5,9 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +22,8 @@ from dobby_dagster.inference.engines import engine_for
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.inference.recipe import recipe_of
 from dobby_dagster.inference.remote.client import ServerClient
-from dobby_dagster.inference.remote.server_engine import ServerEngine
+from dobby_dagster_tests.model_server import Reply, Scripted, engine_at, said
 from dobby_dagster_tests.test_engine_contract import CONTENTS, PROMPT, requests
-
-Reply = tuple[int, dict[str, str], Any]
-
-
-def engine_at(url: str, name: str = "small", **settings: object) -> ServerEngine:
-    inference = InferenceSettings.model_validate({"slots": 4, "max_new_tokens": 8} | settings)
-    return ServerEngine(ModelSettings(url=url, served_name=name, timeout_seconds=20), inference)
 
 
 @pytest.fixture(scope="module")
@@ -112,63 +103,6 @@ def test_records_are_summarized_by_a_real_server(served: tuple[str, str], tmp_pa
         assert not file.is_file() or b"not-to-be-seen" not in file.read_bytes(), f"{file} holds the key"
 
 
-class Scripted:
-    """A server that answers as it is told, and remembers what it was asked."""
-
-    def __init__(self, reply: Callable[[int, dict[str, Any]], Reply], models: Reply | None = None) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.most = 0
-        under_way, lock, outer = [0], threading.Lock(), self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                self.send(*(models or (200, {}, {"data": [{"id": "small"}]})))
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                with lock:
-                    outer.asked.append(body)
-                    outer.keys.append(self.headers.get("authorization"))
-                    under_way[0] += 1
-                    outer.most = max(outer.most, under_way[0])
-                    number = len(outer.asked)
-                answer = reply(number, body)
-                with lock:
-                    under_way[0] -= 1
-                self.send(*answer)
-
-            def send(self, status: int, headers: dict[str, str], body: Any) -> None:
-                data = body if isinstance(body, bytes) else json.dumps(body).encode()
-                self.send_response(status)
-                for name, value in {**headers, "content-length": str(len(data))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(data)
-
-            def log_message(self, *ignored: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.handle_error = lambda *ignored: None  # clients that are closed hang up
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
-
-    def __enter__(self) -> "Scripted":
-        return self
-
-    def __exit__(self, *ignored: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def said(text: str = "It adds.", **more: Any) -> Reply:
-    choice = {"message": {"content": text}, "finish_reason": "stop"} | more
-    return 200, {}, {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}
-
-
 @pytest.mark.parametrize("wait", ["0", formatdate(time.time() - 5, usegmt=True)])
 def test_a_busy_server_is_asked_again_when_it_says(wait: str) -> None:
     with Scripted(lambda n, body: (429, {"retry-after": wait}, {}) if n <= 2 else said()) as server:
@@ -180,15 +114,15 @@ def test_a_busy_server_is_asked_again_when_it_says(wait: str) -> None:
 
 def test_a_server_that_asks_to_wait_is_waited_for() -> None:
     with Scripted(lambda n, body: (503, {"retry-after": "1"}, {}) if n == 1 else said()) as server:
-        client = ServerClient(server.url, None, 5, 1, backoff_seconds=0.001)
+        client = ServerClient(ModelSettings(url=server.url, served_name="small"), 1, {}, backoff_seconds=0.001)
         began = time.monotonic()
-        client.complete({})
+        client.complete({"messages": []})
         assert time.monotonic() - began >= 1
 
 
 def test_no_more_requests_at_once_than_slots() -> None:
     def slow(number: int, body: dict[str, Any]) -> Reply:
-        time.sleep(0.05)
+        time.sleep(0.2)
         return said()
 
     with Scripted(slow) as server:
@@ -231,7 +165,10 @@ def test_a_long_content_loses_its_middle() -> None:
         ((400, {}, {"error": {"message": "too long"}}), "refused the record: HTTP 400: too long"),
         ((422, {}, {"detail": "no"}), "refused the record: HTTP 422: no"),
         ((200, {}, {"choices": []}), "answer is malformed"),
-        ((200, {}, {"choices": [{"message": {"content": 7}}]}), "its content is no text"),
+        (
+            (200, {}, {"choices": [{"message": {"content": 7}}]}),
+            "choices.0.message.content = 7 should be a valid string",
+        ),
     ],
 )
 def test_a_record_that_is_refused_fails_alone(reply: Reply, message: str) -> None:
@@ -272,12 +209,12 @@ def test_a_server_that_is_gone_stops_the_run_and_blames_no_record(monkeypatch: p
 
 def test_the_servers_models_are_looked_at_first() -> None:
     with Scripted(lambda n, body: said()) as server:
-        with pytest.raises(ModelError, match=r"has no model 'large' \(it has: small\)"):
+        with pytest.raises(ModelError, match=r"has no model 'large' \(there is: small\)"):
             engine_at(server.url, "large").load()
         assert server.asked == []
     with (
         Scripted(lambda n, body: said(), models=(200, {}, {"models": []})) as server,
-        pytest.raises(ModelError, match="/models has no data"),
+        pytest.raises(ModelError, match="/models: it has no data"),
     ):
         engine_at(server.url).load()
 

@@ -11,6 +11,7 @@ import typer
 
 from dobby_dagster.cli.output import fail
 from dobby_dagster.domain.errors import DobbyError
+from dobby_dagster.domain.printable import message
 
 FAILED, STOPPED = 1, 130
 # What typer raises for wrong arguments; its public name is that of a subclass.
@@ -46,8 +47,8 @@ def exit_status(command: Callable[[], object]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _failed(message: str) -> int:
-    fail(message)
+def _failed(said: str) -> int:
+    fail(message(said))
     return FAILED
 
 

@@ -7,6 +7,8 @@ import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
 from dobby_dagster.domain.errors import DobbyError, Retry
+from dobby_dagster.domain.printable import message
+from dobby_dagster.domain.secrets import detach_secrets
 
 # Of steps whose error recommends another try; all others fail at once.
 STEP_RETRIES = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
@@ -30,9 +32,12 @@ def by_recommendation() -> Iterator[None]:
     except (dg.Failure, dg.DagsterError):
         raise
     except DobbyError as error:
+        detach_secrets(error)
         if error.retry in (Retry.RETRY, Retry.BACK_OFF):
             raise
         metadata = {"error_code": error.code, "severity": error.severity.value, "retry": error.retry.value}
         raise dg.Failure(str(error), metadata=metadata, allow_retries=False) from error
     except Exception as error:
-        raise dg.Failure(f"{type(error).__name__}: {error}", allow_retries=False) from error
+        failure = dg.Failure(message(f"{type(error).__name__}: {error}"), allow_retries=False)
+        failure.__cause__ = error
+        raise detach_secrets(failure) from failure.__cause__

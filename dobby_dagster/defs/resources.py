@@ -1,7 +1,5 @@
 """Resources: the database, the model pool, and the pipeline's options."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -11,6 +9,7 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from dobby_dagster.defs.recovery import owning
+from dobby_dagster.domain.keyring import Keyring
 from dobby_dagster.domain.settings import (
     DatabaseSettings,
     InferenceSettings,
@@ -30,18 +29,19 @@ if TYPE_CHECKING:
 class CozoDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The CozoDB that holds the records, and gets the summaries.
 
-    The token of a server is no part of the configuration, which the UI shows: it is read from
-    ``DOBBY_DATABASE_AUTH`` or the settings file.
+    The secrets of a server are no part of the configuration, which the UI shows and a launchpad changes: they are in
+    the keyring, and go to the address in the settings only.
     """
 
     url: str = Field(description="sqlite:///PATH, rocksdb:///PATH, mem://NAME or http(s)://HOST:PORT.")
     timeout_seconds: float = Field(30.0, description="Longest wait for one answer of a server.")
     lease_timeout_seconds: float = Field(60.0, description="Longest wait for an embedded database.")
     source: dict[str, Any] = Field(description="Which relation and columns to summarise: the section [source].")
+    keyring: dg.ResourceDependency[Keyring]
     _store: Any = PrivateAttr(default=None)
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[CozoDatabase]:
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["CozoDatabase"]:
         """Let the run's owner be known while the run lasts: recovery looks for those whose process died."""
         if context.instance is None or context.run is None:
             yield self
@@ -50,15 +50,14 @@ class CozoDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
             yield self
 
     @property
-    def store(self) -> CozoStore:
+    def store(self) -> "CozoStore":
         """The open store."""
-        from dobby_dagster.domain.settings_loader import load_settings
         from dobby_dagster.store.store import CozoStore
 
         if self._store is None:
             settings = DatabaseSettings(
                 url=self.url,
-                auth=load_settings().settings.database.auth,
+                **self.keyring.for_database(self.url),
                 timeout_seconds=self.timeout_seconds,
                 lease_timeout_seconds=self.lease_timeout_seconds,
             )
@@ -70,7 +69,7 @@ class CozoDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Which relation, and which column is what."""
         return SourceSettings.model_validate(self.source)
 
-    def records(self) -> Source:
+    def records(self) -> "Source":
         """The source relation."""
         return self.store.source(self.source_settings)
 
@@ -81,10 +80,11 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
     model: dict[str, Any] = Field(description="Path, device, dtype and quantization: the section [model].")
     inference: dict[str, Any] = Field(description="Slots, token budget and generation: the section [inference].")
     prompt: dict[str, Any] = Field(description="Which prompt: the section [prompt].")
+    keyring: dg.ResourceDependency[Keyring]
     _engine: Any = PrivateAttr(default=None)
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[ModelPool]:
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["ModelPool"]:
         """Free the model whatever happens in the run."""
         try:
             yield self
@@ -93,14 +93,13 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
                 self._engine.close()
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> "Engine":
         """The engine; its model is loaded by the first use."""
         if self._engine is None:
-            from dobby_dagster.domain.settings_loader import load_settings
             from dobby_dagster.inference.engines import engine_for
 
-            key = load_settings().settings.model.api_key
-            settings = ModelSettings.model_validate(self.model).model_copy(update={"api_key": key})
+            url = ModelSettings.model_validate(self.model).url
+            settings = ModelSettings.model_validate(self.keyring.for_model(url) | self.model)
             self._engine = engine_for(settings, self.inference_settings)
         return self._engine  # type: ignore[no-any-return]
 
@@ -110,14 +109,14 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
         return InferenceSettings.model_validate(self.inference)
 
     @cached_property
-    def chosen_prompt(self) -> Prompt:
+    def chosen_prompt(self) -> "Prompt":
         """The prompt in use."""
         from dobby_dagster.inference.prompts import chosen_prompt
 
         return chosen_prompt(PromptSettings.model_validate(self.prompt))
 
     @cached_property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> "Recipe":
         """What decides the fingerprints of this run; reads the model's files, loads nothing."""
         from dobby_dagster.inference.recipe import recipe_of
 

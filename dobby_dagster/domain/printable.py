@@ -12,6 +12,8 @@ import shlex
 import unicodedata
 from typing import Any
 
+from dobby_dagster.domain.secrets import redact
+
 MESSAGE_LENGTH = 2_000
 # Unicode's Default_Ignorable_Code_Points that are letters or marks: they take no room, so they hide what they spell.
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
@@ -37,8 +39,8 @@ def printable(value: object, *, lines: bool = False) -> str:
 
 
 def message(value: object) -> str:
-    """``value`` as one line of a message; what is longer than ``MESSAGE_LENGTH`` characters lacks its middle."""
-    line = printable(value)
+    """``value`` as one line of a message, without secrets; what is too long (``MESSAGE_LENGTH``) lacks its middle."""
+    line = printable(redact(str(value)))
     if len(line) <= MESSAGE_LENGTH:
         return line
     half = MESSAGE_LENGTH // 2

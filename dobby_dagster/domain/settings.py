@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from dobby_dagster.domain.addresses import move_credentials, web_address
+from dobby_dagster.domain.secrets import OptionalCredentials, OptionalHeaderSecret, learn_command, learn_url
 
 # A CozoScript identifier: what relation and column names may be, here and in the store.
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
@@ -27,9 +39,17 @@ def _database_url(value: str) -> str:
         raise ValueError("must be sqlite:///PATH, rocksdb:///PATH, mem://NAME or http(s)://HOST:PORT")
     if scheme in ("sqlite", "rocksdb") and not rest.removeprefix("/"):
         raise ValueError(f"names no file: {scheme}:///PATH")
+    return web_address(value) if scheme in ("http", "https") else value
+
+
+def _not_empty(value: Any) -> Any:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("must not be empty")
     return value
 
 
+NonEmpty = BeforeValidator(_not_empty)
+NamedPath = Annotated[Path, NonEmpty]  # "" would be the working directory
 Identifier = Annotated[str, AfterValidator(identifier)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 
@@ -44,9 +64,17 @@ class DatabaseSettings(Section):
     """Where the records are, and where summaries go."""
 
     url: DatabaseUrl = Field("sqlite:///dobby.db", description="sqlite, rocksdb, mem or http, as a URL.")
-    auth: SecretStr | None = Field(None, description="Authentication token of a Cozo server.")
+    auth: OptionalHeaderSecret = Field(None, description="Authentication token of a Cozo server.")
+    credentials: OptionalCredentials = Field(
+        None, description="USER:PASSWORD for a proxy before that server; taken out of url where they stand there."
+    )
     timeout_seconds: float = Field(30.0, gt=0, description="Longest wait for one answer of a Cozo server.")
     lease_timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for the embedded database.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_credentials_in_url(cls, values: Any) -> Any:
+        return move_credentials(values)
 
 
 class SourceSettings(Section):
@@ -65,13 +93,13 @@ class SourceSettings(Section):
 def _server_url(value: str) -> str:
     if value and not value.startswith(("http://", "https://")):
         raise ValueError("must be an http:// or https:// URL, such as http://127.0.0.1:8000/v1")
-    return value.rstrip("/")
+    return web_address(value) if value else ""
 
 
 class ModelSettings(Section):
     """Which model, where, in which precision; or which server runs it."""
 
-    path: str = Field(BUILT_IN_MODEL, description="A model folder, or the name of one in models/.")
+    path: Annotated[str, NonEmpty] = Field(BUILT_IN_MODEL, description="A model folder, or the name of one in models/.")
     device: Literal["auto", "mps", "cuda", "cpu"] = Field("auto", description="auto: Metal, CUDA, CPU, in order.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
     quantization: Literal["none", "int8"] = Field("none", description="int8: dynamic, on the CPU only.")
@@ -81,13 +109,23 @@ class ModelSettings(Section):
     allow_download: bool = Field(False, description="Let a name that is no folder be fetched from the model hub.")
     url: Annotated[str, AfterValidator(_server_url)] = Field("", description="An OpenAI-compatible server, instead.")
     served_name: str = Field("", description="What that server calls the model; needed with url.")
-    api_key: SecretStr | None = Field(None, description="Key of that server.")
-    timeout_seconds: float = Field(120.0, gt=0, description="Longest wait for one answer of that server.")
+    api_key: OptionalHeaderSecret = Field(None, description="Key of that server.")
+    credentials: OptionalCredentials = Field(
+        None, description="USER:PASSWORD, instead of a key; taken out of url where they stand there."
+    )
+    timeout_seconds: float = Field(120.0, gt=0, description="Longest wait for one whole answer of that server.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_credentials_in_url(cls, values: Any) -> Any:
+        return move_credentials(values)
 
     @model_validator(mode="after")
     def _named(self) -> ModelSettings:
-        if self.url and not self.served_name:
+        if self.url and not self.served_name.strip():
             raise ValueError("served_name must say which model of the server is meant")
+        if self.api_key and self.credentials:
+            raise ValueError("api_key and credentials can't both be sent: set one")
         return self
 
 
@@ -113,8 +151,8 @@ class InferenceSettings(Section):
 class PromptSettings(Section):
     """Which prompt."""
 
-    id: str = Field("summary", description="One of the built-in prompts, or of your file's.")
-    file: Path | None = Field(None, description="TOML file with your own prompts.")
+    id: Annotated[str, NonEmpty] = Field("summary", description="One of the built-in prompts, or of your file's.")
+    file: NamedPath | None = Field(None, description="TOML file with your own prompts.")
 
 
 class PipelineSettings(Section):
@@ -129,7 +167,7 @@ class PipelineSettings(Section):
 class DagsterSettings(Section):
     """Where Dagster keeps its runs when the command ``dobby`` starts them."""
 
-    home: Path = Field(Path(".dagster_home"), description="DAGSTER_HOME, where the environment names none.")
+    home: NamedPath = Field(Path(".dagster_home"), description="DAGSTER_HOME, where the environment names none.")
     partitions_per_run: int = Field(16, ge=1, le=100, description="Partitions in one run of a backfill, at most.")
 
 
@@ -144,16 +182,26 @@ class AutomationSettings(Section):
     retry_seconds: float = Field(300.0, ge=0, description="Wait before the first retry; doubles with each.")
     stale_seconds: int = Field(3_600, ge=60, description="Nobody looked for new rows for so long: an alert.")
     history_days: float = Field(90.0, ge=0, description="Superseded states older than this are dropped; 0 keeps all.")
-    backup_folder: Path | None = Field(None, description="Where the nightly backup goes; none is made without.")
+    backup_folder: NamedPath | None = Field(None, description="Where the nightly backup goes; none is made without.")
     backups_kept: int = Field(7, ge=1, description="Older backups are deleted, but never the oldest sound one.")
     alert_webhook: SecretStr | None = Field(None, description="URL that gets each alert as JSON, by POST.")
-    alert_command: tuple[str, ...] = Field((), description="Command that gets each alert as JSON on standard input.")
+    alert_command: tuple[SecretStr, ...] = Field(
+        (), description="Command that gets each alert as JSON on standard input; its arguments are kept secret."
+    )
 
     @field_validator("alert_webhook")
     @classmethod
     def _http(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not value.get_secret_value().startswith(("http://", "https://")):
-            raise ValueError("must be an http:// or https:// URL")
+        if value is None or not value.get_secret_value().strip():
+            return None
+        url = value.get_secret_value().strip()
+        learn_url(url)
+        return SecretStr(web_address(url, query=True))
+
+    @field_validator("alert_command")
+    @classmethod
+    def _secret_arguments(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        learn_command([argument.get_secret_value() for argument in value])
         return value
 
 

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 
+from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.secrets import MASK
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.suggest import suggestion
 
 DEFAULT_FILE = "dobby.toml"
 WELL_KNOWN = {"DATABASE_URL": "database.url", "MODEL_PATH": "model.path"}
 NOT_SETTINGS = {"DOBBY_CONFIG"}
-SECRETS = {"database.auth", "model.api_key", "automation.alert_webhook"}
+URLS = {"database.url", "model.url"}
 
 
 def setting_names() -> dict[str, type[BaseModel]]:
@@ -44,16 +46,22 @@ class Loaded:
         for name, kind in setting_names().items():
             section, field = name.split(".")
             value = getattr(getattr(self.settings, section), field)
-            text = mask_credentials(str(value)) if name == "database.url" else str(value)
+            text = _shown(value)
             origin = self.origins.get(name, "default")
             rows.append((name, text, origin, kind.model_fields[field].description or ""))
         return rows
 
 
-def mask_credentials(url: str) -> str:
-    """``url`` with a user and password in it hidden."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}://***@{rest.rpartition('@')[2]}" if separator and "@" in rest.split("/")[0] else url
+def is_secret(name: str) -> bool:
+    """Whether the value of the setting ``name`` is never shown: its type says so."""
+    kind = setting_names().get(name)
+    return kind is not None and "SecretStr" in repr(kind.model_fields[name.split(".")[1]])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, SecretStr) or (isinstance(value, tuple) and any(isinstance(v, SecretStr) for v in value)):
+        return MASK
+    return str(value)
 
 
 def load_settings(
@@ -120,6 +128,8 @@ def _environment_layers(environment: Mapping[str, str]) -> list[tuple[str, dict[
 def _from_text(name: str, text: str) -> Any:
     section, field = name.split(".")
     default = getattr(getattr(Settings(), section), field)
+    if default is None and not text.strip():
+        return None  # an empty variable is one that is not set
     return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(default, tuple) else text
 
 
@@ -142,6 +152,16 @@ def _validate(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"][:2])
             message = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "must be ")
-            shown = "***" if name in SECRETS else repr(problem["input"])
-            problems.append(f"{name} = {shown} is invalid: {message} (from {origins.get(name, 'default')})")
+            origin = f" (from {origins[name]})" if name in origins else ""
+            problems.append(f"{name}{_invalid(name, problem['input'])}: {message}{origin}")
         raise SettingsError("; ".join(problems)) from None
+
+
+def _invalid(name: str, value: Any) -> str:
+    """The value, where it may be shown: a secret may not, nor may a whole section, which holds some."""
+    if name not in setting_names():
+        return ""
+    if is_secret(name):
+        return f" = {MASK} is invalid"
+    shown = mask_credentials(value) if name in URLS and isinstance(value, str) else value
+    return f" = {shown!r} is invalid"

@@ -7,11 +7,13 @@ import logging
 import subprocess
 import time
 from dataclasses import asdict, dataclass, field
+from urllib.parse import urlsplit
 
-import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from dobby_dagster.domain.errors import DobbyError
+from dobby_dagster.domain.http_client import BadAnswerError, HttpClient, NoAnswerError, Reply
+from dobby_dagster.domain.secrets import redact
 from dobby_dagster.domain.settings import AutomationSettings
 
 TIMEOUT_SECONDS = 10.0
@@ -52,46 +54,48 @@ def deliver(alert: Alert, settings: AutomationSettings) -> None:
         AlertError: The webhook or the command failed; the secret parts of the URL are not in the message.
     """
     _log.error("%s: %s", alert.title, alert.text)
-    body = json.dumps(asdict(alert))
+    body = redact(json.dumps(asdict(alert)))
     if settings.alert_webhook is not None:
         _post(settings.alert_webhook.get_secret_value(), body)
     if settings.alert_command:
-        _run(settings.alert_command, body)
+        _run([argument.get_secret_value() for argument in settings.alert_command], body)
 
 
 def _post(url: str, body: str) -> None:
-    host = httpx.URL(url).host
+    hint = "see automation.alert_webhook"
+    where = f"the alert webhook at {urlsplit(url).hostname}"
+    client = HttpClient(url, {}, TIMEOUT_SECONDS, 1)
     try:
-        _send(url, body).raise_for_status()
-    except httpx.HTTPStatusError as error:
-        raise AlertError(
-            f"the alert webhook at {host} answered {error.response.status_code}", hint="see automation.alert_webhook"
-        ) from None
-    except httpx.HTTPError as error:
-        raise AlertError(
-            f"the alert webhook at {host} can't be reached: {type(error).__name__}", hint="see automation.alert_webhook"
-        ) from None
+        reply = _send(client, body)
+    except (NoAnswerError, BadAnswerError) as error:
+        raise AlertError(f"{where} can't be reached: {error}", hint=hint) from None
+    finally:
+        client.close()
+    if reply.status >= 300:
+        raise AlertError(f"{where} answered {reply.status}", hint=hint)
 
 
 @retry(
-    retry=retry_if_exception_type(httpx.TransportError),
+    retry=retry_if_exception_type(NoAnswerError),
     stop=stop_after_attempt(3),
     wait=wait_random_exponential(multiplier=0.2, max=2),
     reraise=True,
 )
-def _send(url: str, body: str) -> httpx.Response:
-    return httpx.post(url, content=body, headers={"content-type": "application/json"}, timeout=TIMEOUT_SECONDS)
+def _send(client: HttpClient, body: str) -> Reply:
+    return client.request("POST", "", body.encode())
 
 
-def _run(command: tuple[str, ...], body: str) -> None:
+def _run(command: list[str], body: str) -> None:
     hint = "see automation.alert_command"
     try:
         # The operator's own command, without a shell; the alert goes in on standard input only.
         done = subprocess.run(  # noqa: S603
-            command, input=body, text=True, capture_output=True, timeout=TIMEOUT_SECONDS, check=False
+            command, input=body, text=True, errors="replace", capture_output=True, timeout=TIMEOUT_SECONDS, check=False
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise AlertError(f"the alert command {command[0]} can't be run: {error}", hint=hint) from error
+    except subprocess.TimeoutExpired:  # its text holds the arguments
+        raise AlertError(f"the alert command {command[0]} took longer than {TIMEOUT_SECONDS:g} s", hint=hint) from None
+    except (OSError, ValueError) as error:
+        raise AlertError(f"the alert command {command[0]} can't be run: {error}", hint=hint) from None
     if done.returncode:
-        said = done.stderr.strip()[:200]
+        said = redact(done.stderr.strip())[:200]
         raise AlertError(f"the alert command {command[0]} ended with {done.returncode}: {said}", hint=hint)

@@ -1,62 +1,109 @@
-"""The HTTP side: time-outs, and tries again as the status and ``Retry-After`` say."""
+"""Requests to a model server: tried again as it says; its own faults are kept apart from those of a record."""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
-from typing import Any
+from collections.abc import Callable, Mapping, Set
+from typing import Any, TypeVar
 
-import httpx
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    sleep_using_event,
-    stop_after_attempt,
-    stop_when_event_set,
-    wait_random_exponential,
-)  # fmt: skip
+from pydantic import BaseModel
+from tenacity import RetryCallState, Retrying, retry_if_exception, sleep_using_event
+from tenacity.wait import wait_random_exponential
 
 from dobby_dagster.domain.errors import InferenceError, ModelError, ModelServerError
+from dobby_dagster.domain.http_client import BadAnswerError, HttpClient, NoAnswerError, Reply
+from dobby_dagster.domain.secrets import basic_authorization
+from dobby_dagster.domain.settings import ModelSettings
+from dobby_dagster.inference.remote.answer import Completion, Trouble, parsed, read, shown, trouble_of, validated
+from dobby_dagster.inference.remote.dialect import REFUSED, Dialect, is_too_long, refused_parameter
 
 ATTEMPTS = 6
+# Of a request that fails while others are answered.
+ATTEMPTS_BESIDE_OTHERS = 3
 LONGEST_WAIT = 60.0
-# The server is busy, restarting, or in front of one that is; anything else will not be better for waiting.
-PASSING = {408, 425, 429, 500, 502, 503, 504, 529}
-_LARGEST_ANSWER = 8_000_000
+# The server has too much to do, or is not ready: it says so itself, and no record is to blame.
+BUSY = {425, 429, 503, 529}
+# It will never do better: not implemented, and versions and methods that it does not speak.
+_FINAL = {501, 505}
 
 
-class _PassingError(Exception):
-    def __init__(self, message: str, wait: float | None = None) -> None:
+T = TypeVar("T")
+
+
+class TooLongError(Exception):
+    """The request does not fit the server's context; ``trouble`` holds what the server says of it."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.message)
+        self.trouble = trouble
+
+
+class _FaultError(Exception):
+    """A try that failed, by the server's fault or the record's: that is not known yet.
+
+    Args:
+        message: What happened, in words.
+        began: When the try began, by the monotonic clock.
+        again: Whether it may be better at another try.
+        trouble: What the server said, where it said something.
+        wait: Seconds that it asks to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        began: float,
+        *,
+        again: bool = False,
+        trouble: Trouble | None = None,
+        wait: float | None = None,
+    ) -> None:
         super().__init__(message)
+        self.began = began
+        self.again = again
+        self.trouble = trouble
         self.wait = wait
+
+    @property
+    def busy(self) -> bool:
+        """Whether the server says that it has too much to do."""
+        return self.trouble is not None and self.trouble.status in BUSY
+
+
+class _Listed(BaseModel):
+    id: str
+
+
+class _Models(BaseModel):
+    data: list[_Listed]
 
 
 class ServerClient:
     """Asks an OpenAI-compatible server; may be used by many threads at once.
 
+    A request that fails, however often it is tried, is the record's fault if the server answers others meanwhile, or
+    answers ``probe`` now; else it is the server's.
+
     Args:
-        url: The server's base URL, ``/v1`` included where it has one.
-        key: Its key, or None.
-        timeout_seconds: For one answer.
+        settings: The server's URL, ``/v1`` included where it has one, its key, and the time for one whole answer.
         connections: Requests at once, at most.
+        probe: A request that any server which runs the model answers.
         backoff_seconds: The first pause between two tries; it doubles, up to a minute.
     """
 
     def __init__(
-        self, url: str, key: str | None, timeout_seconds: float, connections: int, backoff_seconds: float = 0.5
+        self, settings: ModelSettings, connections: int, probe: Mapping[str, Any], backoff_seconds: float = 0.5
     ) -> None:
-        self.url = url
+        self.url = settings.url
         self._backoff = backoff_seconds
+        self._probe = probe
+        self._dialect = Dialect()
         self._closed = threading.Event()
-        self._client = httpx.Client(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds), pool=None),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            follow_redirects=False,
-        )
+        self._probing = threading.Lock()
+        self._answered_at = float("-inf")
+        self._http = HttpClient(self.url, _authorization(settings), settings.timeout_seconds, connections)
 
     def models(self) -> list[str]:
         """The names of the models that the server has.
@@ -65,97 +112,134 @@ class ServerClient:
             ModelServerError: It does not answer.
             ModelError: It refuses, or is no such server.
         """
-        answer = self._send("GET", "/models", None)
-        found = answer.get("data")
-        if not isinstance(found, list):
+        try:
+            reply = self._tried(lambda: self._reply("GET", "/models", None))
+            return [model.id for model in validated(_Models, parsed(reply.body)).data]
+        except _FaultError as fault:
+            raise self._servers_fault(fault) from None
+        except ValueError as error:
             raise ModelError(
-                f"{self.url} is no OpenAI-compatible server: /models has no data", hint="does it end in /v1?"
-            )
-        return [str(each.get("id")) for each in found if isinstance(each, dict)]
+                f"{self.url} is no OpenAI-compatible server: its answer to /models: {error}",
+                hint="does model.url end in /v1?",
+            ) from None
 
-    def complete(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def complete(self, body: Mapping[str, Any]) -> Completion:
         """One chat completion.
 
         Raises:
-            InferenceError: The server refuses this request.
+            TooLongError: The request does not fit the server's context.
+            InferenceError: The server fails on this request alone.
             ModelServerError: It does not answer, however often it was asked.
             ModelError: It refuses all requests: the key, the model's name, the path.
         """
-        return self._send("POST", "/chat/completions", body)
+        refused: set[str] = set()
+        while True:
+            said = self._dialect.spoken(body, refused)
+            try:
+                completion = self._tried(lambda said=said: self._completion(said))  # type: ignore[misc]
+            except _FaultError as fault:
+                name = refused_parameter(fault.trouble, said) if fault.trouble else None
+                if name is not None:
+                    refused.add(name)
+                    continue
+                if fault.busy or not self._answers_others(fault.began, refused):
+                    raise self._servers_fault(fault) from None
+                verb = "refused" if fault.trouble and fault.trouble.status in REFUSED else "failed on"
+                raise InferenceError(f"the model server {verb} the record: {fault}") from None
+            self._dialect.learn(refused)
+            return completion
 
     def close(self) -> None:
-        """Close the connections; whoever waits to try again gives up."""
+        """Close the connections; whoever waits, for an answer or to try again, gives up."""
         self._closed.set()
-        self._client.close()
+        self._http.close()
 
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _tried(self, ask: Callable[[], T]) -> T:
         tries = Retrying(
-            retry=retry_if_exception_type(_PassingError),
-            stop=stop_after_attempt(ATTEMPTS) | stop_when_event_set(self._closed),
+            retry=retry_if_exception(lambda error: isinstance(error, _FaultError) and error.again),
+            stop=lambda state: self._closed.is_set() or self._is_hopeless(state),
             wait=self._wait,
             sleep=sleep_using_event(self._closed),
             reraise=True,
         )
-        try:
-            answer: dict[str, Any] = tries(self._once, method, path, body)
-        except _PassingError as error:
-            raise ModelServerError(
-                f"the model server {self.url} does not answer: {error}", hint="start it, or name another with model.url"
-            ) from None
-        return answer
+        return tries(ask)
+
+    def _is_hopeless(self, state: RetryCallState) -> bool:
+        """Whether another try makes no sense; a busy server that answers others is waited for as long as it does."""
+        fault = state.outcome.exception() if state.outcome else None
+        if not isinstance(fault, _FaultError):
+            return True
+        if fault.busy and time.monotonic() - self._answered_at < 2 * LONGEST_WAIT:
+            return False
+        return state.attempt_number >= (ATTEMPTS if self._answered_at < fault.began else ATTEMPTS_BESIDE_OTHERS)
 
     def _wait(self, state: RetryCallState) -> float:
         """What the server asked for, else an exponential pause with some chance in it."""
-        error = state.outcome.exception() if state.outcome else None
-        if isinstance(error, _PassingError) and error.wait is not None:
-            return min(error.wait, LONGEST_WAIT)
+        fault = state.outcome.exception() if state.outcome else None
+        if isinstance(fault, _FaultError) and fault.wait is not None:
+            return min(fault.wait, LONGEST_WAIT)
         return float(wait_random_exponential(self._backoff, LONGEST_WAIT)(state))
 
-    def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _reply(self, method: str, path: str, body: Mapping[str, Any] | None) -> Reply:
+        began = time.monotonic()
         try:
-            response = self._client.request(method, self.url + path, json=body)
-        except httpx.TransportError as error:
-            raise _PassingError(str(error) or type(error).__name__) from None
-        if response.status_code in PASSING:
-            raise _PassingError(f"HTTP {response.status_code}: {_reason(response)}", _retry_after(response))
-        if response.status_code in (400, 413, 422):
-            raise InferenceError(
-                f"the model server refused the record: HTTP {response.status_code}: {_reason(response)}"
-            )
-        if response.status_code != 200:
-            raise ModelError(
-                f"the model server {self.url} answered HTTP {response.status_code}: {_reason(response)}",
-                hint="check model.url, model.served_name and model.api_key",
-            )
-        if len(response.content) > _LARGEST_ANSWER:
-            raise InferenceError(f"the model server's answer is too large: {len(response.content):,} bytes")
+            reply = self._http.request(method, path, None if body is None else json.dumps(body).encode())
+        except NoAnswerError as error:
+            raise _FaultError(str(error), began, again=True) from None
+        except BadAnswerError as error:
+            raise _FaultError(str(error), began) from None
+        if reply.status != 200:
+            raise self._fault(trouble_of(reply), reply, began)
+        return reply
+
+    def _completion(self, body: Mapping[str, Any]) -> Completion:
+        began = time.monotonic()
+        reply = self._reply("POST", "/chat/completions", body)
         try:
-            answer = response.json()
-        except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise ModelError(f"{self.url} is no OpenAI-compatible server: it answered no JSON object")
-        return answer
+            found = read(reply)
+        except ValueError as error:
+            raise _FaultError(f"the answer is malformed: {error}", began) from None
+        if isinstance(found, Trouble):
+            raise self._fault(found, reply, began)
+        self._answered_at = time.monotonic()
+        return found
+
+    def _fault(self, trouble: Trouble, reply: Reply, began: float) -> Exception:
+        if is_too_long(trouble):
+            return TooLongError(trouble)
+        status = trouble.status
+        again = status in BUSY or status == 408 or (status >= 500 and status not in _FINAL)
+        told = f"HTTP {reply.status}" if reply.status != 200 else f"an error in its answer, like HTTP {status}"
+        return _FaultError(
+            f"{told}: {shown(trouble.message)}", began, again=again, trouble=trouble, wait=reply.retry_after
+        )
+
+    def _answers_others(self, since: float, refused: Set[str]) -> bool:
+        """Whether a request was answered since that time, or the probe is now."""
+        with self._probing:
+            if self._answered_at < since and not self._closed.is_set():
+                try:
+                    self._completion(self._dialect.spoken(self._probe, refused))
+                except (_FaultError, TooLongError):
+                    return False
+            return self._answered_at >= since
+
+    def _servers_fault(self, fault: _FaultError) -> ModelError:
+        if fault.again:
+            return ModelServerError(
+                f"the model server {self.url} does not answer: {fault}", hint="start it, or name another with model.url"
+            )
+        if fault.trouble is None:
+            return ModelError(
+                f"{self.url} is no OpenAI-compatible server: {fault}", hint="does model.url end in /v1, and is it up?"
+            )
+        return ModelError(
+            f"the model server {self.url} answered {fault}",
+            hint="check model.url, model.served_name and model.api_key",
+        )
 
 
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds that ``Retry-After`` asks for: a number, or a date (RFC 9110, section 10.2.3)."""
-    text = response.headers.get("retry-after", "")
-    if text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
-        return None
-
-
-def _reason(response: httpx.Response) -> str:
-    """What the server says is wrong, in one line."""
-    try:
-        answer = response.json()
-        error = answer.get("error", answer.get("detail", answer)) if isinstance(answer, dict) else answer
-        text = str(error.get("message", error) if isinstance(error, dict) else error)
-    except ValueError:
-        text = response.text
-    text = " ".join(text.split())
-    return text if len(text) <= 200 else text[:197] + "..."
+def _authorization(settings: ModelSettings) -> dict[str, str]:
+    if settings.api_key:
+        return {"authorization": f"Bearer {settings.api_key.get_secret_value()}"}
+    return {"authorization": basic_authorization(settings.credentials)} if settings.credentials else {}

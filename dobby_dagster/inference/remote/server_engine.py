@@ -11,15 +11,22 @@ from typing import Any
 
 from dobby_dagster.domain.errors import DobbyError, InferenceError, ModelError, RecordError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
-from dobby_dagster.domain.summaries import FinishReason
+from dobby_dagster.domain.suggest import suggestion
 from dobby_dagster.inference.benchmark import CONTENT, PROMPT, timed
 from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
 from dobby_dagster.inference.prompts import CUT, Prompt, truncate_middle
 from dobby_dagster.inference.recipe import served_revision
-from dobby_dagster.inference.remote.client import ServerClient
+from dobby_dagster.inference.remote.answer import Completion
+from dobby_dagster.inference.remote.client import ServerClient, TooLongError
+from dobby_dagster.inference.remote.dialect import share_that_fits
 
 # The server's tokens are not known here; code has about three characters a token, and the server has its own limit.
 CHARACTERS_PER_TOKEN = 3
+# How often a content is cut for a server that says it is too long, and what is not worth cutting further.
+MOST_CUTS = 8
+LEAST_CHARACTERS = 100
+# Of an output token, at the very most: a server that writes more does not keep to the limit it was given.
+_LONGEST_TOKEN = 64
 
 
 class ServerEngine:
@@ -43,18 +50,14 @@ class ServerEngine:
         self._settings = inference
         self._client: ServerClient | None = None
         self._info: ModelInfo | None = None
+        self._name = model.served_name
 
     def load(self) -> ModelInfo:
         """See :class:`~dobby_dagster.inference.engine.Engine`. Asks the server whether it has the model."""
         if self._info is None:
             began = time.perf_counter()
             name = self._model.served_name
-            known = self._connected().models()
-            if known and name not in known:
-                raise ModelError(
-                    f"the model server {self._model.url} has no model '{name}'",
-                    hint=f"it has: {', '.join(sorted(known)[:10])}",
-                )
+            self._name = self._found(name, self._connected().models())
             self._info = ModelInfo(
                 name=name,
                 path=self._model.url,
@@ -122,47 +125,81 @@ class ServerEngine:
 
     def _connected(self) -> ServerClient:
         if self._client is None:
-            key = self._model.api_key.get_secret_value() if self._model.api_key else None
-            self._client = ServerClient(self._model.url, key, self._model.timeout_seconds, self.slots)
+            probe = self._body(Request("probe", CONTENT, "python"), PROMPT, CONTENT)
+            self._client = ServerClient(self._model, self.slots, probe)
         return self._client
+
+    def _found(self, name: str, known: list[str]) -> str:
+        """What the server calls the model: a name without a tag means the tag ``latest``, as in Ollama."""
+        for spelt in (name, f"{name}:latest", name.removesuffix(":latest")):
+            if not known or spelt in known:
+                return spelt
+        raise ModelError(
+            f"the model server {self._model.url} has no model '{name}'",
+            hint=suggestion(name, [each[:100] for each in sorted(known)[:20]]),
+        )
 
     def _ask(self, request: Request, prompt: Prompt, company: int) -> Answer:
         began = time.perf_counter()
-        body, truncated = self._body(request, prompt)
         try:
-            answer = self._connected().complete(body)
-            text, reason, logprobs = _read(answer)
+            completion, truncated = self._completed(request, prompt)
+            text = self._text(completion)
         except RecordError as error:
             return Failure(request.id, error)
-        usage = answer.get("usage") or {}
-        mean, least = (sum(logprobs) / len(logprobs), min(logprobs)) if logprobs else (None, None)
-        tokens = int(usage.get("completion_tokens") or len(logprobs)) or None
+        logprobs, usage = completion.logprobs, completion.usage
+        tokens = (usage.completion_tokens if usage else None) or len(logprobs) or None
+        mean = sum(logprobs) / len(logprobs) if logprobs else None
+        reason = completion.finish_reason
+        if reason == "unknown" and tokens is not None and tokens >= self._settings.max_new_tokens:
+            reason = "length"
         return Generation(
             id=request.id,
-            text=text.strip(),
+            text=text,
             # Not every server gives probabilities; without them nothing is known, and nothing is claimed.
-            confidence=None if mean is None else min(1.0, math.exp(mean)),
+            confidence=None if mean is None else math.exp(mean),
             mean_logprob=mean,
-            min_logprob=least,
+            min_logprob=min(logprobs, default=None),
             finish_reason=reason,
-            prompt_tokens=int(usage.get("prompt_tokens") or 0) or None,
+            prompt_tokens=(usage.prompt_tokens if usage else None) or None,
             output_tokens=tokens,
             truncated=truncated,
             seconds=(time.perf_counter() - began) / company,
             batch_size=company,
         )
 
-    def _body(self, request: Request, prompt: Prompt) -> tuple[dict[str, Any], bool]:
-        system, before, after = prompt.filled(request.language)
+    def _completed(self, request: Request, prompt: Prompt) -> tuple[Completion, bool]:
+        """The completion, and whether the content was cut: to the setting, then by what the server says fits."""
         room = self._settings.max_prompt_tokens * CHARACTERS_PER_TOKEN
-        places, truncated = truncate_middle(range(len(request.content)), room, [-1] * len(CUT))
-        content = request.content
-        if truncated:
-            head = places.index(-1)
-            content = content[:head] + CUT + content[len(content) - (len(places) - head - len(CUT)) :]
+        for _ in range(MOST_CUTS):
+            content, truncated = _without_middle(request.content, room)
+            try:
+                return self._connected().complete(self._body(request, prompt, content)), truncated
+            except TooLongError as error:
+                said = str(error)
+                if len(content) <= LEAST_CHARACTERS:
+                    break
+                room = max(
+                    LEAST_CHARACTERS, int(len(content) * share_that_fits(error.trouble, self._settings.max_new_tokens))
+                )
+        raise InferenceError(f"the record does not fit the model server's context: {said}")
+
+    def _text(self, completion: Completion) -> str:
+        text = completion.text()
+        for stop in self._settings.stop:
+            text = text.split(stop, 1)[0]
+        longest = self._settings.max_new_tokens * _LONGEST_TOKEN
+        if len(text) > longest:
+            raise InferenceError(
+                f"the model server's answer of {len(text):,} characters is longer than "
+                f"{self._settings.max_new_tokens} tokens can be"
+            )
+        return text.strip()
+
+    def _body(self, request: Request, prompt: Prompt, content: str) -> dict[str, Any]:
+        system, before, after = prompt.filled(request.language)
         settings = self._settings
         body: dict[str, Any] = {
-            "model": self._model.served_name,
+            "model": self._name,
             "messages": [
                 {"role": "system", "content": system},
                 {"role": "user", "content": f"{before}{content}{after}"},
@@ -177,22 +214,12 @@ class ServerEngine:
             body["top_p"] = settings.top_p
         if settings.stop:
             body["stop"] = list(settings.stop)
-        return body, truncated
+        return body
 
 
-def _read(answer: dict[str, Any]) -> tuple[str, FinishReason, list[float]]:
-    """Text, reason of the end, and log-probabilities of a chat completion.
-
-    Raises:
-        InferenceError: It is none.
-    """
-    try:
-        choice = answer["choices"][0]
-        text = choice["message"]["content"] or ""
-        found = ((choice.get("logprobs") or {}).get("content")) or []
-        logprobs = [float(each["logprob"]) for each in found]
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise InferenceError(f"the model server's answer is malformed: {error!r}") from None
-    if not isinstance(text, str):
-        raise InferenceError("the model server's answer is malformed: its content is no text")
-    return text, "length" if choice.get("finish_reason") == "length" else "stop", logprobs
+def _without_middle(content: str, room: int) -> tuple[str, bool]:
+    places, truncated = truncate_middle(range(len(content)), room, [-1] * len(CUT))
+    if not truncated:
+        return content, False
+    head = places.index(-1)
+    return content[:head] + CUT + content[len(content) - (len(places) - head - len(CUT)) :], True

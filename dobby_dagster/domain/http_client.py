@@ -1,0 +1,176 @@
+"""An HTTP client for servers that are not trusted: bounded in bytes, before and after decompression, and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from functools import cache
+
+import httpx
+
+from dobby_dagster.domain.addresses import is_loopback
+from dobby_dagster.domain.errors import SettingsError
+
+LARGEST_ANSWER = 8_000_000
+_INFLATABLE = ("gzip", "x-gzip", "deflate")
+_ANY_ZLIB = 47  # window bits: the header says whether it is gzip or zlib
+
+
+class NoAnswerError(Exception):
+    """Nothing usable came in time: no connection, a broken one, or one that is too slow."""
+
+
+class BadAnswerError(Exception):
+    """An answer came, and it is too large or is not what its headers say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer; ``headers`` in lower case, ``body`` decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that ``Retry-After`` asks for: a number, or a date (RFC 9110, section 10.2.3)."""
+        text = self.headers.get("retry-after", "").strip()
+        if text.isascii() and text.isdigit():
+            return float(text[:12])
+        try:
+            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        except (TypeError, ValueError, OverflowError):
+            return None
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Whom to trust, by the environment; read once, for it takes longer than a request."""
+    return httpx.create_ssl_context()
+
+
+class HttpClient:
+    """Asks one server; may be used by many threads at once.
+
+    Requests run in an event loop of their own, so that each ends by its deadline, however slowly the server sends.
+    A server on this machine is asked directly, whatever ``HTTP_PROXY`` says; redirects are not followed.
+
+    Args:
+        url: The server's base URL.
+        headers: Sent with each request.
+        timeout_seconds: For one whole request, connecting included.
+        connections: Requests at once, at most.
+        largest: Bytes of a body, at most, before and after decompression.
+
+    Raises:
+        SettingsError: A proxy of the environment can't be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        timeout_seconds: float,
+        connections: int,
+        largest: int = LARGEST_ANSWER,
+    ) -> None:
+        self.url = url
+        self._timeout = timeout_seconds
+        self._largest = largest
+        self._closed = False
+        try:
+            self._client = httpx.AsyncClient(
+                # Nothing need be compressed, so nothing has to be decompressed.
+                headers={"accept-encoding": "identity", **headers},
+                timeout=httpx.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds), pool=None),
+                limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+                follow_redirects=False,
+                trust_env=not is_loopback(url),
+                verify=_certificates(),
+            )
+        except (ValueError, ImportError, OSError) as error:
+            raise SettingsError(
+                f"{url} can't be asked: {error}", hint="see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE"
+            ) from None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="dobby-http", daemon=True)
+        self._thread.start()
+
+    def request(self, method: str, path: str, body: bytes | None = None) -> Reply:
+        """Send one request and wait for its whole answer.
+
+        Raises:
+            NoAnswerError: There was none within the time, or the client was closed.
+            BadAnswerError: It is too large, or its encoding is broken.
+        """
+        if self._closed:
+            raise NoAnswerError("the client is closed")
+        sending = asyncio.run_coroutine_threadsafe(self._send(method, path, body), self._loop)
+        try:
+            return sending.result()
+        except CancelledError:
+            raise NoAnswerError("the client was closed") from None
+        except BaseException:  # the waiting thread was interrupted: so is the request
+            sending.cancel()
+            raise
+
+    def close(self) -> None:
+        """Give up what is under way and close the connections."""
+        if self._closed:
+            return
+        self._closed = True
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        self._thread.join(timeout=5)
+
+    async def _send(self, method: str, path: str, body: bytes | None) -> Reply:
+        kind = {"content-type": "application/json"} if body is not None else {}
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._client.stream(method, self.url + path, content=body, headers=kind) as response,
+            ):
+                raw = bytearray()
+                async for part in response.aiter_raw():
+                    raw += part
+                    if len(raw) > self._largest:
+                        raise BadAnswerError(f"its answer is longer than {self._largest:,} bytes")
+                return Reply(response.status_code, dict(response.headers), self._decoded(bytes(raw), response.headers))
+        except TimeoutError:
+            raise NoAnswerError(f"no whole answer within {self._timeout:g} s") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise NoAnswerError(str(error) or type(error).__name__) from None
+
+    def _decoded(self, body: bytes, headers: Mapping[str, str]) -> bytes:
+        for encoding in reversed(headers.get("content-encoding", "").lower().split(",")):
+            name = encoding.strip()
+            if name in ("", "identity"):
+                continue
+            if name not in _INFLATABLE:
+                raise BadAnswerError(f"its answer is compressed by {name}, which was not asked for")
+            inflate = zlib.decompressobj(_ANY_ZLIB)
+            try:
+                body = inflate.decompress(body, self._largest + 1)
+            except zlib.error:
+                raise BadAnswerError(f"its answer says that it is {name}, and is not") from None
+            if len(body) > self._largest:
+                raise BadAnswerError(f"its answer is longer than {self._largest:,} bytes when decompressed")
+            if not inflate.eof:
+                raise BadAnswerError(f"its answer ends in the middle of its {name}")
+        return body
+
+    async def _end(self) -> None:
+        mine = asyncio.current_task()
+        others = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        await self._client.aclose()
+        self._loop.stop()
