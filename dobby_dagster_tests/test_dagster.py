@@ -111,7 +111,7 @@ def test_a_range_of_partitions_in_one_run(world: World) -> None:
     shown = values_of(result, "summaries")["batch-000001"]
     assert shown["records_completed"] + shown["records_failed"] == 5
     assert shown["records_per_minute"] > 0
-    assert "| k00 |" in shown["samples"]
+    assert "| `k00` |" in shown["samples"]
     measured = values_of(result, "metrics")["batch-000003"]
     assert measured["records"] == 2
     assert {"latency_p99_seconds", "memory_bytes", "cpu_cores", "slots_in_use", "error_rate", "confidence_mean"} <= set(

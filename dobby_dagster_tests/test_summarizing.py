@@ -249,7 +249,7 @@ def test_what_is_unknown_is_stored_and_shown_as_unknown_and_left_out_of_means(
     assert pq.read_table(tmp_path / "a.parquet")["confidence"].to_pylist() == [None, 0.6065, 0.6065]
     metadata, _ = summary_metadata(sqlite_store, "batch-000001", RECIPE.id, 1.0)
     assert metadata["confidence_mean"] == 0.6065
-    assert "| a | It says word1 UNSURE indeed. | unknown |" in metadata["samples"].value
+    assert "| `a` | It says word1 UNSURE indeed. | unknown |" in metadata["samples"].value
     assert redo(sqlite_store, "record", RECIPE.id, confidence_below=0.9) == {"batch-000001": 2}, "unknown is not low"
 
 

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from dobby_dagster.domain.markdown import code, prose, table
+
 if TYPE_CHECKING:
     from dobby_dagster.pipeline.planning import Changes
     from dobby_dagster.store.store import CozoStore
 
 SAMPLES = 10
+CELL_LENGTH = 160
 
 
 def plan_metadata(changes: Changes, partitions: list[str]) -> dict[str, Any]:
@@ -40,13 +43,16 @@ def summary_metadata(
     values = batch_metrics(store, batch, recipe)
     rows = store.reports.batch_summaries(batch, recipe)
     errors = [row for row in store.reports.batch_errors(batch, recipe) if row["state"] == "failed"]
+    samples = [[row["key"], row["text"], shown_confidence(row)] for row in rows]
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": len(rows),
         **{f"records_{name}": values[f"records_{name}"] for name in ("completed", "failed", "skipped")},
     }
     if errors:
         failures = [[error["key"], error["error"], str(error["retry_count"])] for error in errors]
-        metadata["failures"] = dg.MetadataValue.md(_table(["key", "error", "tries"], failures))
+        metadata["failures"] = dg.MetadataValue.md(
+            table({"key": code, "error": prose, "tries": str}, failures[:SAMPLES], CELL_LENGTH)
+        )
         metadata["all_failures"] = f"dobby failed list --batch {batch}"
     metadata |= {
         "records_per_minute": round(values["records_per_second"] * 60, 1),
@@ -55,7 +61,7 @@ def summary_metadata(
         "latency_p50_seconds": values["latency_p50_seconds"],
         "latency_p95_seconds": values["latency_p95_seconds"],
         "samples": dg.MetadataValue.md(
-            _table(["key", "summary", "confidence"], [[r["key"], r["text"], shown_confidence(r)] for r in rows])
+            table({"key": code, "summary": prose, "confidence": str}, samples[:SAMPLES], CELL_LENGTH)
         ),
     }
     share = len(errors) / values["records"] if values["records"] else 0.0
@@ -79,12 +85,3 @@ def _known(**values: Any) -> dict[str, Any]:
         for name, value in values.items()
         if value is not None
     }
-
-
-def _table(headers: list[str], rows: list[list[str]]) -> str:
-    def cell(text: str) -> str:
-        flat = " ".join(str(text).replace("|", "\\|").split())
-        return flat.replace("<", "&lt;")[:160]
-
-    lines = [headers, ["---"] * len(headers), *([cell(value) for value in row] for row in rows[:SAMPLES])]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import IO, Any
 
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.filesystem import replacing, require_writable
+from dobby_dagster.domain.markdown import code, prose
 from dobby_dagster.domain.printable import printable, printable_json
 from dobby_dagster.domain.suggest import suggestion
 
@@ -19,6 +19,7 @@ COLUMNS = (
     "prompt_tokens", "output_tokens", "mean_logprob", "min_logprob", "created_at", "error", "reason", "batch",
 )  # fmt: skip
 _PAGE = 1_000
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def write_markdown(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
@@ -27,12 +28,14 @@ def write_markdown(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
     stream.write("# Summaries\n")
     for entry in entries:
         count += 1
-        stream.write(f"\n## {_code(entry['key'])}\n\n")
+        stream.write(f"\n## {code(entry['key'])}\n\n")
         if entry["summary"] is not None:
-            stream.write(f"{_prose(entry['summary'])}\n\n*confidence {shown_confidence(entry)}, {entry['model']}*\n")
+            stream.write(
+                f"{prose(entry['summary'])}\n\n*confidence {shown_confidence(entry)}, {prose(entry['model'] or '')}*\n"
+            )
         else:
             why = entry.get("reason") or entry.get("error") or ""
-            stream.write(f"*{entry['state']}{': ' + _prose(why) if why else ''}*\n")
+            stream.write(f"*{entry['state']}{': ' + prose(why) if why else ''}*\n")
     return count
 
 
@@ -52,7 +55,7 @@ def write_csv(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
     count = 0
     for entry in entries:
         count += 1
-        writer.writerow({name: "" if entry.get(name) is None else entry[name] for name in COLUMNS})
+        writer.writerow({name: csv_field(entry.get(name)) for name in COLUMNS})
     return count
 
 
@@ -120,15 +123,13 @@ def shown_confidence(entry: Mapping[str, Any]) -> str:
     return "unknown" if confidence is None else f"{confidence:.2f}"
 
 
-def _code(text: str) -> str:
-    """``text`` as inline code, whatever it holds."""
-    shown = printable(text)
-    longest = max((len(run) for run in re.findall("`+", shown)), default=0)
-    fence = "`" * (longest + 1)
-    pad = " " if shown.startswith("`") or shown.endswith("`") or not shown.strip() else ""
-    return f"{fence}{pad}{shown}{pad}{fence}"
+def csv_field(value: Any) -> Any:
+    r"""``value`` as a spreadsheet may open it: a text is never a formula, and every character of it can be seen.
 
-
-def _prose(text: str) -> str:
-    flat = " ".join(text.split())
-    return "".join(f"\\{c}" if c in "*_`<[#!&" else c for c in printable(flat))
+    >>> csv_field("=HYPERLINK(1)"), csv_field(-0.5), csv_field("a\x1b[2J"), csv_field(None)
+    ("'=HYPERLINK(1)", -0.5, 'a\\x1b[2J', '')
+    """
+    if not isinstance(value, str):
+        return "" if value is None else value
+    text = printable(value, lines=True)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
