@@ -85,9 +85,11 @@ def test_definitions_load_and_tell_the_story(make_settings: Make) -> None:
     assert {job.name for job in definitions.resolve_all_job_defs()} >= {"plan_batches", "summarize_batches"}
 
 
-def test_one_backfill_policy_on_the_whole_chain() -> None:
-    assert {asset.backfill_policy for asset in (pending_records, summaries, metrics)} == {
-        dg.BackfillPolicy.multi_run(max_partitions_per_run=16)
+@pytest.mark.parametrize(("named", "most"), [({}, 16), ({"dagster__partitions_per_run": 3}, 3)])
+def test_one_backfill_policy_on_the_whole_chain(make_settings: Make, named: dict[str, int], most: int) -> None:
+    graph = build_definitions(make_settings(**named)).resolve_asset_graph()
+    assert {graph.get(asset.key).backfill_policy for asset in (pending_records, summaries, metrics)} == {
+        dg.BackfillPolicy.multi_run(max_partitions_per_run=most)
     }
     assert {asset.partitions_def for asset in (pending_records, summaries, metrics)} == {record_batch_partitions}
 

@@ -1,12 +1,15 @@
 """A Cozo server that is slow, down, strict or broken."""
 
+import gzip
 from collections.abc import Iterator
 
 import pytest
 
 from dobby_dagster.domain.errors import StoreError, StoreUnavailableError
+from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.http import ATTEMPTS, FAILURES_TO_OPEN, HttpConnection
 from dobby_dagster_tests.cozo_server import CozoServer, running_server
+from dobby_dagster_tests.model_server import Scripted
 
 QUERY = "?[x] <- [[1]]"
 
@@ -18,8 +21,8 @@ def server() -> Iterator[CozoServer]:
 
 
 def connection(server: CozoServer, **options: object) -> HttpConnection:
-    settings: dict = {"auth": None, "timeout_seconds": 0.3, "backoff_seconds": 0.001} | options
-    return HttpConnection(server.url, **settings)
+    settings = {"url": server.url, "timeout_seconds": 0.3} | options
+    return HttpConnection(DatabaseSettings.model_validate(settings), backoff_seconds=0.001)
 
 
 @pytest.mark.parametrize("trouble", [503, 429, 502, "drop", "hang"])
@@ -51,7 +54,8 @@ def test_the_circuit_opens_and_closes_again(server: CozoServer) -> None:
 
 
 def test_nobody_there_is_named() -> None:
-    client = HttpConnection("http://127.0.0.1:9", None, 0.3, backoff_seconds=0.001)
+    settings = DatabaseSettings(url="http://127.0.0.1:9", timeout_seconds=0.3)
+    client = HttpConnection(settings, backoff_seconds=0.001)
     with pytest.raises(StoreUnavailableError, match=r"http://127.0.0.1:9 .*is the server up"):
         client.run(QUERY)
 
@@ -79,3 +83,35 @@ def test_an_answer_that_is_no_json(server: CozoServer) -> None:
 def test_restore_is_the_servers_own(server: CozoServer) -> None:
     with pytest.raises(StoreUnavailableError, match="--restore"):
         connection(server).restore("x")
+
+
+def _scripted(body: object, headers: dict[str, str] | None = None) -> Scripted:
+    return Scripted(lambda number, asked: (200, headers or {}, body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [], None, {}, {"ok": True}, {"ok": True, "headers": ["x"]}, {"ok": True, "headers": "x", "rows": []},
+        {"ok": True, "headers": ["x"], "rows": [1]}, {"ok": True, "headers": ["x"], "rows": [[1, 2]]},
+        {"ok": True, "headers": [1], "rows": []}, {"ok": False}, {"ok": False, "message": [1]}, {"ok": False, "code": 7},
+        b"<html>", b"", b"[" * 200_000, b'{"ok": true, "headers": ["\\ud800"], "rows": []}',
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_none_of_cozos_is_one_line(body: object) -> None:
+    with _scripted(body) as server, pytest.raises(StoreError, match="127.0.0.1"):
+        HttpConnection(DatabaseSettings(url=server.url, timeout_seconds=5), backoff_seconds=0.001).run(QUERY)
+
+
+def test_an_answer_that_grows_when_decompressed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dobby_dagster.store.http.LARGEST_ANSWER", 1_000_000)
+    bomb = gzip.compress(b" " * 5_000_000)
+    with _scripted(bomb, {"content-encoding": "gzip"}) as server, pytest.raises(StoreError, match="when decompressed"):
+        HttpConnection(DatabaseSettings(url=server.url), backoff_seconds=0.001).run(QUERY)
+
+
+def test_credentials_of_the_url_are_sent_to_a_proxy_before_the_server() -> None:
+    with _scripted({"ok": True, "headers": ["x"], "rows": [[1]]}) as server:
+        url = server.url.replace("http://", "http://user:pass-word@")
+        assert HttpConnection(DatabaseSettings(url=url)).run(QUERY).rows == [[1]]
+        assert server.keys == ["Basic dXNlcjpwYXNzLXdvcmQ="]

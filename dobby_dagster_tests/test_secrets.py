@@ -1,6 +1,12 @@
 """Secrets: what they may be, where they go, and that they are written nowhere."""
 
+import base64
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,7 +14,11 @@ from dobby_dagster.domain.addresses import is_loopback, mask_credentials, same_a
 from dobby_dagster.domain.errors import DobbyError, SettingsError
 from dobby_dagster.domain.keyring import Keyring
 from dobby_dagster.domain.secrets import detach_secrets, learn, redact
+from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.domain.settings_loader import is_secret, load_settings, setting_names
+from dobby_dagster.store.store import CozoStore
+from dobby_dagster_tests.model_server import Reply, Scripted, said
+from dobby_dagster_tests.test_summarizing import put
 
 SERVED = {"model.served_name": "m"}
 
@@ -165,3 +175,64 @@ def test_addresses() -> None:
     assert is_loopback("http://0.0.0.0:1")
     assert not is_loopback("http://localhost.example")
     assert mask_credentials("sqlite:///a@b.db") == "sqlite:///a@b.db"
+
+
+KEY = "sk-SECRET-KEY-0123456789"
+HOOK = "/services/SECRET-HOOK-0123456789"
+ARGUMENT = "SECRET-ARGUMENT-0123456789"
+PASSWORD = "SECRET-PASSWORD-0123456789"
+
+
+def echoing(number: int, body: dict[str, Any], key: str = KEY) -> Reply:
+    """A server that writes the key into whatever it says."""
+    content = body["messages"][-1]["content"]
+    if "+ 1" in content:
+        return 400, {}, {"error": {"message": f"{'x' * 170} Incorrect API key provided: {key}"}}
+    if "+ 2" in content:
+        return 200, {}, {"error": {"message": f"no such key {key}", "code": 400}}
+    if "+ 3" in content:
+        return 200, {}, {"choices": [{"message": {"content": 7}, key: key}], "usage": key}
+    return said(f"Returns the sum of its arguments {key} here.")
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_no_secret_is_written_anywhere(tmp_path: Path, refused: bool) -> None:
+    """A run with every kind of secret against a server that echoes them; then all that was written is searched."""
+    database, home = f"sqlite:///{tmp_path}/records.db", tmp_path / "home"
+    put(CozoStore.open(DatabaseSettings(url=database)), {f"k{i}": f"def f(a):\n    return a + {i}\n" for i in range(6)})
+
+    def reply(number: int, body: dict[str, Any]) -> Reply:
+        return (401, {}, {"error": f"bad credentials: user:{PASSWORD}"}) if refused else echoing(number, body)
+
+    with Scripted(reply) as server:
+        url = server.url.replace("http://", f"http://user:{PASSWORD}@") if refused else server.url
+        environment = {
+            **os.environ,
+            "DATABASE_URL": database,
+            "DAGSTER_HOME": str(home),
+            "DOBBY_MODEL_URL": url,
+            "DOBBY_MODEL_SERVED_NAME": "small",
+            "DOBBY_AUTOMATION_ALERT_WEBHOOK": f"https://hooks.example{HOOK}",
+            "DOBBY_AUTOMATION_ALERT_COMMAND": f"curl,-H,Authorization: Bearer {ARGUMENT}",
+            **({} if refused else {"DOBBY_MODEL_API_KEY": f"{KEY}\n"}),
+        }
+        said_by = [
+            subprocess.run(
+                [sys.executable, "-m", "dobby_dagster.cli.app", *command],
+                env=environment, capture_output=True, check=False, cwd=tmp_path, timeout=600,
+            )
+            for command in (["-v", "summarize", "--show", "9"], ["config", "--json"], ["export", "--format", "jsonl"])
+        ]  # fmt: skip
+        sent = set(server.keys)
+    assert sent == (
+        {"Basic " + base64.b64encode(f"user:{PASSWORD}".encode()).decode()} if refused else {f"Bearer {KEY}"}
+    )
+    written = {f"stdout of {i}": done.stdout for i, done in enumerate(said_by)}
+    written |= {f"stderr of {i}": done.stderr for i, done in enumerate(said_by)}
+    written |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert any(b"arguments *** here" in text for text in written.values()) is not refused
+    for name, text in written.items():
+        for secret in (KEY, HOOK, ARGUMENT, PASSWORD):
+            assert secret.encode() not in text, f"{name} holds {secret}"
+        for part in ("sk-SECRET", "SECRET-HOOK", "SECRET-ARG", "SECRET-PASS"):
+            assert part.encode() not in text, f"{name} holds a part of a secret"

@@ -12,9 +12,11 @@ from dobby_dagster.defs.partitions import add_partitions, backfill_policy, recor
 from dobby_dagster.defs.recommendation import STEP_RETRIES, by_recommendation
 from dobby_dagster.defs.recovery import DEVICE_POOL
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
+from dobby_dagster.domain.settings import DagsterSettings
 
 OWNERS = ["team:dobby"]
 GROUP = "summaries"
+BACKFILL_POLICY = backfill_policy(DagsterSettings().partitions_per_run)
 
 source_records = dg.AssetSpec(
     "source_records",
@@ -41,7 +43,7 @@ def record_batches(
 @dg.asset(
     deps=[record_batches],
     partitions_def=record_batch_partitions,
-    backfill_policy=backfill_policy,
+    backfill_policy=BACKFILL_POLICY,
     io_manager_key="cozo",
     metadata={"dobby/table": "pending"},
     group_name=GROUP,
@@ -71,7 +73,7 @@ def pending_records(
 
 @dg.asset(
     partitions_def=record_batch_partitions,
-    backfill_policy=backfill_policy,
+    backfill_policy=BACKFILL_POLICY,
     io_manager_key="cozo",
     metadata={"dobby/table": "summaries"},
     group_name=GROUP,
@@ -116,7 +118,7 @@ def summaries(
 @dg.asset(
     deps=[summaries],
     partitions_def=record_batch_partitions,
-    backfill_policy=backfill_policy,
+    backfill_policy=BACKFILL_POLICY,
     io_manager_key="cozo",
     metadata={"dobby/table": "metrics"},
     group_name=GROUP,

@@ -11,6 +11,8 @@ from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOption
 from dobby_dagster.defs.runs import submit_backfill
 from dobby_dagster.domain.settings import Settings
 
+UPKEEP = "upkeep"
+
 
 class SummarizeNewConfig(dg.Config):
     """How to look."""
@@ -32,13 +34,6 @@ class ReleaseConfig(dg.Config):
     """Which failed records to try again."""
 
     keys: list[str] = Field([], description="These records; all that failed where none is named.")
-
-
-class BackupConfig(dg.Config):
-    """Where backups go."""
-
-    folder: str = Field("", description="Where the backup goes; none is made without.")
-    kept: int = Field(7, ge=1, description="Older backups are deleted, but never the oldest sound one.")
 
 
 class HistoryConfig(dg.Config):
@@ -113,18 +108,23 @@ def check_database(context: dg.OpExecutionContext, database: CozoDatabase) -> No
     context.log.info(f"{database.url} is sound")
 
 
-@dg.op(ins={"sound": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
-def back_up_database(context: dg.OpExecutionContext, config: BackupConfig, database: CozoDatabase) -> None:
-    """Write a backup and delete the oldest; only after the check, so that a damaged one replaces none."""
-    from dobby_dagster.pipeline.backups import back_up
+def back_up_into(folder: Path | None, kept: int) -> dg.OpDefinition:
+    """The op that backs up into ``folder``: a path of the settings, which no launchpad changes."""
 
-    if not config.folder:
-        context.log.info("no backup: automation.backup_folder is not set")
-        return
-    done = back_up(database.store, Path(config.folder), config.kept)
-    for file, wrong in done.damaged.items():
-        context.log.warning(f"an older backup is damaged: {file}: {wrong}")
-    context.log.info(f"{done.path}: {done.held.summary}, verified; {len(done.deleted)} older backups deleted")
+    @dg.op(name="back_up_database", ins={"sound": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
+    def back_up_database(context: dg.OpExecutionContext, database: CozoDatabase) -> None:
+        """Write a backup where the settings say, and delete the oldest; only after the check has found it sound."""
+        from dobby_dagster.pipeline.backups import back_up
+
+        if folder is None:
+            context.log.info("no backup: automation.backup_folder is not set")
+            return
+        done = back_up(database.store, folder, kept)
+        for file, wrong in done.damaged.items():
+            context.log.warning(f"an older backup is damaged: {file}: {wrong}")
+        context.log.info(f"{done.path}: {done.held.summary}, verified; {len(done.deleted)} older backups deleted")
+
+    return back_up_database
 
 
 @dg.op(ins={"saved": dg.In(dg.Nothing)})
@@ -163,20 +163,16 @@ def recover_from_crash() -> None:
     mend()
 
 
-@dg.graph
-def upkeep() -> None:
-    """Check the database, back it up, drop old history; the schedule `nightly_upkeep` runs it."""
-    compact_history(back_up_database(check_database()))
-
-
 def operations(settings: Settings) -> list[dg.JobDefinition]:
-    """The jobs; what upkeep does unless the launchpad is told otherwise is as ``settings`` have it."""
+    """The jobs; where upkeep backs up is as ``settings`` have it, what it drops too unless the launchpad says else."""
     automation = settings.automation
-    config = {
-        "back_up_database": {
-            "config": {"folder": str(automation.backup_folder or ""), "kept": automation.backups_kept}
-        },
-        "compact_history": {"config": {"days": automation.history_days}},
-    }
+    back_up_database = back_up_into(automation.backup_folder, automation.backups_kept)
+
+    @dg.graph(name=UPKEEP)
+    def upkeep() -> None:
+        """Check the database, back it up, drop old history; the schedule `nightly_upkeep` runs it."""
+        compact_history(back_up_database(check_database()))
+
+    config = {"compact_history": {"config": {"days": automation.history_days}}}
     nightly = upkeep.to_job(config={"ops": config}, executor_def=dg.in_process_executor)
     return [summarize_new, resummarize_records, release_quarantine, recover_from_crash, nightly]

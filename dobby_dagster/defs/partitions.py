@@ -8,8 +8,11 @@ if TYPE_CHECKING:
     from dobby_dagster.store.store import CozoStore
 
 record_batch_partitions = dg.DynamicPartitionsDefinition(name="record_batches")
-# A run takes up to so many neighbouring partitions, and loads the model once for all of them.
-backfill_policy = dg.BackfillPolicy.multi_run(max_partitions_per_run=16)
+
+
+def backfill_policy(partitions_per_run: int) -> dg.BackfillPolicy:
+    """A run takes up to so many neighbouring partitions, and loads the model once for all of them."""
+    return dg.BackfillPolicy.multi_run(max_partitions_per_run=partitions_per_run)
 
 
 def add_partitions(instance: dg.DagsterInstance, store: "CozoStore") -> list[str]:

@@ -9,6 +9,7 @@ import dagster as dg
 
 from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
 from dobby_dagster.defs.io_manager import CozoIOManager
+from dobby_dagster.defs.partitions import backfill_policy
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.keyring import Keyring
@@ -22,18 +23,22 @@ def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]
 
     The summaries' code version is the recipe: after a change of model, prompt or generation settings the UI shows
     them as out of date. Where automation is on, ``record_batches`` is to be looked at every so often. Metrics follow
-    summaries that were made without them.
+    summaries that were made without them. A run of a backfill takes ``dagster.partitions_per_run`` batches.
     """
     automation = settings.automation
     stale = dg.FreshnessPolicy.time_window(fail_window=timedelta(seconds=automation.stale_seconds))
     looked_at = stale if automation.enabled else None
     version = _recipe_id(settings)
-    return [
-        source_records,
-        record_batches.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=looked_at)),
+    policy = backfill_policy(settings.dagster.partitions_per_run)
+    by_batch = [
         pending_records,
         summaries.map_asset_specs(lambda spec: spec.replace_attributes(code_version=version)),
         metrics.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=FOLLOW)),
+    ]
+    return [
+        source_records,
+        record_batches.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=looked_at)),
+        *(asset.with_attributes(backfill_policy=policy) for asset in by_batch),
     ]
 
 

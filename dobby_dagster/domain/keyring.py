@@ -26,20 +26,18 @@ class Keyring:
         self._database = settings.database if settings else DatabaseSettings()
         self._model = settings.model if settings else ModelSettings()
 
-    def for_database(self, url: str) -> dict[str, SecretStr | None]:
+    def for_database(self, url: str) -> dict[str, SecretStr]:
         """``auth`` and ``credentials`` for the database at ``url``."""
         mine = {"auth": self._database.auth, "credentials": self._database.credentials}
         return self._given(mine, "database", self._database.url, url)
 
-    def for_model(self, url: str) -> dict[str, SecretStr | None]:
+    def for_model(self, url: str) -> dict[str, SecretStr]:
         """``api_key`` and ``credentials`` for the model server at ``url``."""
         mine = {"api_key": self._model.api_key, "credentials": self._model.credentials}
         return self._given(mine, "model", self._model.url, url)
 
     @staticmethod
-    def _given(
-        mine: dict[str, SecretStr | None], section: str, configured: str, asked: str
-    ) -> dict[str, SecretStr | None]:
+    def _given(mine: dict[str, SecretStr | None], section: str, configured: str, asked: str) -> dict[str, SecretStr]:
         present = {name: secret for name, secret in mine.items() if secret is not None}
         if not present or same_address(configured, asked):
             return present

@@ -21,8 +21,7 @@ def connect(settings: DatabaseSettings, *, create: bool = True) -> Connection:
     """
     scheme, _, rest = settings.url.partition("://")
     if scheme in ("http", "https"):
-        auth = settings.auth.get_secret_value() if settings.auth else None
-        return HttpConnection(settings.url, auth, settings.timeout_seconds)
+        return HttpConnection(settings)
     path = rest if scheme == "mem" else rest.removeprefix("/")
     return EmbeddedConnection(scheme, path, settings.lease_timeout_seconds, create=create)
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeGuard
 
-import httpx
 import pybreaker
+from pydantic_core import from_json
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from dobby_dagster.domain.errors import StoreUnavailableError
+from dobby_dagster.domain.errors import StoreError, StoreUnavailableError
+from dobby_dagster.domain.http_client import BadAnswerError, HttpClient, NoAnswerError, Reply
+from dobby_dagster.domain.secrets import basic_authorization
+from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.connection import Connection, Params, Result
 from dobby_dagster.store.faults import message_of_response, translate
 
 ATTEMPTS = 5
 FAILURES_TO_OPEN = 5
 SECONDS_OPEN = 15.0
+CONNECTIONS = 100
+# Far more than a page of records, and less than what ends this process.
+LARGEST_ANSWER = 1_000_000_000
 
 
 class HttpConnection:
@@ -26,17 +33,16 @@ class HttpConnection:
     the same rows, or guarded by an assertion.
 
     Args:
-        url: ``http(s)://HOST:PORT``.
-        auth: The server's token, or None.
-        timeout_seconds: For one answer.
+        settings: Its address, its secrets, and the time for one whole answer.
         backoff_seconds: The first pause between two tries; it doubles.
     """
 
-    def __init__(self, url: str, auth: str | None, timeout_seconds: float, backoff_seconds: float = 0.2) -> None:
-        self.url = url.rstrip("/")
-        headers = {"x-cozo-auth": auth} if auth else {}
-        timeout = httpx.Timeout(timeout_seconds, connect=min(5.0, timeout_seconds))
-        self._client = httpx.Client(base_url=self.url, headers=headers, timeout=timeout)
+    def __init__(self, settings: DatabaseSettings, backoff_seconds: float = 0.2) -> None:
+        self.url = settings.url
+        headers = {"x-cozo-auth": settings.auth.get_secret_value()} if settings.auth else {}
+        if settings.credentials:
+            headers["authorization"] = basic_authorization(settings.credentials)
+        self._client = HttpClient(self.url, headers, settings.timeout_seconds, CONNECTIONS, LARGEST_ANSWER)
         self._backoff = backoff_seconds
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=FAILURES_TO_OPEN, reset_timeout=SECONDS_OPEN, throw_new_error_on_trip=False
@@ -45,8 +51,11 @@ class HttpConnection:
     def run(self, script: str, params: Params | None = None, *, write: bool = False) -> Result:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
         body = {"script": script, "params": dict(params or {}), "immutable": not write}
-        answer = self._send(lambda: self._client.post("/text-query", json=body))
-        return Result(answer["headers"], answer["rows"])
+        answer = self._send("POST", "/text-query", body)
+        headers, rows = answer.get("headers"), answer.get("rows")
+        if not _are_strings(headers) or not _are_rows(rows, len(headers)):
+            raise StoreError(f"{self.url} is no Cozo server: its answer has no headers with rows of the same width")
+        return Result(headers, rows)
 
     @contextmanager
     def session(self, *, write: bool = False) -> Iterator[None]:
@@ -55,12 +64,14 @@ class HttpConnection:
 
     def export_relations(self, names: list[str]) -> dict[str, Any]:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
-        exported: dict[str, Any] = self._send(lambda: self._client.get(f"/export/{','.join(names)}"))["data"]
+        exported = self._send("GET", f"/export/{','.join(names)}").get("data")
+        if not isinstance(exported, dict):
+            raise StoreError(f"{self.url} is no Cozo server: its answer to an export has no data")
         return exported
 
     def backup(self, path: str) -> None:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
-        self._send(lambda: self._client.post("/backup", json={"path": path}))
+        self._send("POST", "/backup", {"path": path})
 
     @contextmanager
     def replacement(self) -> Iterator[Connection]:
@@ -82,42 +93,55 @@ class HttpConnection:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
         self._client.close()
 
-    def _send(self, request: Callable[[], httpx.Response]) -> dict[str, Any]:
+    def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        data = None if body is None else json.dumps(body).encode()
         trying = Retrying(
             retry=retry_if_exception_type(StoreUnavailableError),
             wait=wait_random_exponential(multiplier=self._backoff, max=10),
             stop=stop_after_attempt(ATTEMPTS),
             reraise=True,
         )
-        return trying(self._guarded, request)
+        return trying(self._guarded, method, path, data)
 
-    def _guarded(self, request: Callable[[], httpx.Response]) -> dict[str, Any]:
+    def _guarded(self, method: str, path: str, data: bytes | None) -> dict[str, Any]:
         try:
-            response = self._breaker.call(self._answer, request)
+            reply = self._breaker.call(self._answer, method, path, data)
         except pybreaker.CircuitBreakerError:
             raise StoreUnavailableError(
                 f"{self.url} did not answer {FAILURES_TO_OPEN} times in a row; not asked again for {SECONDS_OPEN:g} s",
                 hint="is the server up?",
             ) from None
-        return self._decode(response)
+        return self._decode(reply)
 
-    def _answer(self, request: Callable[[], httpx.Response]) -> httpx.Response:
+    def _answer(self, method: str, path: str, data: bytes | None) -> Reply:
         try:
-            response = request()
-        except httpx.TransportError as error:
-            reason = str(error) or type(error).__name__
-            raise StoreUnavailableError(f"{self.url} does not answer: {reason}", hint="is the server up?") from error
-        if response.status_code in (429, 502, 503, 504):
-            raise StoreUnavailableError(f"{self.url} answered {response.status_code}")
-        return response
+            reply = self._client.request(method, path, data)
+        except NoAnswerError as error:
+            raise StoreUnavailableError(f"{self.url} does not answer: {error}", hint="is the server up?") from None
+        except BadAnswerError as error:
+            raise StoreError(f"the server {self.url} answers as no Cozo server does: {error}") from None
+        if reply.status in (429, 502, 503, 504):
+            raise StoreUnavailableError(f"{self.url} answered {reply.status}")
+        return reply
 
-    def _decode(self, response: httpx.Response) -> dict[str, Any]:
+    def _decode(self, reply: Reply) -> dict[str, Any]:
+        if reply.status in (401, 403):
+            raise translate("the token was refused; set DOBBY_DATABASE_AUTH", self.url)
         try:
-            answer: dict[str, Any] = response.json()
+            answer = from_json(reply.body)
         except ValueError:
-            answer = {"message": f"HTTP status {response.status_code}, and no JSON: {response.text[:200]}"}
-        if response.status_code in (401, 403):
-            answer = {"message": "the token was refused; set DOBBY_DATABASE_AUTH"}
+            answer = None
+        if not isinstance(answer, dict):
+            said = reply.body[:200].decode(errors="replace")
+            raise translate(f"HTTP status {reply.status}, and no JSON object: {said}", self.url)
         if not answer.get("ok"):
             raise translate(message_of_response(answer), self.url)
         return answer
+
+
+def _are_strings(found: Any) -> TypeGuard[list[str]]:
+    return isinstance(found, list) and all(isinstance(each, str) for each in found)
+
+
+def _are_rows(found: Any, width: int) -> TypeGuard[list[list[Any]]]:
+    return isinstance(found, list) and all(isinstance(row, list) and len(row) == width for row in found)

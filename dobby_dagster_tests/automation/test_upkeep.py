@@ -37,13 +37,8 @@ def test_upkeep_checks_backs_up_rotates_and_compacts(
     assert [kept[0], kept[1], kept[3]] == ["dobby-20200101-000000.backup", "dobby-20200104-000000.backup", "mine.txt"]
     assert len(kept) == 4, "two are kept, and the oldest"
     assert len(store.work.history("record", "a")) == 3, "nothing is a month old yet"
-    today = {
-        "ops": {
-            "compact_history": {"config": {"days": 1e-9}},
-            "back_up_database": {"config": {"folder": "", "kept": 1}},
-        }
-    }
-    assert run("upkeep", settings, instance, today).success
+    today = {"ops": {"compact_history": {"config": {"days": 1e-9}}}}
+    assert run("upkeep", make_settings(), instance, today).success
     assert [event["event"] for event in store.work.history("record", "a")] == ["seen", "completed"]
     assert sorted(path.name for path in folder.iterdir()) == kept
     from dobby_dagster.domain.settings import DatabaseSettings
@@ -52,6 +47,17 @@ def test_upkeep_checks_backs_up_rotates_and_compacts(
     copy = DatabaseSettings(url=f"sqlite:///{tmp_path}/copy.db")
     restore(copy, folder / kept[2])
     assert CozoStore.open(copy).source(settings.source).count() == 1
+
+
+def test_no_launchpad_says_where_a_backup_goes(
+    make_settings: Make, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    elsewhere = {"ops": {"back_up_database": {"config": {"folder": str(tmp_path / "theirs"), "kept": 1}}}}
+    settings = make_settings(automation__backup_folder=tmp_path / "mine")
+    CozoStore.open(settings.database)
+    assert run("upkeep", settings, instance, elsewhere).success
+    assert [path.suffix for path in (tmp_path / "mine").iterdir()] == [".backup"]
+    assert not (tmp_path / "theirs").exists()
 
 
 def test_a_damaged_database_stops_upkeep_before_it_replaces_a_good_backup(

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dobby_dagster.defs.operations import upkeep
+from dobby_dagster.defs.operations import UPKEEP
 from dobby_dagster.domain.settings import Settings
 
 
@@ -11,7 +11,7 @@ def nightly_upkeep_schedule(settings: Settings) -> dg.ScheduleDefinition:
     enabled = settings.automation.enabled
     return dg.ScheduleDefinition(
         name="nightly_upkeep",
-        job_name=upkeep.name,
+        job_name=UPKEEP,
         cron_schedule="0 3 * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING if enabled else dg.DefaultScheduleStatus.STOPPED,
         description="Checks the database, backs it up where automation.backup_folder says, drops old history.",
