@@ -12,12 +12,14 @@ class Language:
     """One grammar of the language pack, and its node types.
 
     Attributes:
-        name: The grammar's name, and the record's language.
+        name: The record's language.
         endings: Of files.
         functions: Nodes that become a record each.
         classes: Nodes that become a record without the bodies of the functions in them.
         scopes: Nodes that only lend their name to what is in them.
+        around: Nodes that belong to the function or class in them: decorators, modifiers, declarations.
         elided: What stands for the body of a function inside a class.
+        grammar: Where the grammar's name is not the language's.
     """
 
     name: str
@@ -25,63 +27,116 @@ class Language:
     functions: frozenset[str]
     classes: frozenset[str] = frozenset()
     scopes: frozenset[str] = frozenset()
+    around: frozenset[str] = frozenset()
     elided: str = "{ … }"
+    grammar: str = ""
 
 
-_JS_FUNCTIONS = frozenset(
-    {"function_declaration", "generator_function_declaration", "method_definition", "variable_declarator"}
+def _set(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+# What JavaScript assigns is told by the value: see the module javascript.
+_JS_FUNCTIONS = _set("function_declaration generator_function_declaration method_definition")
+_JS_AROUND = _set("export_statement lexical_declaration variable_declaration expression_statement ambient_declaration")
+_TS_CLASSES = _set(
+    "class_declaration abstract_class_declaration interface_declaration enum_declaration type_alias_declaration"
 )
+_TS_SCOPES = _set("internal_module module")
+_C_CLASSES = _set("struct_specifier union_specifier enum_specifier type_definition")
+
 LANGUAGES = (
     Language(
         "python",
         (".py", ".pyi"),
-        frozenset({"function_definition"}),
-        frozenset({"class_definition"}),
+        _set("function_definition"),
+        _set("class_definition"),
+        around=_set("decorated_definition"),
         elided="...",
     ),
     Language(
         "rust",
         (".rs",),
-        frozenset({"function_item"}),
-        frozenset({"struct_item", "enum_item", "trait_item", "union_item"}),
-        frozenset({"impl_item", "mod_item"}),
-    ),
-    Language("go", (".go",), frozenset({"function_declaration", "method_declaration"}), frozenset({"type_spec"})),
-    Language("javascript", (".js", ".mjs", ".cjs", ".jsx"), _JS_FUNCTIONS, frozenset({"class_declaration"})),
-    Language(
-        "typescript",
-        (".ts", ".mts", ".cts"),
-        _JS_FUNCTIONS,
-        frozenset(
-            {
-                "class_declaration",
-                "abstract_class_declaration",
-                "interface_declaration",
-                "enum_declaration",
-                "type_alias_declaration",
-            }
-        ),
-        frozenset({"internal_module"}),
+        _set("function_item macro_definition"),
+        _set("struct_item enum_item trait_item union_item"),
+        _set("impl_item mod_item"),
     ),
     Language(
-        "tsx", (".tsx",), _JS_FUNCTIONS, frozenset({"class_declaration", "interface_declaration", "enum_declaration"})
+        "go",
+        (".go",),
+        _set("function_declaration method_declaration"),
+        _set("type_spec type_alias"),
+        around=_set("type_declaration"),
     ),
+    Language(
+        "javascript", (".js", ".mjs", ".cjs", ".jsx"), _JS_FUNCTIONS, _set("class_declaration"), around=_JS_AROUND
+    ),
+    Language("typescript", (".ts", ".mts", ".cts"), _JS_FUNCTIONS, _TS_CLASSES, _TS_SCOPES, _JS_AROUND),
+    Language("tsx", (".tsx",), _JS_FUNCTIONS, _TS_CLASSES, _TS_SCOPES, _JS_AROUND),
     Language(
         "java",
         (".java",),
-        frozenset({"method_declaration", "constructor_declaration"}),
-        frozenset({"class_declaration", "interface_declaration", "enum_declaration", "record_declaration"}),
+        _set("method_declaration constructor_declaration compact_constructor_declaration"),
+        _set("class_declaration interface_declaration enum_declaration record_declaration annotation_type_declaration"),
     ),
-    Language("c", (".c", ".h"), frozenset({"function_definition"}), frozenset({"struct_specifier"})),
+    Language("c", (".c", ".h"), _set("function_definition preproc_function_def"), _C_CLASSES),
     Language(
         "cpp",
         (".cc", ".cpp", ".cxx", ".hh", ".hpp", ".hxx"),
-        frozenset({"function_definition"}),
-        frozenset({"class_specifier", "struct_specifier"}),
-        frozenset({"namespace_definition"}),
+        _set("function_definition preproc_function_def"),
+        _C_CLASSES | {"class_specifier"},
+        _set("namespace_definition"),
+        _set("template_declaration"),
     ),
+    Language(
+        "csharp",
+        (".cs",),
+        _set(
+            "method_declaration constructor_declaration destructor_declaration operator_declaration indexer_declaration"
+            " conversion_operator_declaration local_function_statement"
+        ),
+        _set(
+            "class_declaration interface_declaration struct_declaration record_declaration enum_declaration"
+            " delegate_declaration"
+        ),
+    ),
+    Language(
+        "ruby",
+        (".rb", ".rake"),
+        _set("method singleton_method"),
+        _set("class module"),
+        around=_set("call argument_list"),
+        elided="...",
+    ),
+    Language(
+        "php",
+        (".php",),
+        _set("method_declaration function_definition"),
+        _set("class_declaration interface_declaration trait_declaration enum_declaration"),
+    ),
+    Language(
+        "kotlin",
+        (".kt", ".kts"),
+        _set("function_declaration secondary_constructor"),
+        _set("class_declaration object_declaration companion_object"),
+    ),
+    Language(
+        "swift",
+        (".swift",),
+        _set("function_declaration init_declaration deinit_declaration subscript_declaration"),
+        _set("class_declaration protocol_declaration"),
+    ),
+    Language(
+        "scala",
+        (".scala", ".sc"),
+        _set("function_definition"),
+        _set("class_definition object_definition trait_definition enum_definition"),
+    ),
+    Language("shell", (".sh", ".bash", ".zsh", ".ksh"), _set("function_definition"), grammar="bash"),
 )
 MARKDOWN = (".md", ".markdown")
+NOTEBOOKS = (".ipynb",)
+SQL = (".sql",)
 TEXT = (".txt", ".rst", ".adoc", ".org", ".tex", ".text")
 _CPP = re.compile(
     r"^[ \t]*#[ \t]*include[ \t]*<(cstdint|string|vector|map|list|array|bitset|queue|stack|forward_list|unordered_map"
@@ -91,6 +146,7 @@ _CPP = re.compile(
     re.MULTILINE,
 )
 _BY_ENDING = {ending: language for language in LANGUAGES for ending in language.endings}
+_KNOWN = {*_BY_ENDING, *MARKDOWN, *NOTEBOOKS, *SQL, *TEXT}
 
 
 def language_of(path: PurePath, text: str = "") -> Language | None:
@@ -108,5 +164,5 @@ def language_of(path: PurePath, text: str = "") -> Language | None:
 
 
 def is_known(path: PurePath) -> bool:
-    """Whether the file is source, Markdown or text."""
-    return path.suffix.lower() in (*_BY_ENDING, *MARKDOWN, *TEXT)
+    """Whether the file is source, Markdown, a notebook or text."""
+    return path.suffix.lower() in _KNOWN

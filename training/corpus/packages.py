@@ -24,6 +24,7 @@ SKIPPED = re.compile(
 )
 SOURCES = re.compile(r"(^|/)src/.*\.[jt]sx?$")
 TYPED_SOURCES = re.compile(r"(^|/)src/.*\.tsx?$")
+LEARNED = {"python", "rust", "go", "javascript", "typescript", "tsx", "java", "c", "cpp"}
 LARGEST_FILE = 12_000_000
 ARCHIVE = re.compile(r"(^|/)usr/src/.*\.tar\.\w+$")
 BUILT = re.compile(r"(^|/)(dist|build|esm|cjs|es|es6|es2015|bundles?|out)/")
@@ -165,7 +166,8 @@ def files(archive: Path, folder: str = "") -> Iterator[tuple[str, str]]:
 
 def _wanted(name: str) -> bool:
     path = PurePath(name)
-    return language_of(path) is not None or path.suffix.lower() in MARKDOWN
+    language = language_of(path)
+    return (language is not None and language.name in LEARNED) or path.suffix.lower() in MARKDOWN
 
 
 def members_of(archive: Path, wanted: Callable[[str], bool] = _wanted) -> Iterator[tuple[str, bytes]]:

@@ -1,0 +1,108 @@
+"""C and C++ made readable for a grammar that knows nothing of the preprocessor.
+
+Text that would mislead it is replaced by spaces, so that every offset stays; what is cut out is cut from the original.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+_COMMENT_OR_STRING = re.compile(rb"//[^\n]*|/\*.*?(?:\*/|\Z)|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.DOTALL)
+_DIRECTIVE = re.compile(rb"^[ \t]*#[ \t]*(ifdef|ifndef|if|elif|else|endif)\b([^\n]*(?:\\\n[^\n]*)*)", re.MULTILINE)
+# `class UI_EXPORT Window : public Widget {`: a word in capitals between the keyword and the name.
+_EXPORT_MACRO = re.compile(
+    rb"\b(?:class|struct|union|enum)\s+((?:(?:_*[A-Z][A-Z0-9_]+|\w+_(?:EXPORTS?|export|API|api|DLL))\b(?:\([^()\n]*\))?\s+){1,3})"
+    rb"(?=[A-Za-z_]\w*(?:\s*<[^<>{};]*>)?\s*(?:final\s*)?(?:\{|:[^:]))"
+)
+
+
+@dataclass
+class _Group:
+    """One ``#if`` to ``#endif``.
+
+    Attributes:
+        condition: After the ``if``.
+        marks: Where each directive of it begins and ends.
+        deltas: How many braces each branch leaves open.
+    """
+
+    condition: bytes
+    marks: list[tuple[int, int]] = field(default_factory=list)
+    deltas: list[int] = field(default_factory=lambda: [0])
+
+
+def readable(data: bytes) -> tuple[bytes, frozenset[int]]:
+    """``data`` without macros before a class's name, and with one branch of each ``#if`` whose branches share a brace.
+
+    Returns:
+        The text, as long as ``data``, and the rows (from 0) of the ``#if`` that are gone from it.
+    """
+    masked = bytearray(data)
+    plain = _COMMENT_OR_STRING.sub(lambda found: blank(found[0]), data)
+    for found in _EXPORT_MACRO.finditer(plain):
+        masked[found.start(1) : found.end(1)] = blank(found[1])
+    gone: list[int] = []
+    for begin, end in _misleading(plain, gone):
+        masked[begin:end] = blank(data[begin:end])
+    return bytes(masked), frozenset(_rows(data, gone))
+
+
+def blank(text: bytes) -> bytes:
+    """``text`` with a space for each letter."""
+    return re.sub(rb"[^\n]", b" ", text)
+
+
+def _misleading(plain: bytes, gone: list[int]) -> list[tuple[int, int]]:
+    """The spans of directives and branches that are left out; ``gone`` gets where each ``#if`` among them begins."""
+    spans: list[tuple[int, int]] = []
+    groups: list[_Group] = []
+    at = 0
+    for found in _DIRECTIVE.finditer(plain):
+        if groups:
+            groups[-1].deltas[-1] += _open_braces(plain, at, found.start())
+        at = found.end()
+        word = found[1]
+        if word in (b"if", b"ifdef", b"ifndef"):
+            groups.append(_Group(found[2].strip()))
+        elif not groups:
+            continue
+        elif word != b"endif":
+            groups[-1].deltas.append(0)
+        groups[-1].marks.append(found.span())
+        if word == b"endif":
+            group = groups.pop()
+            kept = _close(group, spans, gone)
+            if groups:
+                groups[-1].deltas[-1] += kept
+    return spans
+
+
+def _open_braces(plain: bytes, begin: int, end: int) -> int:
+    return plain.count(b"{", begin, end) - plain.count(b"}", begin, end)
+
+
+def _close(group: _Group, spans: list[tuple[int, int]], gone: list[int]) -> int:
+    """Leave one branch of a group whose branches do not close what they open; how many braces that leaves open."""
+    if not any(group.deltas):
+        return 0
+    kept = 0
+    if group.condition in (b"0", b"false"):
+        kept = 1
+    elif b"__cplusplus" in group.condition and len(group.deltas) == 1:
+        kept = -1  # `extern "C" {`, or its brace
+    spans += group.marks
+    gone.append(group.marks[0][0])
+    for branch, ((_, begin), (end, _)) in enumerate(zip(group.marks, group.marks[1:], strict=False)):
+        if branch != kept:
+            spans.append((begin, end))
+    return group.deltas[kept] if 0 <= kept < len(group.deltas) else 0
+
+
+def _rows(data: bytes, offsets: list[int]) -> list[int]:
+    rows, row, at = [], 0, 0
+    for offset in sorted(offsets):
+        row += data.count(b"\n", at, offset)
+        at = offset
+        rows.append(row)
+    return rows
