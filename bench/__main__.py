@@ -1,4 +1,7 @@
-"""All benchmarks, as Markdown: ``python -m bench [peers] [engine] [store] [end] [automation] [soak] [arrivals]``."""
+"""All benchmarks, as Markdown: ``python -m bench [peers] [engine] [store] [end] [automation] [soak] [arrivals]``.
+
+``python -m bench faults --help`` says how faults are injected into the store.
+"""
 
 from __future__ import annotations
 
@@ -86,4 +89,8 @@ def main(wanted: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["faults"]:
+        from bench import faults  # it needs what the tests need
+
+        sys.exit(faults.main(sys.argv[2:]))
     main(sys.argv[1:])
