@@ -13,14 +13,14 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("engine", "stride"), [("sqlite", 1), ("http", 4)])
+@pytest.mark.parametrize(("engine", "stride"), [("sqlite", 1), ("http", 8)])
 def test_the_invariants_hold_after_a_fault_at_the_nth_operation(engine: str, stride: int) -> None:
     command = [sys.executable, "-m", "bench", "faults", "--every", str(stride), "--engine", engine]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
     rows = json.loads(done.stdout.splitlines()[-1])
     assert {row["fault"] for row in rows} == {"error", "time-out", "panic", "kill"}
-    assert sum(row["rounds"] for row in rows) > 100 / stride
+    assert sum(row["rounds"] for row in rows) > 90 / stride
     assert sum(row["killed"] for row in rows if row["fault"] == "kill") > 0
     assert sum(row["violations"] for row in rows) == 0
 
