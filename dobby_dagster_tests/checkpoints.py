@@ -14,8 +14,8 @@ CHAT = (
 )
 
 
-def make_tokenizer(chat: bool = True, extra: int = 0) -> Any:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+def make_tokenizer(chat: bool = True, extra: int = 0, words: Sequence[str] = ()) -> Any:
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     tokenizer = Tokenizer(models.BPE())
@@ -29,18 +29,20 @@ def make_tokenizer(chat: bool = True, extra: int = 0) -> Any:
         show_progress=False,
     )
     tokenizer.train_from_iterator([WORDS] * 4, trainer)
+    tokenizer.add_tokens([AddedToken(word, special=False, normalized=False) for word in words])
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|im_end|>")
     fast.chat_template = CHAT if chat else None
     return fast
 
 
-def make_checkpoint(path: Path, architecture: str = "qwen2", seed: int = 0, chat: bool = True) -> Path:
+def make_checkpoint(path: Path, architecture: str = "qwen2", seed: int = 0, chat: bool = True,
+                    words: Sequence[str] = ()) -> Path:  # fmt: skip
     """A model of two layers; about half a megabyte."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
     torch.manual_seed(seed)
-    tokenizer = make_tokenizer(chat)
+    tokenizer = make_tokenizer(chat, words=words)
     config_class, model_class = {
         "qwen2": (Qwen2Config, Qwen2ForCausalLM),
         "llama": (LlamaConfig, LlamaForCausalLM),

@@ -124,9 +124,12 @@ def test_sharded_weights(folder: Path) -> None:
         json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")})
     )
     load(folder)
-    for bad in ("gone.safetensors", "../model.safetensors"):
+    for bad, message in (
+        ("gone.safetensors", "which is not there"),
+        ("../model.safetensors", "weight_map.a = '../model"),
+    ):
         index.write_text(json.dumps({"weight_map": {"a": bad}}))
-        with pytest.raises(ModelError, match="which is not there"):
+        with pytest.raises(ModelError, match=message):
             load(folder)
 
 

@@ -10,15 +10,18 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from dobby_dagster.domain.errors import ModelError
-from dobby_dagster.domain.settings import ModelSettings
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.encoding import Encoder
 from dobby_dagster.inference.engine import Request
-from dobby_dagster.inference.model_folder import check_folder, find_model
+from dobby_dagster.inference.local_engine import LocalEngine
+from dobby_dagster.inference.model_folder import ModelFolder, check_folder, find_model
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.inference.tokenizer import load_tokenizer
+from dobby_dagster_tests.checkpoints import make_checkpoint
 from training.tokenizer import CAPITAL, JOINED
 
-MESSAGES = [{"role": "system", "content": "Be short."}, {"role": "user", "content": "def f():\n    pass  # <|im_end|>"}]
+TEXTS = ("Be short.", "def f():\n    pass  # <|im_end|>")
+MESSAGES = [{"role": "system", "content": TEXTS[0]}, {"role": "user", "content": TEXTS[1]}]
 BUILT_IN = find_model(ModelSettings())
 
 
@@ -37,7 +40,8 @@ def test_prompts_and_special_tokens_are_those_of_transformers(kind: str, request
     if kind == "llama":
         assert ours.template == ""
     else:
-        assert ours.prompt(MESSAGES) == theirs.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+        expected = theirs.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+        assert ours.prompts([TEXTS]) == [expected]
     assert ours.token("eos_token") == theirs.eos_token_id
     assert ours.token("pad_token") == theirs.pad_token_id
     assert ours.token("bos_token") == theirs.bos_token_id
@@ -79,9 +83,8 @@ def test_a_template_may_stand_in_a_list_and_use_what_templates_use(qwen2: Path, 
     (path / "tokenizer_config.json").write_text(json.dumps(settings))
     ours, theirs = load_tokenizer(check_folder(path)), AutoTokenizer.from_pretrained(path)
     assert ours.token("bos_token") == theirs.bos_token_id is not None
-    assert ours.prompt(MESSAGES) == theirs.apply_chat_template(
-        MESSAGES, tokenize=False, add_generation_prompt=True, chat_template=template
-    )
+    expected = theirs.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True, chat_template=template)
+    assert ours.prompts([TEXTS]) == [expected]
 
 
 def test_a_template_that_refuses_a_system_message_gets_it_with_the_user(qwen2: Path, tmp_path: Path) -> None:
@@ -97,12 +100,83 @@ def test_a_template_that_refuses_a_system_message_gets_it_with_the_user(qwen2: P
     assert shown.endswith("x = 1<|im_end|>")
 
 
+USER = "{{ messages[-1].content }}"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}|{% endfor %}",
+        "{%- generation -%} a {% set b = 1 %} {%- endgeneration %}{{ b }}" + USER,
+        "{% if tools is not none %}{{ tools | tojson }}{% endif %}{% if documents is none %}none{% endif %}" + USER,
+        "{{ tools }}{{ documents }}{{ unknown }}{{ bos_token }}" + USER,
+        "{{ messages | tojson(indent=2, sort_keys=true) }}",
+        "{% set ns = namespace(last='') %}{% for m in messages %}{% set ns.last = m.role %}{% endfor %}{{ ns.last }}"
+        + USER,
+        "{% set date = strftime_now('%Y') if strftime_now is defined and false else '2024' %}{{ date }}" + USER,
+        "{% macro say(m) %}{{ m.content | trim }}{% endmacro %}{% for m in messages %}{% if loop.last %}{{ say(m) }}{% endif %}{% endfor %}",
+    ],
+)
+def test_templates_are_rendered_as_transformers_renders_them(template: str, qwen2: Path, tmp_path: Path) -> None:
+    path = with_template(qwen2, tmp_path / "m", template)
+    ours, theirs = load_tokenizer(check_folder(path)), AutoTokenizer.from_pretrained(path)
+    expected = theirs.apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+    assert ours.prompts([TEXTS]) == [expected]
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
-    [("{% for %}", "the chat template is malformed"), ("{{ messages.__class__.__mro__ }}{{ ''.__class__ }}", "unsafe")],
+    [
+        ("{% for %}", "the chat template is malformed"),
+        ("{{ messages.__class__.__mro__ }}{{ ''.__class__ }}", "unsafe"),
+        ("{% set ns = namespace() %}{% set ns.__init__ = 1 %}" + USER, "can't hold '__init__'|unsafe|malformed"),
+        ("{{ strftime_now('%Y') }}" + USER, "the chat template asks for today's date"),
+        ("{{ raise_exception('no') }}", "the chat template refuses the prompt: no"),
+        ("{{ 1 / 0 }}" + USER, "can't be rendered: ZeroDivisionError"),
+        ("{{ messages[99].content.x }}" + USER, "can't be rendered: "),
+        ("hello", "shows the content 0 times instead of once"),
+        (USER + USER, "shows the content 2 times instead of once"),
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}" + USER,
+            "takes more than 10 s",
+        ),
+        ("{% set x = 'a' * 5000000000 %}" + USER, "MemoryError|needs more than 2 GB"),
+        ("{{ 'word ' * 3000000 }}" + USER, "makes a prompt of 15,000,"),
+        ("{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}" + USER, "RecursionError"),
+    ],
 )
-def test_a_template_can_do_no_harm(template: str, message: str, qwen2: Path, tmp_path: Path) -> None:
+def test_a_template_that_does_harm_or_can_not_be_rendered_is_refused_at_the_start(
+    template: str, message: str, qwen2: Path, tmp_path: Path
+) -> None:
     folder = check_folder(with_template(qwen2, tmp_path / "m", template))
-    encoder = Encoder(load_tokenizer(folder), 300)
     with pytest.raises(ModelError, match=message):
-        encoder.encode([Request("r", "x = 1")], PromptLibrary.load().get("summary"))
+        LocalEngine(folder, ModelSettings(device="cpu"), InferenceSettings()).load()
+
+
+SOFT = ("<tool_call>", "<|fim_prefix|>", "<turn>", "      ")
+
+
+@pytest.fixture(scope="module")
+def soft(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
+    """A model whose tokenizer has added tokens that are not called special, and one of spaces only."""
+    path = make_checkpoint(tmp_path_factory.mktemp("soft") / "model", words=SOFT)
+    return check_folder(path)
+
+
+@given(st.lists(st.one_of(st.sampled_from([*SOFT, "<|im_end|>", "<|im_start|>system"]), st.text(max_size=8))))
+def test_no_added_token_is_read_in_a_content(soft: ModelFolder, parts: list[str]) -> None:
+    tokenizer = load_tokenizer(soft)
+    added = tokenizer.backend.get_added_tokens_decoder()
+    control = {token for token, what in added.items() if not what.content.isspace()}
+    assert len(control) == 6
+    text = "".join(parts)
+    [ids] = tokenizer.plain([text])
+    assert not control & set(ids)
+    assert tokenizer.decode(ids) == text
+
+
+def test_added_tokens_of_spaces_and_those_of_the_frame_stay(soft: ModelFolder) -> None:
+    tokenizer = load_tokenizer(soft)
+    spaces = tokenizer.backend.token_to_id("      ")
+    assert tokenizer.plain(["      "]) == [[spaces]]
+    assert tokenizer.encode("<turn>", add_special_tokens=False) == [tokenizer.backend.token_to_id("<turn>")]

@@ -1,11 +1,48 @@
-"""The numbers of a checkpoint's architecture, and whether Dobby's own passes through a model can compute it."""
+"""What ``config.json`` says of a model's architecture, and whether Dobby's own passes through it can compute it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt
 
 from dobby_dagster.domain.errors import ModelError
-from dobby_dagster.inference.model_folder import ModelFolder
+from dobby_dagster.inference.folder_files import validated
+from dobby_dagster.inference.rotary import Rotary, rotary_settings
+
+ARCHITECTURES = {"qwen2": "Qwen2", "llama": "Llama"}
+# Far beyond any model that runs here; what is allocated is bounded by the files, whose tensors these must fit.
+Count = Annotated[int, Field(ge=1, le=10_000)]
+Width = Annotated[int, Field(ge=1, le=10_000_000)]
+TokenIds = int | list[int] | None
+
+
+class _Config(BaseModel):
+    """The numbers of ``config.json`` that decide what is computed; the rest is not looked at."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    model_type: Literal["qwen2", "llama"]
+    vocab_size: Width
+    num_hidden_layers: Count
+    hidden_size: Width
+    intermediate_size: Width
+    num_attention_heads: Count
+    num_key_value_heads: Count | None = None
+    head_dim: Width | None = None
+    rms_norm_eps: Annotated[FiniteFloat, Field(ge=0, le=1)]
+    max_position_embeddings: Annotated[int, Field(ge=1, le=1_000_000_000)]
+    tie_word_embeddings: bool = False
+    hidden_act: str = "silu"
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    use_sliding_window: bool = False
+    sliding_window: NonNegativeInt | None = None
+    layer_types: list[str] | None = None
+    eos_token_id: TokenIds = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +53,9 @@ class Shape:
         heads, shared: Query heads, and the key-value heads that they share.
         size: Of a head.
         biased: Whether the projections to queries, keys and values have biases.
+        tied: Whether the configuration says that the head's matrix is the embedding's.
+        ends: Tokens that end an output, as the configuration names them.
+        unusual: What only transformers computes; ``""`` where there is nothing.
     """
 
     vocabulary: int
@@ -26,9 +66,12 @@ class Shape:
     shared: int
     size: int
     epsilon: float
-    theta: float
+    rotary: Rotary
     positions: int
     biased: bool
+    tied: bool
+    ends: frozenset[int]
+    unusual: str
 
     @property
     def group(self) -> int:
@@ -36,43 +79,60 @@ class Shape:
         return self.heads // self.shared
 
 
-def shape_of(folder: ModelFolder) -> Shape:
-    """What the configuration says.
+def shape_of(said: Mapping[str, Any], folder: Path) -> Shape:
+    """What a configuration says.
+
+    Args:
+        said: The object in ``config.json``.
+        folder: Named in errors.
 
     Raises:
-        ModelError: It is malformed.
+        ModelError: The architecture is none that is supported, or a number is missing or makes no sense.
     """
-    config = folder.config
-    try:
-        heads = int(config["num_attention_heads"])
-        return Shape(
-            vocabulary=int(config["vocab_size"]),
-            layers=int(config["num_hidden_layers"]),
-            hidden=int(config["hidden_size"]),
-            inner=int(config["intermediate_size"]),
-            heads=heads,
-            shared=int(config.get("num_key_value_heads") or heads),
-            size=int(config.get("head_dim") or int(config["hidden_size"]) // heads),
-            epsilon=float(config["rms_norm_eps"]),
-            theta=float((config.get("rope_parameters") or config).get("rope_theta") or 10_000.0),
-            positions=int(config["max_position_embeddings"]),
-            biased=config["model_type"] == "qwen2",
+    file = folder / "config.json"
+    if said.get("model_type") not in list(ARCHITECTURES):
+        raise ModelError(
+            f"{folder}: architecture {said.get('model_type')!r} is not supported",
+            hint=f"supported: {', '.join(ARCHITECTURES.values())}",
         )
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-        raise ModelError(f"{folder.path}/config.json is malformed: {error!r}", hint="copy it again") from None
+    config = validated(_Config, said, file)
+    rotary = validated(Rotary, rotary_settings(dict(said)), file)
+    heads, shared = config.num_attention_heads, config.num_key_value_heads or config.num_attention_heads
+    size = config.head_dim or config.hidden_size // heads
+    if heads % shared or size < 2 or size % 2:
+        raise ModelError(
+            f"{file}: {heads} heads of {size} numbers can't share {shared} key-value heads", hint="copy it again"
+        )
+    return Shape(
+        vocabulary=config.vocab_size,
+        layers=config.num_hidden_layers,
+        hidden=config.hidden_size,
+        inner=config.intermediate_size,
+        heads=heads,
+        shared=shared,
+        size=size,
+        epsilon=config.rms_norm_eps,
+        rotary=rotary,
+        positions=config.max_position_embeddings,
+        biased=config.model_type == "qwen2",
+        tied=config.tie_word_embeddings,
+        ends=frozenset(identifiers(config.eos_token_id)),
+        unusual=_unusual(config, rotary),
+    )
 
 
-def unusual(folder: ModelFolder) -> str:
-    """What the model has that only transformers computes; ``""`` where there is nothing."""
-    config = folder.config
-    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    kind = rope.get("rope_type") or rope.get("type") or "default"
+def identifiers(value: TokenIds) -> list[int]:
+    """One identifier, several or none, as a list."""
+    return [value] if isinstance(value, int) else list(value or ())
+
+
+def _unusual(config: _Config, rotary: Rotary) -> str:
+    qwen2 = config.model_type == "qwen2"
     obstacles = {
-        f"the model's rotary embedding is scaled ({kind})": kind != "default",
-        "the model uses a sliding window": bool(config.get("use_sliding_window")),
-        "the model's activation is not SiLU": config.get("hidden_act", "silu") != "silu",
-        "the model has biases that its architecture has not": bool(
-            config.get("attention_bias") or config.get("mlp_bias")
-        ),
+        f"the model's rotary embedding is scaled ({rotary.rope_type})": rotary.rope_type != "default",
+        "the model uses a sliding window": qwen2
+        and (config.use_sliding_window or any(kind != "full_attention" for kind in config.layer_types or ())),
+        "the model's activation is not SiLU": config.hidden_act not in ("silu", "swish"),
+        "the model has biases that its architecture has not": config.attention_bias or config.mlp_bias,
     }
     return next((obstacle for obstacle, stands in obstacles.items() if stands), "")

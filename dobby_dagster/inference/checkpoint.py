@@ -45,7 +45,7 @@ class Checkpoint:
             ModelError: One can't be read.
         """
         self._files.__enter__()
-        if self._folder.config.get("tie_word_embeddings"):
+        if self._folder.shape.tied:
             self._tie()
         return self
 

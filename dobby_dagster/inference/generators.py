@@ -14,7 +14,6 @@ import psutil
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
-from dobby_dagster.inference.architecture import unusual
 from dobby_dagster.inference.continuous import ContinuousGenerator, Network
 from dobby_dagster.inference.devices import Placement
 from dobby_dagster.inference.generator import Generator, Loaded
@@ -98,7 +97,7 @@ def why_not(way: str, order: Order) -> str:
     if way == "packed":
         obstacles |= {f"it has no {quantization}": quantization != "none"}
     stands = next((obstacle for obstacle, stands in obstacles.items() if stands), "")
-    return stands or ("" if way == "transformers" else unusual(order.folder))
+    return stands or ("" if way == "transformers" else order.folder.shape.unusual)
 
 
 def _openvino(order: Order) -> Loaded:
@@ -168,7 +167,7 @@ def _padded(order: Order) -> Loaded:
     size = sum(tensor.numel() * tensor.element_size() for tensor in (*network.parameters(), *network.buffers()))
     # Padding makes a record's numbers depend on its company; alone it has none.
     slots = 1 if inference.reproducible else inference.slots
-    budget = token_budget(inference, order.folder.config, placement)
+    budget = token_budget(inference, order.folder.shape, placement)
     generator = PaddedGenerator(network, order.selector, slots, budget, inference.max_new_tokens, order.pad_token)
     asked = "transformers was asked for" if order.model.engine == "transformers" else "transformers runs everywhere"
     return Loaded(generator, "transformers", asked, slots, placement.dtype, parameters, size)
@@ -181,7 +180,7 @@ _WAYS: dict[str, Callable[[Order], Loaded]] = {"openvino": _openvino, "packed": 
 def _continuous(order: Order, networks: Sequence[Network[Any, Any]]) -> list[Generator]:
     """A generator for each network; slots and memory are shared out."""
     inference, parts = order.inference, len(networks)
-    budget = token_budget(inference, order.folder.config, order.placement) // parts
+    budget = token_budget(inference, order.folder.shape, order.placement) // parts
     return [
         ContinuousGenerator(
             network, order.selector, inference.slots // parts, budget, inference.max_new_tokens, order.longest

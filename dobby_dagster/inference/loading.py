@@ -27,9 +27,7 @@ def load_model(folder: ModelFolder, placement: Placement) -> Any:
     transformers_logging.set_verbosity_error()
     with Checkpoint(folder, "pt") as checkpoint:
         state = checkpoint.state(getattr(torch, placement.dtype))
-        # What is given is dequantized, and the head decided about.
-        said = {name: value for name, value in folder.config.items() if name not in QUANTIZED}
-        said["tie_word_embeddings"] = checkpoint.tied
+        said = _settled(folder, tied=checkpoint.tied)
         try:
             model, report = model_class.from_pretrained(
                 None,
@@ -46,6 +44,15 @@ def load_model(folder: ModelFolder, placement: Placement) -> Any:
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
             raise ModelError(f"{folder.path}: {what} {found[0]}{more}")
     return model.to(placement.device).eval()
+
+
+def _settled(folder: ModelFolder, *, tied: bool) -> dict[str, Any]:
+    """The configuration for weights that are dequantized, with what was decided: the head, the rotary embedding."""
+    rotary = folder.shape.rotary
+    said = {name: value for name, value in folder.config.items() if name not in QUANTIZED}
+    said |= {"tie_word_embeddings": tied, "rope_theta": rotary.rope_theta, "rope_parameters": rotary.settings()}
+    # Before version 5 the library reads these two, and not rope_parameters.
+    return said | {"rope_scaling": None if rotary.rope_type == "default" else rotary.settings()}
 
 
 def quantize(model: Any) -> Any:

@@ -32,8 +32,12 @@ from dobby_dagster.inference.model_folder import ModelFolder, one_line
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.inference.selection import Selector, Written
 from dobby_dagster.inference.tokenizer import Tokenizer, load_tokenizer
+from dobby_dagster.inference.tokenizer_files import read_ends
 
 log = logging.getLogger("dobby")
+# What is asked to see whether all of it works: tokenizer, chat template, and generation.
+_PROBE = Request("probe", CONTENT)
+_PROBE_PROMPT = Prompt(id="probe", version=1, system="Summarize.")
 
 
 @dataclass
@@ -78,8 +82,7 @@ class LocalEngine:
         began = time.perf_counter()
         try:
             loaded = self._ready()
-            ids = loaded.tokenizer.plain([CONTENT])[0]
-            [written] = loaded.generator.run([Encoded(ids, truncated=False)], ["health"])
+            [written] = loaded.generator.run(loaded.encoder.encode([_PROBE], _PROBE_PROMPT), ["health"])
         except ModelError as error:
             return EngineHealth(False, time.perf_counter() - began, str(error))
         ok = written.output.finite
@@ -113,6 +116,8 @@ class LocalEngine:
         limit = self.folder.prompt_limit(self._settings.max_prompt_tokens, self._settings.max_new_tokens)
         ends = _end_tokens(self.folder, tokenizer)
         pad = tokenizer.token("pad_token")
+        encoder = Encoder(tokenizer, limit)
+        encoder.encode([_PROBE], _PROBE_PROMPT)  # a template that can't be rendered shows here, not in the middle
         made = load_generator(
             Order(
                 folder=self.folder,
@@ -141,7 +146,7 @@ class LocalEngine:
             engine=made.engine,
             engine_reason=made.reason,
         )
-        return _Loaded(tokenizer, Encoder(tokenizer, limit), made.generator, placement, info)
+        return _Loaded(tokenizer, encoder, made.generator, placement, info)
 
     def _answer(self, loaded: _Loaded, requests: Sequence[Request], encoded: Sequence[Encoded]) -> Iterator[Answer]:
         """All of them; where memory runs out or something fails, what is left in halves, down to the one to blame."""
@@ -190,11 +195,9 @@ class LocalEngine:
 
 def _end_tokens(folder: ModelFolder, tokenizer: Tokenizer) -> set[int]:
     """All identifiers that end an output, whoever names them: configuration, generation settings, tokenizer."""
-    ends: set[int] = set()
-    named = (folder.json("generation_config.json").get("eos_token_id"), folder.config.get("eos_token_id"))
-    for value in (*named, tokenizer.token("eos_token")):
-        ends |= set(value) if isinstance(value, list) else {value} if value is not None else set()
-    return ends
+    eos = tokenizer.token("eos_token")
+    named = {*folder.shape.ends, *read_ends(folder.path), *([] if eos is None else [eos])}
+    return {token for token in named if 0 <= token < folder.shape.vocabulary}
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from dobby_dagster.domain.settings import InferenceSettings
+from dobby_dagster.inference.architecture import Shape
 from dobby_dagster.inference.devices import Placement
 
 # What the passes through the model need beside keys and values, in tokens' worth of hidden and inner states.
@@ -16,7 +16,7 @@ _GROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/
 _GROUP_USES = (Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"))
 
 
-def token_budget(settings: InferenceSettings, config: dict[str, Any], placement: Placement) -> int:
+def token_budget(settings: InferenceSettings, shape: Shape, placement: Placement) -> int:
     """Tokens in the device at once, outputs included: what the settings say, else what its free memory holds.
 
     A token's keys and values are layers * key-value heads * head size * 2 numbers; the passes through the model need
@@ -24,16 +24,12 @@ def token_budget(settings: InferenceSettings, config: dict[str, Any], placement:
     """
     if settings.token_budget:
         return settings.token_budget
-    heads = int(config["num_attention_heads"])
-    hidden, inner = int(config["hidden_size"]), int(config["intermediate_size"])
-    size = int(config.get("head_dim") or hidden // heads)
-    shared = int(config.get("num_key_value_heads") or heads)
     number = placement.itemsize
     allowed = free_bytes(placement.device) * settings.memory_share
     if settings.memory_limit_bytes:
         allowed = min(allowed, settings.memory_limit_bytes)
-    working = _WORKING_TOKENS * (12 * hidden + 4 * inner) * number
-    token = int(config["num_hidden_layers"]) * shared * size * 2 * number
+    working = _WORKING_TOKENS * (12 * shape.hidden + 4 * shape.inner) * number
+    token = shape.layers * shape.shared * shape.size * 2 * number
     return max(_LEAST_TOKENS, int((allowed - working) / token))
 
 

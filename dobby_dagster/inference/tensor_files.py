@@ -30,8 +30,8 @@ class _Entry(BaseModel):
 _HEADER = TypeAdapter(dict[str, _Entry])
 
 
-def check_safetensors(file: Path) -> None:
-    """Check that the header is sound and the file as long as it says.
+def read_header(file: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes of a file's tensors, by name; the header is sound then, and the file as long as it says.
 
     Raises:
         ModelError: The file is truncated or no safetensors file.
@@ -41,6 +41,7 @@ def check_safetensors(file: Path) -> None:
     expected = begin + max((entry.data_offsets[1] for entry in entries.values()), default=0)
     if size != expected:
         raise ModelError(f"{file} is truncated: {size:,} of {expected:,} bytes", hint="copy it again")
+    return {name: tuple(entry.shape) for name, entry in entries.items()}
 
 
 def _header(file: Path) -> tuple[int, dict[str, _Entry]]:
@@ -57,7 +58,7 @@ def _header(file: Path) -> tuple[int, dict[str, _Entry]]:
         try:
             found = json.loads(stream.read(length))
             found.pop("__metadata__", None)
-            return 8 + length, _HEADER.validate_python(found, strict=False)
+            return 8 + length, _HEADER.validate_python(found)
         except (ValueError, TypeError, AttributeError, RecursionError):  # a ValidationError is a ValueError
             raise ModelError(f"{file} is no safetensors file: its header is malformed", hint="copy it again") from None
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from functools import lru_cache
 
 from tokenizers import Tokenizer as Backend
 
 from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.folder_files import digest
 from dobby_dagster.inference.model_folder import ModelFolder, one_line
+from dobby_dagster.inference.sandbox import limits, templating
+from dobby_dagster.inference.tokenizer_files import TOKENIZER, read_special, read_template
+
+# Tokenizers that were tried in this process, by the digest of their files; the converted ones with what they became.
+_CONVERTED: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -20,13 +25,17 @@ class Tokenizer:
 
     Attributes:
         backend: The library's tokenizer.
+        data: The one for contents, in which every added token but runs of spaces counts as special.
         template: The chat template (Jinja); ``""`` where the folder has none.
         special: Names of special tokens as templates see them, such as ``bos_token``, to their texts.
+        trusted: Whether the template may be rendered in this process, since it comes with Dobby.
     """
 
     backend: Backend
+    data: Backend
     template: str
     special: dict[str, str]
+    trusted: bool
 
     def token(self, name: str) -> int | None:
         """The identifier of a special token, such as ``eos_token``; None where there is none."""
@@ -38,86 +47,73 @@ class Tokenizer:
         return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def plain(self, texts: Iterable[str]) -> list[list[int]]:
-        """Tokens of texts as data: no special token is read or added."""
-        self.backend.encode_special_tokens = True
+        """Tokens of texts as data: no added token is read as such, whether it is called special or not."""
+        self.data.encode_special_tokens = True
         try:
-            return [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+            return [encoding.ids for encoding in self.data.encode_batch_fast(list(texts), add_special_tokens=False)]
         finally:
-            self.backend.encode_special_tokens = False
+            self.data.encode_special_tokens = False
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens, special ones left out."""
         return self.backend.decode(list(ids), skip_special_tokens=True)
 
-    def prompt(self, messages: Sequence[dict[str, str]]) -> str:
-        """Messages in the words of the chat template, up to where the model is to answer.
+    def prompts(self, texts: Sequence[tuple[str, str]]) -> list[str]:
+        """System and user texts in the words of the chat template, up to where the model is to answer.
 
         Raises:
-            ModelError: The template is malformed.
-            TemplateError: It refuses the messages.
+            ModelError: The template is malformed, unsafe, takes too long or too much memory, or refuses the texts.
         """
-        from jinja2 import TemplateError, TemplateSyntaxError
-        from jinja2.ext import loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        def refuse(message: str) -> None:
-            raise TemplateError(message)
-
-        # A template is untrusted input: it runs in a sandbox. The settings are those of transformers.
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        environment.filters["tojson"] = lambda value, **options: json.dumps(value, ensure_ascii=False, **options)
-        environment.globals["raise_exception"] = refuse
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-        try:
-            compiled = environment.from_string(self.template)
-        except TemplateSyntaxError as error:
-            raise ModelError(f"the chat template is malformed: {one_line(error)}", hint="copy it again") from None
-        return compiled.render(messages=messages, add_generation_prompt=True, **self.special)
+        if self.trusted:
+            return templating.render(self.template, self.special, texts)
+        return list(_rendered(self.template, tuple(sorted(self.special.items())), tuple(texts)))
 
 
 def load_tokenizer(folder: ModelFolder) -> Tokenizer:
-    """The tokenizer of a checked folder.
+    """The tokenizer of a checked folder; tried in another process first, unless it comes with Dobby.
 
     Raises:
         ModelError: It can't be loaded, or is no fast one.
     """
-    file = folder.path / "tokenizer.json"
+    file = folder.path / TOKENIZER
+    whole = file.is_file()
+    converted = "" if folder.shipped else _tried(folder, digest(file).hex() if whole else folder.revision, not whole)
     try:
-        backend = Backend.from_file(str(file)) if file.is_file() else _converted(folder)
-    except ModelError:
-        raise
+        backend = Backend.from_file(str(file)) if whole else Backend.from_str(converted)
     except Exception as error:  # the library raises bare Exception for a malformed file
         raise ModelError(f"{folder.path}: the tokenizer can't be loaded: {one_line(error)}") from error
     backend.no_truncation()
     backend.no_padding()
-    settings = folder.json("tokenizer_config.json")
-    named = folder.json("special_tokens_map.json") | settings
-    special = {name: _text(value) for name, value in named.items() if name.endswith("_token") and _text(value)}
-    return Tokenizer(backend, _template(folder, settings), special)
+    special = read_special(folder.path)
+    return Tokenizer(backend, _for_data(backend), read_template(folder.path), special, folder.shipped)
 
 
-def _text(value: Any) -> str:
-    """A special token's text, which stands alone or in a description."""
-    found = value.get("content") if isinstance(value, dict) else value
-    return found if isinstance(found, str) else ""
+def _for_data(backend: Backend) -> Backend:
+    """A tokenizer for contents: added tokens that are not called special, such as ``<tool_call>``, are so there.
+
+    Runs of spaces that some vocabularies add can do nothing, and stay.
+    """
+    added = backend.get_added_tokens_decoder().values()
+    if all(token.special or token.content.isspace() for token in added):
+        return backend
+    said = json.loads(backend.to_str())
+    for token in said["added_tokens"]:
+        token["special"] = token["special"] or not token["content"].isspace()
+    return Backend.from_str(json.dumps(said))
 
 
-def _template(folder: ModelFolder, settings: dict[str, Any]) -> str:
-    file = folder.path / "chat_template.jinja"
-    if file.is_file():
-        return file.read_text()
-    found = settings.get("chat_template")
-    if isinstance(found, list):
-        found = next((each.get("template") for each in found if each.get("name") == "default"), "")
-    return found if isinstance(found, str) else ""
+def _tried(folder: ModelFolder, version: str, convert: bool) -> str:
+    """Try a folder's tokenizer, each version once; the converted one, where there is no ``tokenizer.json``."""
+    if version not in _CONVERTED:
+        asked = {"folder": str(folder.path), "file": str(folder.path / TOKENIZER), "convert": convert}
+        memory = 8_000_000_000 if convert else 4_000_000_000
+        answer = limits.ask("tokenizing", asked, f"{folder.path}: the tokenizer", seconds=30, memory_bytes=memory)
+        _CONVERTED[version] = str(answer["converted"])
+    return _CONVERTED[version]
 
 
-def _converted(folder: ModelFolder) -> Backend:
-    """A tokenizer of the older files, such as ``vocab.json``, as transformers converts them."""
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-    if not getattr(tokenizer, "is_fast", False):
-        raise ModelError(f"{folder.path}: only fast tokenizers are supported", hint="add a tokenizer.json")
-    backend: Backend = tokenizer.backend_tokenizer
-    return backend
+@lru_cache(maxsize=256)
+def _rendered(template: str, special: tuple[tuple[str, str], ...], texts: tuple[tuple[str, str], ...]) -> list[str]:
+    asked = {"template": template, "special": dict(special), "prompts": texts}
+    answer = limits.ask("templating", asked, "the chat template", seconds=10, memory_bytes=2_000_000_000)
+    return [str(text) for text in answer["texts"]]

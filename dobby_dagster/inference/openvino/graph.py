@@ -61,7 +61,7 @@ def build_graph(folder: ModelFolder, dtype: str, *, int8: bool = False) -> Graph
         ModelError: A tensor is missing, or has another shape than the configuration says.
     """
     with Checkpoint(folder, "np") as checkpoint:
-        return _Building(architecture.shape_of(folder), checkpoint, "int8" if int8 else dtype).graph()
+        return _Building(folder.shape, checkpoint, "int8" if int8 else dtype).graph()
 
 
 class _Building:
@@ -141,7 +141,7 @@ class _Building:
     def _angles(self, positions: Node) -> tuple[Node, Node]:
         """Cosine and sine of the rotary embedding (Su et al. 2021), (tokens, 1, 1, head size) each."""
         size = self._shape.size
-        frequencies = self._shape.theta ** (-np.arange(0, size, 2, dtype=np.float32) / size)
+        frequencies = self._shape.rotary.rope_theta ** (-np.arange(0, size, 2, dtype=np.float32) / size)
         numbers = opset13.convert(opset13.unsqueeze(positions, _integers([1])), "f32")
         half = opset13.multiply(numbers, opset13.constant(frequencies.astype(np.float32)[None]))
         angles = opset13.concat([half, half], -1)

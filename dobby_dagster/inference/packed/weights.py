@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dobby_dagster.inference.architecture import Shape, shape_of
+from dobby_dagster.inference.architecture import Shape
 from dobby_dagster.inference.checkpoint import EMBEDDING, HEAD, Checkpoint
 from dobby_dagster.inference.model_folder import ModelFolder
 from dobby_dagster.inference.packed.linear import Linear, can_prepack
@@ -58,7 +58,7 @@ class _Folding:
     def __init__(self, folder: ModelFolder, dtype: torch.dtype, checkpoint: Checkpoint) -> None:
         self._checkpoint = checkpoint
         self._dtype = dtype
-        self._shape = shape_of(folder)
+        self._shape = folder.shape
         self._prepacked = can_prepack(dtype)
         self._bytes = 0
 
@@ -124,6 +124,6 @@ def _angles(shape: Shape) -> tuple[torch.Tensor, torch.Tensor]:
 
     The first half of the sine is negative: rotating is then ``x * cosine + halves exchanged(x) * sine``.
     """
-    frequencies = 1.0 / shape.theta ** (torch.arange(0, shape.size, 2).float() / shape.size)
+    frequencies = 1.0 / shape.rotary.rope_theta ** (torch.arange(0, shape.size, 2).float() / shape.size)
     angles = torch.outer(torch.arange(shape.positions).float(), frequencies)
     return torch.cat([angles.cos()] * 2, -1), torch.cat([-angles.sin(), angles.sin()], -1)

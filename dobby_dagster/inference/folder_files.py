@@ -1,0 +1,138 @@
+"""A model folder's files, which are untrusted: regular ones of bounded size, and JSON by a schema."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from dobby_dagster.domain.errors import ModelError
+
+LARGEST_BYTES = 10_000_000
+LARGEST_TOKENIZER_BYTES = 200_000_000
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is anything to read by this name; what it is shows when it is read."""
+    return os.path.lexists(path)
+
+
+def require_regular(file: Path) -> int:
+    """The size of a regular file, in bytes.
+
+    Raises:
+        ModelError: It is missing, or something else than a file: a device or a pipe would be read without end.
+    """
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        raise ModelError(f"{file.parent} has no {file.name}: it is no model folder") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} can't be read: {error}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelError(f"{file} is not a regular file", hint="copy the folder again")
+    return status.st_size
+
+
+def require_regular_files(folder: Path) -> None:
+    """Check that a folder holds only files and folders, whichever of them a library will read.
+
+    Raises:
+        ModelError: It holds a device, a pipe or a socket, or a link to one.
+    """
+    try:
+        for entry in os.scandir(folder):
+            if not entry.is_dir() and os.path.exists(entry.path):
+                require_regular(folder / entry.name)
+    except OSError as error:
+        raise ModelError(f"{folder} can't be read: {error}") from None
+
+
+def read_bytes(file: Path, limit: int = LARGEST_BYTES) -> bytes:
+    """What a regular file of at most ``limit`` bytes holds.
+
+    Raises:
+        ModelError: It is missing, can't be read, is no regular file, or is larger.
+    """
+    size = require_regular(file)
+    if size > limit:
+        raise ModelError(f"{file} is {size:,} bytes long; {limit:,} are allowed", hint="copy the folder again")
+    try:
+        with file.open("rb") as stream:
+            return stream.read(limit)
+    except OSError as error:
+        raise ModelError(f"{file} can't be read: {error}") from None
+
+
+def read_text(file: Path) -> str:
+    """What a small regular file says.
+
+    Raises:
+        ModelError: It can't be read, or is not UTF-8.
+    """
+    try:
+        return read_bytes(file).decode()
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{file} is not UTF-8: {error.reason}", hint="copy the folder again") from None
+
+
+def read_json(file: Path, limit: int = LARGEST_BYTES) -> dict[str, Any]:
+    """The object that a JSON file holds.
+
+    Raises:
+        ModelError: It can't be read, or holds no JSON object.
+    """
+    try:
+        value = json.loads(read_bytes(file, limit))
+    except (ValueError, RecursionError) as error:  # deep nesting ends in the latter
+        raise ModelError(f"{file} can't be read: {error}", hint="copy the folder again") from None
+    if not isinstance(value, dict):
+        raise ModelError(f"{file} does not hold a JSON object", hint="copy the folder again")
+    return value
+
+
+def validated(schema: type[Schema], said: Any, file: Path) -> Schema:
+    """What a file says, by its schema.
+
+    Raises:
+        ModelError: It says something else; the first place is named.
+    """
+    try:
+        return schema.model_validate(said)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "it"
+        value = repr(first["input"])
+        shown = value if len(value) <= 60 else value[:57] + "..."
+        message = f"{file}: {where} = {shown} is invalid: {first['msg']}"
+        raise ModelError(message, hint="copy the folder again") from None
+    except RecursionError:
+        raise ModelError(f"{file} is nested too deeply", hint="copy the folder again") from None
+
+
+def read_schema(schema: type[Schema], file: Path) -> Schema:
+    """A file by its schema; the schema's defaults where there is no such file.
+
+    Raises:
+        ModelError: It can't be read, or says something else.
+    """
+    return validated(schema, read_json(file) if is_file(file) else {}, file)
+
+
+def digest(file: Path) -> bytes:
+    """SHA-256 of a file; read once for each of its states, since sensors ask at every tick."""
+    status = file.stat()
+    return _digest(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _digest(file: Path, size: int, changed_at: int) -> bytes:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
