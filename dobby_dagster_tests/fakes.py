@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from dobby_dagster.domain.errors import InferenceError
+from dobby_dagster.domain.errors import InferenceError, RecordError
 from dobby_dagster.domain.summaries import FinishReason
 from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
 from dobby_dagster.inference.prompts import Prompt
@@ -40,6 +40,8 @@ class FakeEngine:
                 yield self._answer(request, prompt)
 
     def _answer(self, request: Request, prompt: Prompt) -> Answer:
+        if not request.content.strip():
+            return Failure(request.id, RecordError("the content is empty"))
         count = self.asked[request.content] = self.asked.get(request.content, 0) + 1
         if "FAIL" in request.content or ("ONCE" in request.content and count == 1):
             return Failure(request.id, InferenceError("told to fail"))

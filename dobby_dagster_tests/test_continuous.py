@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
@@ -233,3 +234,29 @@ def test_work_is_shared_out_evenly(lengths: list[int], count: int) -> None:
     assert sorted(index for part in parts for index in part) == list(range(len(lengths)))
     work = [sum(lengths[index] + parallel_module.OUTPUT_WORK for index in part) for part in parts]
     assert max(work) - min(work) <= max(lengths, default=0) + parallel_module.OUTPUT_WORK
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(len(CONTENTS) + len(LONG))), count=st.integers(1, 29), slots=st.integers(1, 8))
+def test_what_shares_the_slots_changes_no_token_of_the_default_engine(
+    qwen2: Path, order: list[int], count: int, slots: int
+) -> None:
+    engine, alone = _alone(qwen2)
+    engine.slots = slots
+    contents = [*CONTENTS, *LONG]
+    asked = [Request(str(index), contents[index], "python") for index in order[:count]]
+    for answer in engine.infer(asked, PROMPT):
+        assert isinstance(answer, Generation)
+        assert answer.text == alone[int(answer.id)].text
+        assert answer.mean_logprob == pytest.approx(alone[int(answer.id)].mean_logprob, abs=1e-3)
+
+
+@lru_cache(maxsize=1)
+def _alone(path: Path) -> tuple[LocalEngine, list[Generation]]:
+    """The default engine, and what it writes for each content by itself."""
+    engine = LocalEngine(
+        check_folder(path), ModelSettings(device="cpu", dtype="float32"), InferenceSettings(slots=8, max_new_tokens=8)
+    )
+    answers = [next(iter(engine.infer([Request("x", each, "python")], PROMPT))) for each in [*CONTENTS, *LONG]]
+    assert all(isinstance(answer, Generation) for answer in answers)
+    return engine, answers

@@ -52,6 +52,11 @@ def test_no_requests_no_answers(engine: Engine) -> None:
     assert list(engine.infer([], PROMPT)) == []
 
 
+def test_an_empty_content_is_a_failure_and_no_invention(engine: Engine) -> None:
+    answers = {answer.id: answer for answer in engine.infer(requests(["", CONTENTS[0], " \n\t"]), PROMPT)}
+    assert {name: type(answer) for name, answer in answers.items()} == {"r0": Failure, "r1": Generation, "r2": Failure}
+
+
 def test_requests_are_pulled_in_bounded_numbers(engine: Engine) -> None:
     pulled = 0
 

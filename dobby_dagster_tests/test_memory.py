@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference import memory
 from dobby_dagster.inference.batching import bands
@@ -49,6 +50,8 @@ def test_memory_that_is_free_decides_the_budget(qwen2: Path, monkeypatch: pytest
     assert budget(memory_share=0.4) < 0.51 * budget()
     assert budget(memory_limit_bytes=10**8) * token <= 10**8
     assert budget(token_budget=77) == 77
+    with pytest.raises(SettingsError, match=r"memory_limit_bytes = 1,000 is too small: this model needs [\d,]+ bytes"):
+        budget(memory_limit_bytes=1_000)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 0)
     assert budget() == 64
 

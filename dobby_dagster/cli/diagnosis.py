@@ -127,6 +127,8 @@ def _model(settings: Settings) -> Iterator[Finding]:
             "device", True, f"{info.device}, {info.dtype}: {info.device_reason}; loaded in {info.load_seconds:.1f} s"
         )
         yield Finding("engine", True, f"{info.engine}, {engine.slots} slots: {info.engine_reason}")
+        if info.promise:
+            yield Finding("consistency", True, f"summarized again, a record gets {info.promise}")
         health = engine.health()
         yield Finding("inference", health.ok, f"{health.message} in {health.seconds * 1000:.0f} ms",
                       "" if health.ok else "try --device cpu, or another model")  # fmt: skip

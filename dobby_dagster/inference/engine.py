@@ -70,7 +70,11 @@ Answer: TypeAlias = Generation | Failure
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A loaded model, and where it runs."""
+    """A loaded model, and where it runs.
+
+    Attributes:
+        promise: How far a summary depends on what was inferred beside it; ``""`` where nothing is known of that.
+    """
 
     name: str
     path: str
@@ -86,6 +90,7 @@ class ModelInfo:
     load_seconds: float
     engine: str = ""
     engine_reason: str = ""
+    promise: str = ""
 
 
 @dataclass(frozen=True, slots=True)

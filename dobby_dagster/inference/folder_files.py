@@ -127,9 +127,17 @@ def read_schema(schema: type[Schema], file: Path) -> Schema:
 
 
 def digest(file: Path) -> bytes:
-    """SHA-256 of a file; read once for each of its states, since sensors ask at every tick."""
-    status = file.stat()
-    return _digest(file, status.st_size, status.st_mtime_ns)
+    """SHA-256 of a regular file; read once for each of its states, since sensors ask at every tick.
+
+    Raises:
+        ModelError: It can't be read.
+    """
+    require_regular(file)
+    try:
+        status = file.stat()
+        return _digest(file, status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        raise ModelError(f"{file} can't be read: {error}") from None
 
 
 @lru_cache(maxsize=256)

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.domain.errors import DobbyError, ModelError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.continuous import ContinuousGenerator, Network
 from dobby_dagster.inference.devices import Placement
@@ -73,7 +73,7 @@ def _attempt(load: Callable[[Order], Loaded], order: Order) -> Loaded | str:
     """What a way loads, or why it can't; a folder that is broken is broken for all of them."""
     try:
         return load(order)
-    except ModelError:
+    except DobbyError:
         raise
     except Exception as error:  # whatever a library raises for a model that it can't run: there may be another way
         return one_line(error)
@@ -131,7 +131,9 @@ def _packed(order: Order) -> Loaded:
     from dobby_dagster.inference.packed.network import PackedNetwork
     from dobby_dagster.inference.packed.weights import load_weights
 
-    weights = load_weights(order.folder, getattr(torch, order.placement.dtype))
+    weights = load_weights(
+        order.folder, getattr(torch, order.placement.dtype), positions=order.longest + order.inference.max_new_tokens
+    )
     network = PackedNetwork(weights, fixed=order.inference.reproducible)
     cores = torch.get_num_threads()
     parts = _parts(cores, order.inference.slots, weights.bytes)

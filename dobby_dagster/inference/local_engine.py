@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, ModelError, OutOfMemoryError
+from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, ModelError, OutOfMemoryError, RecordError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.benchmark import CONTENT, timed
 from dobby_dagster.inference.confidence import Signs, confidence, is_copied
@@ -29,6 +29,7 @@ from dobby_dagster.inference.engine import (
 from dobby_dagster.inference.generator import Generator
 from dobby_dagster.inference.generators import Order, load_generator
 from dobby_dagster.inference.model_folder import ModelFolder, one_line
+from dobby_dagster.inference.promises import promise
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.inference.selection import Selector, Written
 from dobby_dagster.inference.tokenizer import Tokenizer, load_tokenizer
@@ -75,7 +76,9 @@ class LocalEngine:
         loaded = self._ready()
         stream = iter(requests)
         while window := list(itertools.islice(stream, max(1, self.slots * WINDOW))):
-            yield from self._answer(loaded, window, loaded.encoder.encode(window, prompt))
+            told = [request for request in window if request.content.strip()]
+            yield from (_nothing(request) for request in window if not request.content.strip())
+            yield from self._answer(loaded, told, loaded.encoder.encode(told, prompt))
 
     def health(self) -> EngineHealth:
         """See :class:`~dobby_dagster.inference.engine.Engine`."""
@@ -145,6 +148,7 @@ class LocalEngine:
             load_seconds=time.perf_counter() - began,
             engine=made.engine,
             engine_reason=made.reason,
+            promise=promise(self._settings, self._model_settings, made.dtype),
         )
         return _Loaded(tokenizer, encoder, made.generator, placement, info)
 
@@ -203,6 +207,11 @@ def _end_tokens(folder: ModelFolder, tokenizer: Tokenizer) -> set[int]:
 def _is_out_of_memory(error: BaseException) -> bool:
     text = str(error)
     return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+
+
+def _nothing(request: Request) -> Failure:
+    """A model would make something up."""
+    return Failure(request.id, RecordError("the content is empty: there is nothing to summarize"))
 
 
 def _failure(request: Request, error: BaseException, exhausted: bool) -> Failure:

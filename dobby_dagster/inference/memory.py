@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.settings import InferenceSettings
 from dobby_dagster.inference.architecture import Shape
 from dobby_dagster.inference.devices import Placement
@@ -21,15 +22,25 @@ def token_budget(settings: InferenceSettings, shape: Shape, placement: Placement
 
     A token's keys and values are layers * key-value heads * head size * 2 numbers; the passes through the model need
     some memory beside them, whatever the number of tokens. Called when the weights are loaded.
+
+    Raises:
+        SettingsError: The limit that was set does not hold even the shortest prompt.
     """
     if settings.token_budget:
         return settings.token_budget
     number = placement.itemsize
-    allowed = free_bytes(placement.device) * settings.memory_share
-    if settings.memory_limit_bytes:
-        allowed = min(allowed, settings.memory_limit_bytes)
     working = _WORKING_TOKENS * (12 * shape.hidden + 4 * shape.inner) * number
     token = shape.layers * shape.shared * shape.size * 2 * number
+    allowed, limit = free_bytes(placement.device) * settings.memory_share, settings.memory_limit_bytes
+    if limit:
+        least = working + _LEAST_TOKENS * token
+        if limit < least:
+            raise SettingsError(
+                f"inference.memory_limit_bytes = {limit:,} is too small: this model needs {least:,} bytes beside its "
+                "weights",
+                hint="raise it, or set 0 for no limit",
+            )
+        allowed = min(allowed, limit)
     return max(_LEAST_TOKENS, int((allowed - working) / token))
 
 

@@ -42,23 +42,29 @@ class Weights:
     bytes: int
 
 
-def load_weights(folder: ModelFolder, dtype: torch.dtype) -> Weights:
+def load_weights(folder: ModelFolder, dtype: torch.dtype, positions: int | None = None) -> Weights:
     """Read, check and fold the weights of a folder; one layer at a time, so that the peak stays near the size.
+
+    Args:
+        folder: A checked folder.
+        dtype: Of the weights.
+        positions: The most tokens that a prompt and its output will have; None for all that the model has.
 
     Raises:
         ModelError: A tensor is missing, or has another shape than the configuration says.
     """
     with Checkpoint(folder, "pt") as checkpoint:
-        return _Folding(folder, dtype, checkpoint).weights()
+        return _Folding(folder, dtype, checkpoint, positions).weights()
 
 
 class _Folding:
     """Reads tensors in float32, folds them, and casts what comes out to ``dtype``."""
 
-    def __init__(self, folder: ModelFolder, dtype: torch.dtype, checkpoint: Checkpoint) -> None:
+    def __init__(self, folder: ModelFolder, dtype: torch.dtype, checkpoint: Checkpoint, positions: int | None) -> None:
         self._checkpoint = checkpoint
         self._dtype = dtype
         self._shape = folder.shape
+        self._positions = min(folder.shape.positions, positions or folder.shape.positions)
         self._prepacked = can_prepack(dtype)
         self._bytes = 0
 
@@ -67,7 +73,7 @@ class _Folding:
         embedding = self._read(EMBEDDING, shape.vocabulary, shape.hidden)
         head = embedding if self._checkpoint.tied else self._read(HEAD, shape.vocabulary, shape.hidden)
         layers = [self._layer(index) for index in range(shape.layers)]
-        cosine, sine = _angles(shape)
+        cosine, sine = _angles(shape, self._positions)
         return Weights(
             shape=shape,
             embedding=embedding.to(self._dtype),
@@ -119,11 +125,11 @@ class _Folding:
         return tensor
 
 
-def _angles(shape: Shape) -> tuple[torch.Tensor, torch.Tensor]:
+def _angles(shape: Shape, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosine and sine of the rotary embedding (Su et al. 2021), (positions, head size) each.
 
     The first half of the sine is negative: rotating is then ``x * cosine + halves exchanged(x) * sine``.
     """
     frequencies = 1.0 / shape.rotary.rope_theta ** (torch.arange(0, shape.size, 2).float() / shape.size)
-    angles = torch.outer(torch.arange(shape.positions).float(), frequencies)
+    angles = torch.outer(torch.arange(positions).float(), frequencies)
     return torch.cat([angles.cos()] * 2, -1), torch.cat([-angles.sin(), angles.sin()], -1)

@@ -1,0 +1,26 @@
+"""What is promised of a summary: how far it depends on what was inferred beside it."""
+
+from __future__ import annotations
+
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+
+
+def promise(inference: InferenceSettings, model: ModelSettings, dtype: str) -> str:
+    """In a sentence, for people.
+
+    Reproducible mode fixes every shape. Elsewhere the order of a sum depends on the shape of what is multiplied, which
+    changes a number in its last digits, and so a token where two are as likely to within these. In float32 that does
+    not happen in practice (a property test holds it); in 16 and 8 bits it does now and then.
+
+    >>> promise(InferenceSettings(reproducible=True), ModelSettings(), "float32")
+    'the same bytes, whatever shares the batch'
+    """
+    if inference.reproducible:
+        return "the same bytes, whatever shares the batch"
+    if dtype == "float32" and model.quantization == "none":
+        return "the same tokens whatever shares the batch, but where two are equally likely to 5 digits"
+    numbers = dtype if model.quantization == "none" else model.quantization
+    return (
+        f"mostly the same tokens: in {numbers} rounding depends on what shares the batch, and now and then a word does "
+        "(inference.reproducible excludes it)"
+    )
