@@ -24,9 +24,10 @@ from typing import Any
 import httpx
 
 from bench.verifier import verify
-from dobby_dagster.domain.errors import DobbyError
+from dobby_dagster.domain.errors import DobbyError, StoreError, StoreUnavailableError
+from dobby_dagster.domain.http_client import Reply
 from dobby_dagster.domain.owner import is_alive
-from dobby_dagster.domain.settings import SourceSettings
+from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.pipeline.planning import plan
 from dobby_dagster.pipeline.summarizing import Item, Summarizer
 from dobby_dagster.store.connection import Connection
@@ -116,16 +117,15 @@ class FaultyHttp(HttpConnection):
     """A server with the fault on the way to it."""
 
     def __init__(self, url: str, trouble: Trouble) -> None:
-        super().__init__(url, None, 10.0, backoff_seconds=0.001)
+        super().__init__(DatabaseSettings(url=url), backoff_seconds=0.001)
         self._trouble = trouble
 
-    def _answer(self, request: Callable[[], httpx.Response]) -> httpx.Response:
-        answer: httpx.Response = self._trouble.around(lambda: super(FaultyHttp, self)._answer(request), self._fail)
-        return answer
+    def _answer(self, method: str, path: str, data: bytes | None) -> Reply:
+        send = super()._answer
+        reply: Reply = self._trouble.around(lambda: send(method, path, data), self._fail)
+        return reply
 
     def _fail(self, kind: str) -> None:
-        from dobby_dagster.domain.errors import StoreError, StoreUnavailableError
-
         if kind == "error":
             raise StoreError("injected: the server refused")
         raise StoreUnavailableError(f"injected: {'the answer took too long' if kind == 'time-out' else 'disconnected'}")
