@@ -12,6 +12,7 @@ from pathlib import Path
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import Record
 from dobby_dagster.ingest.files import display, text_of, walk
+from dobby_dagster.ingest.piece import UnreadableError
 from dobby_dagster.ingest.regular import NotReadError
 from dobby_dagster.ingest.split import split
 from dobby_dagster.store.records import Records
@@ -156,17 +157,18 @@ def _records(root: _Root, exclude: Sequence[str], done: Ingested, on_file: Calla
         on_file(found.path)
         place = root.place(found.path)
         try:
-            text = text_of(found.path)
-        except NotReadError as error:
+            pieces = split(found.path, text_of(found.path))
+        except (NotReadError, UnreadableError) as error:
             done.left_out[display(found.path)] = str(error)
-            if error.passing:
+            if isinstance(error, NotReadError) and error.passing:
                 root.unread.append(place)
             continue
         done.files += 1
-        for piece in split(found.path, text):
+        for piece in pieces:
             done.found += 1
             key = root.new_key(f"{place}::{piece.name}" if piece.name else place)
-            metadata = {"path": place, "line": piece.line, "name": piece.name}
+            about = {"front_matter": dict(piece.metadata)} if piece.metadata else {}
+            metadata = {"path": place, "line": piece.line, "name": piece.name, **about}
             yield Record(key, piece.content, root.origin, piece.kind, piece.language, metadata=metadata)
 
 

@@ -24,3 +24,7 @@ class Piece:
     content: str
     line: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+class UnreadableError(Exception):
+    """A file is not what its name says; the message says why."""

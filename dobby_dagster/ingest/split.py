@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import PurePath
 
 from dobby_dagster.ingest.code import pieces_of
-from dobby_dagster.ingest.languages import MARKDOWN, language_of
+from dobby_dagster.ingest.languages import MARKDOWN, NOTEBOOKS, SQL, language_of
 from dobby_dagster.ingest.markdown import sections_of
+from dobby_dagster.ingest.notebook import cells_of
 from dobby_dagster.ingest.piece import Piece
+from dobby_dagster.ingest.sql import statements_of
 
 __all__ = ["Piece", "split"]
 
@@ -18,6 +20,9 @@ def split(path: PurePath, text: str) -> list[Piece]:
     """The pieces of one file, names made unique with ``#2``, ``#3``…; the whole file where it has no parts.
 
     White space alone gives nothing. Line ends are read as line feeds.
+
+    Raises:
+        UnreadableError: The file is not what its name says.
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return _unique(_pieces(path, text)) if text.strip() else []
@@ -28,8 +33,11 @@ def _pieces(path: PurePath, text: str) -> Iterable[Piece]:
     if language is not None:
         pieces = [piece for piece in pieces_of(language, text) if piece.content]
         return pieces or [Piece("", "file", language.name, text.strip(), 1)]
-    if path.suffix.lower() in MARKDOWN:
-        return sections_of(text)
+    ending = path.suffix.lower()
+    by_ending = ((MARKDOWN, sections_of), (NOTEBOOKS, cells_of), (SQL, statements_of))
+    pieces = next((cut(text) for endings, cut in by_ending if ending in endings), [])
+    if pieces or ending in NOTEBOOKS:
+        return pieces
     return [Piece("", "file", "text", text.strip(), 1)]
 
 

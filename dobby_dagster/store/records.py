@@ -43,8 +43,8 @@ class Records:
         stored = {
             row[0]: row[1:]
             for row in self._connection.run(
-                "?[key, content, source, content_type, language, priority, created_at] := key in $keys,"
-                " *record{key, content, source, content_type, language, priority, created_at}",
+                "?[key, content, source, content_type, language, priority, metadata, created_at] := key in $keys,"
+                " *record{key, content, source, content_type, language, priority, metadata, created_at}",
                 {"keys": [record.key for record in records]},
             ).rows
         }
@@ -55,13 +55,14 @@ class Records:
                 raise SourceError(
                     f"key '{record.key}' is taken by a record of {before[1]}", hint="give this one another --name"
                 )
-            wanted = [record.content, origin, record.content_type, record.language, record.priority]
-            if before and list(before[:5]) == wanted:
+            metadata = dict(record.metadata)
+            wanted = [record.content, origin, record.content_type, record.language, record.priority, metadata]
+            if before and list(before[:6]) == wanted:
                 continue
-            created = before[5] if before else now
+            created = before[6] if before else now
             rows.append(
                 [record.key, record.content, origin, record.content_type, record.language, record.size,
-                 record.priority, dict(record.metadata), created, now]
+                 record.priority, metadata, created, now]
             )  # fmt: skip
         if rows:
             self._connection.run(
