@@ -288,6 +288,25 @@ def test_a_refusal_of_one_record_is_not_the_servers_and_one_of_all_is(status: in
         list(engine_at(server.url).infer([Request("r", "x")], PROMPT))
 
 
+@pytest.mark.parametrize("wait", ["²", "0", "9" * 400])
+def test_a_server_that_is_busy_for_one_record_only_fails_that_record(
+    wait: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dobby_dagster.inference.remote.client.ATTEMPTS", 2)
+    monkeypatch.setattr("dobby_dagster.inference.remote.client.LONGEST_WAIT", 0.2)
+    headers = {"retry-after": wait.encode().decode("latin-1")}
+    failure = ask((429, headers, {"error": "tokens per minute: request too big"}))
+    assert isinstance(failure, Failure)
+    assert "failed on the record: HTTP 429" in str(failure.error)
+
+
+def test_a_server_that_nobody_listens_for_is_said_as_the_system_says_it() -> None:
+    client = HttpClient("http://127.0.0.1:9", {}, 5, 1)
+    with pytest.raises(NoAnswerError, match="^Connection refused$"):
+        client.request("GET", "/")
+    client.close()
+
+
 def test_a_record_at_which_the_server_breaks_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dobby_dagster.inference.remote.client.ATTEMPTS", 2)
     failure = ask((500, {"retry-after": "0"}, {"error": "CUDA error"}), slots=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import threading
 import time
@@ -146,7 +147,7 @@ class HttpClient:
         except TimeoutError:
             raise NoAnswerError(f"no whole answer within {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-            raise NoAnswerError(str(error) or type(error).__name__) from None
+            raise NoAnswerError(_reason(error)) from None
 
     def _decoded(self, body: bytes, headers: Mapping[str, str]) -> bytes:
         for encoding in reversed(headers.get("content-encoding", "").lower().split(",")):
@@ -174,3 +175,15 @@ class HttpClient:
         await asyncio.gather(*others, return_exceptions=True)
         await self._client.aclose()
         self._loop.stop()
+
+
+def _reason(error: BaseException) -> str:
+    """What the operating system said, where it did: it is the innermost cause."""
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, BaseExceptionGroup):
+            at = at.exceptions[0]
+        if isinstance(at, OSError) and at.strerror and at.errno is not None:
+            return os.strerror(at.errno) if at.errno > 0 else at.strerror  # negative: of the name service
+        at = at.__cause__ or at.__context__
+    return str(error) or type(error).__name__

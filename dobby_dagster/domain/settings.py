@@ -124,8 +124,6 @@ class ModelSettings(Section):
     def _named(self) -> ModelSettings:
         if self.url and not self.served_name.strip():
             raise ValueError("served_name must say which model of the server is meant")
-        if self.api_key and self.credentials:
-            raise ValueError("api_key and credentials can't both be sent: set one")
         return self
 
 

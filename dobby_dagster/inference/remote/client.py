@@ -23,7 +23,7 @@ ATTEMPTS = 6
 # Of a request that fails while others are answered.
 ATTEMPTS_BESIDE_OTHERS = 3
 LONGEST_WAIT = 60.0
-# The server has too much to do, or is not ready: it says so itself, and no record is to blame.
+# The server says that it has too much to do: a request waits as long as others are answered.
 BUSY = {425, 429, 503, 529}
 # It will never do better: not implemented, and versions and methods that it does not speak.
 _FINAL = {501, 505}
@@ -142,7 +142,7 @@ class ServerClient:
                 if name is not None:
                     refused.add(name)
                     continue
-                if fault.busy or not self._answers_others(fault.began, refused):
+                if not self._answers_others(fault.began, refused):
                     raise self._servers_fault(fault) from None
                 verb = "refused" if fault.trouble and fault.trouble.status in REFUSED else "failed on"
                 raise InferenceError(f"the model server {verb} the record: {fault}") from None
@@ -169,7 +169,7 @@ class ServerClient:
         fault = state.outcome.exception() if state.outcome else None
         if not isinstance(fault, _FaultError):
             return True
-        if fault.busy and time.monotonic() - self._answered_at < 2 * LONGEST_WAIT:
+        if fault.busy and time.monotonic() - self._answered_at < LONGEST_WAIT:
             return False
         return state.attempt_number >= (ATTEMPTS if self._answered_at < fault.began else ATTEMPTS_BESIDE_OTHERS)
 

@@ -45,6 +45,11 @@ class ServerEngine:
             raise ModelError(
                 "inference.reproducible = true can't be promised for a model server", hint="use a model folder for that"
             )
+        if model.api_key and model.credentials:
+            raise ModelError(
+                "model.api_key and credentials for model.url are both set, and only one can be sent",
+                hint="unset model.api_key, or take USER:PASSWORD out of model.url and model.credentials",
+            )
         self.slots = inference.slots
         self._model = model
         self._settings = inference
