@@ -19,7 +19,7 @@ import psutil
 from dobby_dagster.defs.assets import metrics, pending_records, summaries
 from dobby_dagster.defs.automation import new_records, retries
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
-from dobby_dagster.defs.in_process import dagster_home
+from dobby_dagster.defs.home import dagster_home
 from dobby_dagster.defs.wiring import build_resources
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings

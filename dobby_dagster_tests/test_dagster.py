@@ -12,7 +12,7 @@ import pytest
 from dobby_dagster.definitions import build_definitions
 from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
-from dobby_dagster.defs.in_process import dagster_home
+from dobby_dagster.defs.home import dagster_home
 from dobby_dagster.defs.io_manager import RecordStream
 from dobby_dagster.defs.partitions import record_batch_partitions
 from dobby_dagster.defs.runs import ranges

@@ -99,7 +99,7 @@ def _submit(settings: Settings, choose: partial[list[str]], as_json: bool) -> No
     from dagster import DagsterInstance
 
     from dobby_dagster.cli.serving import Served
-    from dobby_dagster.defs.in_process import dagster_home
+    from dobby_dagster.defs.home import dagster_home
     from dobby_dagster.defs.partitions import add_partitions
     from dobby_dagster.defs.runs import submit_backfill
     from dobby_dagster.domain.owner import is_alive

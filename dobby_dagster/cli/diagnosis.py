@@ -140,7 +140,7 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
     from dagster import DagsterInstance
 
     from dobby_dagster.cli.serving import Served
-    from dobby_dagster.defs.in_process import dagster_home
+    from dobby_dagster.defs.home import dagster_home
     from dobby_dagster.defs.recovery import abandoned_owners, dead_runs, leaked_slots
     from dobby_dagster.domain.owner import is_alive
     from dobby_dagster.store.store import CozoStore

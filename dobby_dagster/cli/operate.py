@@ -127,7 +127,7 @@ def dev(
 ) -> None:
     """Start the Dagster UI and daemon with this project, and keep them alive."""
     from dobby_dagster.cli.serving import serve
-    from dobby_dagster.defs.in_process import dagster_home
+    from dobby_dagster.defs.home import dagster_home
     from dobby_dagster.inference.recipe import recipe_for
     from dobby_dagster.store.store import CozoStore
 
@@ -165,7 +165,7 @@ def recover(
     from dagster import DagsterInstance
 
     from dobby_dagster.defs import recovery
-    from dobby_dagster.defs.in_process import dagster_home
+    from dobby_dagster.defs.home import dagster_home
     from dobby_dagster.store.store import CozoStore
 
     settings = opt.settings_from(config, database__url=database)

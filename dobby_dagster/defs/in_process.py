@@ -1,61 +1,23 @@
 """Jobs of the code location, run in this process and recorded as those of the daemon: the UI can run them again."""
 
-import os
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run
 from dagster._core.execution.job_execution_result import JobExecutionResult
-from dagster._core.instance.ref import InstanceRef
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster_shared.error import SerializableErrorInfo
 
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
 from dobby_dagster.defs.wiring import build_assets, build_resources
-from dobby_dagster.domain.errors import DobbyError, SettingsError
+from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.settings import Settings
 
 # The name under which `dobby dev` serves the code location: the UI finds a run's job by it.
 LOCATION = "dobby"
-_PACKAGE = Path(__file__).resolve().parent.parent
-INSTANCE_FILES = (_PACKAGE / "shipped" / "dagster.yaml", _PACKAGE.parent / "dagster.yaml")
-# A step's output is not captured here: capturing redirects standard error away from the terminal, and the progress bar
-# with it, through child processes that answer Ctrl-C with tracebacks.
-_NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 _INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
-
-
-def dagster_home(settings: Settings) -> Path:
-    """DAGSTER_HOME of the environment, else of the settings; made and given its ``dagster.yaml`` where it lacks one.
-
-    Raises:
-        SettingsError: It can't be made.
-    """
-    home = Path(os.environ.get("DAGSTER_HOME") or settings.dagster.home).expanduser().absolute()
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        template = next(path for path in INSTANCE_FILES if path.is_file())
-        if not (home / "dagster.yaml").exists():
-            shutil.copyfile(template, home / "dagster.yaml")
-    except OSError as error:
-        raise SettingsError(
-            f"DAGSTER_HOME {home} can't be written: {error.strerror}", hint="set DAGSTER_HOME to a folder of yours"
-        ) from error
-    os.environ["DAGSTER_HOME"] = str(home)
-    return home
-
-
-@contextmanager
-def terminal_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The instance of DAGSTER_HOME for runs in this process, whose output goes to the terminal."""
-    reference = InstanceRef.from_dir(str(dagster_home(settings)), overrides={"compute_logs": _NO_CAPTURE})
-    with dg.DagsterInstance.from_ref(reference) as instance:
-        yield instance
 
 
 def run_job(settings: Settings, name: str, instance: dg.DagsterInstance, tags: dict[str, str]) -> JobExecutionResult:

@@ -8,7 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-from dobby_dagster.defs.in_process import cause, run_job, terminal_instance, was_stopped
+from dobby_dagster.defs.home import terminal_instance
+from dobby_dagster.defs.in_process import cause, run_job, was_stopped
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
 from dobby_dagster.defs.partitions import add_partitions
 from dobby_dagster.defs.recovery import device_users, recover

@@ -7,6 +7,7 @@ waits for ever on a named pipe. So what is there is looked at first.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -19,6 +20,7 @@ from dobby_dagster.domain.filesystem import PRIVATE_FILE, PRIVATE_FOLDER, kind_o
 
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _ROCKSDB_ENTRIES = {"data", "manifest"}
+_UNNEEDED = re.compile(r"LOCK|LOG.*")
 # Written by SQLite beside a database; one that is left over from another file would be rolled into a new one.
 _JOURNALS = ("-journal", "-wal")
 
@@ -98,12 +100,13 @@ def readable_copy(path: Path) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory(prefix="dobby-") as folder:
         copy = Path(folder) / "database"
-        shutil.copytree(path, copy, ignore=shutil.ignore_patterns("*.sst", "LOCK", "LOG*"))
-        for file in path.rglob("*.sst"):
-            (copy / file.relative_to(path)).symlink_to(file.resolve())
-        for made in (copy, *copy.rglob("*")):
-            if not made.is_symlink():
-                made.chmod(PRIVATE_FOLDER if made.is_dir() else PRIVATE_FILE)
+        for file in (file for file in path.rglob("*") if file.is_file() and not _UNNEEDED.match(file.name)):
+            place = copy / file.relative_to(path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if file.suffix == ".sst":
+                place.symlink_to(file.resolve())
+            else:
+                shutil.copyfile(file, place)
         yield copy
 
 

@@ -7,9 +7,11 @@ before letting go. The kernel drops the lock of a process that dies.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
+import stat
 import sys
 import threading
 import time
@@ -21,6 +23,8 @@ from typing import IO
 import portalocker
 
 from dobby_dagster.domain.errors import StoreAccessError, StoreBusyError
+from dobby_dagster.domain.filesystem import PRIVATE_FILE
+from dobby_dagster.domain.printable import printable
 
 
 class Lease:
@@ -32,6 +36,7 @@ class Lease:
     """
 
     def __init__(self, database: Path, timeout_seconds: float) -> None:
+        self._database = database
         self.path = database.with_name(database.name + ".lease")
         self.timeout_seconds = timeout_seconds
         self._threads = threading.Lock()
@@ -48,10 +53,11 @@ class Lease:
         if not self._threads.acquire(timeout=self.timeout_seconds):
             raise self._busy()
         try:
-            with self._file() as file:
-                self._lock(file, exclusive, deadline)
-                if exclusive:
-                    self._write_holder(file)
+            with self._file(exclusive) as file:
+                if file is not None:
+                    self._lock(file, exclusive, deadline)
+                    if exclusive:
+                        self._write_holder(file)
                 yield
         finally:
             self._threads.release()
@@ -60,19 +66,57 @@ class Lease:
         """Who held the lease exclusively last, for people."""
         try:
             row = json.loads(self.path.read_text())
-            held = time.time() - row["since"]
-            return f"process {row['pid']} ({row['command']}), for {held:.1f} s"
-        except (OSError, ValueError, KeyError):
+            held = time.time() - float(row["since"])
+            return f"process {int(row['pid'])} ({printable(str(row['command']))}), for {held:.1f} s"
+        except (OSError, ValueError, KeyError, TypeError):
             return "an unknown process"
 
-    def _file(self) -> IO[str]:
+    @contextmanager
+    def _file(self, exclusive: bool) -> Iterator[IO[str] | None]:
+        """The lease's file; None where it is missing and can't be made, as on read-only media: nobody writes there."""
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            return self.path.open("a+")
+            handle = os.open(self.path, flags | os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         except OSError as error:
-            raise StoreAccessError(
-                f"the database's folder {self.path.parent} can't be written: {error.strerror}",
-                hint="make it, or choose another with --database",
-            ) from error
+            if exclusive or error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
+                raise self._unusable(error) from error
+            try:
+                handle = os.open(self.path, flags | os.O_RDONLY)
+            except OSError:
+                yield None
+                return
+            with os.fdopen(handle) as file:
+                yield file
+            return
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(handle)
+            raise StoreAccessError(f"the lease {self.path} is no regular file", hint="move it away")
+        with os.fdopen(handle, "r+") as file:
+            if found.st_uid == os.geteuid():
+                os.fchmod(handle, self._mode())
+            yield file
+
+    def _mode(self) -> int:
+        """Whoever may write the database may hold its lease, and nobody else."""
+        try:
+            return PRIVATE_FILE | (self._database.stat().st_mode & 0o022) * 3
+        except OSError:
+            return PRIVATE_FILE
+
+    def _unusable(self, error: OSError) -> StoreAccessError:
+        if error.errno == errno.ELOOP:
+            return StoreAccessError(f"the lease {self.path} is a symbolic link", hint="move it away")
+        if self.path.exists():
+            who = self.path.stat().st_uid
+            return StoreAccessError(
+                f"the lease {self.path} can't be written: {error.strerror}; it belongs to user {who}",
+                hint="run Dobby as that user, or share database and lease with a group",
+            )
+        return StoreAccessError(
+            f"the database's folder {self.path.parent} can't be written: {error.strerror}",
+            hint="choose another with --database; status, show and export only read",
+        )
 
     def _lock(self, file: IO[str], exclusive: bool, deadline: float) -> None:
         flags = portalocker.LockFlags.EXCLUSIVE if exclusive else portalocker.LockFlags.SHARED

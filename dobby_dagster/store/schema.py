@@ -70,11 +70,20 @@ _OWN_COLUMNS = {"key", "content", "source", "content_type", "language", "size", 
 
 
 def schema_version(connection: Connection) -> int:
-    """The version of the schema in the database; 0 where Dobby has never been."""
+    """The version of the schema in the database; 0 where Dobby has never been.
+
+    Raises:
+        SchemaError: What is stored there is no version.
+    """
     if "dobby_meta" not in relations(connection):
         return 0
     rows = connection.run("?[value] := *dobby_meta{name: 'schema_version', value}").rows
-    return int(rows[0][0]) if rows else 0
+    version = rows[0][0] if rows else 0
+    if not isinstance(version, int) or isinstance(version, bool) or version < 0:
+        raise SchemaError(
+            f"{connection.url} has the schema version {version!r}, which is none", hint="restore a backup"
+        )
+    return version
 
 
 def relations(connection: Connection) -> set[str]:

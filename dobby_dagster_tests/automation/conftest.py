@@ -6,7 +6,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dobby_dagster.defs.in_process import dagster_home
+from dobby_dagster.defs.home import dagster_home
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.pipeline.planning import plan
 from dobby_dagster.store.store import CozoStore
