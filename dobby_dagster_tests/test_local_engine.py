@@ -11,7 +11,7 @@ import pytest
 
 from dobby_dagster.domain.errors import ModelError, PromptError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
-from dobby_dagster.inference import devices, generators
+from dobby_dagster.inference import devices
 from dobby_dagster.inference.devices import available, place
 from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.loading import load_model
@@ -221,10 +221,12 @@ def test_the_way_is_chosen_and_says_why(qwen2: Path, tmp_path: Path, monkeypatch
     info = engine_on(scaled).load()
     assert info.engine == "transformers"
     assert "not packed: the model's rotary embedding is scaled (linear)" in info.engine_reason
-    monkeypatch.setattr(generators, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "openvino", None)
     info = engine_on(qwen2).load()
     assert info.engine == "packed"
-    assert info.engine_reason.endswith("not openvino: pip install 'dobby-dagster[openvino]' brings it")
+    assert info.engine_reason.endswith(
+        "not openvino: openvino is not installed: pip install 'openvino>=2026.4,<2026.5'"
+    )
 
 
 @pytest.mark.skipif(FASTEST != "openvino", reason="OpenVINO is for x86-64")

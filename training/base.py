@@ -121,9 +121,14 @@ def write_base(gguf: Path, pairs: Iterable[Pair], size: int, out: Path) -> None:
     settings = {
         name: value
         for name, value in read_model.config.to_dict().items()
-        if name not in ("quantization_config", "_name_or_path", "bos_token_id")
+        if name not in ("quantization_config", "_name_or_path", "unk_token_id")
     }
-    settings |= {"vocab_size": len(old), "pad_token_id": SPECIAL.index(PAD), "eos_token_id": SPECIAL.index(END)}
+    settings |= {
+        "vocab_size": len(old),
+        "bos_token_id": None,
+        "pad_token_id": SPECIAL.index(PAD),
+        "eos_token_id": SPECIAL.index(END),
+    }
     model = LlamaForCausalLM(LlamaConfig(**settings))
     model.load_state_dict(state)
     model.to(torch.bfloat16).save_pretrained(out)

@@ -17,8 +17,8 @@ from dobby_dagster.domain.settings import Settings
 if TYPE_CHECKING:
     from dobby_dagster.store.store import CozoStore
 
-PACKAGES = ("dobby-dagster", "dagster", "dagster-webserver", "pycozo", "cozo-embedded", "torch", "transformers")
-EXTRAS = ("openvino",)
+PACKAGES = ("dobby-dagster", "dagster", "dagster-webserver", "pycozo", "cozo-embedded")
+EXTRAS = ("openvino", "torch", "transformers")
 LOW_DISK_BYTES = 1_000_000_000
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import ModelSettings
+from dobby_dagster.inference.packages import missing
 
 # One of these is there where a driver for CUDA or ROCm is loaded: the usual one, WSL's, AMD's, and Jetson's.
 _DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/nvhost-ctrl", "/dev/nvmap")
@@ -35,6 +36,8 @@ def available() -> dict[str, str]:
         return {
             "mps": "no Metal device on this machine", "cuda": "no CUDA device or driver on this machine", "cpu": "",
         }  # fmt: skip
+    if lacking := missing("torch"):
+        return {"mps": lacking, "cuda": lacking, "cpu": ""}
     import torch
 
     reasons = {"mps": "", "cuda": "", "cpu": ""}

@@ -7,7 +7,6 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import psutil
@@ -19,6 +18,7 @@ from dobby_dagster.inference.devices import Placement
 from dobby_dagster.inference.generator import Generator, Loaded
 from dobby_dagster.inference.memory import token_budget
 from dobby_dagster.inference.model_folder import ModelFolder, one_line
+from dobby_dagster.inference.packages import missing
 from dobby_dagster.inference.parallel import ParallelGenerator
 from dobby_dagster.inference.selection import Selector
 
@@ -90,13 +90,15 @@ def why_not(way: str, order: Order) -> str:
         }
     if way == "openvino":
         obstacles |= {
-            "pip install 'dobby-dagster[openvino]' brings it": find_spec("openvino") is None,
+            missing("openvino", "ml_dtypes"): True,
             f"it was tried on x86-64 only, not on {platform.machine()}": platform.machine() not in ("x86_64", "AMD64"),
             "it has no reproducible mode": order.inference.reproducible,
         }
     if way == "packed":
-        obstacles |= {f"it has no {quantization}": quantization != "none"}
-    stands = next((obstacle for obstacle, stands in obstacles.items() if stands), "")
+        obstacles |= {missing("torch"): True, f"it has no {quantization}": quantization != "none"}
+    if way == "transformers":
+        obstacles |= {missing("torch", "transformers"): True}
+    stands = next((obstacle for obstacle, stands in obstacles.items() if obstacle and stands), "")
     return stands or ("" if way == "transformers" else order.folder.shape.unusual)
 
 

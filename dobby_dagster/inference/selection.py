@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings
 from dobby_dagster.domain.summaries import FinishReason
+from dobby_dagster.inference.packages import missing
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +65,9 @@ class Selector:
         settings: Greedy or sampling, its filters, stop texts, and the longest output.
         end_tokens: Identifiers that end an output.
         decode: From identifiers to text, for stop texts.
+
+    Raises:
+        ModelError: Filters are asked for whose packages are not installed.
     """
 
     def __init__(self, settings: InferenceSettings, end_tokens: set[int], decode: Callable[[list[int]], str]) -> None:
@@ -70,6 +75,8 @@ class Selector:
         self._end = end_tokens
         self._decode = decode
         self._greedy = not settings.temperature and settings.repetition_penalty == 1.0
+        if not self._greedy and (lacking := missing("torch", "transformers")):
+            raise ModelError(f"sampling and repetition penalties need more packages: {lacking}")
         self._warpers = [] if self._greedy else _warpers(settings)
         self._processors = [] if self._greedy else [*_repetition(settings), *self._warpers]
 

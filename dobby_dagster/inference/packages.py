@@ -1,0 +1,27 @@
+"""Packages that only some ways to run a model need: they are large, and not installed with Dobby everywhere."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+# As pyproject.toml has them; the name that is imported, and what pip installs.
+_REQUIREMENTS = {
+    "torch": "torch",
+    "transformers": "transformers",
+    "openvino": "'openvino>=2026.4,<2026.5'",
+    "ml_dtypes": "ml-dtypes",
+}
+
+
+def missing(*names: str) -> str:
+    """Which of these packages are not installed, and the command that installs them; ``""`` where all are.
+
+    >>> missing("json")
+    ''
+    """
+    absent = [name for name in names if find_spec(name) is None]
+    if not absent:
+        return ""
+    verb = "is" if len(absent) == 1 else "are"
+    command = " ".join(_REQUIREMENTS.get(name, name) for name in absent)
+    return f"{' and '.join(absent)} {verb} not installed: pip install {command}"
