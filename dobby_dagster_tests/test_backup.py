@@ -125,6 +125,23 @@ def with_another_programs_table(path: Path) -> None:
         database.execute("create table accounts (a)")
 
 
+def with_a_trigger(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("create trigger t after insert on cozo begin delete from cozo; end")
+
+
+def with_a_view_in_place_of_the_table(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("alter table cozo rename to hidden")
+        database.execute("create view cozo as select k, v from hidden")
+
+
+def with_a_generated_column(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as database:
+        database.execute("create table cozo (k blob primary key, v blob, w as (hex(zeroblob(1000000))))")
+
+
 def manifest_spoiled(path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute("update dobby_backup set manifest = '[1]'")
@@ -154,7 +171,7 @@ def with_a_journal(path: Path) -> None:
     "spoil",
     [
         truncated, cut_in_a_page, emptied, only_a_header, random_bytes, zeroed_page, one_letter_changed, a_row_deleted,
-        another_programs, with_another_programs_table, manifest_spoiled, a_folder, a_pipe, an_empty_database,
+        another_programs, with_another_programs_table, with_a_trigger, with_a_view_in_place_of_the_table, with_a_generated_column, manifest_spoiled, a_folder, a_pipe, an_empty_database,
         with_a_journal,
     ],
 )  # fmt: skip
@@ -192,6 +209,17 @@ def test_flipped_bytes_never_pass(backup: Path, tmp_path: Path) -> None:
         with sqlite3.connect(bad) as two:
             assert two.execute("select k, v from cozo order by k").fetchall() == stored, f"seed {seed}"
         assert held == whole
+
+
+@pytest.mark.parametrize("spoil", [with_a_trigger, with_a_view_in_place_of_the_table, with_a_generated_column])
+def test_a_database_with_sql_of_its_own_is_not_opened(
+    sqlite_store: CozoStore, sqlite_url: str, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    spoil(tmp_path / "records.db")
+    before = digest(tmp_path / "records.db")
+    with pytest.raises(StoreCorruptError, match="is not CozoDB's"):
+        CozoStore.open(DatabaseSettings(url=sqlite_url))
+    assert digest(tmp_path / "records.db") == before
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "rocksdb"])

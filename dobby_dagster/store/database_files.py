@@ -17,9 +17,11 @@ from pathlib import Path
 
 from dobby_dagster.domain.errors import StoreAccessError, StoreCorruptError
 from dobby_dagster.domain.filesystem import PRIVATE_FILE, PRIVATE_FOLDER, kind_of_path, replacing
+from dobby_dagster.domain.printable import printable
 
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _ROCKSDB_ENTRIES = {"data", "manifest"}
+_COZO_TABLE = "create table cozo ( k blob primary key, v blob )"
 _UNNEEDED = re.compile(r"LOCK|LOG.*")
 # Written by SQLite beside a database; one that is left over from another file would be rolled into a new one.
 _JOURNALS = ("-journal", "-wal")
@@ -167,9 +169,19 @@ def sqlite_tables(path: Path) -> set[str]:
 
     Raises:
         sqlite3.DatabaseError: It can't be read.
+        StoreCorruptError: CozoDB's table is there and not as CozoDB makes it: SQL in it would be run.
     """
     with closing(read_sqlite(path)) as database:
-        return {name for (name,) in database.execute("select name from sqlite_master where type = 'table'")}
+        objects = database.execute("select type, name, tbl_name, sql from sqlite_master").fetchall()
+    for kind, name, table, sql in objects:
+        if "cozo" not in (name, table) or (kind == "index" and sql is None):
+            continue
+        if kind != "table" or " ".join(str(sql).lower().split()) != _COZO_TABLE:
+            raise StoreCorruptError(
+                f"{path} is no database of CozoDB: its {kind} '{printable(name)}' is not CozoDB's",
+                hint="do not use a database of unknown origin",
+            )
+    return {name for kind, name, _, _ in objects if kind in ("table", "view")}
 
 
 def _require_sqlite(path: Path) -> bool:
