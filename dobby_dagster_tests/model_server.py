@@ -25,6 +25,7 @@ class Scripted:
     def __init__(self, reply: Callable[[int, dict[str, Any]], Reply], models: Reply | None = None) -> None:
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.tokens: list[str | None] = []
         self.most = 0
         under_way, lock, outer = [0], threading.Lock(), self
 
@@ -39,6 +40,7 @@ class Scripted:
                 with lock:
                     outer.asked.append(body)
                     outer.keys.append(self.headers.get("authorization"))
+                    outer.tokens.append(self.headers.get("x-cozo-auth"))
                     under_way[0] += 1
                     outer.most = max(outer.most, under_way[0])
                     number = len(outer.asked)

@@ -8,15 +8,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
+from dobby_dagster.definitions import build_definitions
 from dobby_dagster.domain.addresses import is_loopback, mask_credentials, same_address
 from dobby_dagster.domain.errors import DobbyError, SettingsError
 from dobby_dagster.domain.keyring import Keyring
 from dobby_dagster.domain.secrets import detach_secrets, learn, redact
-from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.settings_loader import is_secret, load_settings, setting_names
+from dobby_dagster.pipeline.planning import plan
 from dobby_dagster.store.store import CozoStore
+from dobby_dagster_tests.command import Dobby
+from dobby_dagster_tests.cozo_server import running_server
 from dobby_dagster_tests.model_server import Reply, Scripted, said
 from dobby_dagster_tests.test_summarizing import put
 
@@ -236,3 +241,60 @@ def test_no_secret_is_written_anywhere(tmp_path: Path, refused: bool) -> None:
             assert secret.encode() not in text, f"{name} holds {secret}"
         for part in ("sk-SECRET", "SECRET-HOOK", "SECRET-ARG", "SECRET-PASS"):
             assert part.encode() not in text, f"{name} holds a part of a secret"
+
+
+@pytest.mark.parametrize("command", ["summarize", "backfill"])
+def test_secrets_that_stand_only_in_a_named_file_are_used(
+    dobby: Dobby, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_server(token="token-of-the-server") as database, Scripted(lambda n, body: said()) as server:
+        Path("mine.toml").write_text(
+            f"""[database]
+url = "{database.url}"
+auth = "token-of-the-server"
+[model]
+url = "{server.url}"
+served_name = "small"
+api_key = "key-of-the-model"
+"""
+        )
+        store = CozoStore.open(load_settings(file=Path("mine.toml"), environment={}).settings.database)
+        put(store, {"a": "def f(a):\n    return a\n"})
+        plan(store, store.source(SourceSettings()), 5)
+        Path("dobby.toml").write_text("this is no TOML")
+        everything = ["--all"] if command == "backfill" else ["--show", "0"]
+        answer = dobby(command, *everything, "--config", "mine.toml")
+        assert answer.code == 0, answer.err
+        assert set(server.keys) == {"Bearer key-of-the-model"}
+        assert store.reports.status("record", store.work.latest_recipe())["completed"] == 1
+
+
+def test_a_launchpad_that_names_other_servers_gets_no_secret(tmp_path: Path) -> None:
+    """What a web page could launch, if the guard before the UI were not there."""
+    url = f"sqlite:///{tmp_path}/records.db"
+    mine = {"database.url": url, "model.url": "http://127.0.0.1:9/v1", "model.api_key": "key-of-the-model", **SERVED}
+    settings = load_settings(mine, environment={}).settings
+    store = CozoStore.open(settings.database)
+    put(store, {"a": "def f(a):\n    return a\n"})
+    plan(store, store.source(SourceSettings()), 5)
+    definitions = build_definitions(settings)
+    with Scripted(lambda n, body: said()) as evil, dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions("record_batches", ["batch-000001"])
+        model = {"url": evil.url, "served_name": "small"}
+        config = {"resources": {"models": {"config": {"model": model, "inference": {}, "prompt": {}}}}}
+        job = definitions.resolve_job_def("summarize_batches")
+        job.execute_in_process(config, instance=instance, partition_key="batch-000001", raise_on_error=False)
+        assert evil.asked, "the run did ask the other server"
+        assert set(evil.keys) == {None}
+
+
+def test_a_database_of_a_launchpads_gets_no_secret() -> None:
+    mine = {"database.url": "http://user:word-of-mine@127.0.0.1:9", "database.auth": "token-of-mine"}
+    definitions = build_definitions(load_settings(mine, environment={}).settings)
+    with Scripted(lambda n, body: (401, {}, {})) as evil, dg.instance_for_test() as instance:
+        config = {"resources": {"database": {"config": {"url": evil.url, "source": {}}}}}
+        job = definitions.resolve_job_def("recover_from_crash")
+        assert not job.execute_in_process(config, instance=instance, raise_on_error=False).success
+        assert evil.asked
+        assert set(evil.keys) == {None}
+        assert set(evil.tokens) == {None}

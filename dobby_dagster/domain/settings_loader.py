@@ -59,8 +59,8 @@ def is_secret(name: str) -> bool:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, SecretStr) or (isinstance(value, tuple) and any(isinstance(v, SecretStr) for v in value)):
-        return MASK
+    if isinstance(value, tuple) and any(isinstance(each, SecretStr) for each in value):
+        return str(value[0])  # of a command not even the length
     return str(value)
 
 
