@@ -17,6 +17,8 @@ MODEL ?= models/dobby-code-11m
 export DATABASE_URL ?= sqlite:///.demo/stdlib.db
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+# A lock names everything, with hashes.
+LOCKED := $(PIP) install -q --require-hashes --no-deps
 STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 
 .PHONY: run test dev lint format bench corpus model eval lock clean
@@ -60,13 +62,15 @@ model: build/packed/train.npz
 eval: build/corpus/statistics.json
 	@$(BIN)/python -m training.evaluation --model $(MODEL) --corpus build/corpus --out docs/model
 
-LOCK = $(BIN)/pip-compile -q --strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	--no-emit-options --no-annotate --allow-unsafe -c requirements/pins.txt
+LOCK = $(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-emit-trusted-host --no-emit-options --no-annotate --no-header --allow-unsafe --build-deps-for editable \
+	-c requirements/torch.txt
 
+# torch has another build, with another hash, for every kind of device: it stands in torch.txt, with its version only.
 lock: $(VENV)/dev.done
-	$(LOCK) --extra openvino -o requirements/run.lock pyproject.toml
-	$(LOCK) --extra openvino --extra test --extra dev --extra training -c requirements/run.lock -o requirements/dev.lock pyproject.toml
-	sed -i.bak 's/+cpu$$//' requirements/*.lock && rm -f requirements/*.bak
+	$(LOCK) -o requirements/run.lock pyproject.toml
+	$(LOCK) --extra torch --extra test --extra dev --extra training -c requirements/run.lock -o requirements/dev.lock pyproject.toml
+	sed -i.bak '/^torch==/,/[^\\]$$/d' requirements/*.lock && rm -f requirements/*.bak
 
 clean:
 	rm -rf $(VENV) .demo .dagster_home build dist
@@ -76,13 +80,15 @@ $(BIN)/python:
 	@echo "Making the environment in $(VENV)…"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run.done: requirements/run.lock pyproject.toml | $(BIN)/python
+$(VENV)/run.done: requirements/run.lock requirements/torch.txt pyproject.toml | $(BIN)/python
 	@echo "Installing the locked dependencies (some minutes the first time)…"
-	@$(PIP) install -q -r requirements/run.lock
-	@$(PIP) install -q --no-deps -e .
+	@$(LOCKED) -r requirements/run.lock
+	@case "$$(uname -sm)" in *x86_64) [ "$$(uname -s)" != Darwin ] ;; *) false ;; esac || $(PIP) install -q -r requirements/torch.txt
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/dev.done: requirements/dev.lock $(VENV)/run.done
 	@echo "Installing what tests and checks need…"
-	@$(PIP) install -q -r requirements/dev.lock
+	@$(LOCKED) -r requirements/dev.lock
+	@$(PIP) install -q -r requirements/torch.txt
 	@touch $@
