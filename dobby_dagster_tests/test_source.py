@@ -73,7 +73,7 @@ def test_optional_columns_are_carried_along(store: CozoStore) -> None:
         ({"relation": "cod"}, r"has no relation 'cod' \(did you mean 'code'\?\)"),
         ({"content": "bod"}, r"has no column 'bod' \(did you mean 'body'\?\)"),
         ({"language": "nope"}, "has no column 'nope'"),
-        ({"key": "body"}, "column 'body' is not the key of relation 'code', whose key is: id"),
+        ({"key": "body"}, r"column 'body' is not the key of relation 'code', whose key is: id \(String\)"),
         ({"relation": "dobby_state", "key": "key"}, "has no relation 'dobby_state'"),
     ],
 )
@@ -192,3 +192,81 @@ def test_hostile_values_stay_values(sqlite_store: CozoStore, value: str) -> None
     assert sqlite_store.reports.summaries_of("record", value) == []
     assert [event["event"] for event in sqlite_store.work.history("record", value)][:1] == ["seen"]
     assert sqlite_store.health().schema_version == LATEST
+
+
+@pytest.mark.parametrize(
+    ("create", "columns", "message"),
+    [
+        ("a: Int, b: Bytes => body: String", {"key": "a"}, r"whose key is: a \(Int\), b \(Bytes\)"),
+        ("id: String, at: Validity => body: String", {}, r"whose key is: id \(String\), at \(Validity\)"),
+        (
+            "id: Validity => body: String",
+            {},
+            "column 'id' of relation 'code' is of type Validity, which can't be the key",
+        ),
+        ("id: Int => body: String, t: Bytes", {"updated_at": "t"}, "of type Bytes, which can't be the updated_at"),
+    ],
+)
+def test_a_relation_that_can_not_be_read_by_key_is_refused_with_its_type(
+    sqlite_store: CozoStore, create: str, columns: dict[str, str], message: str
+) -> None:
+    sqlite_store.connection.run(f":create code {{{create}}}", write=True)
+    with pytest.raises(SourceError, match=message):
+        sqlite_store.source(SourceSettings(**({"relation": "code", "key": "id", "content": "body"} | columns)))
+
+
+def test_two_keys_that_are_one_to_dobby_are_refused_by_name(store: CozoStore) -> None:
+    spec = relation(store, "id => body", [[UUIDS[0], "a text"]])
+    store.connection.run(
+        f"?[id, body] := id = to_uuid('{UUIDS[0]}'), body = 'a UUID' :put code {{id => body}}", write=True
+    )
+    with pytest.raises(SourceError, match=f"two rows of relation 'code' have the key '{UUIDS[0]}'.*of type Any"):
+        plan(store, store.source(spec), 10)
+
+
+def test_a_row_that_can_be_listed_and_not_read_is_an_error(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = relation(sqlite_store, "id: Int => body: String", [[1, "x"], [2, "y"]])
+    source = sqlite_store.source(spec)
+    get = type(source).get
+    monkeypatch.setattr(type(source), "get", lambda self, keys: {k: r for k, r in get(self, keys).items() if k != "2"})
+    with pytest.raises(
+        SourceError, match="1 of 2 rows of relation 'code' can't be read by their key, such as '2'.*Int"
+    ):
+        plan(sqlite_store, source, 10)
+
+
+@pytest.mark.parametrize(
+    ("times", "later"),
+    [([None, 1], None), (["x", 1], 2), ([1.5, 2], None), ([1, None], "y")],
+)
+def test_a_watermark_of_mixed_types_loses_no_row(store: CozoStore, times: list[Any], later: Any) -> None:
+    create = "id: String => body: String, at"
+    spec = relation(store, create, [[f"k{i}", "x", at] for i, at in enumerate(times)], updated_at="at")
+    assert changes_of(store, spec)[1] == len(times)
+    put(store, create, [["later", "new", later]])
+    assert changes_of(store, spec)[1:4] == (1, 0, 0)
+    assert changes_of(store, spec)[1:4] == (0, 0, 0)
+
+
+@pytest.mark.parametrize("priority", [float("inf"), float("-inf"), 1e300, 2**63 - 1, -(2**63), True, "high", None])
+def test_an_odd_priority_stops_nothing(sqlite_store: CozoStore, priority: Any) -> None:
+    create = "id: String => body: String, prio"
+    spec = relation(sqlite_store, create, [["a", "x", priority], ["b", "y", 1]], priority="prio")
+    [batch] = plan(sqlite_store, sqlite_store.source(spec), 10).batches
+    assert {m.version.key for m in sqlite_store.work.members(batch.id, "r")} == {"a", "b"}
+
+
+QUEUED = ["a", "json:x", 5, 1.5, None, True, [1, "x"], {"b": 1}]
+
+
+def test_changes_of_keys_of_every_type_go_through_the_queue(store: CozoStore) -> None:
+    spec = relation(store, "id => body", [["first", "x"]], allow_triggers=True)
+    assert changes_of(store, spec)[:2] == ("queue", 1)
+    put(store, "id => body", [[key, "x"] for key in QUEUED])
+    assert changes_of(store, spec)[1:4] == (len(QUEUED), 0, 0)
+    for key in QUEUED:
+        store.connection.run("?[id] <- [[$k]] :rm code {id}", {"k": key}, write=True)
+    assert changes_of(store, spec)[1:4] == (0, 0, len(QUEUED))
+    assert changes_of(store, spec)[1:] == (0, 0, 0, 0)

@@ -147,6 +147,20 @@ class OutOfMemoryError(RecordError):
     retry = Retry.BACK_OFF
 
 
+class UnstorableError(RecordError):
+    """The database can't hold or has refused what the model gave for this record."""
+
+    code = "unstorable"
+    retry = Retry.RETRY
+
+
+class ChangedBackError(RecordError):
+    """The content changed while it was summarised, and then changed back, so that its summary was not stored."""
+
+    code = "changed_back"
+    retry = Retry.RETRY
+
+
 class DegenerateOutputError(RecordError):
     """The quality gate refused the output: empty, an echo, a repetition, or not finite."""
 

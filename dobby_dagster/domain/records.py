@@ -8,12 +8,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-Content: TypeAlias = str | bytes | dict[str, Any] | list[Any] | int | float | bool | None
+
+class Structured(str):
+    """A structured content, as the JSON text that the database has for it.
+
+    It is not parsed before a value in it is needed: parsing would round large numbers, and fail on deep ones.
+
+    >>> Structured('{"a": 1}') == {"a": 1}
+    True
+    """
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same text, or stands for ``other``."""
+        return str.__eq__(self, other) if isinstance(other, str) else bool(json.loads(self) == other)
+
+
+Content: TypeAlias = str | bytes | Structured | dict[str, Any] | list[Any] | int | float | bool | None
 ContentKind: TypeAlias = Literal["text", "binary", "structured", "empty"]
 
 
 def kind_of(content: Content) -> ContentKind:
     """What sort of content this is; white space alone counts as empty."""
+    if isinstance(content, Structured):
+        return "structured"
     if content is None or (isinstance(content, str | bytes) and not content.strip()):
         return "empty"
     if isinstance(content, str):
@@ -23,16 +43,30 @@ def kind_of(content: Content) -> ContentKind:
 
 def content_bytes(content: Content) -> bytes:
     """The canonical bytes of ``content``: UTF-8 for text, itself for binary, sorted compact JSON for the rest."""
+    if isinstance(content, Structured):
+        return _json(content, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
     if isinstance(content, str):
         return content.encode("utf-8", "surrogatepass")
     if isinstance(content, bytes):
         return content
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _json(content, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _json(content: Content, **style: Any) -> str:
+    """JSON in a style; as the database has it where it is nested too deep for Python or a number is too long for it."""
+    try:
+        value = json.loads(content) if isinstance(content, Structured) else content
+        return json.dumps(value, ensure_ascii=False, default=list, **style)  # bytes inside, as Cozo has them: numbers
+    except (RecursionError, ValueError):
+        if isinstance(content, Structured):
+            return content
+        raise
 
 
 def content_hash(content: Content) -> str:
     """SHA-256 (hex) of the content's type and canonical bytes: the identity of a record version."""
-    tag = b"text" if isinstance(content, str) else b"binary" if isinstance(content, bytes) else b"structured"
+    structured = isinstance(content, Structured) or not isinstance(content, str | bytes)
+    tag = b"structured" if structured else b"text" if isinstance(content, str) else b"binary"
     return hashlib.sha256(tag + b"\0" + content_bytes(content)).hexdigest()
 
 
@@ -41,14 +75,14 @@ def readable_text(content: Content) -> str | None:
 
     Bytes count as text where they are valid UTF-8 without NUL; structured content is indented JSON.
     """
-    if isinstance(content, str):
+    if isinstance(content, str) and not isinstance(content, Structured):
         return content
     if isinstance(content, bytes):
         try:
             return None if b"\0" in content else content.decode("utf-8")
         except UnicodeDecodeError:
             return None
-    return json.dumps(content, indent=1, ensure_ascii=False)
+    return _json(content, indent=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +91,7 @@ class Record:
 
     Attributes:
         key: The row's key as text; see :mod:`dobby_dagster.store.keys` for keys of other types.
-        content: Text, bytes, or anything JSON can hold.
+        content: Text, bytes, or anything JSON can hold; the database gives the latter as :class:`Structured`.
         source: The relation that the record is in.
         content_type: What the content is, for people: ``function``, ``class``, ``section``, ``text``…
         language: A programming or natural language, lower case; empty where it is not known.

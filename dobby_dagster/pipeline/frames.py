@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from dobby_dagster.domain.errors import Retry
-from dobby_dagster.domain.records import Content, Record, RecordVersion, content_bytes
+from dobby_dagster.domain.records import Content, Record, RecordVersion, Structured, content_bytes
 from dobby_dagster.domain.states import ProcessingState, State
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.pipeline.summarizing import Chunk, Item
@@ -109,12 +109,12 @@ def _state(values: dict[str, Any]) -> ProcessingState:
 
 
 def _pack(content: Content) -> dict[str, Any]:
-    kind = "structured"
     if content is None:
-        kind = "none"
-    elif isinstance(content, str | bytes):
-        kind = "text" if isinstance(content, str) else "binary"
-    return {"content_kind": kind, "content": b"" if content is None else content_bytes(content)}
+        return {"content_kind": "none", "content": b""}
+    if isinstance(content, Structured):
+        return {"content_kind": "json", "content": content.encode()}
+    kind = "text" if isinstance(content, str) else "binary" if isinstance(content, bytes) else "structured"
+    return {"content_kind": kind, "content": content_bytes(content)}
 
 
 def _unpack(row: dict[str, Any]) -> Content:
@@ -124,6 +124,8 @@ def _unpack(row: dict[str, Any]) -> Content:
     if kind == "binary":
         return bytes(data)
     text = data.decode("utf-8", "surrogatepass")
+    if kind == "json":
+        return Structured(text)
     return text if kind == "text" else json.loads(text)  # type: ignore[no-any-return]
 
 

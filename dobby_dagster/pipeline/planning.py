@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import Batch, Record, RecordVersion, content_hash
 from dobby_dagster.pipeline.progress import report
 from dobby_dagster.store.source import Source, Tracking
@@ -54,8 +55,8 @@ def plan(store: CozoStore, source: Source, batch_size: int, *, recompare: bool =
         changes = _compare(store, source, state)
     else:
         changes = _look(store, source, state)
-        if state.way == "watermark":
-            _note_missing(store, source, changes)
+        if state.way == "watermark" or store.versions.live(source.settings.relation) != source.count():
+            _account(store, source, changes)
     cut(store, source, batch_size, changes)
     return changes
 
@@ -110,7 +111,7 @@ def _compare(store: CozoStore, source: Source, state: TrackingState) -> Changes:
     watermark = source.latest_update() if state.way == "watermark" else None
     for page in source.pages(PAGE):
         _note(store, source, page, changes)
-    _note_missing(store, source, changes)
+    _account(store, source, changes)
     save(store.connection, source, state.way, watermark, began)
     if state.way == "queue":
         _drain(store, source, changes, NEVER)
@@ -157,11 +158,31 @@ def _note(
     report("planning", len(found))
 
 
-def _note_missing(store: CozoStore, source: Source, changes: Changes) -> None:
-    missing = store.versions.missing(source)
+def _account(store: CozoStore, source: Source, changes: Changes) -> None:
+    """See to it that the records which are known are the rows which are there.
+
+    Rows come and go while others are read: what is found now is noted. A row that still is not known then is one that
+    can be listed and not be read by its key.
+
+    Raises:
+        SourceError: There is such a row, or two rows have the same key for Dobby.
+    """
+    unknown, missing = store.versions.difference(source)
     changes.deleted += len(missing)
     for begin in range(0, len(missing), PAGE):
         store.versions.note(source, [], missing[begin : begin + PAGE])
+    if not unknown:
+        return
+    for begin in range(0, len(unknown), PAGE):
+        _note(store, source, source.get(unknown[begin : begin + PAGE]).values(), changes)
+    still, _ = store.versions.difference(source)
+    lost = sorted(set(unknown) & set(still))
+    if lost:
+        raise SourceError(
+            f"{len(lost):,} of {source.count():,} rows of relation '{source.settings.relation}' can't be read by their "
+            f"key, such as {lost[0]!r}, in column '{source.settings.key}' of type {source.key_type}",
+            hint="give the rows keys of another type",
+        )
 
 
 def _drain(store: CozoStore, source: Source, changes: Changes, deadline: float) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from dobby_dagster.domain.errors import SourceError
-from dobby_dagster.domain.records import Record
+from dobby_dagster.domain.records import Record, Structured
 from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.script import unpack
+from dobby_dagster.store.storable import storable_text, storable_value
 
 _COLUMNS = [
     "key",
@@ -33,6 +35,8 @@ class Records:
     def put_changed(self, records: Sequence[Record], origin: str) -> int:
         """Write those of ``records`` that are new or differ from what is stored; how many those were.
 
+        Text that CozoDB can't hold, half a character, is written as its escape.
+
         Args:
             records: In any number; one transaction.
             origin: Where they come from; stored in the column ``source``.
@@ -40,6 +44,7 @@ class Records:
         Raises:
             SourceError: A key is another origin's.
         """
+        records, origin = [_storable(record) for record in records], storable_text(origin)
         stored = {
             row[0]: row[1:]
             for row in self._connection.run(
@@ -83,3 +88,14 @@ class Records:
             self._connection.run(
                 "?[key] := key in $keys :rm record {key}", {"keys": list(keys[begin : begin + 1_000])}, write=True
             )
+
+
+def _storable(record: Record) -> Record:
+    return replace(
+        record,
+        key=storable_text(record.key),
+        content_type=storable_text(record.content_type),
+        language=storable_text(record.language),
+        content=record.content if isinstance(record.content, Structured) else storable_value(record.content),
+        metadata=storable_value(record.metadata),
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
@@ -13,13 +13,17 @@ from dobby_dagster.domain.records import Record
 from dobby_dagster.domain.settings import OWN_RELATION, SourceSettings
 from dobby_dagster.domain.suggest import suggestion
 from dobby_dagster.store.connection import Connection
-from dobby_dagster.store.keys import decode_key, encode_key
+from dobby_dagster.store.keys import decode_key, key_of, wanted
 from dobby_dagster.store.schema import relations
 from dobby_dagster.store.script import name
+from dobby_dagster.store.values import content_of, plain, tag_of, text_of
 
 Tracking: TypeAlias = Literal["queue", "watermark", "comparison"]
 ORDERED_TYPES = ("String", "Int")
 RESERVED = "dobby_"
+PRIORITY_LIMIT = 2**62
+# By Dobby's name of a column: the beginnings of types that it can't have.
+_REFUSED_TYPES = {"key": ("Validity",), "updated_at": ("Validity", "Bytes", "Uuid", "Bool", "Json", "<", "[", "(")}
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,18 @@ class Source:
                     f"relation '{spec.relation}' has no column '{column}'", hint=suggestion(column, types)
                 )
         if keys != [spec.key]:
+            typed = ", ".join(f"{key} ({types[key]})" for key in keys)
             raise SourceError(
-                f"column '{spec.key}' is not the key of relation '{spec.relation}', whose key is: {', '.join(keys)}",
-                hint="--key must name the one key column",
+                f"column '{spec.key}' is not the key of relation '{spec.relation}', whose key is: {typed}",
+                hint="--key must name the one key column; a relation with a compound key has none",
             )
+        for ours, refused in _REFUSED_TYPES.items():
+            column = self.columns.get(ours, "")
+            if types.get(column, "").removesuffix("?").startswith(refused):
+                raise SourceError(
+                    f"column '{column}' of relation '{spec.relation}' is of type {types[column]}, "
+                    f"which can't be the {ours} of a record"
+                )
         return types
 
     @property
@@ -84,27 +96,8 @@ class Source:
         bound = ", ".join(f"{name(self.columns[ours])}: {term}" for ours, term in terms.items())
         return f"*{name(self.settings.relation)}{{{bound}}}"
 
-    def key_term(self, term: str) -> str:
-        """``term``, a key as a parameter holds it, converted to the column's type."""
-        return f"to_uuid({term})" if self.key_type == "Uuid" else term
-
-    def content_param(self, content: Any) -> Any:
-        """``content`` as a parameter that survives JSON; :meth:`unchanged` converts it back."""
-        return base64.b64encode(content).decode() if isinstance(content, bytes) else content
-
-    def unchanged(self, stored: str, remembered: str, kind: str) -> str:
-        """A condition: column value ``stored`` is still the content ``remembered`` of :meth:`content_param`."""
-        return (
-            f"if({kind} == 'binary', {stored} == decode_base64({remembered}),"
-            f" if({kind} == 'structured', json({stored}) == json({remembered}), {stored} == {remembered}))"
-        )
-
-    def encode(self, value: Any) -> str:
-        """A key as Dobby's text."""
-        return encode_key(value, self.key_type)
-
     def decode(self, key: str) -> Any:
-        """Dobby's text as the relation's key."""
+        """What Dobby's ``key`` stands for; of a UUID and of bytes their text."""
         return decode_key(key, self.key_type)
 
     def count(self) -> int:
@@ -112,14 +105,42 @@ class Source:
         return int(self.connection.run(f"?[count(k)] := {self.atom(key='k')}").rows[0][0])
 
     def get(self, keys: list[str]) -> dict[str, Record]:
-        """The rows at ``keys`` that exist, by Dobby's key."""
-        names = list(self.columns)
-        atom = self.atom(**{n: ("k" if n == "key" else n) for n in names})
-        head = ", ".join("k" if n == "key" else n for n in names)
-        query = f"?[{head}] := r in $keys, k = {self.key_term('r')}, {atom}"
-        rows = self.connection.run(query, {"keys": [self.decode(key) for key in keys]}).rows
-        records = (self._record(names, row) for row in rows)
-        return {record.key: record for record in records}
+        """The rows at ``keys`` that exist, by Dobby's key.
+
+        Raises:
+            SourceError: Two rows have the same key for Dobby.
+        """
+        names = [n for n in self.columns if n != "key"]
+        texts = [n for n in names if n == "content" or n in self._carried]
+        head = ["key", *(n for n in names if n not in texts)]
+        views = [f"tag_{n} = {tag_of(n)}, text_{n} = {text_of(n)}" for n in texts]
+        head += [f"{part}_{n}" for n in texts for part in ("tag", "text")]
+        rules, parameters = self.wanted(keys)
+        atom = self.atom(key="k", **{n: n for n in names})
+        query = f"{rules}?[{', '.join(head)}] := wanted[k, key], {', '.join([atom, *views])}"
+        found: dict[str, Record] = {}
+        for cells in self.connection.run(query, parameters).dicts():
+            if cells["key"] in found:
+                raise self.ambiguous(cells["key"])
+            found[cells["key"]] = self._record(cells)
+        return found
+
+    def wanted(self, keys: Iterable[str], stored: str = "") -> tuple[str, dict[str, list[Any]]]:
+        """Rules that define ``wanted[k, key]`` for Dobby's ``keys``, and their parameters.
+
+        Args:
+            keys: Dobby's.
+            stored: The atom that binds ``k`` to the keys that are there; where empty, the relation's own.
+        """
+        return wanted(keys, self.key_type, stored or self.atom(key="k"))
+
+    def ambiguous(self, key: str) -> SourceError:
+        """The error of two rows whose keys are one to Dobby."""
+        return SourceError(
+            f"two rows of relation '{self.settings.relation}' have the key {key!r}: "
+            f"column '{self.settings.key}' of type {self.key_type} holds values that differ only in their type",
+            hint="give the rows keys of one type",
+        )
 
     def pages(self, size: int) -> Iterator[list[Record]]:
         """All rows in key order, ``size`` at a time; the database is let go between pages."""
@@ -133,34 +154,41 @@ class Source:
         Text and whole-number keys are read page by page. Keys of other types can't be compared by Cozo
         across a page's border: they are read at once, without their contents.
         """
+        view = f"{self.atom(key='k')}, tag = {tag_of('k')}, text = {text_of('k')}"
         if not self._keys_are_ordered():
-            rows = self.connection.run(f"?[k] := {self.atom(key='k')}").rows
-            for begin in range(0, len(rows), size):
-                yield [self.encode(row[0]) for row in rows[begin : begin + size]]
+            keys = self.keys_in(self.connection.run(f"?[k, tag, text] := {view}").rows)
+            for begin in range(0, len(keys), size):
+                yield keys[begin : begin + size]
             return
         after: Any = None
         while True:
             bound = "" if after is None else ", k > $after"
-            query = f"?[k] := {self.atom(key='k')}{bound} :limit {int(size)}"
+            query = f"?[k, tag, text] := {view}{bound} :limit {int(size)}"
             rows = self.connection.run(query, {} if after is None else {"after": after}).rows
             if rows:
-                yield [self.encode(row[0]) for row in rows]
+                yield self.keys_in(rows)
             if len(rows) < size:
                 return
             after = rows[-1][0]
 
+    def keys_in(self, rows: list[list[Any]]) -> list[str]:
+        """Dobby's keys, of rows that begin with a key, its tag and its text."""
+        return [key_of(row[1], row[2], self.key_type) for row in rows]
+
     def newer(self, watermark: Any, size: int) -> Iterator[tuple[list[Record], Any]]:
         """Rows whose ``updated_at`` is at or past ``watermark``, by pages, each with the watermark after it.
 
-        Equal to the watermark counts, so that rows written in the same instant are not missed. Only keys and
-        times are sorted; contents are read page by page. An index of yours that begins with the column is used.
+        Equal to the watermark counts, so that rows written in the same instant are not missed, and so does a value that
+        can't be compared with it, null say. Only keys and times are sorted; contents are read page by page. An index of
+        yours that begins with the column is used.
         """
-        bound = "" if watermark is None else ", t >= $watermark"
-        query = f"?[t, k] := {self._times()}{bound} :order t"
+        same_type = "is_string(t)" if isinstance(watermark, str) else "is_num(t)"
+        bound = "" if watermark is None else f", if({same_type}, t >= $watermark, true)"
+        query = f"?[t, k, tag, text] := {self._times()}{bound}, tag = {tag_of('k')}, text = {text_of('k')} :order t"
         rows = self.connection.run(query, {} if watermark is None else {"watermark": watermark}).rows
         for begin in range(0, len(rows), size):
             part = rows[begin : begin + size]
-            found = self.get([self.encode(row[1]) for row in part])
+            found = self.get(self.keys_in([row[1:] for row in part]))
             yield list(found.values()), part[-1][0]
 
     def _times(self) -> str:
@@ -185,27 +213,35 @@ class Source:
             return False
         return not self.connection.run(f"?[k] := {self.atom(key='k')}, !is_string(k) :limit 1").rows
 
-    def _record(self, names: list[str], row: list[Any]) -> Record:
-        cells = dict(zip(names, row, strict=True))
-        spec = self.settings
-        content = cells["content"]
-        if self.types[spec.content].startswith("Bytes") and isinstance(content, str):
-            content = base64.b64decode(content)  # the server sends bytes so
+    @cached_property
+    def _carried(self) -> dict[str, str]:
+        """Dobby's names of the columns that are carried along, and their own."""
+        if self.settings.relation == OWN_RELATION:
+            return {}
+        return {f"m{i}": column for i, column in enumerate(self.settings.metadata)}
+
+    def _record(self, cells: dict[str, Any]) -> Record:
         own = cells.get("metadata")
-        metadata = own if isinstance(own, dict) else {c: cells[f"m{i}"] for i, c in enumerate(spec.metadata)}
-        priority = cells.get("priority")
+        carried = {theirs: plain(cells[f"tag_{n}"], cells[f"text_{n}"]) for n, theirs in self._carried.items()}
         return Record(
-            key=self.encode(cells["key"]),
-            content=content,
-            source=spec.relation,
+            key=cells["key"],
+            content=content_of(cells["tag_content"], cells["text_content"]),
+            source=self.settings.relation,
             content_type=str(cells.get("content_type") or "text"),
             language=str(cells.get("language") or "").lower(),
-            priority=int(priority) if isinstance(priority, int | float) else 0,
-            metadata=metadata,
+            priority=_whole(cells.get("priority")),
+            metadata=own if isinstance(own, dict) else carried,
             created_at=_seconds(cells.get("created_at")),
             updated_at=_seconds(cells.get("updated_at")),
         )
 
 
 def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def _whole(value: Any) -> int:
+    """A priority as a whole number that Cozo can hold, and its negative too; 0 where it is none."""
+    if not isinstance(value, int | float) or math.isnan(value):
+        return 0
+    return int(max(-PRIORITY_LIMIT, min(PRIORITY_LIMIT, value)))

@@ -17,6 +17,7 @@ from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.schema import relations
 from dobby_dagster.store.script import name, unpack
 from dobby_dagster.store.source import Source, Tracking
+from dobby_dagster.store.values import tag_of, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,10 @@ def save(connection: Connection, source: Source, way: Tracking, watermark: Any, 
 
 def queued(source: Source, limit: int) -> list[tuple[str, str]]:
     """Up to ``limit`` changed keys, each with the token of its last change."""
-    query = f"?[k, token] := *{queue_name(source)}{{k, token}} :limit {int(limit)}"
-    return [(source.encode(row[0]), str(row[1])) for row in source.connection.run(query).rows]
+    view = f"tag = {tag_of('k')}, text = {text_of('k')}"
+    query = f"?[k, tag, text, token] := *{queue_name(source)}{{k, token}}, {view} :limit {int(limit)}"
+    rows = source.connection.run(query).rows
+    return list(zip(source.keys_in(rows), (str(row[3]) for row in rows), strict=True))
 
 
 def queue_length(source: Source) -> int:

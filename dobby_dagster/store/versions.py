@@ -35,14 +35,26 @@ class Versions:
         rows = self._connection.run(query, {"keys": keys, "source": source.settings.relation}).rows
         return {row[0]: Known(row[1], row[2]) for row in rows}
 
-    def missing(self, source: Source) -> list[str]:
-        """Keys that are known and no longer in the source relation; contents are not read."""
+    def live(self, relation: str) -> int:
+        """How many records are known and not deleted."""
+        query = f"?[count(key)] := {_KNOWN}, deleted == false"
+        return int(self._connection.run(query, {"source": relation}).rows[0][0])
+
+    def difference(self, source: Source) -> tuple[list[str], list[str]]:
+        """Keys of rows that are not known, and of known records that have no row; contents are not read.
+
+        Raises:
+            SourceError: Two rows have the same key for Dobby.
+        """
         query = f"?[key] := {_KNOWN}, deleted == false"
         known = {row[0] for row in self._connection.run(query, {"source": source.settings.relation}).rows}
-        if known:
-            for keys in source.key_pages(5_000):
-                known.difference_update(keys)
-        return sorted(known)
+        present: set[str] = set()
+        for keys in source.key_pages(5_000):
+            for key in keys:
+                if key in present:
+                    raise source.ambiguous(key)
+                present.add(key)
+        return sorted(present - known), sorted(known - present)
 
     def note(
         self,
@@ -92,11 +104,12 @@ class Versions:
             ]
         if tokens:
             queue = queue_name(source)
+            rules, keys = source.wanted([key for key, _ in tokens], f"*{queue}{{k}}")
             blocks.append(
-                f"{{ ?[k] := {unpack(['kk', 'tt'], 'tokens')}, k = {source.key_term('kk')}, token = to_uuid(tt),"
-                f" *{queue}{{k, token}} :rm {queue} {{k}} }}"
+                f"{{ {rules} token_of[key, t] <- $tokens\n"
+                f"?[k] := wanted[k, key], token_of[key, t], token = to_uuid(t), *{queue}{{k, token}} :rm {queue} {{k}} }}"
             )
-            parameters["tokens"] = [[source.decode(key), token] for key, token in tokens]
+            parameters |= keys | {"tokens": [list(entry) for entry in tokens]}
         self._connection.run(script(blocks), parameters, write=True)
 
     def waiting(self, relation: str) -> int:

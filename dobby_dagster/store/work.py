@@ -15,6 +15,7 @@ from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.script import MOMENT, put, script, unpack
 from dobby_dagster.store.source import Source
+from dobby_dagster.store.storable import storable_value
 
 STATE_KEYS = ["source", "key", "content_hash", "recipe", "at"]
 STATE_VALUES = [
@@ -57,6 +58,7 @@ class Work:
     def remember_recipe(self, recipe: Recipe) -> None:
         """Store what ``recipe.id`` stands for, and that it was used now."""
         row = [recipe.id, recipe.prompt, recipe.prompt_text, recipe.model, recipe.model_revision, recipe.settings]
+        row = storable_value(row)
         values = ["prompt", "prompt_text", "model", "model_revision", "settings", "used_at"]
         self._connection.run(put("dobby_recipe", ["recipe"], values), {"rows": [[*row, time.time()]]}, write=True)
 
