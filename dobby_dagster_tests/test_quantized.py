@@ -152,6 +152,12 @@ def test_tensors_that_the_engine_has_no_use_for_are_named(
         engine_on(model, way).load()
 
 
+def test_scales_of_caches_are_passed_over(qwen2: Path, tmp_path: Path) -> None:
+    model, _ = quantized(qwen2, "int8 rows", tmp_path)
+    edit_tensors(model, lambda tensors: tensors | {"model.layers.0.self_attn.k_scale": torch.ones(1)})
+    assert engine_on(model).load().parameters > 0
+
+
 def test_weights_in_bytes_without_a_word_in_the_configuration(qwen2: Path, tmp_path: Path) -> None:
     model, _ = quantized(qwen2, "int8 rows", tmp_path)
     edit_json(model / "config.json", quantization_config=...)

@@ -164,6 +164,19 @@ def test_heads_and_names_are_read_alike_by_all_engines(change: Any, folder: Path
     assert_as_transformers(folder, *WAYS)
 
 
+def test_a_sliding_window_is_computed_as_transformers_does(folder: Path) -> None:
+    edit_json(folder / "config.json", use_sliding_window=True, sliding_window=24, max_window_layers=1, layer_types=...)
+    assert_as_transformers(folder, "auto")
+    with pytest.raises(ModelError, match="the model uses a sliding window"):
+        engine_on(folder, "packed").load()
+
+
+def test_an_adapter_that_is_not_merged_is_refused(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="has an adapter that is not merged"):
+        check_folder(folder)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_an_untied_model_without_a_head_is_refused(way: str, folder: Path) -> None:
     edit_json(folder / "config.json", tie_word_embeddings=False)

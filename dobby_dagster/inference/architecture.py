@@ -35,11 +35,11 @@ class _Config(BaseModel):
     head_dim: Width | None = None
     rms_norm_eps: Annotated[FiniteFloat, Field(ge=0, le=1)]
     max_position_embeddings: Annotated[int, Field(ge=1, le=1_000_000_000)]
-    tie_word_embeddings: bool = False
+    tie_word_embeddings: bool | None = False
     hidden_act: str = "silu"
-    attention_bias: bool = False
-    mlp_bias: bool = False
-    use_sliding_window: bool = False
+    attention_bias: bool | None = False
+    mlp_bias: bool | None = False
+    use_sliding_window: bool | None = False
     sliding_window: NonNegativeInt | None = None
     layer_types: list[str] | None = None
     eos_token_id: TokenIds = None
@@ -115,7 +115,7 @@ def shape_of(said: Mapping[str, Any], folder: Path) -> Shape:
         rotary=rotary,
         positions=config.max_position_embeddings,
         biased=config.model_type == "qwen2",
-        tied=config.tie_word_embeddings,
+        tied=bool(config.tie_word_embeddings),
         ends=frozenset(identifiers(config.eos_token_id)),
         unusual=_unusual(config, rotary),
     )
@@ -131,8 +131,8 @@ def _unusual(config: _Config, rotary: Rotary) -> str:
     obstacles = {
         f"the model's rotary embedding is scaled ({rotary.rope_type})": rotary.rope_type != "default",
         "the model uses a sliding window": qwen2
-        and (config.use_sliding_window or any(kind != "full_attention" for kind in config.layer_types or ())),
+        and (bool(config.use_sliding_window) or any(kind != "full_attention" for kind in config.layer_types or ())),
         "the model's activation is not SiLU": config.hidden_act not in ("silu", "swish"),
-        "the model has biases that its architecture has not": config.attention_bias or config.mlp_bias,
+        "the model has biases that its architecture has not": bool(config.attention_bias or config.mlp_bias),
     }
     return next((obstacle for obstacle, stands in obstacles.items() if stands), "")

@@ -199,7 +199,9 @@ class Checkpoint:
         return bool(what) and _beside(name, what) in self._files.places
 
     def _unused(self) -> list[str]:
-        return sorted(name for name in self._files.places if name not in self._used and not name.endswith(_DERIVED))
+        scheme = self._folder.scheme
+        passed = (_DERIVED, *(scheme.caches if scheme else ()))
+        return sorted(name for name in self._files.places if name not in self._used and not name.endswith(passed))
 
     def _error(self, message: str, hint: str = "copy it again") -> ModelError:
         return ModelError(f"{self._folder.path}: {message}", hint=hint)

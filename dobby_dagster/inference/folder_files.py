@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from dobby_dagster.domain.errors import ModelError
 
 LARGEST_BYTES = 10_000_000
-LARGEST_TOKENIZER_BYTES = 200_000_000
+LARGEST_TOKENIZER_BYTES = 64_000_000
 Schema = TypeVar("Schema", bound=BaseModel)
 
 

@@ -146,6 +146,8 @@ def check_folder(path: Path) -> ModelFolder:
     shape = shape_of(config, path)
     if "auto_map" in config:
         raise ModelError(f"{path}: the model brings its own code, which is never run", hint="use a plain checkpoint")
+    if is_file(path / "adapter_config.json"):
+        raise ModelError(f"{path}: the model has an adapter that is not merged into it", hint="merge it, and save")
     scheme = scheme_of(config, path)
     weights = find_weights(path)
     check_weights(weights, shape, path)

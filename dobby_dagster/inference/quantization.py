@@ -33,7 +33,8 @@ class Scheme:
         factor: What every scale is multiplied by.
         blocks: Rows and columns of the blocks that may share a scale, beside a whole row and a whole matrix.
         layout: The name of a number that has to be 0, where the form has one: weights stored row by row.
-        unused: Scales of activations and caches, which stay as they are here.
+        unused: Scales of activations, beside a weight; activations stay as they are here.
+        caches: What the names of scales of keys and values end with; these stay as they are too.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Scheme:
     blocks: tuple[tuple[int, int], ...] = ()
     layout: str = ""
     unused: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
 
 
 class _Weights(BaseModel):
@@ -117,7 +119,8 @@ def _compressed_tensors(found: dict[str, Any], folder: Path) -> Scheme:
         scale="weight_scale",
         zero_point="weight_zero_point",
         blocks=tuple(_blocks(groups)),
-        unused=("input_scale", "input_zero_point", "output_scale", "output_zero_point", "k_scale", "v_scale"),
+        unused=("input_scale", "input_zero_point", "output_scale", "output_zero_point"),
+        caches=("self_attn.q_scale", "self_attn.k_scale", "self_attn.v_scale"),
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -44,19 +45,22 @@ class Tokenizer:
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
         """Tokens of a text in which special tokens are read as such."""
-        return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
+        with _panics():
+            return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def plain(self, texts: Iterable[str]) -> list[list[int]]:
         """Tokens of texts as data: no added token is read as such, whether it is called special or not."""
         self.data.encode_special_tokens = True
         try:
-            return [encoding.ids for encoding in self.data.encode_batch_fast(list(texts), add_special_tokens=False)]
+            with _panics():
+                return [encoding.ids for encoding in self.data.encode_batch_fast(list(texts), add_special_tokens=False)]
         finally:
             self.data.encode_special_tokens = False
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of tokens, special ones left out."""
-        return self.backend.decode(list(ids), skip_special_tokens=True)
+        with _panics():
+            return self.backend.decode(list(ids), skip_special_tokens=True)
 
     def prompts(self, texts: Sequence[tuple[str, str]]) -> list[str]:
         """System and user texts in the words of the chat template, up to where the model is to answer.
@@ -69,6 +73,21 @@ class Tokenizer:
         return list(_rendered(self.template, tuple(sorted(self.special.items())), tuple(texts)))
 
 
+@contextmanager
+def _panics() -> Iterator[None]:
+    """The library is written in Rust; where that panics it raises what is no Exception, and would end the process.
+
+    Raises:
+        ModelError: In its place.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__module__ != "pyo3_runtime":
+            raise
+        raise ModelError(f"the tokenizer fails: {one_line(error)}", hint="copy the folder again") from None
+
+
 def load_tokenizer(folder: ModelFolder) -> Tokenizer:
     """The tokenizer of a checked folder; tried in another process first, unless it comes with Dobby.
 
@@ -79,7 +98,10 @@ def load_tokenizer(folder: ModelFolder) -> Tokenizer:
     whole = file.is_file()
     converted = "" if folder.shipped else _tried(folder, digest(file).hex() if whole else folder.revision, not whole)
     try:
-        backend = Backend.from_file(str(file)) if whole else Backend.from_str(converted)
+        with _panics():
+            backend = Backend.from_file(str(file)) if whole else Backend.from_str(converted)
+    except ModelError:
+        raise
     except Exception as error:  # the library raises bare Exception for a malformed file
         raise ModelError(f"{folder.path}: the tokenizer can't be loaded: {one_line(error)}") from error
     backend.no_truncation()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.architecture import TokenIds
 from dobby_dagster.inference.folder_files import (
     LARGEST_TOKENIZER_BYTES,
+    digest,
     is_file,
     read_json,
     read_schema,
@@ -91,20 +93,25 @@ def check_tokenizer(folder: Path, vocabulary: int) -> None:
         if any(is_file(folder / name) for name in ("vocab.json", "tokenizer.model")):
             return
         raise ModelError(f"{folder} has no tokenizer", hint="expected tokenizer.json")
-    file = folder / TOKENIZER
-    found = read_json(file, LARGEST_TOKENIZER_BYTES)
-    if not isinstance(found.get("model"), dict) or not found["model"].get("vocab"):
-        raise ModelError(f"{file} is no tokenizer: it holds no vocabulary", hint="copy it again")
-    tokenizer = validated(_Tokenizer, found, file)
-    vocab = tokenizer.model.vocab
-    known = vocab.values() if isinstance(vocab, dict) else range(len(vocab))
-    largest = max([*known, *(token.id for token in tokenizer.added_tokens or [])])
+    largest = _largest(folder / TOKENIZER, digest(folder / TOKENIZER))
     if largest >= vocabulary:
         raise ModelError(
             f"{folder}: the tokenizer does not fit the model: its largest token is {largest:,}, "
             f"the model's vocabulary {vocabulary:,}",
             hint="use the tokenizer that the model was trained with",
         )
+
+
+@lru_cache(maxsize=64)
+def _largest(file: Path, version: bytes) -> int:
+    """The largest token of a tokenizer; read once for each of its versions, since sensors ask at every tick."""
+    found = read_json(file, LARGEST_TOKENIZER_BYTES)
+    if not isinstance(found.get("model"), dict) or not found["model"].get("vocab"):
+        raise ModelError(f"{file} is no tokenizer: it holds no vocabulary", hint="copy it again")
+    tokenizer = validated(_Tokenizer, found, file)
+    vocab = tokenizer.model.vocab
+    known = vocab.values() if isinstance(vocab, dict) else range(len(vocab))
+    return max([*known, *(token.id for token in tokenizer.added_tokens or [])])
 
 
 def read_special(folder: Path) -> dict[str, str]:
