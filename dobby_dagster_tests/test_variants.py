@@ -126,8 +126,8 @@ def test_rotary_settings_are_read_as_transformers_reads_them(said: dict[str, Any
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor = 0.5 is invalid"),
         ({"rope_parameters": {"rope_theta": 0}}, "rope_theta = 0 is invalid"),
         ({"rope_parameters": {"rope_theta": float("inf")}}, "rope_theta = inf is invalid"),
-        ({"rope_parameters": [1]}, r"it = \[1\] is invalid"),
-        ({"rope_scaling": "x"}, "it = 'x' is invalid"),
+        ({"rope_parameters": [1]}, r"rope_parameters = \[1\] is invalid"),
+        ({"rope_scaling": "x"}, "rope_parameters = 'x' is invalid"),
     ],
 )
 def test_rotary_settings_that_are_not_understood_are_named(said: dict[str, Any], named: str, folder: Path) -> None:

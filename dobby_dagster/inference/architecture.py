@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, NonNegativeInt
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.folder_files import validated
@@ -17,7 +17,8 @@ ARCHITECTURES = {"qwen2": "Qwen2", "llama": "Llama"}
 # Far beyond any model that runs here; what is allocated is bounded by the files, whose tensors these must fit.
 Count = Annotated[int, Field(ge=1, le=10_000)]
 Width = Annotated[int, Field(ge=1, le=10_000_000)]
-TokenIds = int | list[int] | None
+# One identifier, several or none, as a list.
+TokenIds = Annotated[list[int], BeforeValidator(lambda said: _listed(said))]
 
 
 class _Config(BaseModel):
@@ -42,7 +43,11 @@ class _Config(BaseModel):
     use_sliding_window: bool | None = False
     sliding_window: NonNegativeInt | None = None
     layer_types: list[str] | None = None
-    eos_token_id: TokenIds = None
+    eos_token_id: TokenIds = []
+
+
+class _Angles(BaseModel):
+    rope_parameters: Rotary
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,7 @@ def shape_of(said: Mapping[str, Any], folder: Path) -> Shape:
             hint=f"supported: {', '.join(ARCHITECTURES.values())}",
         )
     config = validated(_Config, said, file)
-    rotary = validated(Rotary, rotary_settings(dict(said)), file)
+    rotary = validated(_Angles, {"rope_parameters": rotary_settings(dict(said))}, file).rope_parameters
     heads, shared = config.num_attention_heads, config.num_key_value_heads or config.num_attention_heads
     size = config.head_dim or config.hidden_size // heads
     if heads % shared or size < 2 or size % 2:
@@ -116,14 +121,13 @@ def shape_of(said: Mapping[str, Any], folder: Path) -> Shape:
         positions=config.max_position_embeddings,
         biased=config.model_type == "qwen2",
         tied=bool(config.tie_word_embeddings),
-        ends=frozenset(identifiers(config.eos_token_id)),
+        ends=frozenset(config.eos_token_id),
         unusual=_unusual(config, rotary),
     )
 
 
-def identifiers(value: TokenIds) -> list[int]:
-    """One identifier, several or none, as a list."""
-    return [value] if isinstance(value, int) else list(value or ())
+def _listed(said: Any) -> list[Any]:
+    return said if isinstance(said, list) else [] if said is None else [said]
 
 
 def _unusual(config: _Config, rotary: Rotary) -> str:

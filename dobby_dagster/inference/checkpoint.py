@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-import numpy as np
-
 from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.dequantization import Dequantizer
 from dobby_dagster.inference.model_folder import ModelFolder
-from dobby_dagster.inference.quantization import Scheme
-from dobby_dagster.inference.tensor_files import FLOATS, INT8, TensorFiles
+from dobby_dagster.inference.tensor_files import TensorFiles
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
 # Older checkpoints hold these, which follow from the configuration; transformers passes over them too.
@@ -32,9 +30,9 @@ class Checkpoint:
 
     def __init__(self, folder: ModelFolder, framework: Literal["pt", "np"]) -> None:
         self._folder = folder
-        self._framework = framework
         self._files = TensorFiles(folder.weights, framework)
-        self._used: set[str] = set()
+        self._numbers = Dequantizer(self._files, folder.scheme)
+        self._passed_over = (_DERIVED, *(folder.scheme.caches if folder.scheme else ()))
         self.parameters = 0
         self.tied = False
 
@@ -59,9 +57,9 @@ class Checkpoint:
         unused = self._unused()
         if unused and kind is None:
             more = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
-            raise self._error(
-                f"the model has no place for {unused[0]}{more}, which its files hold",
-                "use the configuration that the model was trained with",
+            raise ModelError(
+                f"{self._folder.path}: the model has no place for {unused[0]}{more}, which its files hold",
+                hint="use the configuration that the model was trained with",
             )
 
     @property
@@ -81,25 +79,21 @@ class Checkpoint:
         """
         self._require(name, shape)
         self.parameters += math.prod(shape)
-        return self._value(name)
+        return self._numbers.value(name)
 
     def int8(self, name: str, *shape: int) -> tuple[Any, Any] | None:
         """A matrix that is stored in int8, and the scales of its rows: (rows, columns) int8 and (rows, 1) float32.
 
-        None where it is stored in another way; :meth:`read` reads that.
+        None where it is stored in another way; :meth:`read` reads that. For arrays of NumPy only.
 
         Raises:
             ModelError: It is missing, or has another shape than the configuration gives it.
         """
         self._require(name, shape)
-        scheme = self._folder.scheme
-        if scheme is None or self._files.dtype(name) != INT8 or self._has(name, scheme.zero_point):
-            return None
-        scale = self._scale(name, scheme)
-        if scale.shape[1] != 1:
-            return None
-        self.parameters += math.prod(shape)
-        return self._stored(name), scale.repeat(shape[0], 0) if len(scale) == 1 else scale
+        found = self._numbers.int8(name)
+        if found is not None:
+            self.parameters += math.prod(shape)
+        return found
 
     def state(self, dtype: Any) -> dict[str, Any]:
         """All weights by name, in ``dtype`` (torch's); what stores their scales is left out.
@@ -107,9 +101,10 @@ class Checkpoint:
         Raises:
             ModelError: One can't be read or dequantized.
         """
-        quantized = [name for name in self._unused() if name.endswith("weight") and not self._is_float(name)]
-        values = {name: self._value(name).to(dtype) for name in quantized}  # with their scales, which are then used
-        return values | {name: self._value(name).to(dtype) for name in self._unused()}
+        numbers = self._numbers
+        quantized = [name for name in self._unused() if name.endswith("weight") and numbers.is_quantized(name)]
+        values = {name: numbers.value(name).to(dtype) for name in quantized}  # with their scales, which are used then
+        return values | {name: numbers.value(name).to(dtype) for name in self._unused()}
 
     def _tie(self) -> None:
         """Make the head the embedding's matrix; only the embedding is left then."""
@@ -131,81 +126,20 @@ class Checkpoint:
     def _alike(self, one: str, other: str) -> bool:
         if self._files.shape(one) != self._files.shape(other):
             return False
-        alike = bool((self._value(one) == self._value(other)).all())
-        self._used.clear()
+        alike = bool((self._numbers.value(one) == self._numbers.value(other)).all())
+        self._files.used.clear()
         return alike
 
     def _require(self, name: str, shape: tuple[int, ...]) -> None:
         if name not in self._files.places:
-            raise self._error(f"weights are missing: {name}")
+            raise ModelError(f"{self._folder.path}: weights are missing: {name}", hint="copy it again")
         found = self._files.shape(name)
         if found != shape:
-            raise self._error(
-                f"{name} is {found}, but the configuration says {shape}",
-                "use the configuration that the model was trained with",
+            raise ModelError(
+                f"{self._folder.path}: {name} is {found}, but the configuration says {shape}",
+                hint="use the configuration that the model was trained with",
             )
-
-    def _value(self, name: str) -> Any:
-        if self._is_float(name):
-            return self._stored(name)
-        dtype, scheme = self._files.dtype(name), self._folder.scheme
-        if scheme is None:
-            raise self._error(
-                f"{name} is stored as {dtype}, and config.json has no quantization_config that says how to read it",
-                "copy the folder again, or use the checkpoint before it was quantized",
-            )
-        if dtype not in scheme.dtypes or not name.endswith("weight") or len(self._files.shape(name)) != 2:
-            raise self._error(f"{name} is stored as {dtype}, which {scheme.name} does not do")
-        value = self._float32(name)
-        if self._has(name, scheme.zero_point):
-            value = value - self._spread(name, scheme.zero_point, scheme)
-        return value * self._scale(name, scheme)
-
-    def _scale(self, name: str, scheme: Scheme) -> Any:
-        """What to multiply a quantized weight with: of its shape, or 1 where rows or columns share it."""
-        if not self._has(name, scheme.scale):
-            raise self._error(f"weights are missing: {_beside(name, scheme.scale)}, the scale of {name}")
-        if self._has(name, scheme.layout) and self._stored(_beside(name, scheme.layout)).sum() != 0:
-            raise self._error(f"{name} is not stored row by row, which is not supported")
-        self._used |= {_beside(name, each) for each in scheme.unused}
-        return self._spread(name, scheme.scale, scheme) * scheme.factor
-
-    def _spread(self, name: str, what: str, scheme: Scheme) -> Any:
-        """Scales or zero points so that they fit the weight ``name``."""
-        rows, columns = self._files.shape(name)
-        value = self._float32(_beside(name, what))
-        grid = tuple(value.shape)
-        if math.prod(grid) == 1:
-            return value.reshape(1, 1)
-        if grid in ((rows,), (rows, 1)):
-            return value.reshape(rows, 1)
-        for high, wide in scheme.blocks:
-            if grid == (-(-rows // high), -(-columns // wide)):
-                return value[np.arange(rows) // high][:, np.arange(columns) // wide]
-        raise self._error(f"{_beside(name, what)} is {grid}, which quantization_config does not explain for {name}")
-
-    def _stored(self, name: str) -> Any:
-        self._used.add(name)
-        return self._files.stored(name)
-
-    def _float32(self, name: str) -> Any:
-        self._used.add(name)
-        return self._files.float32(name)
-
-    def _is_float(self, name: str) -> bool:
-        return self._files.dtype(name) in FLOATS
-
-    def _has(self, name: str, what: str) -> bool:
-        return bool(what) and _beside(name, what) in self._files.places
 
     def _unused(self) -> list[str]:
-        scheme = self._folder.scheme
-        passed = (_DERIVED, *(scheme.caches if scheme else ()))
-        return sorted(name for name in self._files.places if name not in self._used and not name.endswith(passed))
-
-    def _error(self, message: str, hint: str = "copy it again") -> ModelError:
-        return ModelError(f"{self._folder.path}: {message}", hint=hint)
-
-
-def _beside(name: str, what: str) -> str:
-    return name.removesuffix("weight") + what
+        unused = self._files.places.keys() - self._files.used
+        return sorted(name for name in unused if not name.endswith(self._passed_over))

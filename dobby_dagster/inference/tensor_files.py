@@ -72,6 +72,7 @@ class TensorFiles:
 
     Attributes:
         places: By the name of a tensor in a whole model: its file, and its name there.
+        used: Names of what was read.
     """
 
     def __init__(self, files: tuple[Path, ...], framework: Literal["pt", "np"]) -> None:
@@ -79,6 +80,7 @@ class TensorFiles:
         self._framework = framework
         self._stack = ExitStack()
         self.places: dict[str, tuple[Any, Path, str]] = {}
+        self.used: set[str] = set()
 
     def __enter__(self) -> TensorFiles:
         """Open the files.
@@ -127,6 +129,7 @@ class TensorFiles:
         from safetensors import SafetensorError
 
         opened, file, inner = self.places[name]
+        self.used.add(name)
         try:
             return opened.get_tensor(inner)
         except SafetensorError as error:
@@ -150,6 +153,7 @@ class TensorFiles:
         import numpy as np
 
         _, file, inner = self.places[name]
+        self.used.add(name)
         begin, entries = _header(file)
         offset = begin + entries[inner].data_offsets[0]
         shape = tuple(entries[inner].shape)

@@ -128,8 +128,10 @@ def _tried(folder: ModelFolder, version: str, convert: bool) -> str:
     """Try a folder's tokenizer, each version once; the converted one, where there is no ``tokenizer.json``."""
     if version not in _CONVERTED:
         asked = {"folder": str(folder.path), "file": str(folder.path / TOKENIZER), "convert": convert}
-        memory = 8_000_000_000 if convert else 4_000_000_000
-        answer = limits.ask("tokenizing", asked, f"{folder.path}: the tokenizer", seconds=30, memory_bytes=memory)
+        # A conversion imports transformers, which alone takes seconds and gigabytes of addresses.
+        seconds, memory = (60, 8_000_000_000) if convert else (10, 4_000_000_000)
+        what = f"{folder.path}: the tokenizer"
+        answer = limits.ask("tokenizing", asked, what, seconds=seconds, memory_bytes=memory)
         _CONVERTED[version] = str(answer["converted"])
     return _CONVERTED[version]
 

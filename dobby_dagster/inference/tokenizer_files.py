@@ -80,7 +80,9 @@ class TokenizerSettings(BaseModel):
 
 
 class _Generation(BaseModel):
-    eos_token_id: TokenIds = None
+    model_config = ConfigDict(strict=True)
+
+    eos_token_id: TokenIds = []
 
 
 def check_tokenizer(folder: Path, vocabulary: int) -> None:
@@ -111,7 +113,7 @@ def _largest(file: Path, version: bytes) -> int:
     tokenizer = validated(_Tokenizer, found, file)
     vocab = tokenizer.model.vocab
     known = vocab.values() if isinstance(vocab, dict) else range(len(vocab))
-    return max([*known, *(token.id for token in tokenizer.added_tokens or [])])
+    return max([*map(int, known), *(token.id for token in tokenizer.added_tokens or [])])
 
 
 def read_special(folder: Path) -> dict[str, str]:
@@ -141,5 +143,4 @@ def read_ends(folder: Path) -> list[int]:
     Raises:
         ModelError: It is malformed.
     """
-    ends = read_schema(_Generation, folder / "generation_config.json").eos_token_id
-    return [ends] if isinstance(ends, int) else list(ends or ())
+    return read_schema(_Generation, folder / "generation_config.json").eos_token_id
