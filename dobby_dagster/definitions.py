@@ -3,7 +3,7 @@
 import dagster as dg
 
 from dobby_dagster.defs.automation import alerting, following, mending, new_records, nightly, retries
-from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
+from dobby_dagster.defs.checks import performance_contracts, summaries_in_doubt, summaries_invariants
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
 from dobby_dagster.defs.operations import operations
 from dobby_dagster.defs.wiring import build_assets, build_resources
@@ -15,7 +15,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """The definitions for ``settings``; nothing is opened or loaded yet."""
     return dg.Definitions(
         assets=build_assets(settings),
-        asset_checks=[summaries_invariants, performance_contracts],
+        asset_checks=[summaries_invariants, summaries_in_doubt, performance_contracts],
         jobs=[plan_batches, summarize_batches, *operations(settings)],
         sensors=[
             new_records.new_records_sensor(settings),

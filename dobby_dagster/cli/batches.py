@@ -33,6 +33,7 @@ def backfill(
     model: opt.Model = None,
     device: opt.Device = None,
     prompt: opt.PromptId = None,
+    max_new_tokens: opt.MaxNewTokens = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -41,7 +42,7 @@ def backfill(
         raise SettingsError("what to backfill is not clear", hint="give one of: a batch or a range, --failed, --all")
     settings = opt.settings_from(
         config, database__url=database, source__relation=relation, model__path=model, model__device=device,
-        prompt__id=prompt,
+        prompt__id=prompt, inference__max_new_tokens=max_new_tokens,
     )  # fmt: skip
     choose = partial(_chosen, settings, first, last, failed)
     if submit:
@@ -135,6 +136,7 @@ def preview(
     model: opt.Model = None,
     prompt: opt.PromptId = None,
     prompt_file: opt.PromptFile = None,
+    max_new_tokens: opt.MaxNewTokens = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
 ) -> None:
@@ -147,6 +149,7 @@ def preview(
     settings = opt.settings_from(
         config, database__url=database, source__relation=relation, source__key=key, source__content=content,
         model__path=model, prompt__id=prompt, prompt__file=prompt_file,
+        inference__max_new_tokens=max_new_tokens,
     )  # fmt: skip
     store = CozoStore.open(settings.database, create=False)
     chosen = chosen_prompt(settings.prompt)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dobby_dagster import __version__
-from dobby_dagster.cli import batches, operate, records, source_trees
+from dobby_dagster.cli import batches, doubts, operate, records, source_trees
 from dobby_dagster.cli.exit_status import exit_status
 from dobby_dagster.cli.output import encode_anything, log_to_stderr
 from dobby_dagster.cli.summarize import summarize
@@ -46,6 +46,7 @@ app.command()(records.history)
 app.command()(records.export)
 app.add_typer(records.failed_app, name="failed")
 app.command()(batches.backfill)
+app.command()(doubts.redo)
 app.command()(batches.preview)
 app.command()(batches.purge)
 app.command()(operate.recover)

@@ -28,6 +28,9 @@ Device = Annotated[Text, typer.Option(help="auto, mps, cuda or cpu.")]
 Slots = Annotated[int | None, typer.Option(help="Records in the device at once, at most.")]
 PromptId = Annotated[Text, typer.Option("--prompt", help="summary, functionality, … or one of your own.")]
 PromptFile = Annotated[Path | None, typer.Option(help="TOML file with your own prompts.")]
+MaxNewTokens = Annotated[
+    int | None, typer.Option(min=1, max=4096, help="Longest summary in tokens; by default the prompt's.")
+]
 BatchSize = Annotated[int | None, typer.Option(help="Records a batch, at most.")]
 Reproducible = Annotated[
     bool | None, typer.Option("--reproducible", help="Same bytes whatever shares the batch; slower.")

@@ -75,11 +75,13 @@ def export(
     database: opt.Database = None,
     relation: opt.Relation = None,
     recipe: Annotated[str | None, typer.Option(help="Model and prompt, by identifier; see dobby status.")] = None,
+    unsure: Annotated[bool, typer.Option("--unsure", help="Only what has an unsure summary.")] = False,
     config: opt.ConfigFile = None,
 ) -> None:
     """Write every record with its state and its summary by the last used model and prompt."""
     from dobby_dagster.domain.errors import SettingsError
     from dobby_dagster.domain.suggest import suggestion
+    from dobby_dagster.pipeline.doubts import only_unsure
     from dobby_dagster.pipeline.export import FORMATS, TEXT_FORMATS, export_file
 
     if format_name not in FORMATS:
@@ -88,6 +90,8 @@ def export(
     store = _store(settings)
     chosen = recipe or store.work.latest_recipe()
     entries = store.reports.entries(settings.source.relation, chosen)
+    if unsure:
+        entries = only_unsure(entries, settings.pipeline.unsure_below)
     if output is not None:
         with progress("Writing", store.reports.status(settings.source.relation, chosen)["records"]) as advance:
             count = export_file(_counted(entries, advance), output, format_name)

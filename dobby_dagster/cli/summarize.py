@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dobby_dagster.cli import options as opt
+from dobby_dagster.cli.doubts import lines, look
 from dobby_dagster.cli.exit_status import FAILED, STOPPED
 from dobby_dagster.cli.output import counted, fail, note, out, print_json, print_table
 from dobby_dagster.cli.progress import progress
@@ -36,6 +37,7 @@ def summarize(
     slots: opt.Slots = None,
     prompt: opt.PromptId = None,
     prompt_file: opt.PromptFile = None,
+    max_new_tokens: opt.MaxNewTokens = None,
     batch_size: opt.BatchSize = None,
     reproducible: opt.Reproducible = None,
     output: Annotated[
@@ -63,6 +65,7 @@ def summarize(
         model__device=device,
         inference__slots=slots,
         inference__reproducible=reproducible,
+        inference__max_new_tokens=max_new_tokens,
         prompt__id=prompt,
         prompt__file=prompt_file,
         pipeline__batch_size=batch_size,
@@ -79,8 +82,8 @@ def summarize(
         note(f"{exported:,} records written to {output}")
     if as_json:
         print_json(
-            {**status, **counts, "seconds": seconds, "runs": report.runs, "failures": report.failures,
-             "stopped": report.stopped}
+            {**status, **counts, **look(settings, store, recipe).metrics(), "seconds": seconds, "runs": report.runs,
+             "failures": report.failures, "stopped": report.stopped}
         )  # fmt: skip
     else:
         _show(settings, store, recipe, report, status, counts, seconds, show)
@@ -174,6 +177,8 @@ def _show(
     if rows:
         print_table(["key", "summary", "confidence"], rows, title=f"{len(rows)} of the summaries")
     failed = list(store.work.failed(relation, recipe))
+    for line in lines(settings, look(settings, store, recipe)):
+        out.print(line, soft_wrap=True)
     if failed:
         print_table(["key", "why it failed"], [(row["key"], row["error"]) for row in failed[:10]], title="Failed")
     if report.stopped or report.failures:

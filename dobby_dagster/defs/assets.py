@@ -104,7 +104,7 @@ def summaries(
                 yield outcome_frame(chunk)
         for batch in context.partition_keys:
             metadata, reason = reporting.summary_metadata(
-                database.store, batch, models.recipe.id, options.failed_share_limit
+                database.store, batch, models.recipe.id, options.failed_share_limit, options.unsure_below
             )
             context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
             verdicts[batch] = Verdict(metadata, reason)
@@ -127,13 +127,15 @@ def summaries(
     retry_policy=STEP_RETRIES,
 )
 @by_recommendation()
-def metrics(context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool) -> pa.Table:
+def metrics(
+    context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
+) -> pa.Table:
     """How each batch went: counts, speed, latency, memory, errors, confidence."""
     from dobby_dagster.pipeline.metrics import batch_metrics
 
     rows: list[dict[str, Any]] = []
     for batch in context.partition_keys:
-        values = batch_metrics(database.store, batch, models.recipe.id)
+        values = batch_metrics(database.store, batch, models.recipe.id, options.unsure_below)
         rows.append({"batch": batch, **values})
         metadata = reporting.metric_metadata(values)
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)

@@ -6,7 +6,7 @@ import dagster as dg
 
 from dobby_dagster.defs.assets import metrics, summaries
 from dobby_dagster.defs.partitions import record_batch_partitions
-from dobby_dagster.defs.resources import CozoDatabase, ModelPool
+from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 
 
 @dg.multi_asset_check(
@@ -82,6 +82,46 @@ def performance_contracts(
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"broken": len(lines), "first": "; ".join(lines[:10]) or "none"},
     )
+
+
+@dg.multi_asset_check(
+    specs=[
+        dg.AssetCheckSpec(
+            "summaries_are_sure",
+            asset=summaries,
+            description="At most half of the summaries are unsure: of a confidence below pipeline.unsure_below.",
+        ),
+        dg.AssetCheckSpec(
+            "summaries_are_whole",
+            asset=summaries,
+            description="At most one in ten summaries was cut off at the most tokens that the prompt allows.",
+        ),
+    ],
+    name="summaries_in_doubt",
+    can_subset=True,
+)
+def summaries_in_doubt(
+    context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
+) -> Any:
+    """Count the summaries of the run's partitions that are to be read with care; too many are a warning."""
+    from dobby_dagster.pipeline.doubts import CUT_OFF_SHARE_LIMIT, UNSURE_SHARE_LIMIT, Doubts
+
+    reports = database.store.reports
+    rows = [row for batch in chosen_batches(context) for row in reports.batch_outputs(batch, models.recipe.id)]
+    found = Doubts.of(rows, options.unsure_below)
+    for name, count, limit, way_out in (
+        ("summaries_are_sure", found.unsure, UNSURE_SHARE_LIMIT, "dobby redo --model PATH"),
+        ("summaries_are_whole", found.cut_off, CUT_OFF_SHARE_LIMIT, "dobby summarize --max-new-tokens N"),
+    ):
+        if dg.AssetCheckKey(summaries.key, name) not in context.selected_asset_check_keys:
+            continue
+        yield dg.AssetCheckResult(
+            check_name=name,
+            asset_key=summaries.key,
+            passed=count <= limit * found.summaries,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"summaries": found.summaries, "count": count, "limit": limit, "way_out": way_out},
+        )
 
 
 def chosen_batches(context: dg.AssetCheckExecutionContext) -> list[str]:

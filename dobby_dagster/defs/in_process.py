@@ -9,7 +9,7 @@ from dagster._core.execution.job_execution_result import JobExecutionResult
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster_shared.error import SerializableErrorInfo
 
-from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
+from dobby_dagster.defs.checks import performance_contracts, summaries_in_doubt, summaries_invariants
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
 from dobby_dagster.defs.wiring import build_assets, build_resources
 from dobby_dagster.domain.errors import DobbyError
@@ -34,7 +34,7 @@ def run_job(settings: Settings, name: str, instance: dg.DagsterInstance, tags: d
     """
     definitions = dg.Definitions(
         assets=build_assets(settings),
-        asset_checks=[summaries_invariants, performance_contracts],
+        asset_checks=[summaries_invariants, summaries_in_doubt, performance_contracts],
         jobs=[plan_batches, summarize_batches],
         resources=build_resources(settings),
         executor=dg.in_process_executor,

@@ -34,13 +34,13 @@ def pending_metadata(members: int, todo: int) -> dict[str, Any]:
 
 
 def summary_metadata(
-    store: CozoStore, batch: str, recipe: str, failed_share_limit: float
+    store: CozoStore, batch: str, recipe: str, failed_share_limit: float, unsure_below: float = 0.0
 ) -> tuple[dict[str, Any], str]:
     """Counts, speed, confidence and samples of a batch, and why it is to fail; empty where it is not."""
     from dobby_dagster.pipeline.export import shown_confidence
     from dobby_dagster.pipeline.metrics import batch_metrics
 
-    values = batch_metrics(store, batch, recipe)
+    values = batch_metrics(store, batch, recipe, unsure_below)
     rows = store.reports.batch_summaries(batch, recipe)
     errors = [row for row in store.reports.batch_errors(batch, recipe) if row["state"] == "failed"]
     samples = [[row["key"], row["text"], shown_confidence(row)] for row in rows]
@@ -56,7 +56,7 @@ def summary_metadata(
         metadata["all_failures"] = f"dobby failed list --batch {batch}"
     metadata |= {
         "records_per_minute": round(values["records_per_second"] * 60, 1),
-        "summaries_cut_off": values["summaries_cut_off"],
+        **{name: values[name] for name in ("summaries_unsure", "summaries_cut_off", "contents_truncated")},
         **_known(output_tokens=values["output_tokens"], confidence_mean=values["confidence_mean"]),
         "latency_p50_seconds": values["latency_p50_seconds"],
         "latency_p95_seconds": values["latency_p95_seconds"],

@@ -105,8 +105,8 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     @property
     def inference_settings(self) -> InferenceSettings:
-        """Slots, budget, generation."""
-        return InferenceSettings.model_validate(self.inference)
+        """Slots, budget, generation, within the limit of the prompt."""
+        return InferenceSettings.model_validate(self.inference).within(self.chosen_prompt.max_new_tokens)
 
     @cached_property
     def chosen_prompt(self) -> "Prompt":
@@ -130,3 +130,4 @@ class PipelineOptions(dg.ConfigurableResource):  # type: ignore[type-arg]
     chunk_size: int = Field(60, description="Records a commit, at most.")
     max_retries: int = Field(3, description="Vain tries before a record is quarantined.")
     failed_share_limit: float = Field(0.1, description="Above this share of failures a partition is red.")
+    unsure_below: float = Field(0.1, description="A summary of lower confidence is unsure; 0: none is.")

@@ -135,7 +135,7 @@ class InferenceSettings(Section):
     memory_share: float = Field(0.8, gt=0, le=1, description="Of the memory that is free, what records may fill.")
     memory_limit_bytes: int = Field(0, ge=0, description="The same as an absolute limit; 0 is none.")
     max_prompt_tokens: int = Field(2_048, ge=16, description="Longer contents lose their middle.")
-    max_new_tokens: int = Field(40, ge=1, le=4096, description="Longest summary.")
+    max_new_tokens: int = Field(0, ge=0, le=4096, description="Longest summary in tokens; 0: as the prompt says.")
     reproducible: bool = Field(False, description="Same bytes whatever shares the slots, in float32; slower.")
     temperature: float = Field(0.0, ge=0, le=5, description="0 is greedy.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling; only with a temperature.")
@@ -144,6 +144,10 @@ class InferenceSettings(Section):
     repetition_penalty: float = Field(1.0, ge=0.1, le=10, description="1 is off.")
     no_repeat_ngram: int = Field(4, ge=0, description="No run of so many tokens comes twice; 0 is off.")
     stop: tuple[str, ...] = Field((), description="Output ends before any of these.")
+
+    def within(self, most: int) -> InferenceSettings:
+        """These settings, with ``most`` new tokens where none were set."""
+        return self if self.max_new_tokens else self.model_copy(update={"max_new_tokens": most})
 
 
 class PromptSettings(Section):
@@ -160,6 +164,7 @@ class PipelineSettings(Section):
     chunk_size: int = Field(60, ge=1, le=10_000, description="Records a commit, at most.")
     max_retries: int = Field(3, ge=0, description="Vain tries before a record is quarantined.")
     failed_share_limit: float = Field(0.1, ge=0, le=1, description="Above this share of failures a partition is red.")
+    unsure_below: float = Field(0.1, ge=0, le=1, description="A summary of lower confidence is unsure; 0: none is.")
 
 
 class DagsterSettings(Section):

@@ -9,6 +9,8 @@ from dobby_dagster.inference.engine import Engine
 def engine_for(model: ModelSettings, inference: InferenceSettings) -> Engine:
     """The engine that the settings call for; nothing is loaded yet.
 
+    Where ``inference`` sets no limit for new tokens, :data:`NEW_TOKENS` is it: see :meth:`InferenceSettings.within`.
+
     Raises:
         ModelError: There is no such model, or it can't be used.
     """

@@ -30,7 +30,7 @@ from dobby_dagster.inference.generator import Generator
 from dobby_dagster.inference.generators import Order, load_generator
 from dobby_dagster.inference.model_folder import ModelFolder, one_line
 from dobby_dagster.inference.promises import promise
-from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt
 from dobby_dagster.inference.selection import Selector, Written
 from dobby_dagster.inference.tokenizer import Tokenizer, load_tokenizer
 from dobby_dagster.inference.tokenizer_files import read_ends
@@ -63,7 +63,7 @@ class LocalEngine:
         self.folder = folder
         self.slots = inference.slots
         self._model_settings = model
-        self._settings = inference
+        self._settings = inference.within(NEW_TOKENS)
         self._loaded: _Loaded | None = None
 
     def load(self) -> ModelInfo:

@@ -13,13 +13,15 @@ from dobby_dagster.domain.errors import PromptError
 from dobby_dagster.domain.settings import PromptSettings
 from dobby_dagster.domain.suggest import suggestion
 
+# Most new tokens of a prompt that does not say it.
+NEW_TOKENS = 120
 BUILT_IN = Path(__file__).with_name("prompts.toml")
 # What stands where the middle of a content was left out.
 CUT = "\n…\n"
 
 
 class Prompt(BaseModel):
-    """One prompt: a system text that instructs, and a user text that holds the content."""
+    """One prompt: a system text that instructs, a user text that holds the content, and how long an answer may be."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -28,6 +30,7 @@ class Prompt(BaseModel):
     description: str = ""
     system: str
     user: str = "{content}"
+    max_new_tokens: int = Field(NEW_TOKENS, ge=1, le=4096)
 
     @field_validator("user")
     @classmethod

@@ -20,7 +20,7 @@ def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt
         ModelError: The model can't be used.
         PromptError: The model was not made for this prompt.
     """
-    settings = inference.model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
+    settings = inference.within(prompt.max_new_tokens).model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
     if model.url:
         # What a server runs can't be looked at: its name for the model has to do, wherever the server is.
         return Recipe(prompt.name, prompt.text, model.served_name, served_revision(model.served_name), settings)

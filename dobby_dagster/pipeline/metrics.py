@@ -6,8 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dobby_dagster.domain.summaries import CUT_OFF
+from dobby_dagster.domain.settings import PipelineSettings
+from dobby_dagster.pipeline.doubts import Doubts
 from dobby_dagster.store.store import CozoStore
+
+UNSURE_BELOW = PipelineSettings().unsure_below
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -37,10 +40,16 @@ def mean_known(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def batch_metrics(store: CozoStore, batch: str, recipe: str) -> dict[str, Any]:
+def batch_metrics(store: CozoStore, batch: str, recipe: str, unsure_below: float = UNSURE_BELOW) -> dict[str, Any]:
     """Every metric of ``batch`` under ``recipe``; seconds, bytes and shares as the names say, None what is unknown.
 
     Derived from what is stored, so that computing it again after a run that inferred nothing gives the same.
+
+    Args:
+        store: Where it is.
+        batch: Which.
+        recipe: Under which.
+        unsure_below: Summaries of lower confidence count as unsure.
     """
     chunks = store.reports.chunks(batch, recipe)
     written = store.reports.batch_outputs(batch, recipe)
@@ -69,9 +78,8 @@ def batch_metrics(store: CozoStore, batch: str, recipe: str) -> dict[str, Any]:
         "errors": len(errors),
         "error_rate": len(errors) / processed if processed else 0.0,
         "last_error": errors[-1]["error"] if errors else "",
-        "summaries_cut_off": sum(row["finish_reason"] == CUT_OFF for row in written),
+        **Doubts.of(written, unsure_below).metrics(),
         "confidence_mean": mean_known([row["confidence"] for row in written]),
-        "confidence_unknown": sum(row["confidence"] is None for row in written),
         "prompt_tokens_mean": mean_known([row["prompt_tokens"] for row in written]),
         "output_tokens_mean": mean_known([row["output_tokens"] for row in written]),
         "output_tokens": sum(known) if (known := [n for row in written if (n := row["output_tokens"])]) else None,

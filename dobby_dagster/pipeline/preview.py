@@ -81,7 +81,8 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
     sample = list(islice(keys, 0, None, max(1, len(keys) // SAMPLE)))
     found.prompt_tokens = round(_mean_tokens(source, sample, settings, prompt) * found.contents)
     rates = store.reports.rates(recipe.model_revision)
-    each = rates.output_tokens if rates.summaries else float(settings.inference.max_new_tokens)
+    most = settings.inference.within(prompt.max_new_tokens).max_new_tokens
+    each = rates.output_tokens if rates.summaries else float(most)
     found.output_tokens, found.output_is_limit = round(each * found.contents), not rates.summaries
     found.seconds = rates.seconds * found.contents if rates.summaries and rates.seconds else None
     return found
@@ -97,7 +98,8 @@ def _mean_tokens(source: Source, keys: Sequence[str], settings: Settings, prompt
         sizes = [len(readable_text(record.content) or "") for record in source.get(list(keys)).values()]
         return fmean(size / CHARACTERS_PER_TOKEN for size in sizes) if sizes else 0.0
     folder = find_model(settings.model)
-    limit = folder.prompt_limit(settings.inference.max_prompt_tokens, settings.inference.max_new_tokens)
+    inference = settings.inference.within(prompt.max_new_tokens)
+    limit = folder.prompt_limit(inference.max_prompt_tokens, inference.max_new_tokens)
     requests = [
         Request(record.key, readable_text(record.content) or "", record.language)
         for record in source.get(list(keys)).values()

@@ -216,8 +216,20 @@ class Reports:
         return self._of_batch(batch, recipe, columns)
 
     def batch_outputs(self, batch: str, recipe: str) -> list[dict[str, Any]]:
-        """Of the same summaries: key, confidence, prompt_tokens, output_tokens (each None where unknown), finish_reason."""
-        return self._of_batch(batch, recipe, ["key", "confidence", "prompt_tokens", "output_tokens", "finish_reason"])
+        """Of the same summaries: key, confidence, prompt_tokens, output_tokens (None: unknown), finish_reason, truncated."""
+        columns = ["key", "confidence", "prompt_tokens", "output_tokens", "finish_reason", "truncated"]
+        return self._of_batch(batch, recipe, columns)
+
+    def outputs(self, relation: str, recipe: str) -> list[dict[str, Any]]:
+        """Of every current summary under ``recipe``: key, content_hash, confidence (None: unknown), finish_reason, truncated.
+
+        Texts are not read. A summary is current where its record is not deleted and has that content now.
+        """
+        query = f"""now[key, content_hash] := {_NOW}, deleted == false
+        ?[key, content_hash, confidence, finish_reason, truncated] := now[key, content_hash],
+            *dobby_summary{{source: $source, key, content_hash: summarized, recipe: $recipe, confidence, finish_reason,
+            truncated}}, summarized == content_hash"""
+        return list(self._connection.run(query, {"source": relation, "recipe": recipe}).dicts())
 
     def _of_batch(self, batch: str, recipe: str, columns: list[str]) -> list[dict[str, Any]]:
         # Joined by source and key, which the summaries are ordered by: joined by content and recipe as well, all

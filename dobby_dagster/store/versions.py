@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from dobby_dagster.domain.errors import StoreBusyError, StoreError
 from dobby_dagster.domain.records import Batch, RecordVersion, batch_id
@@ -142,25 +143,56 @@ class Versions:
             return batch
         raise StoreBusyError("another process plans batches from the same database all the time")
 
+    def batch_of(self, versions: list[RecordVersion]) -> Batch:
+        """Put ``versions`` of one source, which are in batches already, into a new batch as well.
+
+        Raises:
+            StoreBusyError: Another planner cut a batch at the same moment, over and over.
+        """
+        relation = versions[0].source
+        rows = [[-v.priority, v.key, v.content_hash, v.priority, v.size] for v in versions]
+        for _ in range(20):
+            number = self._next_number()
+            batch = Batch(batch_id(number), relation, len(rows), time.time())
+            try:
+                self._write_batch(batch, number, rows, waiting=False)
+            except StoreError as error:
+                if "asserted" not in error.message:
+                    raise
+                continue
+            return batch
+        raise StoreBusyError("another process plans batches from the same database all the time")
+
     def _next_number(self) -> int:
         rows = self._connection.run("?[value] := *dobby_meta{name: 'next_batch', value}").rows
         return int(rows[0][0]) if rows else 1
 
-    def _write_batch(self, batch: Batch, number: int, rows: list[list[object]]) -> None:
-        """One transaction, void where another planner has used the number or moved a version already."""
-        waiting = unpack(["position", "rank", "key", "content_hash", "priority", "size"])
+    def _write_batch(self, batch: Batch, number: int, rows: list[list[Any]], waiting: bool = True) -> None:
+        """One transaction, void where another planner has used the number or moved a version already.
+
+        Args:
+            batch: The batch.
+            number: Its number.
+            rows: Rank, key, content hash, priority and size of each member.
+            waiting: Whether they waited for a batch, and wait no longer.
+        """
+        row = unpack(["position", "rank", "key", "content_hash", "priority", "size"])
         blocks = [
             "{ ?[batch] := batch = $batch, *dobby_batch{batch} :assert none }",
             "{ ?[batch, source, members, created_at] <- [[$batch, $source, $members, $created_at]]"
             " :put dobby_batch {batch => source, members, created_at} }",
-            f"{{ ?[position] := {waiting}, not *dobby_waiting{{source: $source, rank, key, content_hash}} :assert none }}",
-            f"{{ ?[batch, position, source, key, content_hash, priority, size] := {waiting},"
+            f"{{ ?[batch, position, source, key, content_hash, priority, size] := {row},"
             " batch = $batch, source = $source"
             " :put dobby_member {batch, position => source, key, content_hash, priority, size} }",
-            f"{{ ?[source, rank, key] := {unpack(['position', 'rank', 'key'])}, source = $source"
-            " :rm dobby_waiting {source, rank, key} }",
             "{ ?[name, value] <- [['next_batch', $next]] :put dobby_meta {name => value} }",
         ]
+        if waiting:
+            there = f"{row}, not *dobby_waiting{{source: $source, rank, key, content_hash}}"
+            blocks.insert(2, f"{{ ?[position] := {there} :assert none }}")
+            blocks.append(
+                f"{{ ?[source, rank, key] := {unpack(['position', 'rank', 'key'])}, source = $source"
+                " :rm dobby_waiting {source, rank, key} }"
+            )
         params = {
             "batch": batch.id,
             "source": batch.source,

@@ -14,7 +14,7 @@ from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.domain.suggest import suggestion
 from dobby_dagster.inference.benchmark import CONTENT, PROMPT, timed
 from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
-from dobby_dagster.inference.prompts import CUT, Prompt, truncate_middle
+from dobby_dagster.inference.prompts import CUT, NEW_TOKENS, Prompt, truncate_middle
 from dobby_dagster.inference.recipe import served_revision
 from dobby_dagster.inference.remote.answer import Completion
 from dobby_dagster.inference.remote.client import ServerClient, TooLongError
@@ -52,7 +52,7 @@ class ServerEngine:
             )
         self.slots = inference.slots
         self._model = model
-        self._settings = inference
+        self._settings = inference.within(NEW_TOKENS)
         self._client: ServerClient | None = None
         self._info: ModelInfo | None = None
         self._name = model.served_name

@@ -1,0 +1,119 @@
+"""What to know of the summaries after a run, and ``dobby redo``: the unsure ones again, by another model."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dobby_dagster.cli import options as opt
+from dobby_dagster.cli.output import counted, out, print_json
+from dobby_dagster.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from dobby_dagster.domain.settings import Settings
+    from dobby_dagster.pipeline.doubts import Doubts
+    from dobby_dagster.store.store import CozoStore
+
+
+def look(settings: Settings, store: CozoStore, recipe: str) -> Doubts:
+    """The doubts about all current summaries under ``recipe``."""
+    from dobby_dagster.pipeline.doubts import doubts
+
+    return doubts(store, settings.source.relation, recipe, settings.pipeline.unsure_below)
+
+
+def lines(settings: Settings, found: Doubts) -> list[str]:
+    """A line on unsure summaries, and one on each other doubt that there is."""
+    if not found.summaries:
+        return []
+    of = f"of {counted(found.summaries, 'summary')}"
+    told = [f"Unsure, of a confidence below {settings.pipeline.unsure_below:g}: {found.unsure:,} {of}."]
+    if found.unsure:
+        told[0] += " Another model makes only those again:"
+        told.append(f"  dobby redo --model PATH{_where(settings, 'key', 'content')}")
+    if found.unknown:
+        told.append(
+            f"Of unknown confidence: {found.unknown:,} {of}, of contents of a kind that the model's confidence was not"
+            " measured on, or of a model server that gives no probabilities."
+        )
+    if found.cut_off:
+        told.append(f"Cut off in the middle: {found.cut_off:,} {of}; --max-new-tokens N lets them be longer.")
+    if found.truncated:
+        told.append(f"Too long to be read whole: the contents of {found.truncated:,} {of}; their middle was left out.")
+    return told
+
+
+def redo(
+    database: opt.Database = None,
+    relation: opt.Relation = None,
+    key: opt.Key = None,
+    content: opt.ContentColumn = None,
+    language: opt.Language = None,
+    model: opt.Model = None,
+    device: opt.Device = None,
+    prompt: opt.PromptId = None,
+    prompt_file: opt.PromptFile = None,
+    max_new_tokens: opt.MaxNewTokens = None,
+    below: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Summaries of a lower confidence; by default the unsure ones.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Whose summaries are looked at; by default the last used model and prompt.")
+    ] = None,
+    config: opt.ConfigFile = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Summarise again, by another model or prompt, only what the last one was unsure of.
+
+    The records go into a batch of their own. The earlier summaries stay.
+    """
+    from dobby_dagster.cli.summarize import end, headline, run_with_bars
+    from dobby_dagster.defs import run_here
+    from dobby_dagster.inference.recipe import recipe_for
+    from dobby_dagster.pipeline.doubts import batch_of_unsure
+    from dobby_dagster.store.store import CozoStore
+
+    settings = opt.settings_from(
+        config, database__url=database, source__relation=relation, source__key=key, source__content=content,
+        source__language=language, model__path=model, model__device=device, prompt__id=prompt,
+        prompt__file=prompt_file, inference__max_new_tokens=max_new_tokens, pipeline__unsure_below=below,
+    )  # fmt: skip
+    new = recipe_for(settings).id
+    store = CozoStore.open(settings.database, create=False)
+    store.source(settings.source)
+    known = [row["recipe"] for row in store.work.recipes()]
+    if recipe is not None and recipe not in known:
+        raise SettingsError(f"there is no recipe '{recipe}'", hint="see dobby status")
+    old = recipe or (known[0] if known else "")
+    if old == new:
+        raise SettingsError(
+            "the same model and prompt would write the same again", hint="name another with --model or --prompt"
+        )
+    batch = batch_of_unsure(store, settings.source.relation, old, settings.pipeline.unsure_below)
+    began = time.perf_counter()
+    report, counts = run_with_bars(partial(run_here.backfill, settings, lambda store, left: [batch]))
+    seconds = time.perf_counter() - began
+    if as_json:
+        print_json(
+            {**counts, "batch": batch, "recipe": new, "former_recipe": old, "runs": report.runs,
+             "failures": report.failures, "stopped": report.stopped, "seconds": seconds}
+        )  # fmt: skip
+    else:
+        status = store.reports.status(settings.source.relation, new)
+        out.print(headline(report, counts, status, seconds), highlight=False)
+        out.print(f"They are the batch {batch}, of recipe {new}; the others are still under recipe {old}:")
+        for one in (new, old):
+            out.print(f"  dobby export --recipe {one}{_where(settings)}", soft_wrap=True)
+    end(report)
+
+
+def _where(settings: Settings, *columns: str) -> str:
+    """The options that name the database, the relation and those ``columns``, as far as they are not the usual ones."""
+    from dobby_dagster.domain.printable import shell_word
+
+    usual = type(settings.source)().model_dump()
+    parts = {"database": settings.database.url} | settings.source.model_dump(include={"relation", *columns})
+    return "".join(f" --{name} {shell_word(value)}" for name, value in parts.items() if usual.get(name) != value)
