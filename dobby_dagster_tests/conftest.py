@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import hypothesis
 import pytest
 
 from dobby_dagster.cli.app import heed_interrupts, main
-from dobby_dagster.domain.settings import DatabaseSettings, Settings
+from dobby_dagster.domain.settings import BUILT_IN_MODEL, DatabaseSettings, Settings
 from dobby_dagster.domain.settings_loader import load_settings
+from dobby_dagster.inference.model_folder import CARD, shelf
 from dobby_dagster.store.store import CozoStore
 from dobby_dagster_tests.checkpoints import make_checkpoint
 from dobby_dagster_tests.command import Answer, Dobby
@@ -105,3 +108,13 @@ def dobby(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         return Answer(int(ended.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture
+def twin(tmp_path: Path) -> Path:
+    """The built-in model under another name, as another model with summaries that pass the gate."""
+    folder = tmp_path / "twin"
+    shutil.copytree(shelf()[BUILT_IN_MODEL], folder)
+    card = json.loads((folder / CARD).read_text())
+    (folder / CARD).write_text(json.dumps({**card, "description": "A twin."}))
+    return folder

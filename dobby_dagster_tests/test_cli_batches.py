@@ -14,6 +14,7 @@ from dobby_dagster.domain.owner import owner_of
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.inference.engine import Failure
 from dobby_dagster.inference.local_engine import LocalEngine
+from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.store.store import CozoStore
 from dobby_dagster_tests.command import Dobby
 
@@ -135,7 +136,7 @@ def test_a_preview_says_what_a_change_of_model_would_touch_and_changes_nothing(
     assert (other["records"], other["batches"], other["contents"], other["waiting"]) == (7, 4, 6, 0)
     assert other["seconds"] is None
     assert other["output_is_limit"]
-    assert other["output_tokens"] == 6 * 40
+    assert other["output_tokens"] == 6 * PromptLibrary.load().get("summary").max_new_tokens
     assert other["prompt_tokens"] > 6 * 20
     [[_, model, _, summaries]] = other["others"]
     assert (model, summaries) == ("dobby-code-11m", 7)

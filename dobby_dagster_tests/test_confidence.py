@@ -85,7 +85,7 @@ def test_the_engine_uses_the_calibration_of_its_model(tmp_path: Path) -> None:
 def test_a_malformed_card_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     folder = make_checkpoint(tmp_path / "model")
     (folder / "dobby.json").write_text('{"calibration": {"bias": 1}}')
-    with pytest.raises(ModelError, match="calibration.meaning"):
+    with pytest.raises(ModelError, match="calibration.mean"):
         check_folder(folder)
 
 

@@ -193,12 +193,12 @@ def test_a_batch_of_another_relation_is_refused_and_left_as_it_is(world: World, 
     assert world.status["pending"] == 12
 
 
-def test_the_same_records_under_two_models_side_by_side(world: World, llama: Path, make_settings: Make) -> None:
+def test_the_same_records_under_two_models_side_by_side(world: World, twin: Path, make_settings: Make) -> None:
     partitions = world.plan()
     assert world.run(partitions[0], partitions[-1]).success
     first = world.store.work.latest_recipe()
     before = {e["key"]: e["summary"] for e in world.store.reports.entries("record", first)}
-    world.settings = make_settings(model__path=str(llama), model__device="cpu", pipeline__failed_share_limit=1.0)
+    world.settings = make_settings(model__path=str(twin), model__device="cpu", pipeline__failed_share_limit=1.0)
     assert world.run(partitions[0], partitions[-1]).success
     second = world.store.work.latest_recipe()
     assert first != second
@@ -207,7 +207,7 @@ def test_the_same_records_under_two_models_side_by_side(world: World, llama: Pat
     assert under_both
     assert {row["model"] for row in world.store.reports.summaries_of("record", under_both[0])} == {
         "dobby-code-11m",
-        "tiny-llama",
+        "twin",
     }
 
 

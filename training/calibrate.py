@@ -4,27 +4,33 @@
 
 Confidence is the probability that the summary agrees with its author's sentence: that their ROUGE-L F1 is at least
 one half. Platt scaling (Platt 1999) over the mean and the least log-probability of the output, its length, and whether
-it stands in the content; each pair counts twice, without its documentation and with it, as records have it or have it
-not.
+it and its words stand in the content; each pair counts twice, without its documentation and with it, as records have
+it or have it not. Code has weights of its own, and so has each other kind of content (``kinds.validation.jsonl``).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from dobby_dagster.inference.confidence import Calibration, Signs, is_copied
+from dobby_dagster.inference.confidence import CALIBRATED, Calibration, Signs, Weights, is_copied
+from dobby_dagster.inference.content_kind import kind_of
+from dobby_dagster.inference.grounding import grounded_share
 from dobby_dagster.inference.model_folder import CARD
 from training.corpus.pair import read
-from training.evaluation.answers import Answered, answers, sample, with_documentation
+from training.evaluation.answers import Answered, answers, sample, sample_kinds, with_documentation
 from training.evaluation.metrics import rouge_l
 
 AGREES = 0.5
+# Answers that a kind of content needs for weights of its own, and the inverse of the strength of regularisation.
+LEAST = 60
+STRENGTH = 10.0
 MEANING = "the probability that the summary agrees with its author's sentence (ROUGE-L F1 of 0.5 or more)"
 LANGUAGES = ("python", "go", "rust", "javascript", "typescript", "java", "c", "cpp", "markdown")
 
@@ -36,23 +42,43 @@ def agrees(answered: Answered) -> bool:
 
 def signs(answered: Answered) -> Signs:
     """What an answer shows, as the engine sees it."""
-    answer = answered.answer
-    copied = is_copied(answer.text, answered.pair.code)
-    return Signs(answer.mean_logprob, answer.min_logprob, answer.output_tokens, copied)
+    answer, content = answered.answer, answered.pair.code
+    if answer.mean_logprob is None or answer.min_logprob is None or answer.output_tokens is None:
+        raise ValueError("calibration needs the log-probabilities of a local engine")
+    return Signs(
+        answer.mean_logprob,
+        answer.min_logprob,
+        answer.output_tokens,
+        is_copied(answer.text, content),
+        grounded_share(answer.text, content),
+        kind_of(content, answered.pair.language),
+    )
 
 
 def fit(answered: Sequence[Answered]) -> Calibration:
-    """The calibration that maximises the likelihood of what agreed and what did not."""
+    """The calibration that maximises the likelihood of what agreed and what did not: of code, and of each other kind.
+
+    A kind with fewer than ``LEAST`` answers, or where all agreed or none, has no weights: its confidence is unknown.
+    """
+    by_kind: dict[str | None, list[Answered]] = defaultdict(list)
+    for one in answered:
+        by_kind[signs(one).kind].append(one)
+    kinds = {
+        kind: _weights(group)
+        for kind, group in sorted(by_kind.items(), key=lambda item: str(item[0]))
+        if kind not in (None, CALIBRATED) and len(group) >= LEAST and len({agrees(one) for one in group}) == 2
+    }
+    return Calibration(meaning=MEANING, kinds=kinds, **_weights(by_kind[CALIBRATED]).model_dump())
+
+
+def _weights(answered: Sequence[Answered]) -> Weights:
     rows = [
-        (a.answer.mean_logprob, a.answer.min_logprob, np.log(max(1, a.answer.output_tokens)), signs(a).copied)
-        for a in answered
+        (s.mean_logprob, s.min_logprob, np.log(max(1, s.tokens)), s.copied, s.grounded) for s in map(signs, answered)
     ]
-    regression = LogisticRegression(C=np.inf, max_iter=1_000).fit(np.array(rows), [agrees(a) for a in answered])
-    mean, least, tokens, copied = (round(float(weight), 4) for weight in regression.coef_[0])
-    bias = round(float(regression.intercept_[0]), 4)
-    return Calibration(
-        meaning=MEANING, bias=bias, mean_logprob=mean, min_logprob=least, log_tokens=tokens, copied=copied
-    )
+    regression = LogisticRegression(C=STRENGTH, max_iter=2_000).fit(np.array(rows), [agrees(a) for a in answered])
+    names = ("mean_logprob", "min_logprob", "log_tokens", "copied", "grounded")
+    found = {name: round(float(weight), 4) for name, weight in zip(names, regression.coef_[0], strict=True)}
+    return Weights(bias=round(float(regression.intercept_[0]), 4), **found)
 
 
 def main() -> None:
@@ -64,6 +90,9 @@ def main() -> None:
     arguments = parser.parse_args()
     chosen = sample(read(arguments.corpus / "validation.jsonl"), LANGUAGES, arguments.count)
     pairs = [pair for group in chosen.values() for pair in group]
+    kinds = arguments.corpus / "kinds.validation.jsonl"
+    if kinds.exists():
+        pairs += [pair for group in sample_kinds(read(kinds), arguments.count).values() for pair in group]
     calibration = fit(answers(arguments.model, [*pairs, *with_documentation(pairs)]))
     card = json.loads((arguments.model / CARD).read_text())
     card["calibration"] = calibration.model_dump()

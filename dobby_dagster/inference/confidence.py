@@ -14,6 +14,8 @@ from dobby_dagster.domain.errors import ModelError
 _WORDS = re.compile(r"\w+")
 # Characters of a content in which a copied sentence is looked for: documentation stands in front.
 _LOOKED_AT = 20_000
+# The kind of content that a calibration is for unless it names others.
+CALIBRATED = "code"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,40 +26,62 @@ class Signs:
         mean_logprob, min_logprob: Of its tokens, natural logarithm.
         tokens: How many.
         copied: Whether it stands in the content word for word.
+        grounded: Share of its words that stand in the content, in [0, 1].
+        kind: Of the content, as :func:`~dobby_dagster.inference.content_kind.kind_of` says; None where it is unknown.
     """
 
     mean_logprob: float
     min_logprob: float
     tokens: int
     copied: bool
+    grounded: float = 1.0
+    kind: str | None = CALIBRATED
 
 
-class Calibration(BaseModel):
-    """Logistic regression on the signs of an output (Platt 1999), fitted on projects that the model never saw.
+class Weights(BaseModel):
+    """Logistic regression on the signs of an output (Platt 1999).
 
     Attributes:
-        meaning: What the confidence is the probability of.
         bias: The intercept.
         mean_logprob: Weight of the mean token log-probability.
         min_logprob: Weight of the least one.
         log_tokens: Weight of the logarithm of the number of output tokens.
         copied: Weight of the output standing in the content.
+        grounded: Weight of the share of its words that stand in the content.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    meaning: str
     bias: FiniteFloat
     mean_logprob: FiniteFloat
     min_logprob: FiniteFloat
     log_tokens: FiniteFloat
     copied: FiniteFloat = 0.0
+    grounded: FiniteFloat = 0.0
 
     def probability(self, signs: Signs) -> float:
-        """The confidence in (0, 1) of an output that shows ``signs``."""
+        """The confidence in (0, 1) of an output that shows ``signs``, whatever the kind of its content."""
         score = self.bias + self.mean_logprob * signs.mean_logprob + self.min_logprob * signs.min_logprob
         score += self.log_tokens * math.log(max(1, signs.tokens)) + self.copied * signs.copied
+        score += self.grounded * signs.grounded
         return 1 / (1 + math.exp(-max(-500.0, min(500.0, score))))
+
+
+class Calibration(Weights):
+    """What a confidence means, fitted on projects that the model never saw.
+
+    Attributes:
+        meaning: What the confidence is the probability of.
+        kinds: Weights for contents of other kinds than code, by kind. Of a kind that is not among them, the confidence
+            is unknown: nothing was measured there.
+    """
+
+    meaning: str
+    kinds: dict[str, Weights] = {}
+
+    def weights_of(self, kind: str | None) -> Weights | None:
+        """The weights for contents of ``kind``; None where there are none."""
+        return self if kind == CALIBRATED else self.kinds.get(kind) if kind is not None else None
 
 
 def calibration_of(card: dict[str, Any], name: str) -> Calibration | None:
@@ -78,10 +102,14 @@ def calibration_of(card: dict[str, Any], name: str) -> Calibration | None:
         ) from None
 
 
-def confidence(signs: Signs, calibration: Calibration | None) -> float:
-    """The calibrated probability, or exp of the mean token log-probability where there is no calibration."""
+def confidence(signs: Signs, calibration: Calibration | None) -> float | None:
+    """The calibrated probability, or exp of the mean token log-probability where there is no calibration.
+
+    None, for unknown, where the content is of a kind that the calibration was not measured on.
+    """
     if calibration is not None:
-        return calibration.probability(signs)
+        weights = calibration.weights_of(signs.kind)
+        return None if weights is None else weights.probability(signs)
     return min(1.0, math.exp(signs.mean_logprob))
 
 

@@ -14,6 +14,7 @@ from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, M
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.benchmark import CONTENT, timed
 from dobby_dagster.inference.confidence import Signs, confidence, is_copied
+from dobby_dagster.inference.content_kind import kind_of
 from dobby_dagster.inference.devices import Placement, place
 from dobby_dagster.inference.encoding import Encoded, Encoder
 from dobby_dagster.inference.engine import (
@@ -28,6 +29,7 @@ from dobby_dagster.inference.engine import (
 )
 from dobby_dagster.inference.generator import Generator
 from dobby_dagster.inference.generators import Order, load_generator
+from dobby_dagster.inference.grounding import grounded_share
 from dobby_dagster.inference.model_folder import ModelFolder, one_line
 from dobby_dagster.inference.promises import promise
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt
@@ -181,7 +183,14 @@ class LocalEngine:
             text = text.split(stop, 1)[0]
         logprobs = output.logprobs or [0.0]
         mean, least, tokens = sum(logprobs) / len(logprobs), min(logprobs), len(output.tokens)
-        signs = Signs(mean, least, tokens, is_copied(text, request.content))
+        signs = Signs(
+            mean,
+            least,
+            tokens,
+            is_copied(text, request.content),
+            grounded_share(text, request.content),
+            kind_of(request.content, request.language),
+        )
         return Generation(
             id=request.id,
             text=text.strip(),

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter
 
 from dobby_dagster.domain.errors import DegenerateOutputError
-from dobby_dagster.pipeline.grounding import numbers_of, shares_no_word
+from dobby_dagster.inference.grounding import numbers_of, shares_no_word
 
 _CODE = re.compile(r"[;{}]|\w\(|[=:]\s*$|^\s*(def|class|func|function|return|import|fn|pub|static)\b|\w\s*=\s*\w")
 # Whole outputs that are code, wherever they come from: a fence, a tag, a definition, a statement, an object.

@@ -13,9 +13,11 @@ from pathlib import Path
 
 from training.corpus.pair import read
 from training.evaluation.figures import curves
-from training.evaluation.report import evaluation, records_page, samples_page
+from training.evaluation.report import evaluation, kinds_table, records_page, samples_page
 
 SAMPLES = 50
+# Pairs of each other kind of content in each language.
+KINDS = 100
 
 
 def main() -> None:
@@ -30,6 +32,9 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     test, train = read(arguments.corpus / "test.jsonl"), read(arguments.corpus / "train.jsonl")
     text, answered = evaluation(arguments.model, test, train, arguments.count, arguments.out / "reliability.png")
+    kinds = arguments.corpus / "kinds.test.jsonl"
+    if kinds.exists():
+        text += "\n" + kinds_table(arguments.model, read(kinds), KINDS)
     (arguments.out / "evaluation.md").write_text(text)
     (arguments.out / "samples.md").write_text(samples_page(answered, SAMPLES))
     records = read(arguments.corpus / "records.jsonl")

@@ -38,6 +38,14 @@ def sample(pairs: Sequence[Pair], languages: Sequence[str], most: int) -> dict[s
     return chosen
 
 
+def sample_kinds(pairs: Sequence[Pair], most: int) -> dict[str, list[Pair]]:
+    """At most ``most`` pairs of each kind of content in each language, as ``log text``, the same every time."""
+    groups: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(f"{pair.kind} {pair.language}", []).append(pair)
+    return {name: random.Random(0).sample(group, min(most, len(group))) for name, group in sorted(groups.items())}
+
+
 def with_documentation(pairs: Sequence[Pair]) -> list[Pair]:
     """The same pairs with their documentation left in the code."""
     return [replace(pair, code=pair.documented) for pair in pairs if pair.documentation]

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dobby_dagster.inference.content_kind import kind_of
+from dobby_dagster.pipeline.export import shown_confidence
 from training.calibrate import LANGUAGES, agrees
 from training.corpus.pair import Pair
-from training.evaluation.answers import Answered, answers, sample, with_documentation
+from training.evaluation.answers import Answered, answers, sample, sample_kinds, with_documentation
 from training.evaluation.baselines import name_words, nearest_summaries
 from training.evaluation.figures import reliability
 from training.evaluation.metrics import calibration_error, interval, rouge_l, smoothed_bleu
@@ -77,7 +79,7 @@ def _listed(title: str, text: str, answered: dict[str, list[Answered]], count: i
                 f"{a.pair.project} `{a.pair.name}`",
                 a.pair.summary,
                 "*refused:* " * a.refused + a.answer.text,
-                f"{a.answer.confidence:.2f}",
+                shown_confidence({"confidence": a.answer.confidence}),
             )
             for a in group[:count]
         )
@@ -138,6 +140,7 @@ def _documented(answered: list[Answered]) -> str:
 
 def _confidence(plain: list[Answered], documented: list[Answered], picture: Path) -> str:
     rows = []
+    plain, documented = ([a for a in group if a.answer.confidence is not None] for group in (plain, documented))
     both = [*plain, *documented]
     for name, group in (("without documentation", plain), ("with", documented), ("both", both)):
         given, true = [a.answer.confidence for a in group], [agrees(a) for a in group]
@@ -159,10 +162,56 @@ def _confidence(plain: list[Answered], documented: list[Answered], picture: Path
     return f"## Confidence\n\n{text}\n{_table(header, rows)}\n![reliability]({picture.name})\n"
 
 
+def kinds_table(model: Path, pairs: Sequence[Pair], most: int) -> str:
+    """How good summaries of other contents than functions are, and how far their confidence is right, by kind.
+
+    Args:
+        model: Its folder.
+        pairs: Of projects that it never saw: ``kinds.test.jsonl``.
+        most: Pairs of a kind and language.
+    """
+    rows = []
+    everything: list[Answered] = []
+    for name, group in sample_kinds(pairs, most).items():
+        answered = answers(model, [*group, *with_documentation(group)])
+        everything += answered
+        rows.append((name, *_kind_row(answered)))
+    by_look: dict[str, list[Answered]] = {}
+    for one in everything:
+        by_look.setdefault(kind_of(one.pair.code, one.pair.language) or "unknown", []).append(one)
+    rows += [(f"*all of {name}*", *_kind_row(group)) for name, group in sorted(by_look.items())]
+    text = (
+        "Contents other than functions, of projects that the model never saw, without their description and with it, where they "
+        "have one. *Agree*, ECE and mean confidence as above. Where the confidence is unknown, since it was not measured on "
+        "contents of that kind, it is in no mean.\n"
+    )
+    header = ("kind", "records", "BLEU-4", "agree", "refused", "confidence unknown", "mean confidence", "ECE (10 bins)")
+    return f"## Other kinds of content\n\n{text}\n{_table(header, rows)}"
+
+
+def _kind_row(answered: Sequence[Answered]) -> tuple[str, ...]:
+    known = [(a.answer.confidence, agrees(a)) for a in answered if a.answer.confidence is not None]
+    given, true = [value for value, _ in known], [truth for _, truth in known]
+    bleu = np.mean([100 * smoothed_bleu(a.pair.summary, a.answer.text) for a in answered])
+    return (
+        str(len(answered)),
+        f"{bleu:.1f}",
+        f"{np.mean([agrees(a) for a in answered]):.1%}",
+        f"{np.mean([a.refused for a in answered]):.1%}",
+        str(len(answered) - len(known)),
+        f"{np.mean(given):.3f}" if known else "",
+        f"{calibration_error(given, true):.3f}" if known else "",
+    )
+
+
 def _oddities(model: Path) -> str:
     pairs = [Pair("", "text", "file", name, content, "", 0, "") for name, content in ODDITIES.items()]
     rows = [
-        (a.pair.name, "*refused:* " * a.refused + (a.answer.text or "(nothing)"), f"{a.answer.confidence:.2f}")
+        (
+            a.pair.name,
+            "*refused:* " * a.refused + (a.answer.text or "(nothing)"),
+            shown_confidence({"confidence": a.answer.confidence}),
+        )
         for a in answers(model, pairs)
     ]
     text = "What comes of contents that are no code, or of a language that was not learned.\n"

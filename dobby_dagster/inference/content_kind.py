@@ -1,0 +1,71 @@
+"""What kind of content a record holds: a confidence is worth something only on kinds that it was measured on."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from functools import lru_cache
+from pathlib import Path
+
+WEIGHTS = Path(__file__).with_name("content_kind.json")
+# So much of a content is looked at.
+LOOKED_AT = 3_000
+# Below this probability of the likeliest kind, the kind is unknown.
+LEAST = 0.6
+# Languages, as records name them, by the kind that they are; of others, and of text, the content tells.
+BY_LANGUAGE = {
+    **dict.fromkeys(("python", "go", "rust", "javascript", "typescript", "tsx", "java", "c", "cpp"), "code"),
+    **dict.fromkeys(("json", "yaml", "toml", "ini", "csv", "xml", "environment"), "data"),
+    **dict.fromkeys(("makefile", "dockerfile", "requirements"), "data"),
+    **dict.fromkeys(("shell", "bash", "sh"), "shell"),
+    **dict.fromkeys(("diff", "patch"), "diff"),
+    **dict.fromkeys(("log", "traceback"), "log"),
+    **dict.fromkeys(("csharp", "ruby", "php", "kotlin", "swift", "scala", "perl", "lua", "groovy"), "other code"),
+    "sql": "sql",
+}
+_TOKEN = re.compile(r"[^\W\d_]+|_|\d+|[^\w\s]{1,2}")
+_EDGE = re.compile(r"^[ \t]*(\S{1,2}\w*)|(\S)[ \t]*$", re.MULTILINE)
+_LONGEST_TOKEN = 16
+
+
+@lru_cache(maxsize=1)
+def _weights() -> tuple[list[str], list[float], dict[str, list[float]]]:
+    data = json.loads(WEIGHTS.read_text())
+    return data["kinds"], data["bias"], data["weights"]
+
+
+def signs_of(content: str) -> set[str]:
+    """What a content shows of its kind: its words and marks, and those that begin and end its lines."""
+    text = content[:LOOKED_AT]
+    found = {_sign(token) for token in _TOKEN.findall(text)}
+    for match in _EDGE.finditer(text):
+        found.add(f"^{match[1][:_LONGEST_TOKEN].lower()}" if match[1] else f"{match[2]}$")
+    return found
+
+
+def _sign(token: str) -> str:
+    """A word in small letters, any number as 0, a mark as it is."""
+    return token[:_LONGEST_TOKEN].lower() if token[0].isalpha() else "0" if token[0].isdigit() else token
+
+
+def kind_of(content: str, language: str = "") -> str | None:
+    """The kind of ``content``: ``code``, ``other code``, ``data``, ``diff``, ``log``, ``prose``, ``shell`` or ``sql``.
+
+    Its language decides where that names a kind, else a linear classifier that looks at its first characters
+    (``training.content_kind``); None where neither is sure. *Code* is in a language that the built-in models learned.
+
+    >>> kind_of("SELECT name FROM users WHERE id = 4;"), kind_of("anything", "ruby")
+    ('sql', 'other code')
+    """
+    named = BY_LANGUAGE.get(language.lower())
+    if named is not None:
+        return named
+    kinds, bias, weights = _weights()
+    scores = list(bias)
+    for sign in signs_of(content):
+        row = weights.get(sign)
+        if row is not None:
+            scores = [score + weight for score, weight in zip(scores, row, strict=True)]
+    top = max(scores)
+    return kinds[scores.index(top)] if 1 / sum(math.exp(score - top) for score in scores) >= LEAST else None
