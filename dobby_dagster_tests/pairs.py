@@ -25,5 +25,12 @@ def top(path):
 '''
 
 
-def pair(code: str = "", summary: str = "", name: str = "f", project: str = "p", language: str = "python") -> Pair:
-    return Pair(project, language, "function", name, code, "", 0, summary)
+def pair(
+    code: str = "",
+    summary: str = "",
+    name: str = "f",
+    project: str = "p",
+    language: str = "python",
+    kind: str = "function",
+) -> Pair:
+    return Pair(project, language, kind, name, code, "", 0, summary)

@@ -21,7 +21,7 @@ from training.evaluation.answers import Answered, answers, sample, with_document
 from training.evaluation.baselines import name_words, nearest_summaries
 from training.evaluation.metrics import calibration_error, interval, rouge_l, smoothed_bleu
 from training.evaluation.oddities import ODDITIES
-from training.evaluation.report import evaluation, records_page, samples_page
+from training.evaluation.report import evaluation, kinds_table, records_page, samples_page
 from training.model import build_model, load_weights, matrix_attention
 from training.packing import Batch, Packed, exchanged, is_copied, kinds_of_tokens, pack, repeats, texts
 from training.tokenizer import CAPITAL, JOINED, train_tokenizer
@@ -259,6 +259,44 @@ def test_calibration_finds_what_the_log_probabilities_tell() -> None:
     assert calibration_error(given, [a.answer.text != "Parse." for a in answered]) < 0.06
     assert calibration.probability(Signs(-0.1, -1.1, 8, False)) > 0.8
     assert calibration.probability(Signs(-2.5, -3.5, 8, False)) < 0.3
+
+
+def test_each_kind_of_content_has_weights_of_its_own_and_a_rare_one_has_none() -> None:
+    from dobby_dagster.inference.confidence import Signs, confidence
+    from dobby_dagster.inference.engine import Generation
+
+    rng = np.random.default_rng(0)
+    answered = []
+    shell = "#!/bin/sh\nset -e\nfor f in *; do\n  gzip $f\ndone\n"
+    contents = [("def f(): return 1", "python", 0.9, 200), (shell, "shell", 0.1, 200), ("{}", "json", 0.5, 20)]
+    for code, language, share, count in contents:
+        for _ in range(count):
+            text = "Return the name of it." if rng.random() < share else "Parse."
+            mean = rng.uniform(-1, 0)
+            generation = Generation("0", text, 0.5, mean, mean - 1, "stop", 10, 8, False, 0.0)
+            one = pair(code, "Return the name of it.", language=language)
+            answered.append(Answered(one, generation, False))
+    calibration = fit(answered)
+    assert set(calibration.kinds) == {"shell"}, "20 answers are too few"
+    found = {
+        kind: confidence(Signs(-0.5, -1.5, 8, False, 0.0, kind), calibration) for kind in ("code", "shell", "data")
+    }
+    assert found["code"] == pytest.approx(0.9, abs=0.1)
+    assert found["shell"] == pytest.approx(0.1, abs=0.1)
+    assert found["data"] is None
+
+
+def test_the_table_of_other_kinds_has_an_ece_for_each_and_says_what_is_unknown() -> None:
+    pairs = [
+        pair('{"name": "a", "size": 1, "port": 80, "hosts": []}', "A JSON object with the keys name and size.", language="json", kind="data"),
+        pair("def test_a():\n    assert add(1, 2) == 3\n", "Adds two numbers.", kind="test"),
+    ]  # fmt: skip
+    table = kinds_table(MODEL, pairs, 5)
+    rows = {line.split("|")[1].strip(): line.split("|")[2:-1] for line in table.splitlines() if line.startswith("|")}
+    assert [cell.strip() for cell in rows["data json"]][4:] == ["1", "", ""]
+    assert [cell.strip() for cell in rows["test python"]][4] == "0"
+    assert float(rows["test python"][-1]) >= 0
+    assert {"*all of code*", "*all of data*"} <= set(rows)
 
 
 def test_an_evaluation_of_the_built_in_model(tmp_path: Path) -> None:
