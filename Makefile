@@ -51,6 +51,7 @@ corpus: build/corpus/statistics.json
 
 build/corpus/statistics.json: training/corpus/projects.toml | $(VENV)/dev.done
 	@$(BIN)/python -m training.corpus --out build/corpus --archives build/archives
+	@$(BIN)/python -m training.corpus.kinds --out build/corpus --archives build/archives
 
 build/packed/train.npz: build/corpus/statistics.json
 	@$(BIN)/python -m training.prepare --corpus build/corpus --out build/packed
