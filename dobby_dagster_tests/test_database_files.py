@@ -220,3 +220,29 @@ def test_a_dagster_home_that_can_not_be_made_is_named(make_settings: Callable[..
     Path("file").write_text("")
     with pytest.raises(SettingsError, match="DAGSTER_HOME .* can't be written"):
         dagster_home(make_settings(dagster__home=name))
+
+
+def test_doctor_makes_nothing(dobby: Dobby, sqlite_store: CozoStore, sqlite_url: str, tmp_path: Path) -> None:
+    before = sorted(path.name for path in tmp_path.iterdir())
+    answer = dobby("doctor", "-d", sqlite_url)
+    assert "the first run makes it" in answer.out.replace("\n", " ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_damaged_dagster_home_is_one_line(dobby: Dobby, sqlite_store: CozoStore, sqlite_url: str) -> None:
+    assert dobby("recover", "-d", sqlite_url).code == 0
+    for database in Path(".dagster_home").rglob("*.db"):
+        database.write_bytes(b"this is no database at all" * 400)
+    answer = dobby("recover", "-d", sqlite_url)
+    assert answer.code == 1
+    assert "DAGSTER_HOME" in answer.err
+    assert "file is not a database" in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_doctor_goes_on_where_the_databases_folder_is_missing(dobby: Dobby) -> None:
+    answer = dobby("doctor", "-d", "sqlite:///no/such/folder/t.db", "--json")
+    found = {finding["name"]: finding for finding in answer.json}
+    assert answer.code == 1
+    assert "there is no database" in found["database"]["message"]
+    assert "GB free" in found["disk"]["message"]

@@ -97,10 +97,8 @@ def _chosen(
 
 
 def _submit(settings: Settings, choose: partial[list[str]], as_json: bool) -> None:
-    from dagster import DagsterInstance
-
     from dobby_dagster.cli.serving import Served
-    from dobby_dagster.defs.home import dagster_home
+    from dobby_dagster.defs.home import dagster_home, opened_instance
     from dobby_dagster.defs.partitions import add_partitions
     from dobby_dagster.defs.runs import submit_backfill
     from dobby_dagster.domain.owner import is_alive
@@ -116,7 +114,7 @@ def _submit(settings: Settings, choose: partial[list[str]], as_json: bool) -> No
         note("no dobby dev serves this DAGSTER_HOME: the backfill begins when one does")
     identifier = ""
     if chosen:
-        with DagsterInstance.get() as instance:
+        with opened_instance(settings) as instance:
             add_partitions(instance, store)
             title = f"Backfill {chosen[0]} to {chosen[-1]}"
             identifier = submit_backfill(instance, chosen, title, "dobby backfill")

@@ -137,21 +137,22 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
 
 def _dagster(settings: Settings) -> Iterator[Finding]:
-    from dagster import DagsterInstance
-
     from dobby_dagster.cli.serving import Served
-    from dobby_dagster.defs.home import dagster_home
+    from dobby_dagster.defs.home import home_path, opened_instance
     from dobby_dagster.defs.recovery import abandoned_owners, dead_runs, leaked_slots
     from dobby_dagster.domain.owner import is_alive
     from dobby_dagster.store.store import CozoStore
 
-    home = dagster_home(settings)
+    home = home_path(settings)
+    if not home.is_dir():
+        yield Finding("dagster", True, f"DAGSTER_HOME will be {home}; the first run makes it")
+        return
     served = Served.read(home)
     alive = bool(served.supervisor) and is_alive(served.supervisor, time.time())
     how = f"served at {served.url}" if alive else "not served: sensors and schedules run with dobby dev only"
     yield Finding("dagster", True, f"DAGSTER_HOME is {home}; {how}")
     store = CozoStore.open(settings.database, create=False)
-    with DagsterInstance.get() as instance:
+    with opened_instance(settings) as instance:
         stuck = {
             "runs whose process died": len(dead_runs(instance)),
             "claims of dead processes": len(abandoned_owners(store)),
@@ -163,8 +164,8 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
 
 def _disk(settings: Settings) -> Iterator[Finding]:
     scheme, _, rest = settings.database.url.partition(":///")
-    folder = Path(rest).parent if scheme in ("sqlite", "rocksdb") else Path()
-    free = shutil.disk_usage(folder).free
+    folder = Path(rest).absolute().parent if scheme in ("sqlite", "rocksdb") else Path.cwd()
+    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.is_dir())).free
     ok = free >= LOW_DISK_BYTES
     yield Finding(
         "disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else "free some space: a full disk stops every write"

@@ -162,16 +162,13 @@ def recover(
     as_json: opt.Json = False,
 ) -> None:
     """Mend what dead processes left behind: their runs, the records they had begun, pool slots."""
-    from dagster import DagsterInstance
-
     from dobby_dagster.defs import recovery
-    from dobby_dagster.defs.home import dagster_home
+    from dobby_dagster.defs.home import opened_instance
     from dobby_dagster.store.store import CozoStore
 
     settings = opt.settings_from(config, database__url=database)
     store = CozoStore.open(settings.database, create=False)
-    dagster_home(settings)
-    with DagsterInstance.get() as instance:
+    with opened_instance(settings) as instance:
         found = recovery.recover(instance, store)
     if as_json:
         print_json({"runs": found.runs, "records": found.records, "slots": found.slots})

@@ -6,8 +6,9 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster._core.instance.ref import InstanceRef
@@ -27,6 +28,19 @@ _log = logging.getLogger("dobby.permissions")
 _log.setLevel(logging.WARNING)
 
 
+def home_path(settings: Settings) -> Path:
+    """Where DAGSTER_HOME is, or would be: that of the environment, else of the settings.
+
+    Raises:
+        SettingsError: The path names the home of a user that is not known.
+    """
+    named = os.environ.get("DAGSTER_HOME") or str(settings.dagster.home)
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(f"DAGSTER_HOME {named} can't be written: {error}", hint=_HINT) from error
+
+
 def dagster_home(settings: Settings) -> Path:
     """DAGSTER_HOME of the environment, else of the settings; made and given its ``dagster.yaml`` where it lacks one.
 
@@ -35,16 +49,15 @@ def dagster_home(settings: Settings) -> Path:
     Raises:
         SettingsError: It can't be made.
     """
-    named = os.environ.get("DAGSTER_HOME") or str(settings.dagster.home)
+    home = home_path(settings)
     try:
-        home = Path(named).expanduser().absolute()
         private_folder(home)
         template = next(path for path in INSTANCE_FILES if path.is_file())
         if not (home / "dagster.yaml").exists():
             shutil.copyfile(template, home / "dagster.yaml")
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise SettingsError(f"DAGSTER_HOME {named} can't be written: {reason}", hint=_HINT) from error
+        raise SettingsError(f"DAGSTER_HOME {home} can't be written: {reason}", hint=_HINT) from error
     os.environ["DAGSTER_HOME"] = str(home)
     scheme, _, rest = settings.database.url.partition(":///")
     for path in (home, *([Path(rest)] if scheme in ("sqlite", "rocksdb") else [])):
@@ -54,18 +67,26 @@ def dagster_home(settings: Settings) -> Path:
 
 
 @contextmanager
-def terminal_instance(settings: Settings) -> Iterator[dg.DagsterInstance]:
-    """The instance of DAGSTER_HOME for runs in this process, whose output goes to the terminal.
+def opened_instance(settings: Settings, *, overrides: dict[str, Any] | None = None) -> Iterator[dg.DagsterInstance]:
+    """The instance of DAGSTER_HOME.
+
+    Args:
+        settings: Where it is; it is made where it is missing.
+        overrides: Of its ``dagster.yaml``.
 
     Raises:
         SettingsError: Its disk is full, or its files can't be read or written.
     """
     home = dagster_home(settings)
     try:
-        reference = InstanceRef.from_dir(str(home), overrides={"compute_logs": _NO_CAPTURE})
-        with dg.DagsterInstance.from_ref(reference) as instance:
+        with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides)) as instance:
             yield instance
     except DBAPIError as error:
         raise SettingsError(
             f"DAGSTER_HOME {home} can't be used: {error.orig}", hint="free some space if its disk is full, or " + _HINT
         ) from error
+
+
+def terminal_instance(settings: Settings) -> AbstractContextManager[dg.DagsterInstance]:
+    """The instance of DAGSTER_HOME for runs in this process, whose output goes to the terminal."""
+    return opened_instance(settings, overrides={"compute_logs": _NO_CAPTURE})
