@@ -133,7 +133,7 @@ def test_only_what_changed_is_inferred(dobby: Dobby) -> None:
         db.run("?[id] <- [['m.py::f01']] :rm code_data {id}")
     second = dobby("summarize", *THEIRS, *COLUMNS, "--json").json
     assert second["inferred"] == 2
-    assert (second["records"], second["completed"] + second["failed"], second["skipped"]) == (9, 8, 1)
+    assert (second["records"], second["completed"] + second["failed"], second["deleted"]) == (8, 8, 1)
     assert dobby("summarize", *THEIRS, *COLUMNS, "--json").json["inferred"] == 0
 
 
@@ -196,7 +196,7 @@ def test_failed_records_are_listed_and_released(dobby: Dobby, monkeypatch: pytes
     assert "record 'k04' is not failed" in dobby("failed", "release", "k04", *THEIRS).err
     monkeypatch.setattr(summarizing, "gate", gate)
     assert dobby("summarize", *THEIRS, *COLUMNS, "--json").json["inferred"] == 0, "quarantined"
-    assert "1 records released" in dobby("failed", "release", *THEIRS).out
+    assert "1 record released" in dobby("failed", "release", *THEIRS).out
     assert dobby("summarize", *THEIRS, *COLUMNS, "--json").json["inferred"] == 1
     assert "No record has failed" in dobby("failed", "list", *THEIRS).out
     assert dobby("failed", "release", *THEIRS, "--json").json == {"released": []}
@@ -270,7 +270,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "a prompt the model does not know": (["summarize", *THEIRS, *COLUMNS, "--prompt", "security_review"], "was made for the prompt summary only"),
     "unknown format": (["export", *THEIRS, "--format", "xml"], "there is no format 'xml'"),
     "parquet on the screen": (["export", *THEIRS, "--format", "parquet"], "name a file with --output"),
-    "unknown ending": (["summarize", *THEIRS, *COLUMNS, "--output", "x.docx"], "has no ending that names a format"),
+    "unknown ending": (["summarize", *THEIRS, *COLUMNS, "--output", "x.docx"], "can't infer the format from the extension of 'x.docx'"),
     "output folder missing": (["summarize", *THEIRS, *COLUMNS, "--output", "no/x.md"], "can't be written"),
     "no such record": (["show", "nope", *THEIRS], "no record 'nope'"),
     "no history": (["history", "nope", *THEIRS], "no record 'nope'"),

@@ -58,7 +58,7 @@ def test_a_backfill_of_what_failed_infers_only_that(
         assert answer.code == 1
         assert "batch-000001: 1 of 2 records failed (50%, limit 10%): k1; last error: injected" in answer.err
     asked = flaw(monkeypatch)
-    assert "2 were begun and are not settled; they are tried again by themselves" in dobby("doctor", *WHERE).out
+    assert "2 batches started but not finished; retried by themselves" in dobby("doctor", *WHERE).out
     done = dobby("backfill", "--failed", *WHERE, "--json").json
     assert (done["batches"], done["inferred"]) == (["batch-000001", "batch-000003"], 2)
     assert sorted(asked) == [CODE["k1"], CODE["k4"]], "and nothing else"
@@ -127,7 +127,8 @@ def test_a_preview_says_what_a_change_of_model_would_touch_and_changes_nothing(
         "?[key, content] <- [['same', $c]] :put record {key => content}", {"c": CODE["k0"]}, write=True
     )
     before = dobby("preview", *WHERE, "--json").json
-    assert (before["records"], before["seconds"], before["prompt_tokens"]) == (0, None, None)
+    assert (before["records"], before["waiting"], before["contents"], before["seconds"]) == (0, 7, 7, None)
+    assert before["prompt_tokens"] > 7 * 10, "rows that no plan has seen are counted, and their tokens"
     dobby("summarize", *WHERE)
     settled = dobby("preview", *WHERE)
     assert "dobby-code-11m, summary@" in settled.out
@@ -191,7 +192,7 @@ def test_doctor_shows_what_is_stuck_and_recover_mends_it(filled: CozoStore, dobb
     process.wait()
     sick = dobby("doctor", *WHERE)
     assert sick.code == 1
-    assert "1 claims of dead processes" in sick.out
+    assert "1 record claim of a dead process" in sick.out
     assert "dobby recover" in sick.out
     mended = dobby("recover", *WHERE)
     assert "0 runs of dead processes closed, 2 records returned to pending, 0 leaked pool slots freed." in mended.out

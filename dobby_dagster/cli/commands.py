@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -10,15 +11,25 @@ import typer
 from dobby_dagster import __version__
 from dobby_dagster.cli import batches, doubts, operate, records, source_trees
 from dobby_dagster.cli.exit_status import exit_status
+from dobby_dagster.cli.help import Command, Group
+from dobby_dagster.cli.init import init
 from dobby_dagster.cli.output import encode_anything, log_to_stderr
 from dobby_dagster.cli.summarize import summarize
 
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="A good short summary of every record in a CozoDB database, by a local language model.",
+    help="""A good short summary of every record in a CozoDB database, by a local language model.
+
+Examples:
+
+- `dobby ingest src && dobby summarize` summarises every function of a source tree
+- `dobby summarize -d sqlite:///code.db --relation code_data --key id --content body` summarises a relation of yours
+- `dobby export -o summaries.csv` writes what there is
+""",
 )
 
 
@@ -38,24 +49,25 @@ def _root(
     log_to_stderr(logging.INFO if verbose else logging.ERROR)
 
 
-app.command()(source_trees.ingest)
-app.command()(summarize)
-app.command()(operate.status)
-app.command()(records.show)
-app.command()(records.history)
-app.command()(records.export)
-app.add_typer(records.failed_app, name="failed")
-app.command()(batches.backfill)
-app.command()(doubts.redo)
-app.command()(batches.preview)
-app.command()(batches.purge)
-app.command()(operate.recover)
-app.command("config")(operate.show_config)
-app.command()(operate.models)
-app.command()(operate.doctor)
-app.command()(operate.dev)
-app.command()(operate.backup)
-app.command()(operate.restore)
+# The help lists commands by task, in the order in which a new user needs them.
+COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
+    "Summarise": {
+        "init": init, "ingest": source_trees.ingest, "preview": batches.preview, "summarize": summarize,
+    },
+    "Look at what there is": {
+        "status": operate.status, "show": records.show, "history": records.history, "export": records.export,
+    },
+    "Repeat and clean up": {"backfill": batches.backfill, "redo": doubts.redo, "purge": batches.purge},
+    "Operate": {
+        "dev": operate.dev, "doctor": operate.doctor, "recover": operate.recover, "backup": operate.backup,
+        "restore": operate.restore,
+    },
+    "Settings": {"config": operate.show_config, "models": operate.models},
+}  # fmt: skip
+for panel, commands in COMMANDS.items():
+    for name, command in commands.items():
+        app.command(name, cls=Command, rich_help_panel=panel)(command)
+app.add_typer(records.failed_app, name="failed", rich_help_panel="Repeat and clean up")
 
 
 def run() -> int:

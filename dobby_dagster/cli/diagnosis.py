@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from dobby_dagster.domain.errors import DobbyError
+from dobby_dagster.domain.errors import DobbyError, StoreError
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 PACKAGES = ("dobby-dagster", "dagster", "dagster-webserver", "pycozo", "cozo-embedded")
 EXTRAS = ("openvino", "torch", "transformers")
 LOW_DISK_BYTES = 1_000_000_000
+
+
+# Writes a command line of dobby's that works with the present settings, given its name and arguments.
+Command: TypeAlias = Callable[..., str]
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,17 @@ class Finding:
     remedy: str = ""
 
 
-def diagnose(settings: Settings) -> list[Finding]:
-    """Look at everything; one thing's failure does not keep the others from being looked at."""
-    checks: tuple[tuple[str, Callable[[Settings], Iterator[Finding]]], ...] = (
+Check: TypeAlias = Callable[[Settings, Command], Iterator[Finding]]
+
+
+def diagnose(settings: Settings, command: Command) -> list[Finding]:
+    """Look at everything; one thing's failure does not keep the others from being looked at.
+
+    Args:
+        settings: Those in use.
+        command: For the remedies.
+    """
+    checks: tuple[tuple[str, Check], ...] = (
         ("versions", _versions),
         ("database", _database),
         ("model", _model),
@@ -44,13 +57,13 @@ def diagnose(settings: Settings) -> list[Finding]:
     findings: list[Finding] = []
     for name, check in checks:
         try:
-            findings += check(settings)
+            findings += check(settings, command)
         except DobbyError as error:
             findings.append(Finding(name, False, error.message, error.hint or ""))
     return findings
 
 
-def _versions(settings: Settings) -> Iterator[Finding]:
+def _versions(settings: Settings, command: Command) -> Iterator[Finding]:
     found, lacking = [f"Python {platform.python_version()}"], []
     for package in (*PACKAGES, *EXTRAS):
         try:
@@ -61,7 +74,7 @@ def _versions(settings: Settings) -> Iterator[Finding]:
     yield Finding("versions", not lacking, ", ".join(found), remedy)
 
 
-def _database(settings: Settings) -> Iterator[Finding]:
+def _database(settings: Settings, command: Command) -> Iterator[Finding]:
     from dobby_dagster.store.store import CozoStore
     from dobby_dagster.store.tracking import choose
 
@@ -77,10 +90,10 @@ def _database(settings: Settings) -> Iterator[Finding]:
         return
     way, why = choose(source)
     yield Finding("source", True, f"'{settings.source.relation}': {source.count():,} rows; changes by {way}: {why}")
-    yield from _records(settings, store)
+    yield from _records(settings, command, store)
 
 
-def _records(settings: Settings, store: CozoStore) -> Iterator[Finding]:
+def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:
     """What is stuck among the records, and what waits."""
     from dobby_dagster.pipeline.retrying import unsettled
 
@@ -94,20 +107,25 @@ def _records(settings: Settings, store: CozoStore) -> Iterator[Finding]:
         named = f"{ended[0]}{f' and {len(ended) - 1} more' if len(ended) > 1 else ''}"
         yield Finding(
             "batches", False, f"{named}: {retries + 1} runs committed nothing; it is not tried again by itself",
-            f"see the run's error in the UI; then dobby backfill {ended[0]}",
+            f"see the run's error in the UI; then {command('backfill', ended[0])}",
         )  # fmt: skip
     waiting = len(left) - len(ended)
     if waiting:
-        yield Finding("batches", True, f"{waiting} were begun and are not settled; they are tried again by themselves")
+        yield Finding(
+            "batches", True, f"{counted(waiting, 'batch')} started but not finished; retried by themselves",
+            command("backfill --failed"),
+        )  # fmt: skip
     quarantined = sum(
         row["retry"] not in ("retry", "back_off") or row["retry_count"] >= retries
         for row in store.work.failed(relation, recipe)
     )
     if quarantined:
-        yield Finding("quarantine", True, f"{quarantined} records", "dobby failed list, dobby failed release")
+        yield Finding(
+            "quarantine", True, counted(quarantined, "record"), f"{command('failed list')}, {command('failed release')}"
+        )
 
 
-def _model(settings: Settings) -> Iterator[Finding]:
+def _model(settings: Settings, command: Command) -> Iterator[Finding]:
     from dobby_dagster.inference.engines import engine_for
     from dobby_dagster.inference.model_folder import find_model
     from dobby_dagster.inference.prompts import chosen_prompt
@@ -136,7 +154,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
         engine.close()
 
 
-def _dagster(settings: Settings) -> Iterator[Finding]:
+def _dagster(settings: Settings, command: Command) -> Iterator[Finding]:
     from dobby_dagster.cli.serving import Served
     from dobby_dagster.defs.home import home_path, opened_instance
     from dobby_dagster.defs.recovery import abandoned_owners, dead_runs, leaked_slots
@@ -151,21 +169,31 @@ def _dagster(settings: Settings) -> Iterator[Finding]:
     alive = bool(served.supervisor) and is_alive(served.supervisor, time.time())
     how = f"served at {served.url}" if alive else "not served: sensors and schedules run with dobby dev only"
     yield Finding("dagster", True, f"DAGSTER_HOME is {home}; {how}")
-    store = CozoStore.open(settings.database, create=False)
+    try:
+        store = CozoStore.open(settings.database, create=False)
+    except StoreError:  # said under "database"
+        return
     with opened_instance(settings) as instance:
         stuck = {
-            "runs whose process died": len(dead_runs(instance)),
-            "claims of dead processes": len(abandoned_owners(store)),
-            "leaked pool slots": len(leaked_slots(instance)),
+            "run of a dead process": len(dead_runs(instance)),
+            "record claim of a dead process": len(abandoned_owners(store)),
+            "leaked pool slot": len(leaked_slots(instance)),
         }
-    found = ", ".join(f"{count} {what}" for what, count in stuck.items() if count)
-    yield Finding("stuck", not found, found or "nothing", "dobby recover" if found else "")
+    found = ", ".join(_stuck(count, what) for what, count in stuck.items() if count)
+    yield Finding("stuck", not found, found or "nothing", command("recover") if found else "")
 
 
-def _disk(settings: Settings) -> Iterator[Finding]:
+def _stuck(count: int, what: str) -> str:
+    noun, of, owner = what.partition(" of ")
+    return f"{counted(count, noun)}{of}{owner}"
+
+
+def _disk(settings: Settings, command: Command) -> Iterator[Finding]:
     scheme, _, rest = settings.database.url.partition(":///")
-    folder = Path(rest).absolute().parent if scheme in ("sqlite", "rocksdb") else Path.cwd()
-    free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.is_dir())).free
+    folder = Path(rest).absolute().parent if scheme in ("sqlite", "rocksdb") else Path().absolute()
+    while not folder.is_dir():  # the nearest that is there
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
     ok = free >= LOW_DISK_BYTES
     yield Finding(
         "disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else "free some space: a full disk stops every write"

@@ -9,31 +9,32 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dobby_dagster.cli import options as opt
-from dobby_dagster.cli.output import counted, out, print_json
+from dobby_dagster.cli.opened import opened
+from dobby_dagster.cli.output import out, print_json
 from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.plurals import counted
 
 if TYPE_CHECKING:
-    from dobby_dagster.domain.settings import Settings
+    from dobby_dagster.cli.opened import Opened
     from dobby_dagster.pipeline.doubts import Doubts
-    from dobby_dagster.store.store import CozoStore
 
 
-def look(settings: Settings, store: CozoStore, recipe: str) -> Doubts:
+def look(use: Opened, recipe: str) -> Doubts:
     """The doubts about all current summaries under ``recipe``."""
     from dobby_dagster.pipeline.doubts import doubts
 
-    return doubts(store, settings.source.relation, recipe, settings.pipeline.unsure_below)
+    return doubts(use.store, use.relation, recipe, use.settings.pipeline.unsure_below)
 
 
-def lines(settings: Settings, found: Doubts) -> list[str]:
+def lines(use: Opened, found: Doubts) -> list[str]:
     """A line on unsure summaries, and one on each other doubt that there is."""
     if not found.summaries:
         return []
     of = f"of {counted(found.summaries, 'summary')}"
-    told = [f"Unsure, of a confidence below {settings.pipeline.unsure_below:g}: {found.unsure:,} {of}."]
+    told = [f"Unsure, of a confidence below {use.settings.pipeline.unsure_below:g}: {found.unsure:,} {of}."]
     if found.unsure:
         told[0] += " Another model makes only those again:"
-        told.append(f"  dobby redo --model PATH{_where(settings, 'key', 'content')}")
+        told.append(f"  {use.command('redo --model PATH')}")
     if found.unknown:
         told.append(
             f"Of unknown confidence: {found.unknown:,} {of}, of contents of a kind that the model's confidence was not"
@@ -74,27 +75,23 @@ def redo(
     from dobby_dagster.defs import run_here
     from dobby_dagster.inference.recipe import recipe_for
     from dobby_dagster.pipeline.doubts import batch_of_unsure
-    from dobby_dagster.store.store import CozoStore
 
-    settings = opt.settings_from(
+    use = opened(
         config, database__url=database, source__relation=relation, source__key=key, source__content=content,
         source__language=language, model__path=model, model__device=device, prompt__id=prompt,
         prompt__file=prompt_file, inference__max_new_tokens=max_new_tokens, pipeline__unsure_below=below,
     )  # fmt: skip
+    settings, store = use.settings, use.store
     new = recipe_for(settings).id
-    store = CozoStore.open(settings.database, create=False)
-    store.source(settings.source)
-    known = [row["recipe"] for row in store.work.recipes()]
-    if recipe is not None and recipe not in known:
-        raise SettingsError(f"there is no recipe '{recipe}'", hint="see dobby status")
-    old = recipe or (known[0] if known else "")
+    _ = use.source.types
+    old = use.recipe(recipe) or ""
     if old == new:
         raise SettingsError(
             "the same model and prompt would write the same again", hint="name another with --model or --prompt"
         )
     batch = batch_of_unsure(store, settings.source.relation, old, settings.pipeline.unsure_below)
     began = time.perf_counter()
-    report, counts = run_with_bars(partial(run_here.backfill, settings, lambda store, left: [batch]))
+    report, counts = run_with_bars(partial(run_here.backfill, settings, lambda store, left: [batch], remember=False))
     seconds = time.perf_counter() - began
     if as_json:
         print_json(
@@ -106,14 +103,5 @@ def redo(
         out.print(headline(report, counts, status, seconds), highlight=False)
         out.print(f"They are the batch {batch}, of recipe {new}; the others are still under recipe {old}:")
         for one in (new, old):
-            out.print(f"  dobby export --recipe {one}{_where(settings)}", soft_wrap=True)
+            out.print(f"  {use.command(f'export --recipe {one}')}", soft_wrap=True)
     end(report)
-
-
-def _where(settings: Settings, *columns: str) -> str:
-    """The options that name the database, the relation and those ``columns``, as far as they are not the usual ones."""
-    from dobby_dagster.domain.printable import shell_word
-
-    usual = type(settings.source)().model_dump()
-    parts = {"database": settings.database.url} | settings.source.model_dump(include={"relation", *columns})
-    return "".join(f" --{name} {shell_word(value)}" for name, value in parts.items() if usual.get(name) != value)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from dobby_dagster.domain.printable import shell_word
-
 if TYPE_CHECKING:
-    from dobby_dagster.domain.settings import Settings
+    from dobby_dagster.cli.opened import Opened
     from dobby_dagster.store.store import CozoStore
 
 
@@ -26,16 +23,12 @@ def sample(store: CozoStore, relation: str, recipe: str, count: int) -> list[tup
     return [(entry["key"], entry["summary"], shown_confidence(entry)) for entry in islice(spread, count)]
 
 
-def next_commands(settings: Settings, key: str | None) -> list[str]:
+def next_commands(opened: Opened, key: str | None) -> list[str]:
     """Where things are stored, and three commands to try."""
-    program = sys.argv[0] if "/" in sys.argv[0] and not sys.argv[0].startswith("/") else "dobby"
-    where = f" --database {settings.database.url}"
-    relation = f" --relation {settings.source.relation}" if settings.source.relation != "record" else ""
-    shown = shell_word(key) if key else "KEY"
     return [
         "",
-        f"Everything is stored in {settings.database.url}. Next, try:",
-        f"  {program} show {shown}{where}{relation}",
-        f"  {program} export --format markdown{where}{relation} > summaries.md",
-        f"  {program} dev{where}{relation}",
+        f"Everything is stored in {opened.settings.database.url}. Next, try:",
+        *([f"  {opened.command('show', key)}"] if key is not None else []),
+        f"  {opened.command('export --output summaries.md')}",
+        f"  {opened.command('dev')}",
     ]

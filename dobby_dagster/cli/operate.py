@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dobby_dagster.cli import options as opt
-from dobby_dagster.cli.output import note, out, print_json, print_table
+from dobby_dagster.cli.opened import opened
+from dobby_dagster.cli.output import is_unicode, note, out, print_json, print_table
 from dobby_dagster.cli.progress import working
+from dobby_dagster.cli.recipes import settings_by_recipe
+from dobby_dagster.domain.errors import StoreError
+from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.printable import shell_word
+from dobby_dagster.domain.remembered import REMEMBERED, as_environment
 from dobby_dagster.domain.settings_loader import load_settings
+
+MEANINGS = {"rows": "rows in the source", "unplanned": "new, not planned yet", "records": "records planned"}
 
 if TYPE_CHECKING:
     from dobby_dagster.inference.model_folder import ModelFolder
@@ -26,28 +36,36 @@ def status(
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Show how far the records are: counts by state, batches, summaries."""
+    """Show how far the records are: rows of the source, counts by state, batches, summaries."""
+    use = opened(config, database__url=database, source__relation=relation)
+    chosen = use.recipe(recipe)
+    counts = use.store.reports.overview(use.source, chosen)
+    recipes = use.store.work.recipes()
+    if as_json:
+        print_json({**counts, "database": use.settings.database.url, "relation": use.relation, "recipe": chosen})
+        return
+    print_table([use.relation, "count"], [(MEANINGS.get(name, name), f"{n:,}") for name, n in counts.items()])
+    if recipes:
+        settings = settings_by_recipe(recipes)
+        rows = [
+            ("*" if r["recipe"] == chosen else "", r["recipe"], r["model"], r["prompt"], settings[r["recipe"]])
+            for r in recipes
+        ]
+        print_table(["", "recipe", "model", "prompt", "settings"], rows)
+    left = counts["unplanned"] + counts["pending"]
+    if left:
+        out.print(f"{counted(left, 'record')} to do: {use.command('summarize')}", soft_wrap=True)
+
+
+def show_config(database: opt.Database = None, config: opt.ConfigFile = None, as_json: opt.Json = False) -> None:
+    """Show each setting, its value, and where it came from; secrets are masked."""
     from dobby_dagster.store.store import CozoStore
 
-    settings = opt.settings_from(config, database__url=database, source__relation=relation)
-    store = CozoStore.open(settings.database, create=False)
-    chosen = recipe or store.work.latest_recipe()
-    counts = store.reports.status(settings.source.relation, chosen)
-    recipes = store.work.recipes()
-    if as_json:
-        print_json(
-            {**counts, "database": settings.database.url, "relation": settings.source.relation, "recipe": chosen}
-        )
-        return
-    print_table([settings.source.relation, "count"], [(name, f"{count:,}") for name, count in counts.items()])
-    if recipes:
-        rows = [("→" if r["recipe"] == chosen else "", r["recipe"], r["model"], r["prompt"]) for r in recipes]
-        print_table(["", "recipe", "model", "prompt"], rows)
-
-
-def show_config(config: opt.ConfigFile = None, as_json: opt.Json = False) -> None:
-    """Show each setting, its value, and where it came from; secrets are masked."""
-    rows = load_settings(file=config).rows()
+    loaded = load_settings({"database.url": database}, file=config)
+    with suppress(StoreError):  # settings are shown whatever the database is
+        memory = CozoStore.open(loaded.settings.database, create=False).memory
+        loaded = load_settings({"database.url": database}, file=config, memory=memory)
+    rows = loaded.rows()
     if as_json:
         print_json({name: {"value": value, "origin": origin} for name, value, origin, _ in rows})
     else:
@@ -85,26 +103,44 @@ def _about(folder: ModelFolder) -> str:
 def doctor(
     database: opt.Database = None,
     relation: opt.Relation = None,
+    key: opt.Key = None,
+    content: opt.ContentColumn = None,
     model: opt.Model = None,
     device: opt.Device = None,
+    prompt: opt.PromptId = None,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
 ) -> None:
     """Check versions, database, model and device: what works, and what to do about the rest."""
     from dobby_dagster.cli.diagnosis import diagnose
 
-    settings = opt.settings_from(
-        config, database__url=database, source__relation=relation, model__path=model, model__device=device
-    )
+    named = {
+        "database__url": database, "source__relation": relation, "source__key": key, "source__content": content,
+        "model__path": model, "model__device": device, "prompt__id": prompt,
+    }  # fmt: skip
+    command: Callable[..., str]
+    try:
+        use = opened(config, **named)
+    except StoreError:  # which the diagnosis will say, too, among the rest
+        settings, command = opt.settings_from(config, **named), _plain_command
+    else:
+        settings, command = use.settings, use.command
     with working("Looking at versions, database, model and device…"):
-        findings = diagnose(settings)
+        findings = diagnose(settings, command)
     if as_json:
         print_json([finding.__dict__ for finding in findings])
     else:
-        rows = [("✓" if f.ok else "✗", f.name, f.message + (f"\n→ {f.remedy}" if f.remedy else "")) for f in findings]
+        good, bad, arrow = ("✓", "✗", "→") if is_unicode() else ("ok", "!", "->")
+        rows = [
+            (good if f.ok else bad, f.name, f.message + (f"\n{arrow} {f.remedy}" if f.remedy else "")) for f in findings
+        ]
         print_table(["", "what", "how it is"], rows)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
+
+
+def _plain_command(name: str, *arguments: str) -> str:
+    return " ".join(["dobby", name, *map(shell_word, arguments)])
 
 
 def dev(
@@ -113,6 +149,8 @@ def dev(
     key: opt.Key = None,
     content: opt.ContentColumn = None,
     model: opt.Model = None,
+    prompt: opt.PromptId = None,
+    prompt_file: opt.PromptFile = None,
     host: Annotated[
         str, typer.Option(help="Address to listen at; where others can reach it, the UI asks for a login.")
     ] = "127.0.0.1",
@@ -129,30 +167,16 @@ def dev(
     from dobby_dagster.cli.serving import serve
     from dobby_dagster.defs.home import dagster_home
     from dobby_dagster.inference.recipe import recipe_for
-    from dobby_dagster.store.store import CozoStore
 
-    settings = opt.settings_from(
-        config,
-        database__url=database,
-        source__relation=relation,
-        source__key=key,
-        source__content=content,
-        model__path=model,
-        automation__enabled=automation,
-    )
-    CozoStore.open(settings.database, create=False).source(settings.source)
-    recipe_for(settings)
-    chosen = {
-        "DATABASE_URL": database,
-        "DOBBY_SOURCE_RELATION": relation,
-        "DOBBY_SOURCE_KEY": key,
-        "DOBBY_SOURCE_CONTENT": content,
-        "MODEL_PATH": model,
-        "DOBBY_CONFIG": str(config) if config else None,
-        "DOBBY_AUTOMATION_ENABLED": None if automation is None else str(automation).lower(),
-    }
-    environment = {**os.environ, **{name: value for name, value in chosen.items() if value}}
-    environment["DAGSTER_HOME"] = str(dagster_home(settings))
+    use = opened(
+        config, database__url=database, source__relation=relation, source__key=key, source__content=content,
+        model__path=model, prompt__id=prompt, prompt__file=prompt_file, automation__enabled=automation,
+    )  # fmt: skip
+    _ = use.source.types
+    recipe_for(use.settings)
+    environment = {**os.environ, **as_environment(use.settings, ("database.url", "automation.enabled", *REMEMBERED))}
+    environment |= {"DOBBY_CONFIG": str(config)} if config else {}
+    environment["DAGSTER_HOME"] = str(dagster_home(use.settings))
     serve(Path(environment["DAGSTER_HOME"]), host, port, allow_host or [], environment, note)
 
 
@@ -161,7 +185,7 @@ def recover(
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Mend what dead processes left behind: their runs, the records they had begun, pool slots."""
+    """Recover what dead processes left behind: their runs, the records they had started, pool slots."""
     from dobby_dagster.defs import recovery
     from dobby_dagster.defs.home import opened_instance
     from dobby_dagster.store.store import CozoStore

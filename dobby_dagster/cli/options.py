@@ -19,9 +19,10 @@ Key = Annotated[Text, typer.Option(help="Its key column.")]
 ContentColumn = Annotated[Text, typer.Option("--content", help="The column to summarise.")]
 Language = Annotated[Text, typer.Option(help="A column that names the language.")]
 Priority = Annotated[Text, typer.Option(help="An integer column; higher is done first.")]
-UpdatedAt = Annotated[Text, typer.Option(help="A column that grows with each change; spares reading all rows.")]
+UpdatedAt = Annotated[Text, typer.Option(help="A column that grows with each change; avoids a full scan.")]
 AllowTriggers = Annotated[
-    bool | None, typer.Option("--allow-triggers", help="Let Dobby set triggers on your relation, to see changes.")
+    bool | None,
+    typer.Option("--allow-triggers", help="Let Dobby set triggers on your relation, to see changes."),
 ]
 Model = Annotated[Text, typer.Option("--model", "-m", help="A model folder, or the name of one that comes with Dobby.")]
 Device = Annotated[Text, typer.Option(help="auto, mps, cuda or cpu.")]
@@ -33,10 +34,11 @@ MaxNewTokens = Annotated[
 ]
 BatchSize = Annotated[int | None, typer.Option(help="Records a batch, at most.")]
 Reproducible = Annotated[
-    bool | None, typer.Option("--reproducible", help="Same bytes whatever shares the batch; slower.")
+    bool | None, typer.Option("--reproducible", help="Byte-identical regardless of batching; slower.")
 ]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file; by default dobby.toml.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
 
 
 def settings_from(config: Path | None, **named: Any) -> Settings:

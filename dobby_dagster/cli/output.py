@@ -67,6 +67,11 @@ def encode_anything() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def is_unicode() -> bool:
+    """Whether standard output can show more than ASCII."""
+    return (out.encoding or "ascii").lower().startswith("utf")
+
+
 def print_json(value: Any) -> None:
     """``value`` as one JSON document."""
     sys.stdout.write(printable_json(value) + "\n")
@@ -96,16 +101,3 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: st
 
 def _cell(value: Any) -> str:
     return printable(f"{value:.3f}" if isinstance(value, float) else value, lines=True)
-
-
-def counted(number: int, noun: str) -> str:
-    """``number`` with its noun in the right form.
-
-    >>> counted(1, "batch"), counted(2, "batch"), counted(1_000, "summary")
-    ('1 batch', '2 batches', '1,000 summaries')
-    """
-    if number == 1:
-        return f"1 {noun}"
-    if noun.endswith("y") and noun[-2] not in "aeiou":
-        return f"{number:,} {noun[:-1]}ies"
-    return f"{number:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"

@@ -29,6 +29,8 @@ from dobby_dagster.domain.printable import printable
 # Called with how many more are done; 1 by default.
 Advance: TypeAlias = Callable[..., None]
 LINE_SECONDS = 10.0
+# What takes no longer than this is over before a line about it can be read.
+SHORT_SECONDS = 0.5
 
 
 def progress(description: str, total: int | None) -> AbstractContextManager[Advance]:
@@ -87,7 +89,7 @@ def _bar(description: str, total: int | None) -> Iterator[Advance]:
 
 @contextmanager
 def _lines(description: str, total: int) -> Iterator[Advance]:
-    """One line every ten seconds, and one at the end."""
+    """One line every ten seconds, and one at the end of what takes a while."""
     began = told = time.monotonic()
     done = 0
 
@@ -107,7 +109,7 @@ def _lines(description: str, total: int) -> Iterator[Advance]:
     try:
         yield advance
     finally:
-        if total:
+        if total and time.monotonic() - began > SHORT_SECONDS:
             tell()
 
 

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dobby_dagster.cli import options as opt
+from dobby_dagster.cli.opened import require_lasting
 from dobby_dagster.cli.output import note, out, print_json
 from dobby_dagster.cli.progress import progress
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import printable
+from dobby_dagster.domain.settings import OWN_RELATION
 
 if TYPE_CHECKING:
     from dobby_dagster.ingest.ingest import Loss
@@ -39,7 +42,9 @@ def ingest(
     def may_delete(loss: Loss) -> bool:
         return yes or (sys.stdin.isatty() and typer.confirm(_question(loss), err=True))
 
-    store = CozoStore.open(opt.settings_from(config, database__url=database).database)
+    settings = opt.settings_from(config, database__url=database)
+    require_lasting(settings.database)
+    store = CozoStore.open(settings.database)
     began = time.perf_counter()
     total = sum(1 for path in paths for _ in files_of(path, exclude or []))
     with progress("Reading", total) as advance:
@@ -47,6 +52,7 @@ def ingest(
             store.records, paths, limit=limit, name=name, exclude=exclude or [], on_file=lambda path: advance(),
             may_delete=may_delete,
         )  # fmt: skip
+    store.remember_relation(OWN_RELATION)
     seconds = time.perf_counter() - began
     if as_json:
         print_json(
@@ -55,15 +61,11 @@ def ingest(
         )  # fmt: skip
         return
     out.print(
-        f"{_plural(done.files, 'file')} hold{'s' * (done.files == 1)} {_plural(done.found, 'record')}: "
+        f"{counted(done.files, 'file')} hold{'s' * (done.files == 1)} {counted(done.found, 'record')}: "
         f"{done.written:,} written, {done.unchanged:,} as they were, {done.deleted:,} deleted, in {seconds:.1f} s."
     )
     for line in _left_out(done.left_out):
         note(line)
-
-
-def _plural(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def _question(loss: Loss) -> str:

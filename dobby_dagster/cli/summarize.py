@@ -14,13 +14,14 @@ import typer
 from dobby_dagster.cli import options as opt
 from dobby_dagster.cli.doubts import lines, look
 from dobby_dagster.cli.exit_status import FAILED, STOPPED
-from dobby_dagster.cli.output import counted, fail, note, out, print_json, print_table
+from dobby_dagster.cli.opened import opened
+from dobby_dagster.cli.output import fail, note, out, print_json, print_table
 from dobby_dagster.cli.progress import progress
+from dobby_dagster.domain.plurals import counted
 
 if TYPE_CHECKING:
+    from dobby_dagster.cli.opened import Opened
     from dobby_dagster.defs.run_here import Report
-    from dobby_dagster.domain.settings import Settings
-    from dobby_dagster.store.store import CozoStore
 
 
 def summarize(
@@ -43,15 +44,18 @@ def summarize(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Export afterwards: .md, .jsonl, .csv or .parquet.")
     ] = None,
+    force: opt.Force = False,
     show: Annotated[int, typer.Option(min=0, help="Show so many of the summaries.")] = 5,
     config: opt.ConfigFile = None,
     as_json: opt.Json = False,
 ) -> None:
     """Summarise every record that has no summary yet from this model and prompt."""
     from dobby_dagster.defs.run_here import plan_and_run
-    from dobby_dagster.pipeline.export import check_output, export_file
+    from dobby_dagster.pipeline.export import check_output, described, export_file
 
-    settings = opt.settings_from(
+    if output is not None:
+        check_output(output, force=force)
+    use = opened(
         config,
         database__url=database,
         source__relation=relation,
@@ -70,23 +74,21 @@ def summarize(
         prompt__file=prompt_file,
         pipeline__batch_size=batch_size,
     )
-    if output is not None:
-        check_output(output)
     began = time.perf_counter()
-    report, counts = run_with_bars(partial(plan_and_run, settings))
+    report, counts = run_with_bars(partial(plan_and_run, use.settings))
     seconds = time.perf_counter() - began
-    store, recipe = _opened(settings)
-    status = store.reports.status(settings.source.relation, recipe)
-    if output is not None:
-        exported = export_file(store.reports.entries(settings.source.relation, recipe), output)
-        note(f"{exported:,} records written to {output}")
+    recipe = use.recipe() or ""
+    status = use.store.reports.status(use.relation, recipe)
+    if output is not None and not report.stopped:
+        rows = described(use.store.reports.rows(use.source, recipe))
+        note(f"{counted(export_file(rows, output, force=force), 'record')} written to {output}")
     if as_json:
         print_json(
-            {**status, **counts, **look(settings, store, recipe).metrics(), "seconds": seconds, "runs": report.runs,
+            {**status, **counts, **look(use, recipe).metrics(), "seconds": seconds, "runs": report.runs,
              "failures": report.failures, "stopped": report.stopped}
         )  # fmt: skip
     else:
-        _show(settings, store, recipe, report, status, counts, seconds, show)
+        _show(use, recipe, report, status, counts, seconds, show)
     end(report)
 
 
@@ -148,17 +150,8 @@ def end(report: Report) -> None:
         raise typer.Exit(FAILED)
 
 
-def _opened(settings: Settings) -> tuple[CozoStore, str]:
-    from dobby_dagster.inference.recipe import recipe_for
-    from dobby_dagster.store.store import CozoStore
-
-    recipe = recipe_for(settings)
-    return CozoStore.open(settings.database), recipe.id
-
-
 def _show(
-    settings: Settings,
-    store: CozoStore,
+    use: Opened,
     recipe: str,
     report: Report,
     status: dict[str, int],
@@ -168,7 +161,7 @@ def _show(
 ) -> None:
     from dobby_dagster.cli.following import next_commands, sample
 
-    relation = settings.source.relation
+    relation, store = use.relation, use.store
     out.print(headline(report, counts, status, seconds), highlight=False)
     tracking = report.planned.get("change_tracking", "")
     print_table(["state", "records"], [(s, f"{status[s]:,}") for s in ("completed", "failed", "skipped", "pending")])
@@ -177,11 +170,11 @@ def _show(
     if rows:
         print_table(["key", "summary", "confidence"], rows, title=f"{len(rows)} of the summaries")
     failed = list(store.work.failed(relation, recipe))
-    for line in lines(settings, look(settings, store, recipe)):
+    for line in lines(use, look(use, recipe)):
         out.print(line, soft_wrap=True)
     if failed:
         print_table(["key", "why it failed"], [(row["key"], row["error"]) for row in failed[:10]], title="Failed")
     if report.stopped or report.failures:
         return
-    for line in next_commands(settings, rows[0][0] if rows else None):
+    for line in next_commands(use, rows[0][0] if rows else None):
         out.print(line, highlight=False, markup=False, soft_wrap=True)

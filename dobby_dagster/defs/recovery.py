@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dobby_dagster.domain.owner import is_alive, new_owner, on_this_host, retire
+from dobby_dagster.domain.plurals import counted
 
 if TYPE_CHECKING:
     from dobby_dagster.store.store import CozoStore
@@ -43,8 +44,9 @@ class Recovered:
 
     def __str__(self) -> str:
         return (
-            f"{len(self.runs)} runs of dead processes closed, {self.records} records returned to pending, "
-            f"{len(self.slots)} leaked pool slots freed"
+            f"{counted(len(self.runs), 'run')} of dead processes closed, "
+            f"{counted(self.records, 'record')} returned to pending, "
+            f"{counted(len(self.slots), 'leaked pool slot')} freed"
         )
 
 

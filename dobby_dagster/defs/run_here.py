@@ -57,6 +57,7 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
     """
     report = Report()
     with _ready(settings) as (instance, store, recipe):
+        store.remember(settings)
         planned = run_job(settings, plan_batches.name, instance, {})
         if not planned.success:
             if was_stopped(planned):
@@ -70,7 +71,11 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
 
 
 def backfill(
-    settings: Settings, choose: Callable[[CozoStore, dict[str, int]], list[str]], on_plan: Callable[[Report], None]
+    settings: Settings,
+    choose: Callable[[CozoStore, dict[str, int]], list[str]],
+    on_plan: Callable[[Report], None],
+    *,
+    remember: bool = True,
 ) -> Report:
     """Run batches that are there already; nothing is looked for.
 
@@ -78,12 +83,15 @@ def backfill(
         settings: Valid settings.
         choose: Which batches, given the store and what is to do by batch.
         on_plan: Told what is to do before the first run.
+        remember: Keep the source, the model and the prompt as those in use.
 
     Raises:
         DobbyError: The database or the model can't be used; a run that fails is in the report instead.
     """
     report = Report()
     with _ready(settings) as (instance, store, recipe):
+        if remember:
+            store.remember(settings)
         add_partitions(instance, store)
         left = _left(settings, store, recipe)
         report.todo = {batch: left.get(batch, 0) for batch in choose(store, left)}

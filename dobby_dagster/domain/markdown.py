@@ -22,6 +22,14 @@ def code(text: str) -> str:
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
+def block(text: str, language: str) -> str:
+    """``text`` as a fenced block; ``language`` is named where it is a word."""
+    shown = printable(text, lines=True)
+    fence = "`" * max(3, max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
+    name = language if re.fullmatch(r"[\w+#.-]{1,30}", language) else ""
+    return f"{fence}{name}\n{shown.rstrip()}\n{fence}"
+
+
 def prose(text: str) -> str:
     r"""``text`` as one paragraph of plain words; what looks like an address is code.
 

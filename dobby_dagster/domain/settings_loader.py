@@ -1,4 +1,4 @@
-"""Settings from defaults, then a TOML file, then the environment, then arguments; each value with its origin."""
+"""Settings from defaults, the database's memory, a TOML file, the environment and arguments, each with its origin."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.remembered import remembered_values
 from dobby_dagster.domain.secrets import MASK
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.suggest import suggestion
 
+REMEMBERED_ORIGIN = "remembered in the database"
 DEFAULT_FILE = "dobby.toml"
 WELL_KNOWN = {"DATABASE_URL": "database.url", "MODEL_PATH": "model.path"}
 NOT_SETTINGS = {"DOBBY_CONFIG"}
@@ -69,6 +71,7 @@ def load_settings(
     *,
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    memory: Mapping[str, Any] | None = None,
 ) -> Loaded:
     """Merge all sources and validate the result as a whole.
 
@@ -76,6 +79,7 @@ def load_settings(
         arguments: ``section.name`` to value; None means not given.
         file: The TOML file; by default ``$DOBBY_CONFIG``, else ``dobby.toml`` where there is one.
         environment: By default the process's own.
+        memory: What the database remembers of earlier commands; see :mod:`dobby_dagster.domain.remembered`.
 
     Raises:
         SettingsError: Naming the setting, its value, its origin and what is allowed.
@@ -90,6 +94,10 @@ def load_settings(
     values |= given
     origins |= dict.fromkeys(given, "argument")
     _refuse_unknown(values, origins)
+    if memory:
+        known = remembered_values(memory, values)
+        values |= known
+        origins |= dict.fromkeys(known, REMEMBERED_ORIGIN)
     return Loaded(_validate(values, origins), origins)
 
 

@@ -27,12 +27,13 @@ class Preview:
         model, prompt: The same, for people.
         batches: Batches that hold something to do, with how many records each.
         records: Records to do.
-        contents: Different contents among them: equal ones are inferred once.
+        contents: Different contents among them and the new rows: equal ones are inferred once. Rows that no plan has
+            seen count as different.
         prompt_tokens: Expected, of a sample of the contents; None where nothing is to do.
         output_tokens: Expected, at the mean of the summaries that are stored, else at the setting's limit.
         output_is_limit: Whether it is the latter, and so at most.
         seconds: Expected, at the speed that the same model had here before; None where it has not run here.
-        waiting: Rows that are known to be new and in no batch yet.
+        waiting: New rows that are in no batch yet; the next run plans them.
         others: Stored summaries under other recipes: identifier, model, prompt, summaries.
     """
 
@@ -68,8 +69,9 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
         if row["recipe"] != recipe.id
     ]
     found = Preview(recipe.id, recipe.model, recipe.prompt, left, sum(left.values()), others=others)
-    found.waiting = store.versions.waiting(relation)
-    if not left:
+    new = store.reports.overview(source, recipe.id)["unplanned"]
+    found.waiting = store.versions.waiting(relation) + new
+    if not left and not found.waiting:
         return found
     hashes, keys = set(), []
     for batch in left:
@@ -77,7 +79,9 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
             if member.is_work(batch, settings.pipeline.max_retries):
                 hashes.add(member.version.content_hash)
                 keys.append(member.version.key)
-    found.contents = len(hashes)
+    if found.waiting:
+        keys += [key for page in source.key_pages(5_000) for key in page] if new or not keys else []
+    found.contents = len(hashes) + found.waiting
     sample = list(islice(keys, 0, None, max(1, len(keys) // SAMPLE)))
     found.prompt_tokens = round(_mean_tokens(source, sample, settings, prompt) * found.contents)
     rates = store.reports.rates(recipe.model_revision)

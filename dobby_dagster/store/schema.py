@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 from dobby_dagster.domain.errors import SchemaError
 from dobby_dagster.store.connection import Connection
@@ -129,6 +130,12 @@ def identity(connection: Connection) -> str:
     """What tells this database from every other; copies and backups share it."""
     rows = connection.run("?[value] := *dobby_meta{name: 'identity', value}").rows
     return str(rows[0][0]) if rows else ""
+
+
+def memory(connection: Connection) -> dict[str, Any]:
+    """What earlier commands named; see :mod:`dobby_dagster.domain.remembered`."""
+    rows = connection.run("?[value] := *dobby_meta{name: 'in_use', value}").rows
+    return dict(rows[0][0]) if rows and isinstance(rows[0][0], dict) else {}
 
 
 def _apply(connection: Connection, script: str, existing: set[str]) -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.domain.remembered import memory_of
+from dobby_dagster.domain.settings import DatabaseSettings, Settings, SourceSettings
 from dobby_dagster.store.attempts import Attempts
 from dobby_dagster.store.backup import write_backup
 from dobby_dagster.store.chunks import Chunks
@@ -15,7 +16,7 @@ from dobby_dagster.store.connect import connect
 from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.records import Records
 from dobby_dagster.store.reports import Reports
-from dobby_dagster.store.schema import identity, migrate, relations, schema_version
+from dobby_dagster.store.schema import identity, memory, migrate, relations, schema_version, set_meta
 from dobby_dagster.store.soundness import Reading, ledger_gaps, read_everything
 from dobby_dagster.store.source import Source
 from dobby_dagster.store.upkeep import Upkeep
@@ -79,6 +80,24 @@ class CozoStore:
     def identity(self) -> str:
         """What tells this database from every other; copies and backups share it."""
         return identity(self.connection)
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What earlier commands named: source, columns, model, prompt; see :mod:`dobby_dagster.domain.remembered`."""
+        return memory(self.connection)
+
+    def remember(self, settings: Settings) -> None:
+        """Keep the source, the model and the prompt of ``settings`` for the commands that come."""
+        before = self.memory
+        now = memory_of(settings, before)
+        if now != before:
+            set_meta(self.connection, "in_use", now)
+
+    def remember_relation(self, relation: str) -> None:
+        """Keep ``relation`` as the source in use; its columns are those that were remembered with it."""
+        before = self.memory
+        if before.get("relation", relation) != relation:
+            set_meta(self.connection, "in_use", before | {"relation": relation})
 
     def check(self) -> list[str]:
         """What is wrong with the stored data, one line each.

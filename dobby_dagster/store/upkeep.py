@@ -42,6 +42,11 @@ class Upkeep:
             for relation, keys in _HISTORIES.items()
         )
 
+    def summaries_by_recipe(self) -> dict[str, int]:
+        """How many summaries each recipe has, of all sources: what :meth:`purge` would delete."""
+        rows = self._connection.run("?[recipe, count(key)] := *dobby_summary{source, key, fingerprint, recipe}").rows
+        return {str(recipe): int(count) for recipe, count in rows}
+
     def _keys(self) -> Iterator[tuple[str, list[str]]]:
         sources = self._connection.run("?[relation] := *dobby_source{relation}").rows
         for (source,) in sources:

@@ -1,0 +1,145 @@
+"""A database with the settings in use for it: what most commands begin with, and how the next ones are written."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.printable import shell_word
+from dobby_dagster.domain.remembered import memory_of
+from dobby_dagster.domain.settings import DatabaseSettings, Settings
+from dobby_dagster.domain.settings_loader import load_settings
+from dobby_dagster.domain.suggest import suggestion
+from dobby_dagster.store.store import CozoStore
+
+if TYPE_CHECKING:
+    from dobby_dagster.store.source import Source
+
+# Options of commands that only look; those that run have a model and a prompt as well.
+_COLUMN_OPTIONS = ("--relation",)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open database, and what was asked of it.
+
+    Attributes:
+        settings: Those in use: defaults, what the database remembers, the file, the environment, the options.
+        config: The settings file that was named; None for the default one.
+    """
+
+    settings: Settings
+    store: CozoStore
+    config: Path | None = None
+
+    @property
+    def relation(self) -> str:
+        """The source relation in use."""
+        return self.settings.source.relation
+
+    @cached_property
+    def source(self) -> Source:
+        """The source relation, checked.
+
+        Raises:
+            SourceError: It, or one of its columns, is not there; the hint names what is near.
+        """
+        return self.store.source(self.settings.source)
+
+    def recipe(self, named: str | None = None) -> str | None:
+        """The recipe that is named, else the last used one; None where none was used.
+
+        Raises:
+            SettingsError: There is none of that name.
+        """
+        if named is None:
+            return self.store.work.latest_recipe()
+        known = [row["recipe"] for row in self.store.work.recipes()]
+        if named not in known:
+            raise SettingsError(f"there is no recipe '{named}'", hint=suggestion(named, known))
+        return named
+
+    def batches(self, *named: str | None) -> list[str]:
+        """All batches of the source, in order.
+
+        Raises:
+            SettingsError: One of those ``named`` is not among them.
+        """
+        there = [batch.id for batch in self.store.versions.batches(self.relation)]
+        for batch in named:
+            if batch is not None and batch not in there:
+                span = f"there are {there[0]} to {there[-1]}" if there else "nothing was planned yet"
+                raise SettingsError(f"there is no batch '{batch}' of '{self.relation}'", hint=span)
+        return there
+
+    def command(self, name: str, *arguments: str) -> str:
+        """The command ``name`` on the same database and source: a line that works when it is pasted here.
+
+        Args:
+            name: The command, with options of its own.
+            arguments: Quoted for a shell, whatever they hold.
+        """
+        program = sys.argv[0] if "/" in sys.argv[0] and not sys.argv[0].startswith("/") else "dobby"
+        runs = name.split()[0] in ("summarize", "backfill", "preview", "dev")
+        end = ["--"] if any(argument.startswith("-") for argument in arguments) else []
+        return " ".join([program, name, *self._options(runs), *end, *map(shell_word, arguments)])
+
+    def _options(self, runs: bool) -> list[str]:
+        """The options without which other settings would be in use: what is remembered need not be said again."""
+        options = ["--config", shell_word(str(self.config))] if self.config else []
+        named: dict[str, str] = {}
+        if load_settings(file=self.config).settings.database.url != self.settings.database.url:
+            named["database.url"] = self.settings.database.url
+            options += ["--database", shell_word(self.settings.database.url)]
+        bare = _in_use(load_settings(named, file=self.config, memory=self.store.memory).settings)
+        for option, value in _in_use(self.settings).items():
+            if value != bare[option] and (runs or option in _COLUMN_OPTIONS):
+                options += [option, shell_word(value)]
+        return options
+
+
+def _in_use(settings: Settings) -> dict[str, str]:
+    """The values of the options that choose a source and a model, paths made absolute."""
+    in_use = memory_of(settings, {})["in_use"]
+    source = settings.source
+    return {
+        "--relation": source.relation,
+        "--key": source.key,
+        "--content": source.content,
+        "--model": in_use.get("model.path", settings.model.path),
+        "--prompt": settings.prompt.id,
+    }
+
+
+def opened(config: Path | None, **named: Any) -> Opened:
+    """Open the database that the settings name, with what it remembers.
+
+    Args:
+        config: The settings file; None for the default one.
+        named: Options as ``section__name``; None for not given.
+
+    Raises:
+        SettingsError: The settings are wrong.
+        StoreError: The database is not there or can't be used.
+    """
+    arguments = {name.replace("__", "."): value for name, value in named.items()}
+    database = load_settings(arguments, file=config).settings.database
+    require_lasting(database)
+    store = CozoStore.open(database, create=False)
+    return Opened(load_settings(arguments, file=config, memory=store.memory).settings, store, config)
+
+
+def require_lasting(database: DatabaseSettings) -> None:
+    """Raise where what is written would be gone at the end of this process.
+
+    Raises:
+        SettingsError: The database is in this process's memory.
+    """
+    if database.url.startswith("mem:"):
+        raise SettingsError(
+            f"database.url = '{database.url}' is in memory, and gone when this command ends", hint="use sqlite:///PATH"
+        )

@@ -1,0 +1,33 @@
+"""What tells recipes apart for people: the settings in which they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """The settings of a recipe that are not the defaults, as ``quantization=int8``, or "default settings"."""
+    defaults = {**InferenceSettings().model_dump(mode="json"), "quantization": ModelSettings().quantization}
+    return _text({name: value for name, value in settings.items() if value != defaults.get(name)}) or "default settings"
+
+
+def settings_by_recipe(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """For each recipe its settings that are not the defaults, and those in which it differs from another of ``rows``.
+
+    Args:
+        rows: ``recipe`` and ``settings`` of each.
+    """
+    names = {name for row in rows for name in row["settings"]}
+    differing = {name for name in names if len({repr(row["settings"].get(name)) for row in rows}) > 1}
+    found = {}
+    for row in rows:
+        own = {name: row["settings"].get(name) for name in sorted(differing)}
+        found[row["recipe"]] = _text(own) if own else described(row["settings"])
+    return found
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(settings.items()))

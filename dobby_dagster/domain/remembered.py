@@ -1,0 +1,78 @@
+"""What a user named once: the source, its columns, the model and the prompt in use, as a database remembers them.
+
+Addresses of servers and secrets are not among it: a database may come from somebody else, and a secret goes nowhere but
+where it was configured for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from dobby_dagster.domain.settings import OWN_RELATION, Settings, SourceSettings
+
+# Those of the source are remembered for each relation.
+COLUMNS = tuple(f"source.{name}" for name in SourceSettings.model_fields if name != "relation")
+IN_USE = (
+    "model.path",
+    "model.quantization",
+    "prompt.id",
+    "prompt.file",
+    "inference.reproducible",
+    "inference.max_new_tokens",
+)
+REMEMBERED = ("source.relation", *COLUMNS, *IN_USE)
+
+
+def value_of(settings: Settings, name: str) -> Any:
+    """The value of ``section.name``, as JSON has it."""
+    section, field = name.split(".")
+    return getattr(settings, section).model_dump(mode="json")[field]
+
+
+def as_environment(settings: Settings, names: Iterable[str]) -> dict[str, str]:
+    """Environment variables that give another process the settings ``names``, whatever file it reads."""
+    values = {name: value_of(settings, name) for name in names}
+    texts = {
+        name: ",".join(value) if isinstance(value, list) else str(value)
+        for name, value in values.items()
+        if value is not None
+    }
+    variables = {"database.url": "DATABASE_URL", "model.path": "MODEL_PATH"}
+    return {variables.get(name, f"DOBBY_{name.replace('.', '_').upper()}"): text for name, text in texts.items()}
+
+
+def memory_of(settings: Settings, before: Mapping[str, Any]) -> dict[str, Any]:
+    """What to remember of ``settings``, beside the columns of other relations in ``before``."""
+    relation = settings.source.relation
+    defaults = Settings()
+
+    def differing(names: tuple[str, ...]) -> dict[str, Any]:
+        values = {name: value_of(settings, name) for name in names}
+        return {name: value for name, value in values.items() if value != value_of(defaults, name)}
+
+    in_use = differing(IN_USE)
+    for name in ("model.path", "prompt.file"):  # from wherever the next command is given
+        if name in in_use and Path(in_use[name]).expanduser().exists():
+            in_use[name] = str(Path(in_use[name]).expanduser().resolve())
+    columns = {**_mapping(before.get("columns")), relation: differing(COLUMNS)}
+    return {"relation": relation, "columns": columns, "in_use": in_use}
+
+
+def remembered_values(memory: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that ``memory`` adds to those ``given``, which it never changes.
+
+    Columns are those of the relation that is given, or else in use. A prompt that is given stands without the file of
+    the remembered one, and a file without its prompt.
+    """
+    relation = given.get("source.relation", memory.get("relation", OWN_RELATION))
+    values = {"source.relation": relation, **_mapping(_mapping(memory.get("columns")).get(relation))}
+    values |= _mapping(memory.get("in_use"))
+    if "prompt.file" in given:
+        values.pop("prompt.id", None)
+    return {name: value for name, value in values.items() if name in REMEMBERED and name not in given}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
