@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from dobby_dagster.domain.addresses import mask_credentials
+
 if TYPE_CHECKING:
     from dobby_dagster.cli.opened import Opened
     from dobby_dagster.store.store import CozoStore
@@ -27,7 +29,7 @@ def next_commands(opened: Opened, key: str | None) -> list[str]:
     """Where things are stored, and three commands to try."""
     return [
         "",
-        f"Everything is stored in {opened.settings.database.url}. Next, try:",
+        f"Everything is stored in {mask_credentials(opened.settings.database.url)}. Next, try:",
         *([f"  {opened.command('show', key)}"] if key is not None else []),
         f"  {opened.command('export --output summaries.md')}",
         f"  {opened.command('dev')}",

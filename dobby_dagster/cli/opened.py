@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.printable import shell_word
 from dobby_dagster.domain.remembered import memory_of
@@ -94,12 +95,17 @@ class Opened:
         named: dict[str, str] = {}
         if load_settings(file=self.config).settings.database.url != self.settings.database.url:
             named["database.url"] = self.settings.database.url
-            options += ["--database", shell_word(self.settings.database.url)]
+            options += ["--database", _without_credentials(self.settings.database.url)]
         bare = _in_use(load_settings(named, file=self.config, memory=self.store.memory).settings)
         for option, value in _in_use(self.settings).items():
             if value != bare[option] and (runs or option in _COLUMN_OPTIONS):
                 options += [option, shell_word(value)]
         return options
+
+
+def _without_credentials(url: str) -> str:
+    """``url`` as a word of a shell; one with a user and a password in it is left to the environment."""
+    return shell_word(url) if mask_credentials(url) == url else '"$DATABASE_URL"'
 
 
 def _in_use(settings: Settings) -> dict[str, str]:

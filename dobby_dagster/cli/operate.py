@@ -15,6 +15,7 @@ from dobby_dagster.cli.opened import opened
 from dobby_dagster.cli.output import is_unicode, note, out, print_json, print_table
 from dobby_dagster.cli.progress import working
 from dobby_dagster.cli.recipes import settings_by_recipe
+from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.errors import StoreError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import shell_word
@@ -42,7 +43,14 @@ def status(
     counts = use.store.reports.overview(use.source, chosen)
     recipes = use.store.work.recipes()
     if as_json:
-        print_json({**counts, "database": use.settings.database.url, "relation": use.relation, "recipe": chosen})
+        print_json(
+            {
+                **counts,
+                "database": mask_credentials(use.settings.database.url),
+                "relation": use.relation,
+                "recipe": chosen,
+            }
+        )
         return
     print_table([use.relation, "count"], [(MEANINGS.get(name, name), f"{n:,}") for name, n in counts.items()])
     if recipes:
