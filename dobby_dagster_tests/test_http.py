@@ -1,6 +1,7 @@
 """A Cozo server that is slow, down, strict or broken."""
 
 import gzip
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -115,3 +116,18 @@ def test_credentials_of_the_url_are_sent_to_a_proxy_before_the_server() -> None:
         url = server.url.replace("http://", "http://user:pass-word@")
         assert HttpConnection(DatabaseSettings(url=url)).run(QUERY).rows == [[1]]
         assert server.keys == ["Basic dXNlcjpwYXNzLXdvcmQ="]
+
+
+@pytest.mark.parametrize(
+    ("asked", "came"), [("?[a, b] := *t{a, b}", "a"), ("?[a, count(b), max(c)] := *t{a, b, c}", "ab")]
+)
+def test_an_answer_of_another_width_than_was_asked_for_is_an_error(asked: str, came: str) -> None:
+    from dobby_dagster.domain.http_client import Reply
+
+    class Strange(HttpConnection):
+        def _answer(self, method: str, path: str, data: bytes | None) -> Reply:
+            body = json.dumps({"ok": True, "headers": list(came), "rows": [[None] * len(came)]}).encode()
+            return Reply(200, {}, body)
+
+    with pytest.raises(StoreError, match=f"columns were asked for, {len(came)} came"):
+        Strange(DatabaseSettings(url="http://127.0.0.1:9")).run(asked)

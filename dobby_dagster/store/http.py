@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeGuard
@@ -24,6 +25,8 @@ SECONDS_OPEN = 15.0
 CONNECTIONS = 100
 # Far more than a page of records, and less than what ends this process.
 LARGEST_ANSWER = 1_000_000_000
+_HEAD = re.compile(r"\?\[([^\]]+)\]")
+_ARGUMENTS = re.compile(r"\([^)]*\)")
 
 
 class HttpConnection:
@@ -55,6 +58,9 @@ class HttpConnection:
         headers, rows = answer.get("headers"), answer.get("rows")
         if not _are_strings(headers) or not _are_rows(rows, len(headers)):
             raise StoreError(f"{self.url} is no Cozo server: its answer has no headers with rows of the same width")
+        asked = _columns(script)
+        if not write and asked and asked != len(headers):
+            raise StoreError(f"{self.url} is no Cozo server: {asked} columns were asked for, {len(headers)} came")
         return Result(headers, rows)
 
     @contextmanager
@@ -137,6 +143,12 @@ class HttpConnection:
         if not answer.get("ok"):
             raise translate(message_of_response(answer), self.url)
         return answer
+
+
+def _columns(script: str) -> int:
+    """How many columns a query asks for; 0 where it is none, but a command."""
+    heads = _HEAD.findall(script)
+    return len(_ARGUMENTS.sub("", heads[-1]).split(",")) if heads else 0
 
 
 def _are_strings(found: Any) -> TypeGuard[list[str]]:

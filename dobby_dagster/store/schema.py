@@ -89,7 +89,7 @@ def schema_version(connection: Connection) -> int:
 
 def relations(connection: Connection) -> set[str]:
     """The names of all stored relations."""
-    return {row[0] for row in connection.run("::relations").rows}
+    return {str(row[0]) for row in connection.run("::relations").rows}
 
 
 def migrate(connection: Connection, target: int = LATEST) -> int:
