@@ -30,8 +30,8 @@ def test_each_prompt_has_its_own_limit_and_asks_for_sentences_that_end() -> None
     prompts = PromptLibrary.load().prompts
     assert len({prompt.max_new_tokens for prompt in prompts.values()}) == len(prompts)
     for prompt in prompts.values():
-        assert "complete" in prompt.system
-        assert "words" in prompt.system
+        assert "short sentence" in prompt.system
+        assert "short sentence" in prompt.user, "asked once more after the content"
         assert prompt.max_new_tokens >= 80
     assert Prompt(id="mine", version=1, system="s").max_new_tokens == NEW_TOKENS
 

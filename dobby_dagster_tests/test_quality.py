@@ -86,6 +86,8 @@ FRAME = "class FrameBlock:\n    def read_frame(self, size):\n        return self
         ("The materials, materials and materials.", "repeats itself"),
         ("Materials MATERIALS materials!", "repeats itself"),
         ("Returns the data frame data frame data frame.", "repeats itself"),
+        ("Has a recipe with recipe with recipe.", "repeats itself"),
+        ("Reads the name of the block of the block of the block.", "repeats itself"),
         ("Reads the file, then reads the file, then reads the file.", "repeats itself"),
         ("DataFrameFrameBufferFrameBlock", "repeats itself"),
         ("Returns the DataFrameFrameBufferFrameBlock of it.", "repeats itself"),
@@ -128,6 +130,10 @@ def test_what_no_summary_is_does_not_pass(text: str, why: str) -> None:
         "Calls read_frame(size) and returns what it gives.",
         "Liest einen Block der angegebenen Groesse aus dem Puffer und gibt ihn zur Verwendung heraus.",
         "Computes the sum.",
+        "Takes a list of frames and a list of sizes, and returns a list of blocks. Each block holds the bytes of one frame, "
+        "read from the buffer in order.",
+        "It checks if the block is a frame. If the block is not a frame, it is left alone. If it is, its size is read from "
+        "the buffer and the block is returned with the size and the buffer.",
         "Berechnet\tdie Summe,\nund gibt sie aus.",
         "The class of a block.",
         "From here on, reads are buffered.",

@@ -31,6 +31,8 @@ _STUTTER = re.compile(r"([a-z]{2,}?)\1{2,}")
 _MARKS = "\ufffd\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _JOINING = frozenset(("a", "an", "the", "and", "or"))
 MOST_IN_A_ROW = 2
+# Of the runs of three words, those that come three times or more: several sentences on one thing repeat some.
+REPEATED_SHARE = 0.3
 
 
 def gate(text: str, content: str | None, instruction: str) -> None:
@@ -109,12 +111,13 @@ def _repeats(text: str, words: list[str], content: str) -> bool:
     if run is not None:
         return " ".join(run) not in " ".join(re.findall(r"\w+", content[:200_000].lower()))
     runs = Counter(tuple(plain[i : i + 3]) for i in range(len(plain) - 2))
-    return bool(runs) and max(runs.values()) >= 3
+    again = sum(count for count in runs.values() if count >= 3)
+    return again > REPEATED_SHARE * runs.total()
 
 
 def _in_a_row(words: list[str], length: int) -> list[str] | None:
-    """Where ``length`` words come three times, one time after another, those words; numbers may do so."""
-    span = 3 * length
+    """Where ``length`` words come again and again, those words: "x x x", "a b a b a"; numbers may do so."""
+    span = 2 * length + 1
     for i in range(len(words) - span + 1):
         if not words[i].isdigit() and all(words[j] == words[j + length] for j in range(i, i + span - length)):
             return words[i : i + span]
