@@ -1,12 +1,15 @@
 """Answers of a model server that is broken, hostile or of another dialect: whatever one brings costs its record only."""
 
+import gc
 import gzip
 import json
+import os
 import random
 import threading
 import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +136,22 @@ def test_a_client_that_is_closed_gives_up_what_is_under_way() -> None:
             client.request("POST", "/chat/completions", b"{}")
         with pytest.raises(NoAnswerError, match="closed"):
             client.request("GET", "/models")
+
+
+def test_a_client_that_is_dropped_leaves_no_thread_and_no_file_behind() -> None:
+    def threads() -> int:
+        return sum(thread.name == "dobby-http" for thread in threading.enumerate())
+
+    before, files = threads(), len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else 0
+    with Scripted(lambda n, asked: said()) as server:
+        for _ in range(5):
+            HttpClient(server.url, {}, 5, 1).request("GET", "/models")
+    gc.collect()
+    deadline = time.monotonic() + 60
+    while threads() > before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert threads() <= before
+    assert not files or len(os.listdir("/proc/self/fd")) <= files + 5
 
 
 @pytest.mark.parametrize("value", [float("nan"), None, 1_000.0, float("-inf"), -9_999.0, "low", True, 10**400])

@@ -7,6 +7,7 @@ import os
 import ssl
 import threading
 import time
+import weakref
 import zlib
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
@@ -21,6 +22,7 @@ from dobby_dagster.domain.errors import SettingsError
 
 LARGEST_ANSWER = 8_000_000
 _INFLATABLE = ("gzip", "x-gzip", "deflate")
+_CLOSING_SECONDS = 30.0
 _ANY_ZLIB = 47  # window bits: the header says whether it is gzip or zlib
 
 
@@ -86,7 +88,6 @@ class HttpClient:
         self.url = url
         self._timeout = timeout_seconds
         self._largest = largest
-        self._closed = False
         try:
             self._client = httpx.AsyncClient(
                 # Nothing need be compressed, so nothing has to be decompressed.
@@ -102,8 +103,9 @@ class HttpClient:
                 f"{url} can't be asked: {error}", hint="see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE"
             ) from None
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="dobby-http", daemon=True)
-        self._thread.start()
+        threading.Thread(target=_run, args=(self._loop,), name="dobby-http", daemon=True).start()
+        # Neither the thread nor the loop knows this object: it ends them when it is dropped without being closed.
+        self._end = weakref.finalize(self, _stop, self._loop, self._client)
 
     def request(self, method: str, path: str, body: bytes | None = None) -> Reply:
         """Send one request and wait for its whole answer.
@@ -112,12 +114,13 @@ class HttpClient:
             NoAnswerError: There was none within the time, or the client was closed.
             BadAnswerError: It is too large, or its encoding is broken.
         """
-        if self._closed:
+        if not self._end.alive:
             raise NoAnswerError("the client is closed")
         sending = asyncio.run_coroutine_threadsafe(self._send(method, path, body), self._loop)
         try:
-            return sending.result()
-        except CancelledError:
+            # The request has a deadline of its own; this one is for a client that is closed at this very moment.
+            return sending.result(self._timeout + _CLOSING_SECONDS)
+        except (CancelledError, TimeoutError):
             raise NoAnswerError("the client was closed") from None
         except BaseException:  # the waiting thread was interrupted: so is the request
             sending.cancel()
@@ -125,11 +128,7 @@ class HttpClient:
 
     def close(self) -> None:
         """Give up what is under way and close the connections."""
-        if self._closed:
-            return
-        self._closed = True
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop)
-        self._thread.join(timeout=5)
+        self._end()
 
     async def _send(self, method: str, path: str, body: bytes | None) -> Reply:
         kind = {"content-type": "application/json"} if body is not None else {}
@@ -167,14 +166,22 @@ class HttpClient:
                 raise BadAnswerError(f"its answer ends in the middle of its {name}")
         return body
 
-    async def _end(self) -> None:
-        mine = asyncio.current_task()
-        others = [task for task in asyncio.all_tasks() if task is not mine]
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    loop.run_forever()
+    loop.close()
+
+
+def _stop(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
+    async def stop() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
-        await self._client.aclose()
-        self._loop.stop()
+        await client.aclose()
+        loop.stop()
+
+    asyncio.run_coroutine_threadsafe(stop(), loop)
 
 
 def _reason(error: BaseException) -> str:

@@ -103,6 +103,7 @@ class ServerClient:
         self._closed = threading.Event()
         self._probing = threading.Lock()
         self._answered_at = float("-inf")
+        self._progress_at = float("-inf")  # the same, without probes
         self._http = HttpClient(self.url, _authorization(settings), settings.timeout_seconds, connections)
 
     def models(self) -> list[str]:
@@ -147,6 +148,7 @@ class ServerClient:
                 verb = "refused" if fault.trouble and fault.trouble.status in REFUSED else "failed on"
                 raise InferenceError(f"the model server {verb} the record: {fault}") from None
             self._dialect.learn(refused)
+            self._progress_at = time.monotonic()
             return completion
 
     def close(self) -> None:
@@ -169,7 +171,7 @@ class ServerClient:
         fault = state.outcome.exception() if state.outcome else None
         if not isinstance(fault, _FaultError):
             return True
-        if fault.busy and time.monotonic() - self._answered_at < LONGEST_WAIT:
+        if fault.busy and time.monotonic() - self._progress_at < LONGEST_WAIT:
             return False
         return state.attempt_number >= (ATTEMPTS if self._answered_at < fault.began else ATTEMPTS_BESIDE_OTHERS)
 
