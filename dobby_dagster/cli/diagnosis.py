@@ -90,7 +90,18 @@ def _database(settings: Settings, command: Command) -> Iterator[Finding]:
         return
     way, why = choose(source)
     yield Finding("source", True, f"'{settings.source.relation}': {source.count():,} rows; changes by {way}: {why}")
+    yield from _invariants(command, store)
     yield from _records(settings, command, store)
+
+
+def _invariants(command: Command, store: CozoStore) -> Iterator[Finding]:
+    """What must always hold of the ledger, for every source and recipe."""
+    violations = store.audit.examine()
+    for violation in violations:
+        remedy = command(violation.remedy) if violation.remedy else "restore a backup"
+        yield Finding("invariants", False, str(violation), remedy)
+    if not violations:
+        yield Finding("invariants", True, "all hold")
 
 
 def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:

@@ -201,9 +201,9 @@ def recover(
     settings = opt.settings_from(config, database__url=database)
     store = CozoStore.open(settings.database, create=False)
     with opened_instance(settings) as instance:
-        found = recovery.recover(instance, store)
+        found = recovery.repair(instance, store)
     if as_json:
-        print_json({"runs": found.runs, "records": found.records, "slots": found.slots})
+        print_json({"runs": found.runs, "records": found.records, "slots": found.slots, "repaired": found.repaired})
     else:
         out.print(f"{found}." if found else "Nothing was stuck.", highlight=False)
 

@@ -33,20 +33,23 @@ class Recovered:
         runs: Identifiers of runs whose process had died.
         records: Records that returned to pending.
         slots: Runs that had ended and still held a slot of a pool.
+        repaired: Records for which an invariant did not hold; see :mod:`dobby_dagster.store.audit`.
     """
 
     runs: list[str] = field(default_factory=list)
     records: int = 0
     slots: list[str] = field(default_factory=list)
+    repaired: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self.runs or self.records or self.slots)
+        return bool(self.runs or self.records or self.slots or self.repaired)
 
     def __str__(self) -> str:
+        repaired = f", {self.repaired} records repaired" if self.repaired else ""
         return (
             f"{counted(len(self.runs), 'run')} of dead processes closed, "
             f"{counted(self.records, 'record')} returned to pending, "
-            f"{counted(len(self.slots), 'leaked pool slot')} freed"
+            f"{counted(len(self.slots), 'leaked pool slot')} freed{repaired}"
         )
 
 
@@ -83,6 +86,13 @@ def recover(instance: dg.DagsterInstance, store: CozoStore) -> Recovered:
     for run_id in leaked_slots(instance):
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
         found.slots.append(run_id)
+    return found
+
+
+def repair(instance: dg.DagsterInstance, store: CozoStore) -> Recovered:
+    """As :func:`recover`, and examine the whole ledger and repair it: for a person who asks, not for every minute."""
+    found = recover(instance, store)
+    found.repaired = store.audit.repair()
     return found
 
 

@@ -31,20 +31,26 @@ class Findings:
 def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[str]) -> Findings:
     """Examine ``batches`` under ``recipe``."""
     found = Findings()
+    said = {batch.id: batch.members for batch in store.versions.batches()}
     for batch in batches:
         members = store.work.members(batch, recipe.id)
         states = Counter(member.state.state if member.state else State.PENDING for member in members)
         found.examined += len(members)
         left = states[State.PENDING] + sum(abandoned(member) for member in members)
-        if left or sum(states.values()) != len(members):
+        if left:
             found.unaccounted.append(f"{batch}: {left} of {len(members)} members are not settled")
+        if said.get(batch) != len(members):
+            found.unaccounted.append(f"{batch}: {len(members)} members are there, {said.get(batch, 0)} were planned")
         rows = store.reports.batch_summaries(batch, recipe.id)
         stored = Counter((row["key"], row["content_hash"]) for row in rows)
         for member in members:
             version = (member.version.key, member.version.content_hash)
             completed = member.state is not None and member.state.state is State.COMPLETED
-            if completed and stored[version] < 1:
-                found.without_summary.append(f"{batch}: {version[0]} is completed without a summary of its content")
+            if completed and stored[version] != 1:
+                how = f"with {stored[version]} summaries" if stored[version] else "without a summary"
+                found.without_summary.append(f"{batch}: {version[0]} is completed {how} of its content")
+            if not completed and stored[version]:
+                found.without_summary.append(f"{batch}: {version[0]} is not completed and has a summary of its content")
         for row in rows:
             try:
                 gate(row["text"], None, prompt.text)

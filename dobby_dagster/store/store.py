@@ -10,6 +10,7 @@ from typing import Any
 from dobby_dagster.domain.remembered import memory_of
 from dobby_dagster.domain.settings import DatabaseSettings, Settings, SourceSettings
 from dobby_dagster.store.attempts import Attempts
+from dobby_dagster.store.audit import Audit
 from dobby_dagster.store.backup import write_backup
 from dobby_dagster.store.chunks import Chunks
 from dobby_dagster.store.connect import connect
@@ -50,6 +51,7 @@ class CozoStore:
         self.chunks = Chunks(connection)
         self.reports = Reports(connection)
         self.upkeep = Upkeep(connection)
+        self.audit = Audit(connection)
 
     @classmethod
     def open(cls, settings: DatabaseSettings, *, create: bool = True) -> CozoStore:

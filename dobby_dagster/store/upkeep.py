@@ -14,10 +14,9 @@ _HISTORIES = {
     "dobby_state": ["source", "key", "content_hash", "recipe"],
     "dobby_version": ["source", "key"],
 }
-# What is kept under a recipe, and the keys of each relation.
+# What is kept under a recipe beside records' states and summaries, and the keys of each relation. The recipe itself is
+# last: as long as it is there, a purge can be run again.
 _BY_RECIPE = {
-    "dobby_summary": ["source", "key", "fingerprint"],
-    "dobby_state": ["source", "key", "content_hash", "recipe", "at"],
     "dobby_chunk": ["batch", "recipe", "chunk"],
     "dobby_metric": ["batch", "recipe"],
     "dobby_attempt": ["batch", "recipe", "run"],
@@ -72,18 +71,51 @@ class Upkeep:
             self._connection.run(f"{old} :rm {relation} {{{head}, at}}", params, write=True)
         return len(found)
 
+    def purgeable(self, recipe: str) -> int:
+        """How many summaries :meth:`purge` would delete."""
+        query = "?[count(key)] := *dobby_summary{source, key, fingerprint, recipe}, recipe == $recipe"
+        return int(self._connection.run(query, {"recipe": recipe}).rows[0][0])
+
     def purge(self, recipe: str) -> dict[str, int]:
-        """Delete everything that was made under ``recipe``: rows deleted by relation."""
-        deleted = {}
+        """Delete everything that was made under ``recipe``: rows deleted by relation.
+
+        A record's summaries go with its states, in one transaction a page: a purge that dies between pages leaves no
+        record completed without a summary, and another one goes on with it.
+        """
+        deleted = {"dobby_summary": 0, "dobby_state": 0}
+        while any(page := self._purge_page(recipe)):
+            for relation, count in zip(("dobby_summary", "dobby_state"), page, strict=True):
+                deleted[relation] += count
         for relation, keys in _BY_RECIPE.items():
             head = ", ".join(keys)
-            bound = head if "recipe" in keys else f"{head}, recipe"
-            query = f"?[{head}] := *{relation}{{{bound}}}, recipe == $recipe :limit {PAGE}"
-            deleted[relation] = 0
-            while count := len(self._connection.run(query, {"recipe": recipe}).rows):
+            query = f"?[{head}] := *{relation}{{{head}}}, recipe == $recipe"
+            deleted[relation] = len(self._connection.run(query, {"recipe": recipe}).rows)
+            if deleted[relation]:
                 self._connection.run(f"{query} :rm {relation} {{{head}}}", {"recipe": recipe}, write=True)
-                deleted[relation] += count
         return deleted
+
+    def _purge_page(self, recipe: str) -> tuple[int, int]:
+        """Delete summaries and states of some records: how many of each, none where none are left."""
+        blocks = [
+            f"""{{ ?[source, key] := *dobby_state{{source, key, content_hash, recipe}}, recipe == $recipe
+            ?[source, key] := *dobby_summary{{source, key, fingerprint, recipe}}, recipe == $recipe
+            :limit {PAGE} :create _page {{source, key}} }}""",
+            """{ ?[source, key, fingerprint] := *_page{source, key}, *dobby_summary{source, key, fingerprint, recipe},
+                recipe == $recipe
+            :create _summaries {source, key, fingerprint} }""",
+            """{ ?[source, key, content_hash, recipe, at] := *_page{source, key},
+                *dobby_state{source, key, content_hash, recipe, at}, recipe == $recipe
+            :create _states {source, key, content_hash, recipe, at} }""",
+            """{ ?[source, key, fingerprint] := *_summaries{source, key, fingerprint}
+            :rm dobby_summary {source, key, fingerprint} }""",
+            """{ ?[source, key, content_hash, recipe, at] := *_states{source, key, content_hash, recipe, at}
+            :rm dobby_state {source, key, content_hash, recipe, at} }""",
+            """{ summaries[count(key)] := *_summaries{key}
+            states[count(key)] := *_states{key}
+            ?[summaries, states] := summaries[summaries], states[states] }""",
+        ]
+        summaries, states = self._connection.run(script(blocks), {"recipe": recipe}, write=True).rows[0]
+        return int(summaries), int(states)
 
     def redo(self, source: str, recipe: str, keys: Sequence[str]) -> dict[str, int]:
         """Delete the summaries of ``keys`` under ``recipe`` and return the records to pending: records by batch.
