@@ -45,7 +45,7 @@ class Recovered:
         return bool(self.runs or self.records or self.slots or self.repaired)
 
     def __str__(self) -> str:
-        repaired = f", {self.repaired} records repaired" if self.repaired else ""
+        repaired = f", {counted(self.repaired, 'record')} repaired" if self.repaired else ""
         return (
             f"{counted(len(self.runs), 'run')} of dead processes closed, "
             f"{counted(self.records, 'record')} returned to pending, "

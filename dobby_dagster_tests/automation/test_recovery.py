@@ -62,9 +62,7 @@ def test_what_a_dead_process_began_is_mended_and_what_a_living_one_does_is_not_t
             assert storage.claim_concurrency_slot("device", run_id, "summaries").is_claimed
         found = recover(instance, store)
         assert (found.runs, found.records, found.slots) == ([died], 3, [died])
-        assert str(found) == (
-            "1 runs of dead processes closed, 3 records returned to pending, 1 leaked pool slots freed"
-        )
+        assert str(found) == ("1 run of dead processes closed, 3 records returned to pending, 1 leaked pool slot freed")
         statuses = {r.run_id: r.status for r in instance.get_runs()}
         assert statuses[died] == dg.DagsterRunStatus.FAILURE
         assert {statuses[r] for r in (lives, inherits, elsewhere)} == {dg.DagsterRunStatus.STARTED}
