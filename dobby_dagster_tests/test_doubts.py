@@ -105,6 +105,7 @@ def test_a_run_says_how_many_are_unsure_and_the_printed_command_does_only_those(
     assert ran.code == 0, ran.err
     settled = dobby("status", *THEIRS[:4], "--json").json
     done = settled["completed"]
+    assert (settled["summaries_unsure"], settled["summaries_cut_off"]) == (done, done)
     assert done > 0
     said = next(line for line in ran.out.splitlines() if line.startswith("Unsure"))
     assert said.startswith(

@@ -97,6 +97,7 @@ FRAME = "class FrameBlock:\n    def read_frame(self, size):\n        return self
         ("82734 19283 55 71 90", "holds no words"),
         ("Size 82734 19283 552 71 90", "holds numbers that are not in the content"),
         ("Returns 827341928355.", "holds numbers that are not in the content"),
+        ("Returns the block 8f3ab29c1d4.", "holds numbers that are not in the content"),
         ("Reads \x00 a frame.", "control character"),
         ("Reads \x1b[31m a frame.", "control character"),
         ("Reads a \ufffd frame.", "control character"),
@@ -130,6 +131,7 @@ def test_what_no_summary_is_does_not_pass(text: str, why: str) -> None:
         "Calls read_frame(size) and returns what it gives.",
         "Liest einen Block der angegebenen Groesse aus dem Puffer und gibt ihn zur Verwendung heraus.",
         "Computes the sum.",
+        "Reads text in windows1252, checked by SHA256withRSA on x86_64.",
         "Takes a list of frames and a list of sizes, and returns a list of blocks. Each block holds the bytes of one frame, "
         "read from the buffer in order.",
         "It checks if the block is a frame. If the block is not a frame, it is left alone. If it is, its size is read from "

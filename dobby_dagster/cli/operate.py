@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dobby_dagster.cli import options as opt
+from dobby_dagster.cli.doubts import lines, look
 from dobby_dagster.cli.opened import opened
 from dobby_dagster.cli.output import is_unicode, note, out, print_json, print_table
 from dobby_dagster.cli.progress import working
@@ -46,6 +47,7 @@ def status(
         print_json(
             {
                 **counts,
+                **(look(use, chosen).metrics() if chosen else {}),
                 "database": mask_credentials(use.settings.database.url),
                 "relation": use.relation,
                 "recipe": chosen,
@@ -60,6 +62,8 @@ def status(
             for r in recipes
         ]
         print_table(["", "recipe", "model", "prompt", "settings"], rows)
+    for line in lines(use, look(use, chosen)) if chosen else []:
+        out.print(line, soft_wrap=True)
     left = counts["unplanned"] + counts["pending"]
     if left:
         out.print(f"{counted(left, 'record')} to do: {use.command('summarize')}", soft_wrap=True)

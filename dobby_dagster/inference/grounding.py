@@ -15,6 +15,10 @@ LEAST_WORDS = 5
 LEAST_OF_CONTENT = 4
 LONG_NUMBER = 6
 LEAST_NUMBERS = 3
+# Changes between letters and digits in a word, as of a hash, that no word has.
+MOST_CHANGES = 4
+_NAME = re.compile(r"\w{8,}")
+_CHANGE = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 # An output in another language than English is not compared by words.
 ENGLISH = frozenset(["the", "of", "and", "to", "for", "is", "are", "with", "from", "that", "this"])
 # What may be said of any content.
@@ -65,10 +69,12 @@ def grounded_share(text: str, content: str) -> float:
 
 
 def numbers_of(text: str, content: str) -> bool:
-    """Whether most of an output is numbers, or one is long, and they are not the content's."""
+    """Whether most of an output is numbers, or one is long or mixed with letters, and they are not the content's."""
     numbers = [number.rstrip(".,") for number in _NUMBER.findall(text)]
     strange = [number for number in numbers if number not in content]
     if any(number.isdigit() and len(number) >= LONG_NUMBER for number in strange):
+        return True
+    if any(len(_CHANGE.findall(name)) >= MOST_CHANGES and name not in content for name in _NAME.findall(text)):
         return True
     return len(strange) >= LEAST_NUMBERS and len(strange) * 2 > len(re.findall(r"\w+", text))
 
