@@ -41,6 +41,7 @@ ASSIGNED = {
     "export default class { }": ("default", "class"),
     "const Model = class extends Base { };": ("Model", "class"),
     "let wrapped = (function () { return 1; });": ("wrapped", "function"),
+    "/** Made. */\nexports = module.exports = function create() { return 1; };": ("create", "function"),
 }
 
 
@@ -67,6 +68,7 @@ module.exports = {
 const table = { get() { return 1; } };
 Lamp.prototype = { on() { this.lit = true; } };
 export default { methods: { go() {} } };
+const App = createClass({ render: function () { return 1; } });
 class Lamp {
   /** Off. */
   off = () => { this.lit = false; };
@@ -77,6 +79,7 @@ class Lamp {
     assert kinds("a.js", text) == [
         ("add", "method"), ("sub", "method"), ("mul", "method"), ("in-quotes", "method"), ("[key]", "method"),
         ("nested.deep", "method"), ("table.get", "method"), ("Lamp.on", "method"), ("methods.go", "method"),
+        ("App.render", "method"),
         ("Lamp", "class"), ("Lamp.off", "method"), ("Lamp.#id", "method"),
     ]  # fmt: skip
     cut = contents("a.js", text)
@@ -143,6 +146,10 @@ typedef union { int i; float f; } number;
 /** A ring. */
 typedef struct ring { point_t centre; } ring_t, *ring_p;
 typedef int plain;
+/** Only behind a pointer. */
+typedef struct { int a; } *handle;
+/** Packed. */
+typedef struct __attribute__((packed)) { int a; } rows[10];
 /** Coloured. */
 enum colour { RED };
 /** In a variable. */
@@ -158,8 +165,8 @@ static struct options { int a; } defaults;
 
 def test_c_typedefs_enums_unions_and_macros_come_with_their_comments() -> None:
     assert kinds("a.h", C) == [
-        ("point_t", "class"), ("shape", "class"), ("number", "class"), ("ring_t", "class"), ("colour", "class"),
-        ("options", "class"), ("SWAP", "function"),
+        ("point_t", "class"), ("shape", "class"), ("number", "class"), ("ring_t", "class"), ("handle", "class"),
+        ("rows", "class"), ("colour", "class"), ("options", "class"), ("SWAP", "function"),
     ]  # fmt: skip
     cut = contents("a.h", C)
     assert cut["point_t"] == "/** A point. */\ntypedef struct {\n    double x, y;\n} point_t;"
@@ -223,6 +230,35 @@ def test_cpp_classes_behind_an_export_macro_are_classes(head: str) -> None:
         f"/// Shown.\n{head} {{\npublic:\n  /// Shows.\n  void show() {{ … }}\n  int x;\n}}"
     )
     assert cut["ui.Window.show"] == "/// Shows.\nvoid show() { x = 1; }"
+
+
+def test_macros_that_are_no_code_do_not_hide_it() -> None:
+    text = """QT_BEGIN_NAMESPACE
+/// A window.
+class Q_GUI_EXPORT Window : public QObject {
+  Q_OBJECT
+public:
+  /// M.
+  Q_INVOKABLE int m() { return 1; }
+signals:
+  void changed();
+public slots:
+  void s() { }
+};
+QT_END_NAMESPACE
+"""
+    assert kinds("a.cpp", text) == [("Window", "class"), ("Window.m", "method"), ("Window.s", "method")]
+    assert "Q_OBJECT" in contents("a.cpp", text)["Window"]
+    wrapped = "EXTERN_C_BEGIN\n/* F. */\nint f(void) { return 1; }\nEXTERN_C_END\n"
+    assert contents("a.c", wrapped) == {"f": "/* F. */\nint f(void) { return 1; }"}
+
+
+def test_branches_that_share_a_brace_inside_a_function_do_not_end_it() -> None:
+    text = "/* F. */\nint f(int x) {\n#ifdef A\n  if (x) {\n#else\n  if (!x) {\n#endif\n    return 1;\n  }\n  return 0;\n}\n"
+    assert contents("a.c", text + "int g(void) { return 1; }\n") == {
+        "f": text.strip(),
+        "g": "int g(void) { return 1; }",
+    }
 
 
 def test_cpp_tests_are_named_by_their_macro() -> None:
@@ -365,6 +401,18 @@ def test_what_is_nested_deep_is_in_its_own_piece_and_not_in_all_above_it() -> No
     )
     assert "return 1" in cut["f0.f1.f2.f3.f4.f5"]
     assert "return 1" in cut["f0.f1.f2"]
+
+
+SLOW = {"a.rs": "#!", "a.go": 'R"(', "b.go": '"', "a.js": "a{", "a.py": "class A{", "a.swift": "a<", "a.scala": "a\n  ", "a.rb": "<<A\n", "a.php": "<?php ?>"}  # fmt: skip
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("file", SLOW)
+def test_text_that_a_grammar_is_slow_to_read_is_given_up_and_kept_whole(file: str) -> None:
+    text = SLOW[file] * 30_000
+    pieces = split(PurePath(file), text)
+    assert sum(len(piece.content) for piece in pieces) <= 2 * len(text)
+    assert pieces
 
 
 MANY = {

@@ -109,9 +109,13 @@ def _named_node(node: Any) -> Any:
 
 
 def _name_of_typedef(node: Any) -> Any:
-    """``T`` of ``typedef struct tag { … } T, *P;``, or else the tag."""
-    plain = [child for child in node.children_by_field_name("declarator") if child.type == "type_identifier"]
-    return plain[0] if plain else node.child_by_field_name("type").child_by_field_name("name")
+    """``T`` of ``typedef struct tag { … } T, *P;``, or else the tag, or else ``P``."""
+    declarators = node.children_by_field_name("declarator")
+    plain = next((child for child in declarators if child.type == "type_identifier"), None)
+    inner = next(iter(declarators), None)
+    while inner is not None and inner.type != "type_identifier":
+        inner = inner.child_by_field_name("declarator")
+    return plain or node.child_by_field_name("type").child_by_field_name("name") or inner
 
 
 def _end_of_name(named: Any) -> int:

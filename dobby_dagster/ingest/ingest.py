@@ -14,7 +14,7 @@ from dobby_dagster.domain.records import Record
 from dobby_dagster.ingest.files import display, text_of, walk
 from dobby_dagster.ingest.piece import UnreadableError
 from dobby_dagster.ingest.regular import NotReadError
-from dobby_dagster.ingest.split import split
+from dobby_dagster.ingest.splitter import Splitter
 from dobby_dagster.store.records import Records
 
 PAGE = 500
@@ -148,6 +148,13 @@ def _check(loss: Loss, may_delete: Callable[[Loss], bool]) -> None:
 
 
 def _records(root: _Root, exclude: Sequence[str], done: Ingested, on_file: Callable[[Path], None]) -> Iterator[Record]:
+    with Splitter() as splitter:
+        yield from _records_by(splitter, root, exclude, done, on_file)
+
+
+def _records_by(
+    splitter: Splitter, root: _Root, exclude: Sequence[str], done: Ingested, on_file: Callable[[Path], None]
+) -> Iterator[Record]:
     for found in walk(root.path, exclude):
         if found.reason:
             done.left_out[display(found.path)] = found.reason
@@ -157,7 +164,7 @@ def _records(root: _Root, exclude: Sequence[str], done: Ingested, on_file: Calla
         on_file(found.path)
         place = root.place(found.path)
         try:
-            pieces = split(found.path, text_of(found.path))
+            pieces = splitter.pieces(found.path, text_of(found.path))
         except (NotReadError, UnreadableError) as error:
             done.left_out[display(found.path)] = str(error)
             if isinstance(error, NotReadError) and error.passing:

@@ -58,8 +58,6 @@ def _unwrapped(value: Any, data: bytes, *, in_function: bool) -> Any:
             value = next(iter(value.named_children), None)
         elif value.type == "call_expression" and _wraps(value, data, in_function=in_function):
             value = _first_argument(value)
-            if value is not None and value.type == "object":
-                return None
         else:
             return None
     return None

@@ -38,7 +38,10 @@ def _set(names: str) -> frozenset[str]:
 
 # What JavaScript assigns is told by the value: see the module javascript.
 _JS_FUNCTIONS = _set("function_declaration generator_function_declaration method_definition")
-_JS_AROUND = _set("export_statement lexical_declaration variable_declaration expression_statement ambient_declaration")
+_JS_AROUND = _set(
+    "export_statement lexical_declaration variable_declaration assignment_expression expression_statement"
+    " ambient_declaration"
+)
 _TS_CLASSES = _set(
     "class_declaration abstract_class_declaration interface_declaration enum_declaration type_alias_declaration"
 )

@@ -15,6 +15,12 @@ _EXPORT_MACRO = re.compile(
     rb"\b(?:class|struct|union|enum)\s+((?:(?:_*[A-Z][A-Z0-9_]+|\w+_(?:EXPORTS?|export|API|api|DLL))\b(?:\([^()\n]*\))?\s+){1,3})"
     rb"(?=[A-Za-z_]\w*(?:\s*<[^<>{};]*>)?\s*(?:final\s*)?(?:\{|:[^:]))"
 )
+# `G_BEGIN_DECLS`, `QT_END_NAMESPACE`, `Q_OBJECT` on a line of their own, and what Qt adds to `public:`.
+_LONE_MACRO = re.compile(
+    rb"^[ \t]*(?:(?:[A-Z0-9_]*_)?(?:BEGIN|END)(?:_[A-Z0-9_]*)?|Q_OBJECT|Q_GADGET)(?:\([^()\n]*\))?[ \t]*$"
+    rb"|^[ \t]*(?:Q_SIGNALS|signals)[ \t]*:|(?<=public|rivate|tected)[ \t]+(?:Q_SLOTS|slots)(?=[ \t]*:)",
+    re.MULTILINE,
+)
 
 
 @dataclass
@@ -33,7 +39,7 @@ class _Group:
 
 
 def readable(data: bytes) -> tuple[bytes, frozenset[int]]:
-    """``data`` without macros before a class's name, and with one branch of each ``#if`` whose branches share a brace.
+    """``data`` without macros that are no code, and with one branch of each ``#if`` whose branches share a brace.
 
     Returns:
         The text, as long as ``data``, and the rows (from 0) of the ``#if`` that are gone from it.
@@ -42,6 +48,8 @@ def readable(data: bytes) -> tuple[bytes, frozenset[int]]:
     plain = _COMMENT_OR_STRING.sub(lambda found: blank(found[0]), data)
     for found in _EXPORT_MACRO.finditer(plain):
         masked[found.start(1) : found.end(1)] = blank(found[1])
+    for found in _LONE_MACRO.finditer(plain):
+        masked[found.start() : found.end()] = blank(found[0])
     gone: list[int] = []
     for begin, end in _misleading(plain, gone):
         masked[begin:end] = blank(data[begin:end])

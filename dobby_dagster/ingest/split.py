@@ -31,14 +31,19 @@ def split(path: PurePath, text: str) -> list[Piece]:
 def _pieces(path: PurePath, text: str) -> Iterable[Piece]:
     language = language_of(path, text)
     if language is not None:
-        pieces = [piece for piece in pieces_of(language, text) if piece.content]
-        return pieces or [Piece("", "file", language.name, text.strip(), 1)]
+        return [piece for piece in pieces_of(language, text) if piece.content] or whole(path, text)
     ending = path.suffix.lower()
     by_ending = ((MARKDOWN, sections_of), (NOTEBOOKS, cells_of), (SQL, statements_of))
     pieces = next((cut(text) for endings, cut in by_ending if ending in endings), [])
     if pieces or ending in NOTEBOOKS:
         return pieces
-    return [Piece("", "file", "text", text.strip(), 1)]
+    return whole(path, text)
+
+
+def whole(path: PurePath, text: str) -> list[Piece]:
+    """The file as one piece."""
+    language = language_of(path, text)
+    return [Piece("", "file", language.name if language else "text", text.strip(), 1)]
 
 
 def _unique(pieces: Iterable[Piece]) -> list[Piece]:

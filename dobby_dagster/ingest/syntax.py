@@ -6,13 +6,16 @@ for, which is quadratic for deep trees and for long rows of comments.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+# Code takes a twentieth of these; text that is made to be slow, or is of another language, has no bound of its own.
 MIN_STEPS, MAX_STEPS = 2_000, 30_000
 BYTES_A_STEP = 20
+SECONDS, BYTES_A_SECOND = 1.0, 200_000  # of the processor
 
 
 @dataclass(slots=True)
@@ -37,14 +40,15 @@ def _parser(grammar: str) -> Any:
 
 
 def parse(grammar: str, data: bytes) -> Any | None:
-    """The syntax tree of ``data``; None where it takes many times the steps and the memory that code takes."""
+    """The syntax tree of ``data``; None where it takes many times the steps, the memory or the time that code takes."""
     parser = _parser(grammar)
     left = min(MIN_STEPS + len(data) // BYTES_A_STEP, MAX_STEPS)
+    end = time.thread_time() + SECONDS + len(data) / BYTES_A_SECOND
 
     def goes_on(offset: int, has_error: bool) -> bool:
         nonlocal left
         left -= 1
-        return left < 0
+        return left < 0 or time.thread_time() > end
 
     try:
         return parser.parse(lambda offset, point: data[offset : offset + 65_536], progress_callback=goes_on)
