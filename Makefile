@@ -4,6 +4,7 @@
 # make lint  lint, format and type checks; make format mends what can be mended
 # make bench speed and memory on this machine
 # make model the built-in model from nothing: corpus, training, calibration, in build/ (hours; it goes on where it was)
+# make finetuned  the larger one from a pretrained model, in build/ (minutes on a GPU, days on two cores; it goes on)
 # make eval  its quality on projects that it never saw, into docs/model
 # make lock  the locked dependencies anew
 
@@ -21,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 LOCKED := $(PIP) install -q --require-hashes --no-deps
 STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 
-.PHONY: run test dev lint format bench corpus model eval lock clean
+.PHONY: run test dev lint format bench corpus model finetuned eval lock clean
 
 run: $(VENV)/run.done
 	@mkdir -p .demo
@@ -59,6 +60,16 @@ build/packed/train.npz: build/corpus/statistics.json
 model: build/packed/train.npz
 	@$(BIN)/python -m training.train --data build/packed --out build/run $(ARGS)
 	@$(BIN)/python -m training.calibrate --model build/run/model --corpus build/corpus
+
+build/base/config.json: build/corpus/statistics.json
+	@$(BIN)/python -m training.base --corpus build/corpus --out build/base
+
+build/examples/train.npz: build/base/config.json
+	@$(BIN)/python -m training.examples --corpus build/corpus --base build/base --out build/examples
+
+finetuned: build/examples/train.npz
+	@$(BIN)/python -m training.finetune --base build/base --data build/examples --out build/finetuned $(ARGS)
+	@$(BIN)/python -m training.calibrate --model build/finetuned/model --corpus build/corpus
 
 eval: build/corpus/statistics.json
 	@$(BIN)/python -m training.evaluation --model $(MODEL) --corpus build/corpus --out docs/model

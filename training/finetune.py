@@ -31,6 +31,13 @@ from torch.utils.data import DataLoader, Dataset
 from training.batches import Batch, Examples
 from training.llama import Llama, load
 
+# What Dobby reads beside the model: see dobby_dagster/inference/card.py.
+CARD = {
+    "description": "SmolLM2-135M-Instruct, cut to fewer layers and tokens and taught one thing: one sentence on what a "
+    "piece of code, a file or a short text is.",
+    "prompts": ["summary"],
+    "max_prompt_tokens": 194,
+}
 WARM_UP, DECAY_FROM = 0.03, 0.5
 DROP_FROM, DROP_TO = 0.12, 0.42
 CANDIDATES = 6
@@ -255,6 +262,7 @@ def write_model(model: Llama, base: Path, out: Path) -> None:
         "ignore": ["lm_head"],
     }
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    (out / "dobby.json").write_text(json.dumps(CARD, indent=2) + "\n")
     tensors: dict[str, torch.Tensor] = {}
     for name, value in model.named().items():
         tensors |= quantized(name, value.detach().float().cpu())
