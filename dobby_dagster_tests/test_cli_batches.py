@@ -69,6 +69,45 @@ def test_a_backfill_of_what_failed_infers_only_that(
     )  # fmt: skip
 
 
+def test_one_red_batch_leaves_the_metrics_and_checks_of_the_others_green(
+    filled: CozoStore, dobby: Dobby, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        flaw(patch, "f2(")
+        assert dobby("summarize", *WHERE).code == 1
+    recipe = filled.work.latest_recipe() or ""
+    assert filled.reports.measured(recipe) == {"batch-000001", "batch-000003"}
+    with dg.DagsterInstance.from_config(".dagster_home") as instance:
+        for asset in ("summaries", "metrics"):
+            assert instance.get_materialized_partitions(dg.AssetKey(asset)) == {"batch-000001", "batch-000003"}
+        key = dg.AssetCheckKey(dg.AssetKey("summaries"), "completed_have_summaries")
+        [last] = instance.event_log_storage.get_asset_check_execution_history(key, limit=1)
+        assert last.status.value == "SUCCEEDED"
+    filled.connection.run(
+        "?[batch, recipe] := *dobby_metric{batch, recipe} :rm dobby_metric {batch, recipe}", write=True
+    )
+    assert dobby("backfill", "--all", *WHERE, "--json").code == 0
+    assert filled.reports.measured(recipe) == {"batch-000001", "batch-000002", "batch-000003"}, (
+        "and what was red is done"
+    )
+
+
+def test_a_partition_that_is_no_batch_fails(filled: CozoStore, dobby: Dobby) -> None:
+    from dobby_dagster.defs.home import opened_instance
+    from dobby_dagster.defs.in_process import run_job
+    from dobby_dagster.defs.runs import batches_of
+    from dobby_dagster.domain.settings_loader import load_settings
+
+    settings = load_settings({"database.url": WHERE[1], "model.device": "cpu"}).settings
+    with opened_instance(settings) as instance:
+        instance.add_dynamic_partitions("record_batches", ["foo"])
+        tags = {"dagster/asset_partition_range_start": "foo", "dagster/asset_partition_range_end": "foo"}
+        result = run_job(settings, "summarize_batches", instance, tags)
+        assert not result.success
+        assert "there is no batch 'foo'" in str([e.event_specific_data for e in result.all_events if e.is_failure])
+        assert list(batches_of(tags)) == ["foo"], "and no sensor stumbles over it"
+
+
 def test_a_backfill_of_a_range_or_of_all(filled: CozoStore, dobby: Dobby) -> None:
     assert dobby("backfill", "--all", *WHERE, "--json").json["batches"] == [], "nothing was planned yet"
     assert "there is no batch 'batch-000001'" in dobby("backfill", "batch-000001", *WHERE).err
@@ -86,7 +125,7 @@ def test_a_backfill_of_a_range_or_of_all(filled: CozoStore, dobby: Dobby) -> Non
     assert dobby("backfill", "batch-000002", *WHERE).out == "1 batch: nothing was left to do.\n"
     turned = dobby("backfill", "batch-000003", "batch-000001", *WHERE)
     assert turned.code == 1
-    assert "did you mean: dobby backfill batch-000001 batch-000003?" in turned.err
+    assert "did you mean: dobby backfill --database sqlite:///code.db batch-000001 batch-000003" in turned.err
     refused = dobby("backfill", "batch-000009", *WHERE)
     assert refused.code == 1
     assert "there is no batch 'batch-000009' of 'record' (there are batch-000001 to batch-000003)" in refused.err

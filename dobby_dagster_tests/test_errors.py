@@ -1,4 +1,4 @@
-"""The error hierarchy: context, severity and retry recommendation everywhere."""
+"""The error hierarchy: severity and retry recommendation everywhere."""
 
 import pytest
 
@@ -13,10 +13,9 @@ def every(kind: type[DobbyError]) -> list[type[DobbyError]]:
 
 @pytest.mark.parametrize("kind", every(DobbyError))
 def test_each_error_says_how_bad_it_is_and_what_to_do(kind: type[DobbyError]) -> None:
-    error = kind("broken", hint="mend it", record="k")
+    error = kind("broken", hint="mend it")
     assert isinstance(error.severity, Severity)
     assert isinstance(error.retry, Retry)
-    assert error.context == {"record": "k"}
     assert str(error) == "broken (mend it)"
     assert str(kind("broken")) == "broken"
 

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 def sample(store: CozoStore, relation: str, recipe: str, count: int) -> list[tuple[str, str, str]]:
     """``count`` summaries spread evenly over all keys, none picked: key, text, confidence."""
+    from dobby_dagster.pipeline.choosing import spread
     from dobby_dagster.pipeline.export import shown_confidence
 
-    total = store.reports.status(relation, recipe)["completed"]
-    if not total or not count:
+    places = set(spread(store.reports.status(relation, recipe)["completed"], count))
+    if not places:
         return []
-    step = max(1, total // count)
     completed = (entry for entry in store.reports.entries(relation, recipe) if entry["summary"])
-    spread = islice(completed, 0, None, step)
-    return [(entry["key"], entry["summary"], shown_confidence(entry)) for entry in islice(spread, count)]
+    chosen = (entry for place, entry in enumerate(completed) if place in places)
+    return [(entry["key"], entry["summary"], shown_confidence(entry)) for entry in islice(chosen, len(places))]
 
 
 def next_commands(opened: Opened, key: str | None) -> list[str]:

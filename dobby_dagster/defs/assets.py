@@ -132,10 +132,13 @@ def metrics(
 ) -> pa.Table:
     """How each batch went: counts, speed, latency, memory, errors, confidence."""
     from dobby_dagster.pipeline.metrics import batch_metrics
+    from dobby_dagster.store.work import no_batch
 
     rows: list[dict[str, Any]] = []
     for batch in context.partition_keys:
         values = batch_metrics(database.store, batch, models.recipe.id, options.unsure_below)
+        if not values["records"]:
+            raise no_batch(batch)
         rows.append({"batch": batch, **values})
         metadata = reporting.metric_metadata(values)
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)

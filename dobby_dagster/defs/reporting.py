@@ -37,13 +37,17 @@ def summary_metadata(
     store: CozoStore, batch: str, recipe: str, failed_share_limit: float, unsure_below: float = 0.0
 ) -> tuple[dict[str, Any], str]:
     """Counts, speed, confidence and samples of a batch, and why it is to fail; empty where it is not."""
+    from dobby_dagster.pipeline.choosing import spread
     from dobby_dagster.pipeline.export import shown_confidence
     from dobby_dagster.pipeline.metrics import batch_metrics
 
     values = batch_metrics(store, batch, recipe, unsure_below)
     rows = store.reports.batch_summaries(batch, recipe)
     errors = [row for row in store.reports.batch_errors(batch, recipe) if row["state"] == "failed"]
-    samples = [[row["key"], row["text"], shown_confidence(row)] for row in rows]
+    rows = sorted(rows, key=lambda row: row["key"])
+    samples = [
+        [rows[place]["key"], rows[place]["text"], shown_confidence(rows[place])] for place in spread(len(rows), SAMPLES)
+    ]
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": len(rows),
         **{f"records_{name}": values[f"records_{name}"] for name in ("completed", "failed", "skipped")},
@@ -60,9 +64,7 @@ def summary_metadata(
         **_known(output_tokens=values["output_tokens"], confidence_mean=values["confidence_mean"]),
         "latency_p50_seconds": values["latency_p50_seconds"],
         "latency_p95_seconds": values["latency_p95_seconds"],
-        "samples": dg.MetadataValue.md(
-            table({"key": code, "summary": prose, "confidence": str}, samples[:SAMPLES], CELL_LENGTH)
-        ),
+        "samples": dg.MetadataValue.md(table({"key": code, "summary": prose, "confidence": str}, samples, CELL_LENGTH)),
     }
     share = len(errors) / values["records"] if values["records"] else 0.0
     if share <= failed_share_limit:

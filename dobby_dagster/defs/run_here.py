@@ -1,7 +1,7 @@
 """Plan and run in this process, through Dagster, as the command ``dobby summarize`` does."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,6 +66,7 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
         [event] = [e.materialization for e in planned.get_asset_materialization_events()]
         report.planned = {name: value.value for name, value in event.metadata.items()}
         report.todo = _left(settings, store, recipe)
+        report.todo |= dict.fromkeys(_unmeasured(settings, store, recipe, report.todo), 0)
         _run(settings, instance, store, recipe, report, on_plan)
     return report
 
@@ -94,6 +95,7 @@ def backfill(
             store.remember(settings)
         add_partitions(instance, store)
         left = _left(settings, store, recipe)
+        left |= dict.fromkeys(_unmeasured(settings, store, recipe, left), 0)
         report.todo = {batch: left.get(batch, 0) for batch in choose(store, left)}
         _run(settings, instance, store, recipe, report, on_plan)
     return report
@@ -117,6 +119,21 @@ def _left(settings: Settings, store: CozoStore, recipe: Recipe) -> dict[str, int
     return store.work.unsettled(settings.source.relation, recipe.id, settings.pipeline.max_retries)
 
 
+def _unmeasured(settings: Settings, store: CozoStore, recipe: Recipe, left: Mapping[str, int]) -> list[str]:
+    """Settled batches without metrics that a run makes green: another batch of their run failed, or it died too soon.
+
+    One with too many failed records is red for good reason, and a run would change nothing of it.
+    """
+    measured = store.reports.measured(recipe.id)
+    found = []
+    for batch in store.versions.batches(settings.source.relation):
+        if batch.id not in measured and batch.id not in left:
+            counts = store.work.counts(batch.id, recipe.id)
+            if counts["failed"] <= settings.pipeline.failed_share_limit * counts["members"]:
+                found.append(batch.id)
+    return found
+
+
 def _run(
     settings: Settings,
     instance: dg.DagsterInstance,
@@ -128,17 +145,25 @@ def _run(
     try:
         report.device_used_by = device_users(instance)
         on_plan(report)
-        for first, last in ranges(report.todo, settings.dagster.partitions_per_run):
-            while device_users(instance):  # the queue is the daemon's; here a run waits for itself
-                time.sleep(DEVICE_POLL_SECONDS)
-            result = run_job(settings, summarize_batches.name, instance, range_tags(first, last))
-            report.runs.append(result.run_id)
-            if was_stopped(result):
-                report.stopped = True
-                break
-            if not result.success:
-                report.failures.append(f"{first} to {last}: {cause(result)}")
+        _run_batches(settings, instance, report.todo, report)
+        if report.failures and not report.stopped:
+            # Metrics and checks of a run come after its summaries: none ran where one batch failed.
+            unmeasured = set(_unmeasured(settings, store, recipe, _left(settings, store, recipe)))
+            _run_batches(settings, instance, unmeasured & report.todo.keys(), report)
     except KeyboardInterrupt:
         report.stopped = True
     left = _left(settings, store, recipe)
     report.done = sum(max(0, todo - left.get(batch, 0)) for batch, todo in report.todo.items())
+
+
+def _run_batches(settings: Settings, instance: dg.DagsterInstance, batches: Iterable[str], report: Report) -> None:
+    for first, last in ranges(batches, settings.dagster.partitions_per_run):
+        while device_users(instance):  # the queue is the daemon's; here a run waits for itself
+            time.sleep(DEVICE_POLL_SECONDS)
+        result = run_job(settings, summarize_batches.name, instance, range_tags(first, last))
+        report.runs.append(result.run_id)
+        if was_stopped(result):
+            report.stopped = True
+            return
+        if not result.success:
+            report.failures.append(f"{first} to {last}: {cause(result)}")

@@ -60,8 +60,12 @@ def batches_of(tags: dict[str, str]) -> Iterator[str]:
     if PARTITION_TAG in tags:
         yield tags[PARTITION_TAG]
     if RANGE_START_TAG in tags:
-        numbers = batch_number(tags[RANGE_START_TAG]), batch_number(tags[RANGE_END_TAG])
-        yield from (batch_id(number) for number in range(numbers[0], numbers[1] + 1))
+        try:
+            first, last = batch_number(tags[RANGE_START_TAG]), batch_number(tags[RANGE_END_TAG])
+        except ValueError:  # partitions that a person added under a name of their own
+            yield from {tags[RANGE_START_TAG], tags[RANGE_END_TAG]}
+        else:
+            yield from (batch_id(number) for number in range(first, last + 1))
 
 
 def under_way(instance: dg.DagsterInstance) -> Work:

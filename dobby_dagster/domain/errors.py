@@ -1,4 +1,4 @@
-"""Every error that Dobby raises: its context, how bad it is, and whether to try again."""
+"""Every error that Dobby raises: how bad it is, and whether to try again."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from dobby_dagster.domain.printable import message as one_line
 
 
 class Severity(StrEnum):
-    """How bad an error is, for logs and alerts."""
+    """How bad an error is: the level of its alert in the log, and a field of the alert."""
 
-    INFO = "info"
     WARNING = "warning"
     ERROR = "error"
     CRITICAL = "critical"
 
 
 class Retry(StrEnum):
-    """What to do after an error."""
+    """What to do after an error.
+
+    A step that failed is tried again at once where its error says so (``RETRY``, ``BACK_OFF``), a record in the runs
+    that follow. The alert of an error that escalates says that a person has to act before a retry can help.
+    """
 
     NO_RETRY = "no_retry"
     RETRY = "retry"
@@ -32,18 +35,16 @@ class DobbyError(Exception):
     Args:
         message: One line that names the thing and its value. Both may be untrusted: what can't be seen is escaped.
         hint: The way out, in one line.
-        context: What was at hand, by name; shown in logs and stored with a failed record.
     """
 
     code: ClassVar[str] = "dobby"
     severity: ClassVar[Severity] = Severity.ERROR
     retry: ClassVar[Retry] = Retry.NO_RETRY
 
-    def __init__(self, message: str, *, hint: str | None = None, **context: object) -> None:
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
         self.message = one_line(message)
         self.hint = None if hint is None else one_line(hint)
         super().__init__(self.message)
-        self.context = context
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message

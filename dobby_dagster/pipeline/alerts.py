@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from dobby_dagster.domain.errors import DobbyError
+from dobby_dagster.domain.errors import DobbyError, Severity
 from dobby_dagster.domain.http_client import BadAnswerError, HttpClient, NoAnswerError, Reply
 from dobby_dagster.domain.secrets import redact
 from dobby_dagster.domain.settings import AutomationSettings
 
 TIMEOUT_SECONDS = 10.0
+LEVELS = {Severity.WARNING: logging.WARNING, Severity.ERROR: logging.ERROR, Severity.CRITICAL: logging.CRITICAL}
 _log = logging.getLogger("dobby.alerts")
 
 
@@ -34,6 +35,7 @@ class Alert:
         kind: ``run_failure`` or ``freshness``.
         title: One line.
         text: What happened, and the way out.
+        severity: How bad it is.
         run: The run's identifier, where there is one.
         batches: What it was about.
         at: Seconds since the epoch.
@@ -42,6 +44,7 @@ class Alert:
     kind: str
     title: str
     text: str
+    severity: Severity = Severity.ERROR
     run: str = ""
     batches: tuple[str, ...] = ()
     at: float = field(default_factory=time.time)
@@ -53,7 +56,7 @@ def deliver(alert: Alert, settings: AutomationSettings) -> None:
     Raises:
         AlertError: The webhook or the command failed; the secret parts of the URL are not in the message.
     """
-    _log.error("%s: %s", alert.title, alert.text)
+    _log.log(LEVELS[alert.severity], "%s: %s", alert.title, alert.text)
     body = redact(json.dumps(asdict(alert)))
     if settings.alert_webhook is not None:
         _post(settings.alert_webhook.get_secret_value(), body)

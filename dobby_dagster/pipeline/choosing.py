@@ -12,6 +12,16 @@ from dobby_dagster.store.attempts import ASKED
 from dobby_dagster.store.store import CozoStore
 
 
+def spread(count: int, wanted: int) -> list[int]:
+    """At most ``wanted`` positions among ``count``, spread evenly: the same for the same count.
+
+    >>> spread(9, 3), spread(2, 5)
+    ([0, 3, 6], [0, 1])
+    """
+    taken = min(count, wanted)
+    return [place * count // taken for place in range(taken)]
+
+
 def release(store: CozoStore, relation: str, recipe: str, keys: Sequence[str] = ()) -> dict[str, list[str]]:
     """Return failed records to pending, their tries forgotten: the keys by batch.
 

@@ -260,6 +260,13 @@ class Reports:
             put("dobby_metric", ["batch", "recipe"], ["stored_at", "values"]), {"rows": rows}, write=True
         )
 
+    def measured(self, recipe: str) -> set[str]:
+        """The batches that have metrics under ``recipe``."""
+        rows = self._connection.run(
+            "?[batch] := *dobby_metric{batch, recipe}, recipe == $recipe", {"recipe": recipe}
+        ).rows
+        return {row[0] for row in rows}
+
     def metrics(self, batch: str | None = None) -> list[dict[str, Any]]:
         """Stored metrics, of one batch or of all: batch, recipe, stored_at, values."""
         rows = self._connection.run(

@@ -92,9 +92,11 @@ class Work:
         """The members of ``batch`` that a run would have to look at.
 
         Raises:
-            SourceError: The batch holds records of another relation than ``source``.
+            SourceError: There is no such batch, or it holds records of another relation than ``source``.
         """
         members = self.members(batch, recipe)
+        if not members:
+            raise no_batch(batch)
         relation = source.settings.relation
         for member in members:
             if member.version.source != relation:
@@ -225,6 +227,13 @@ class Work:
             event = if(deleted, 'deleted', 'seen'), recipe = '', error = '', reason = '', batch = '', run = '', retry_count = 0
         :order at"""
         return list(self._connection.run(query, {"source": relation, "key": key}).dicts())
+
+
+def no_batch(batch: str) -> SourceError:
+    """The error of a partition that stands for no batch: one can be added in Dagster's UI under any name."""
+    return SourceError(
+        f"there is no batch '{batch}'", hint="partitions are added by record_batches; delete this one in the UI"
+    )
 
 
 def _member(row: dict[str, Any]) -> Member:

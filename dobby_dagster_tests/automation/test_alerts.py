@@ -55,7 +55,7 @@ def test_an_alert_goes_to_the_log_the_webhook_and_the_command(
     out = tmp_path / "alert.json"
     command = (sys.executable, "-c", f"import sys, pathlib; pathlib.Path({str(out)!r}).write_text(sys.stdin.read())")
     settings = AutomationSettings(alert_webhook=webhook, alert_command=command)
-    alert = Alert("run_failure", "A title; $(touch x)", "What happened", "run-1", ("batch-000001",))
+    alert = Alert("run_failure", "A title; $(touch x)", "What happened", run="run-1", batches=("batch-000001",))
     deliver(alert, settings)
     [(path, sent)] = Webhook.got
     assert path == "/hooks/secret-part"
@@ -122,6 +122,30 @@ def test_a_failed_run_is_told_with_its_batches_and_its_reason(
     )
     assert "no relation 'nope'" in sent["text"]
     assert sent["run"] == result.run_id
+
+
+def test_an_alert_says_how_bad_it_is_and_whether_a_person_has_to_act(
+    make_settings: Make, instance: dg.DagsterInstance, webhook: str, sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A damaged database escalates: critical, and no retry helps."""
+    settings = make_settings(automation__alert_webhook=webhook)
+    Path(sqlite_url.removeprefix("sqlite:///")).write_text("another program's notes, which are no database")
+    instance.add_dynamic_partitions("record_batches", [batch_id(1)])
+    definitions = build_definitions(settings)
+    tags = {"dagster/asset_partition_range_start": batch_id(1), "dagster/asset_partition_range_end": batch_id(1)}
+    job = definitions.resolve_job_def("summarize_batches")
+    result = job.execute_in_process(instance=instance, raise_on_error=False, tags=tags)
+    assert not result.success
+    record = instance.get_run_record_by_id(result.run_id)
+    context = dg.build_run_status_sensor_context(
+        sensor_name="run_failures", dagster_instance=instance, dagster_run=record.dagster_run if record else None,  # type: ignore[arg-type]
+        dagster_event=next(e for e in result.all_events if e.event_type_value == "PIPELINE_FAILURE"),
+    ).for_run_failure()  # fmt: skip
+    definitions.resolve_sensor_def("run_failures")(context)
+    [(_, sent)] = Webhook.got
+    assert sent["severity"] == "critical"
+    assert "No retry can help before a person acts" in sent["text"]
+    assert [record.levelname for record in caplog.records if record.name == "dobby.alerts"] == ["CRITICAL"]
 
 
 def test_staleness_is_told_once_and_so_is_its_end(

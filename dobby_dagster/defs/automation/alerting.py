@@ -1,12 +1,17 @@
 """The sensors ``run_failures`` and ``staleness``: somebody is told."""
 
+from collections.abc import Iterable
+
 import dagster as dg
 
 from dobby_dagster.defs.assets import record_batches
 from dobby_dagster.defs.runs import batches_of
+from dobby_dagster.domain.errors import Retry, Severity
 from dobby_dagster.domain.settings import Settings
 
 INTERVAL_SECONDS = 30
+AUTOMATIC = "It is run again by itself where that can help; dobby doctor shows what is left."
+PERSON = "No retry can help before a person acts; dobby doctor shows what is wrong."
 
 
 def alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
@@ -30,10 +35,21 @@ def _run_failures(settings: Settings) -> dg.SensorDefinition:
         steps = [event.event_specific_data for event in context.get_step_failure_events()]
         said = next((_description(data) for data in steps), "") or context.failure_event.message or ""
         title = f"Dobby: run {run.run_id[:8]} of {run.job_name}{about} failed"
-        text = f"{said} It is run again by itself where that can help; dobby doctor shows what is left."
-        deliver(Alert("run_failure", title, text, run.run_id, batches), settings.automation)
+        severity, retry = _recommendation(steps)
+        way_out = PERSON if retry is Retry.ESCALATE else AUTOMATIC
+        alert = Alert("run_failure", title, f"{said} {way_out}", severity, run.run_id, batches)
+        deliver(alert, settings.automation)
 
     return run_failures
+
+
+def _recommendation(steps: Iterable[object]) -> tuple[Severity, Retry]:
+    """What the first error that is Dobby's own says of itself; of others, that they are errors."""
+    for data in steps:
+        metadata = getattr(getattr(data, "user_failure_data", None), "metadata", None) or {}
+        if "severity" in metadata and "retry" in metadata:
+            return Severity(str(metadata["severity"].value)), Retry(str(metadata["retry"].value))
+    return Severity.ERROR, Retry.NO_RETRY
 
 
 def _description(data: object) -> str:
