@@ -469,6 +469,29 @@ def test_a_name_without_a_tag_is_the_latest(asked: str, listed: list[str], sent:
         assert server.asked[0]["model"] == sent
 
 
+def test_a_server_is_probed_by_the_name_that_it_gives_the_model() -> None:
+    def reply(number: int, body: dict[str, Any]) -> Reply:
+        if body["model"] != "qwen2.5:latest":
+            return 404, {}, {"error": "no such model"}
+        return (403, {}, {"error": "blocked"}) if "BAD" in body["messages"][-1]["content"] else said()
+
+    with Scripted(reply, models=(200, {}, {"data": [{"id": "qwen2.5:latest"}]})) as server:
+        [failure] = engine_at(server.url, "qwen2.5").infer([Request("r", "BAD")], PROMPT)
+        assert isinstance(failure, Failure)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"[", {"data": [1]}, {"data": [{"id": None}]}, [], None, {"error": "context length 5"}]
+)
+def test_a_list_of_models_that_is_none_stops_the_run_in_words(body: Any) -> None:
+    for status in (200, 400):
+        with (
+            Scripted(lambda n, asked: said(), models=(status, {}, body)) as server,
+            pytest.raises(ModelError, match=r"no OpenAI-compatible server|answered HTTP 400"),
+        ):
+            engine_at(server.url).load()
+
+
 def test_a_name_that_the_server_does_not_have_is_an_error_with_the_nearest() -> None:
     with (
         Scripted(lambda n, body: said(), models=(200, {}, {"data": [{"id": "qwen2.5:7b"}]})) as server,

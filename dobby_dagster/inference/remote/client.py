@@ -89,12 +89,16 @@ class ServerClient:
     Args:
         settings: The server's URL, ``/v1`` included where it has one, its key, and the time for one whole answer.
         connections: Requests at once, at most.
-        probe: A request that any server which runs the model answers.
+        probe: Makes a request that any server which runs the model answers.
         backoff_seconds: The first pause between two tries; it doubles, up to a minute.
     """
 
     def __init__(
-        self, settings: ModelSettings, connections: int, probe: Mapping[str, Any], backoff_seconds: float = 0.5
+        self,
+        settings: ModelSettings,
+        connections: int,
+        probe: Callable[[], Mapping[str, Any]],
+        backoff_seconds: float = 0.5,
     ) -> None:
         self.url = settings.url
         self._backoff = backoff_seconds
@@ -196,19 +200,21 @@ class ServerClient:
 
     def _completion(self, body: Mapping[str, Any]) -> Completion:
         began = time.monotonic()
-        reply = self._reply("POST", "/chat/completions", body)
         try:
+            reply = self._reply("POST", "/chat/completions", body)
             found = read(reply)
+            if isinstance(found, Trouble):
+                raise self._fault(found, reply, began)
         except ValueError as error:
             raise _FaultError(f"the answer is malformed: {error}", began) from None
-        if isinstance(found, Trouble):
-            raise self._fault(found, reply, began)
+        except _FaultError as fault:
+            if fault.trouble and is_too_long(fault.trouble):
+                raise TooLongError(fault.trouble) from None
+            raise
         self._answered_at = time.monotonic()
         return found
 
-    def _fault(self, trouble: Trouble, reply: Reply, began: float) -> Exception:
-        if is_too_long(trouble):
-            return TooLongError(trouble)
+    def _fault(self, trouble: Trouble, reply: Reply, began: float) -> _FaultError:
         status = trouble.status
         again = status in BUSY or status == 408 or (status >= 500 and status not in _FINAL)
         told = f"HTTP {reply.status}" if reply.status != 200 else f"an error in its answer, like HTTP {status}"
@@ -221,7 +227,7 @@ class ServerClient:
         with self._probing:
             if self._answered_at < since and not self._closed.is_set():
                 try:
-                    self._completion(self._dialect.spoken(self._probe, refused))
+                    self._completion(self._dialect.spoken(self._probe(), refused))
                 except (_FaultError, TooLongError):
                     return False
             return self._answered_at >= since

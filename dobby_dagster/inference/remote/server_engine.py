@@ -130,9 +130,11 @@ class ServerEngine:
 
     def _connected(self) -> ServerClient:
         if self._client is None:
-            probe = self._body(Request("probe", CONTENT, "python"), PROMPT, CONTENT)
-            self._client = ServerClient(self._model, self.slots, probe)
+            self._client = ServerClient(self._model, self.slots, self._probe)
         return self._client
+
+    def _probe(self) -> dict[str, Any]:
+        return self._body(Request("probe", CONTENT, "python"), PROMPT, CONTENT)
 
     def _found(self, name: str, known: list[str]) -> str:
         """What the server calls the model: a name without a tag means the tag ``latest``, as in Ollama."""
