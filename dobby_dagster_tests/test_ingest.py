@@ -399,10 +399,10 @@ def test_what_can_not_be_read_this_time_is_not_forgotten(
             raise PermissionError(13, "Permission denied")
         return scan(path)
 
-    def failing_open(path: Path, flags: int) -> int:
+    def failing_open(path: Path, flags: int, *mode: int) -> int:
         if Path(path).name == "a.py":
             raise OSError(5, "Input/output error")
-        return start(path, flags)
+        return start(path, flags, *mode)
 
     monkeypatch.setattr(os, "scandir", failing_scan)
     monkeypatch.setattr(os, "open", failing_open)
@@ -410,3 +410,27 @@ def test_what_can_not_be_read_this_time_is_not_forgotten(
     monkeypatch.undo()
     assert done.left_out == {f"{root}/sub": "Permission denied", f"{root}/a.py": "Input/output error"}
     assert (done.deleted, len(sqlite_store.records.keys_of(str(root)))) == (0, 15)
+
+
+def test_a_root_that_can_not_be_read_is_an_error_in_words(
+    sqlite_store: CozoStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    folder = tree(tmp_path / "closed", {"a.py": ""})
+    cases = {
+        "a" * 300: "can't be read: File name too long", str(tmp_path / "loop"): "can't be read", "nul\0": "can't be read",
+        str(tmp_path / "pipe"): "is no regular file and no folder", "/dev/null": "is no regular file and no folder",
+        "no": "there is no file or folder 'no'", str(folder): "can't be read: Permission denied",
+    }  # fmt: skip
+    scan = os.scandir
+
+    def failing_scan(path: Path) -> object:
+        if Path(path) == folder:
+            raise PermissionError(13, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", failing_scan)
+    for root, message in cases.items():
+        with pytest.raises(SourceError, match=message):
+            ingest(sqlite_store.records, [Path(root)])

@@ -406,7 +406,7 @@ def test_what_is_nested_deep_is_in_its_own_piece_and_not_in_all_above_it() -> No
 SLOW = {"a.rs": "#!", "a.go": 'R"(', "b.go": '"', "a.js": "a{", "a.py": "class A{", "a.swift": "a<", "a.scala": "a\n  ", "a.rb": "<<A\n", "a.php": "<?php ?>"}  # fmt: skip
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("file", SLOW)
 def test_text_that_a_grammar_is_slow_to_read_is_given_up_and_kept_whole(file: str) -> None:
     text = SLOW[file] * 30_000
@@ -436,7 +436,7 @@ MANY = {
 }
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("file", MANY)
 def test_long_files_take_linear_time(file: str) -> None:
     pieces = split(PurePath(file), MANY[file])

@@ -186,7 +186,7 @@ LONG = {
 }  # fmt: skip
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("file", LONG)
 def test_long_documents_take_linear_time(file: str) -> None:
     pieces = split(PurePath(file), LONG[file])

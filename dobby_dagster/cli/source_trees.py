@@ -27,7 +27,7 @@ NAMED = 3  # of the files left out for one reason, on the screen
 def ingest(
     paths: Annotated[list[Path], typer.Argument(help="Source trees, text files.", metavar="PATH...")],
     database: opt.Database = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Keep so many records, a fixed sample of all.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Keep at most this many records (a stable sample).")] = None,
     name: Annotated[str | None, typer.Option(help="First part of every key; by default the path's own name.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave out files that match this glob.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before records are deleted.")] = False,

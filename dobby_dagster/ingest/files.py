@@ -63,14 +63,12 @@ def walk(root: Path, exclude: Sequence[str] = ()) -> Iterator[Found]:
     matches one of the globs ``exclude`` is left out.
 
     Raises:
-        SourceError: There is no such path.
+        SourceError: There is no such path, or it can't be read.
     """
-    if root.is_file():
+    start = resolved(root)
+    if not start.is_dir():
         yield Found(root)
         return
-    if not root.is_dir():
-        raise SourceError(f"there is no file or folder '{display(root)}'")
-    start = root.resolve()
     stack = [(root, start, WorkingTree.around(start), "")]
     while stack:
         folder, real, tree, left_out = stack.pop()
@@ -78,6 +76,8 @@ def walk(root: Path, exclude: Sequence[str] = ()) -> Iterator[Found]:
             with os.scandir(folder) as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
         except OSError as error:
+            if folder == root:
+                raise _unreadable(root, error) from error
             yield Found(folder, os.strerror(error.errno or 0), passing=True)
             continue
         names = {entry.name for entry in entries}
@@ -98,6 +98,28 @@ def walk(root: Path, exclude: Sequence[str] = ()) -> Iterator[Found]:
             else:
                 below.append((path, place, tree, reason))
         stack += reversed(below)
+
+
+def resolved(root: Path) -> Path:
+    """The real path of a file or folder.
+
+    Raises:
+        SourceError: There is none, or it can't be read.
+    """
+    try:
+        real = root.resolve(strict=True)
+        if real.is_file() or real.is_dir():
+            return real
+    except FileNotFoundError as error:
+        raise SourceError(f"there is no file or folder '{display(root)}'") from error
+    except (OSError, RuntimeError, ValueError) as error:
+        raise _unreadable(root, error) from error
+    raise SourceError(f"'{display(root)}' is no regular file and no folder")
+
+
+def _unreadable(root: Path, error: Exception) -> SourceError:
+    reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else str(error)
+    return SourceError(f"'{display(root)}' can't be read: {reason}")
 
 
 def read_text(path: Path) -> tuple[str | None, str]:

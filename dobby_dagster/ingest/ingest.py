@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import Record
-from dobby_dagster.ingest.files import display, text_of, walk
+from dobby_dagster.ingest.files import display, resolved, text_of, walk
 from dobby_dagster.ingest.piece import UnreadableError
 from dobby_dagster.ingest.regular import NotReadError
 from dobby_dagster.ingest.splitter import Splitter
@@ -109,7 +109,8 @@ def ingest(
     """
     done = Ingested()
     for path in roots:
-        root = _Root(path, display(path.resolve()), name or display(Path(path.resolve().name)))
+        real = resolved(path)
+        root = _Root(path, display(real), name or display(Path(real.name)))
         stored = records.keys_of(root.origin)
         _check_name(root, stored, may_delete)
         found = _records(root, exclude, done, on_file)
