@@ -385,7 +385,7 @@ def test_a_server_without_a_system_role_gets_one_message() -> None:
     assert isinstance(answer, Generation)
     [message] = server.asked[-1]["messages"]
     assert message["role"] == "user"
-    assert message["content"].endswith("x = 1")
+    assert "x = 1" in message["content"]
 
 
 def test_a_refusal_that_only_speaks_of_a_parameter_drops_none() -> None:

@@ -142,7 +142,8 @@ def test_probabilities_that_the_server_gives_are_used() -> None:
         [asked] = server.asked
         assert asked["stop"] == ["END"]
         assert (asked["top_p"], asked["max_tokens"], asked["model"]) == (0.9, 8, "small")
-        assert asked["messages"][1]["content"] == "x = 1"
+        _, before, after = PROMPT.filled("python")
+        assert asked["messages"][1]["content"] == f"{before}x = 1{after}"
         assert "python" in asked["messages"][0]["content"]
 
 
@@ -152,7 +153,8 @@ def test_a_long_content_loses_its_middle() -> None:
         [answer] = engine_at(server.url, max_prompt_tokens=100).infer([Request("r", content)], PROMPT)
         assert isinstance(answer, Generation)
         assert answer.truncated
-        shown = server.asked[0]["messages"][1]["content"]
+        _, before, after = PROMPT.filled("")
+        shown = server.asked[0]["messages"][1]["content"].removeprefix(before).removesuffix(after)
         assert len(shown) == 300
         assert shown.startswith("begin")
         assert "\n…\n" in shown
