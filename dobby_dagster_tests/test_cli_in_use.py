@@ -72,6 +72,21 @@ def test_options_that_a_file_contradicts_are_printed(dobby: Dobby, monkeypatch: 
     assert opened(Path("my.toml"), source__key="id").command("dev") == "dobby dev --config my.toml"
 
 
+def test_a_hint_names_a_command_that_works(dobby: Dobby) -> None:
+    fill(CODE)
+    dobby("summarize", *NAMED)
+    answer = dobby("failed", "release", "k0", *WHERE)
+    assert answer.code == 1
+    [command] = re.findall(r"\(see (dobby .*)\)", answer.err)
+    assert command == "dobby failed list --database sqlite:///code.db"
+    assert pasted(dobby, command).code == 0
+    unnamed = dobby("status", *WHERE, "--relation", "other")
+    fill(CODE, relation="other")
+    assert unnamed.code == 1
+    missing = dobby("status", *WHERE, "--relation", "other")
+    assert "has no column 'key' (name its key column with --key; there is: content, id)" in missing.err
+
+
 def test_memory_is_lower_than_a_file_and_never_holds_an_address() -> None:
     settings = load_settings(
         {"source.relation": "code", "source.key": "id", "model.url": "http://127.0.0.1:1/v1", "model.served_name": "m",

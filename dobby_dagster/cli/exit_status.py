@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import typer
 
+from dobby_dagster.cli.opened import pasteable
 from dobby_dagster.cli.output import fail
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.printable import message
@@ -28,7 +29,7 @@ def exit_status(command: Callable[[], object]) -> int:
     try:
         status = command()
     except DobbyError as error:
-        return _failed(str(error))
+        return _failed(f"{error.message} ({pasteable(error.hint)})" if error.hint else error.message)
     except _WrongArguments as error:
         return _misused(error)
     except typer.Abort:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dobby_dagster.domain.addresses import mask_credentials
-from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.errors import DobbyError, SettingsError
 from dobby_dagster.domain.printable import shell_word
 from dobby_dagster.domain.remembered import memory_of
 from dobby_dagster.domain.settings import DatabaseSettings, Settings
@@ -20,8 +21,17 @@ from dobby_dagster.store.store import CozoStore
 if TYPE_CHECKING:
     from dobby_dagster.store.source import Source
 
-# Options of commands that only look; those that run have a model and a prompt as well.
-_COLUMN_OPTIONS = ("--relation",)
+# Which options the commands have beside --database and --config.
+_SOURCE_OPTIONS = ("--relation",)
+_MODEL_OPTIONS = ("--relation", "--key", "--content", "--model", "--prompt")
+_WITH_MODEL = ("summarize", "backfill", "preview", "redo", "dev", "doctor")
+_WITHOUT_SOURCE = ("recover", "purge", "backup", "restore", "ingest", "config")
+_COMMAND = re.compile(
+    r"\bdobby (failed list|failed release|summarize|status|show|history|export|preview|backfill|redo|purge|dev|doctor"
+    r"|recover)\b(?! --(?:database|config))"
+)
+
+_last: list[Opened] = []
 
 
 @dataclass(frozen=True)
@@ -85,12 +95,15 @@ class Opened:
             arguments: Quoted for a shell, whatever they hold.
         """
         program = sys.argv[0] if "/" in sys.argv[0] and not sys.argv[0].startswith("/") else "dobby"
-        runs = name.split()[0] in ("summarize", "backfill", "preview", "dev")
         end = ["--"] if any(argument.startswith("-") for argument in arguments) else []
-        return " ".join([program, name, *self._options(runs), *end, *map(shell_word, arguments)])
+        return " ".join([program, name, *self._options(name.split()), *end, *map(shell_word, arguments)])
 
-    def _options(self, runs: bool) -> list[str]:
+    def _options(self, words: list[str]) -> list[str]:
         """The options without which other settings would be in use: what is remembered need not be said again."""
+        if words[0] in _WITHOUT_SOURCE:
+            taken: tuple[str, ...] = ()
+        else:
+            taken = _MODEL_OPTIONS if words[0] in _WITH_MODEL else _SOURCE_OPTIONS
         options = ["--config", shell_word(str(self.config))] if self.config else []
         named: dict[str, str] = {}
         if load_settings(file=self.config).settings.database.url != self.settings.database.url:
@@ -98,7 +111,7 @@ class Opened:
             options += ["--database", _without_credentials(self.settings.database.url)]
         bare = _in_use(load_settings(named, file=self.config, memory=self.store.memory).settings)
         for option, value in _in_use(self.settings).items():
-            if value != bare[option] and (runs or option in _COLUMN_OPTIONS):
+            if value != bare[option] and option in taken and option not in words:
                 options += [option, shell_word(value)]
         return options
 
@@ -136,7 +149,17 @@ def opened(config: Path | None, **named: Any) -> Opened:
     database = load_settings(arguments, file=config).settings.database
     require_lasting(database)
     store = CozoStore.open(database, create=False)
-    return Opened(load_settings(arguments, file=config, memory=store.memory).settings, store, config)
+    use = Opened(load_settings(arguments, file=config, memory=store.memory).settings, store, config)
+    _last[:] = [use]
+    return use
+
+
+def pasteable(hint: str) -> str:
+    """``hint`` with the commands in it as they work here: on the database that this process opened last."""
+    try:
+        return _COMMAND.sub(lambda found: _last[0].command(found[1]), hint) if _last else hint
+    except DobbyError:  # the database itself is what is wrong
+        return hint
 
 
 def require_lasting(database: DatabaseSettings) -> None:

@@ -54,10 +54,11 @@ class Source:
         rows = self.connection.run(f"::columns {name(spec.relation)}").rows
         types: dict[str, str] = {row[0]: row[3] for row in rows}
         keys = [row[0] for row in rows if row[1]]
-        for column in self.columns.values():
+        for ours, column in self.columns.items():
             if column not in types:
+                option = f"name its {ours} column with --{ours.replace('_', '-')}; " if column == ours else ""
                 raise SourceError(
-                    f"relation '{spec.relation}' has no column '{column}'", hint=suggestion(column, types)
+                    f"relation '{spec.relation}' has no column '{column}'", hint=option + suggestion(column, types)
                 )
         if keys != [spec.key]:
             typed = ", ".join(f"{key} ({types[key]})" for key in keys)
