@@ -108,6 +108,8 @@ FRAME = "class FrameBlock:\n    def read_frame(self, size):\n        return self
         ("if (frame == null) { return 0; }", "code"),
         ("```python\nread_frame(4)\n```", "code"),
         ("import os\nimport sys", "code"),
+        ('Set -euo pipefail for file in "$@"; do gzip -k.', "code"),
+        ("Set -euo pipefail.", "code"),
         ("SELECT name FROM frames WHERE size > 4", "code"),
         ("<div class='frame'>Frame</div>", "code"),
         ('{"frame": 4, "size": 2}', "code"),

@@ -21,6 +21,8 @@ _PROGRAM = re.compile(
     r"|[\w.\[\]>-]+\s*[-+*/|&]?=\s*\S.*[;)\]\d\w]\s*\Z|[\w.]+\([^()]*\)\s*;?\s*\Z",
     re.DOTALL,
 )
+# What stands in a shell script and in no sentence about one.
+_SHELL = re.compile(r"\"\$[@*]\"|;\s*(?:do|then|done|fi)\b|^set -[a-z]+ ", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z][a-z'-]*[,;:.!?]?")
 _BEGINNING = re.compile(r"[A-Z][a-z']+ [a-z']+ ")
 _RUN = re.compile(r"(\S)\1{11,}")
@@ -97,6 +99,8 @@ def _is_sentence(flat: str, words: list[str]) -> bool:
 
 
 def _is_code(text: str, words: list[str]) -> bool:
+    if _SHELL.search(text):
+        return True
     return bool(_PROGRAM.match(text)) and (text.startswith("```") or not _is_sentence(text, words))
 
 
