@@ -24,7 +24,7 @@ from dobby_dagster.inference.content_kind import kind_of
 from dobby_dagster.inference.grounding import grounded_share
 from dobby_dagster.inference.model_folder import CARD
 from training.corpus.pair import read
-from training.evaluation.answers import Answered, answers, sample, sample_kinds, with_documentation
+from training.evaluation.answers import Answered, answers, as_records, sample, sample_kinds
 from training.evaluation.metrics import rouge_l
 
 AGREES = 0.5
@@ -93,7 +93,7 @@ def main() -> None:
     kinds = arguments.corpus / "kinds.validation.jsonl"
     if kinds.exists():
         pairs += [pair for group in sample_kinds(read(kinds), arguments.count).values() for pair in group]
-    calibration = fit(answers(arguments.model, [*pairs, *with_documentation(pairs)]))
+    calibration = fit(answers(arguments.model, as_records(pairs)))
     card = json.loads((arguments.model / CARD).read_text())
     card["calibration"] = calibration.model_dump()
     (arguments.model / CARD).write_text(json.dumps(card, indent=2) + "\n")

@@ -16,6 +16,8 @@ from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.pipeline.quality import gate
 from training.corpus.pair import Pair
 
+# Kinds of content whose first sentence is a part of them.
+WHOLE = ("section", "manual")
 PROMPT = PromptLibrary.load().get("summary")
 
 
@@ -49,6 +51,12 @@ def sample_kinds(pairs: Sequence[Pair], most: int) -> dict[str, list[Pair]]:
 def with_documentation(pairs: Sequence[Pair]) -> list[Pair]:
     """The same pairs with their documentation left in the code."""
     return [replace(pair, code=pair.documented) for pair in pairs if pair.documentation]
+
+
+def as_records(pairs: Sequence[Pair]) -> list[Pair]:
+    """Pairs as records have them: without their documentation and with it; prose, which nobody cuts, only with it."""
+    bare = [pair for pair in pairs if pair.kind not in WHOLE or not pair.documentation]
+    return [*bare, *with_documentation(pairs)]
 
 
 def answers(model: Path, pairs: Sequence[Pair]) -> list[Answered]:
