@@ -138,7 +138,7 @@ def test_templates_are_rendered_as_transformers_renders_them(template: str, qwen
         (USER + USER, "shows the content 2 times instead of once"),
         (
             "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}" + USER,
-            "takes more than 10 s",
+            "takes more than 3 s",
         ),
         ("{% set x = 'a' * 5000000000 %}" + USER, "MemoryError|needs more than 2 GB"),
         ("{{ 'word ' * 3000000 }}" + USER, "makes a prompt of 15,000,"),

@@ -139,5 +139,5 @@ def _tried(folder: ModelFolder, version: str, convert: bool) -> str:
 @lru_cache(maxsize=256)
 def _rendered(template: str, special: tuple[tuple[str, str], ...], texts: tuple[tuple[str, str], ...]) -> list[str]:
     asked = {"template": template, "special": dict(special), "prompts": texts}
-    answer = limits.ask("templating", asked, "the chat template", seconds=10, memory_bytes=2_000_000_000)
+    answer = limits.ask("templating", asked, "the chat template", seconds=3, memory_bytes=2_000_000_000)
     return [str(text) for text in answer["texts"]]
