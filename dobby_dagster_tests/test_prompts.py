@@ -7,10 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dobby_dagster.domain.errors import PromptError
-from dobby_dagster.domain.settings import PromptSettings
+from dobby_dagster.domain.settings import BUILT_IN_MODEL, InferenceSettings, ModelSettings, PromptSettings
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.batching import by_length
+from dobby_dagster.inference.encoding import Encoder
+from dobby_dagster.inference.engine import Generation, Request
+from dobby_dagster.inference.local_engine import LocalEngine
+from dobby_dagster.inference.model_folder import check_folder, shelf
 from dobby_dagster.inference.prompts import PromptLibrary, chosen_prompt, truncate_middle
+from dobby_dagster.inference.tokenizer import load_tokenizer
+from dobby_dagster_tests.checkpoints import make_checkpoint
 
 
 def test_the_built_in_prompts() -> None:
@@ -90,3 +96,23 @@ def test_batches_hold_everything_once_within_slots_and_budget(
     for batch in batches:
         assert len(batch) <= slots
         assert len(batch) == 1 or len(batch) * (max(lengths[i] for i in batch) + new) <= budget
+
+
+def test_a_model_that_was_made_for_a_prompt_reads_the_content_alone(tmp_path: Path) -> None:
+    """What a prompt says around the content would be read as a part of it."""
+    prompt = PromptLibrary.load().get("summary")
+    built_in = check_folder(shelf()[BUILT_IN_MODEL])
+    assert built_in.as_read(prompt).user == "{content}"
+    assert built_in.as_read(prompt).name == prompt.name
+    other = check_folder(make_checkpoint(tmp_path / "model"))
+    assert other.as_read(prompt) == prompt
+    encoder = Encoder(load_tokenizer(built_in), 162)
+    request = Request("a", "def add(a, b):\n    return a + b\n", "python")
+    [read] = encoder.encode([request], built_in.as_read(prompt))
+    assert len(read.ids) == len(load_tokenizer(built_in).plain([request.content])[0]) + 2, (
+        "the two marks of its template"
+    )
+    engine = LocalEngine(built_in, ModelSettings(device="cpu"), InferenceSettings())
+    [answer] = engine.infer([request], prompt)
+    assert isinstance(answer, Generation)
+    assert answer.prompt_tokens == len(read.ids)

@@ -74,7 +74,7 @@ class LocalEngine:
 
     def infer(self, requests: Iterable[Request], prompt: Prompt) -> Iterator[Answer]:
         """See :class:`~dobby_dagster.inference.engine.Engine`. Answers come as they are finished."""
-        self.folder.require_prompt(prompt)
+        prompt = self.folder.as_read(prompt)
         loaded = self._ready()
         stream = iter(requests)
         while window := list(itertools.islice(stream, max(1, self.slots * WINDOW))):

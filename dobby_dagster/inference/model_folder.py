@@ -99,6 +99,15 @@ class ModelFolder:
             )
         return min(asked, positions - new_tokens, self.card.get("max_prompt_tokens") or asked)
 
+    def as_read(self, prompt: Prompt) -> Prompt:
+        """``prompt`` as this model reads it: one that was made for it reads the content alone.
+
+        Raises:
+            PromptError: The model's card lists its prompts, and this is none of them.
+        """
+        self.require_prompt(prompt)
+        return prompt.model_copy(update={"user": "{content}"}) if self.card.get("prompts") else prompt
+
     def require_prompt(self, prompt: Prompt) -> None:
         """Refuse a prompt that this model was not made for.
 

@@ -108,5 +108,5 @@ def _mean_tokens(source: Source, keys: Sequence[str], settings: Settings, prompt
         Request(record.key, readable_text(record.content) or "", record.language)
         for record in source.get(list(keys)).values()
     ]
-    encoded = Encoder(load_tokenizer(folder), limit).encode(requests, prompt)
+    encoded = Encoder(load_tokenizer(folder), limit).encode(requests, folder.as_read(prompt))
     return fmean(len(one.ids) for one in encoded) if encoded else 0.0
