@@ -28,6 +28,7 @@ from dobby_dagster.domain.errors import DobbyError, StoreError, StoreUnavailable
 from dobby_dagster.domain.http_client import Reply
 from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.pipeline.planning import plan
 from dobby_dagster.pipeline.summarizing import Item, Summarizer
 from dobby_dagster.store.connection import Connection
@@ -44,6 +45,7 @@ MOMENTS = ("before", "during", "after")
 SECONDS = 120
 # Rounds are about order, not about the disk: a file system in memory spares them its waits.
 _FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+FORMER = Recipe(PROMPT.name, PROMPT.text, "former", "0", {})
 _PANICKING = "?[key] := *record{key}, not *dobby_version{key @ 'END'}"
 
 
@@ -132,8 +134,14 @@ class FaultyHttp(HttpConnection):
 
 
 def life(store: CozoStore) -> None:
-    """What happens to a small database: records come, are summarised, edited, deleted, done again, compacted."""
-    put(store, {f"k{number}": f"word{number} first" for number in range(4)})
+    """What happens to a small database, from its first record to the purge of a former model.
+
+    Records come, are summarised by that model and by another, edited, deleted, done again, compacted.
+    """
+    put(store, {f"k{number}": f"word{number} first" for number in range(3)})
+    _work(store, FORMER)
+    store.upkeep.purge(FORMER.id)
+    put(store, {"k3": "word3 first"})
     _work(store)
     put(store, {"k1": "edited1 second", "k9": "added9 second"})
     store.records.remove(["k2"])
@@ -151,24 +159,24 @@ def finish(store: CozoStore) -> None:
     _work(store)
 
 
-def _work(store: CozoStore) -> None:
+def _work(store: CozoStore, recipe: Recipe = RECIPE) -> None:
     source = store.source(SourceSettings())
     plan(store, source, 3)
-    store.work.remember_recipe(RECIPE)
-    left = list(store.work.unsettled("record", RECIPE.id, 3))
-    store.attempts.note(left, RECIPE.id, "run")
+    store.work.remember_recipe(recipe)
+    left = list(store.work.unsettled("record", recipe.id, 3))
+    store.attempts.note(left, recipe.id, "run")
 
     def work() -> Iterator[tuple[str, list[Item]]]:
         for batch in left:
-            members = store.work.todo(source, batch, RECIPE.id, 3)
+            members = store.work.todo(source, batch, recipe.id, 3)
             found = source.get([member.version.key for member in members])
             yield batch, [Item(member, found.get(member.version.key)) for member in members]
 
-    with Summarizer(store, FakeEngine(), PROMPT, RECIPE, "run", 2) as summarizer:
+    with Summarizer(store, FakeEngine(), PROMPT, recipe, "run", 2) as summarizer:
         for number, chunk in enumerate(summarizer.summarize(work())):
             name = f"{os.getpid()}-{time.monotonic_ns()}-{number}"
-            store.chunks.commit(source, chunk.outcomes, chunk.stats, RECIPE.id, chunk.batch, "run", name)
-    store.attempts.forget(left, RECIPE.id)
+            store.chunks.commit(source, chunk.outcomes, chunk.stats, recipe.id, chunk.batch, "run", name)
+    store.attempts.forget(left, recipe.id)
 
 
 def operations(engine: str) -> int:

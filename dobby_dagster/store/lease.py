@@ -93,7 +93,7 @@ class Lease:
             os.close(handle)
             raise StoreAccessError(f"the lease {self.path} is no regular file", hint="move it away")
         with os.fdopen(handle, "r+") as file:
-            if found.st_uid == os.geteuid():
+            if found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != self._mode():
                 os.fchmod(handle, self._mode())
             yield file
 
