@@ -105,6 +105,8 @@ def check_database(context: dg.OpExecutionContext, database: CozoDatabase) -> No
     problems = database.store.check()
     if problems:
         raise dg.Failure(f"{database.url} is damaged: {'; '.join(problems[:5])}; restore a backup", allow_retries=False)
+    for violation in database.store.audit.examine():
+        context.log.warning(f"{violation}; dobby {violation.remedy}")
     context.log.info(f"{database.url} is sound")
 
 

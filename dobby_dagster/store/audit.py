@@ -30,6 +30,11 @@ class Violation:
     example: str
     remedy: str
 
+    @property
+    def is_loss(self) -> bool:
+        """Whether rows are gone that nothing but a backup holds."""
+        return not self.remedy
+
     def __str__(self) -> str:
         return f"{self.count:,} times it does not hold that {self.invariant}, such as {self.example}"
 
@@ -53,6 +58,8 @@ _MEMBERS = """there[batch, count(position)] := *dobby_member{batch, position}
     bad[batch, said] := *dobby_batch{batch, members: said}, there[batch, n], n != said
     bad[batch, said] := *dobby_batch{batch, members: said}, not there[batch, _]
     bad[batch, said] := there[batch, said], not *dobby_batch{batch}"""
+_UNSEEN = """seen[source, key] := *dobby_version{source, key}
+    bad[key, batch] := *dobby_member{batch, position, source, key}, not seen[source, key]"""
 # What should hold, the rules, what of a bad row is its place, and the remedy.
 _INVARIANTS = (
     ("completed records have a summary of their content", _UNSUMMARIZED, f"{_STATE}, batch", "key, batch", RECOVER),
@@ -62,6 +69,7 @@ _INVARIANTS = (
     ("a version has one summary under a recipe", _TWICE, "key, recipe", "key, recipe",
      "purge {1}"),
     ("batches have all their members", _MEMBERS, "batch, said", "batch, said", ""),
+    ("members of batches have been seen", _UNSEEN, "key, batch", "key, batch", ""),
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Whether a database holds what it should: every row read through Cozo, and counts held against the ledger."""
+"""Whether all that is stored can be read: every row through CozoDB, indexes counted against their relations."""
 
 from __future__ import annotations
 
@@ -61,30 +61,6 @@ def read_everything(connection: Connection) -> Reading:
             except DobbyError as error:
                 reading.problems.append(f"the indexes can't be looked up: {error.message}")
     return reading
-
-
-def ledger_gaps(connection: Connection) -> list[str]:
-    """Rows that the ledger says are there and that are not, one line each; nothing where Dobby has never been."""
-    names = {row[0] for row in connection.run("::relations").rows}
-    if not {"dobby_batch", "dobby_member", "dobby_state", "dobby_version"} <= names:
-        return []
-    batches = connection.run(
-        """had[batch, count(position)] := *dobby_member{batch, position}
-        ?[batch, said, there] := *dobby_batch{batch, members: said}, had[batch, there], said != there
-        ?[batch, said, there] := *dobby_batch{batch, members: said}, not had[batch, _], there = 0, said != 0"""
-    ).rows
-    gaps = [f"{batch} has {there:,} members, and {said:,} were put into it" for batch, said, there in batches]
-    orphans = connection.run(
-        """batched[batch] := *dobby_batch{batch}
-        ?[batch, count(position)] := *dobby_member{batch, position}, not batched[batch]"""
-    ).rows
-    gaps += [f"{count:,} members belong to {batch}, which is missing" for batch, count in orphans]
-    strangers = connection.run(
-        """seen[source, key] := *dobby_version{source, key}
-        ?[source, count(key)] := *dobby_member{source, key}, not seen[source, key]"""
-    ).rows
-    gaps += [f"{count:,} members of '{source}' have no version" for source, count in strangers]
-    return gaps
 
 
 def _read(connection: Connection, name: str) -> tuple[int, int]:

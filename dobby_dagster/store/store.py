@@ -18,7 +18,7 @@ from dobby_dagster.store.connection import Connection
 from dobby_dagster.store.records import Records
 from dobby_dagster.store.reports import Reports
 from dobby_dagster.store.schema import identity, memory, migrate, relations, schema_version, set_meta
-from dobby_dagster.store.soundness import Reading, ledger_gaps, read_everything
+from dobby_dagster.store.soundness import Reading, read_everything
 from dobby_dagster.store.source import Source
 from dobby_dagster.store.upkeep import Upkeep
 from dobby_dagster.store.versions import Versions
@@ -111,7 +111,7 @@ class CozoStore:
             damage = self.connection.check()
             reading = read_everything(self.connection)
             damage += reading.problems
-            return damage or ledger_gaps(self.connection)
+            return damage or [str(violation) for violation in self.audit.examine() if violation.is_loss]
 
     def backup(self, path: Path) -> Reading:
         """Write all data, the source relation included, to a new file; what it holds.
