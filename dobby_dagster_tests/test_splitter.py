@@ -1,11 +1,15 @@
 """Files are cut in a process that may be slow, large or dead without harm to anything else."""
 
 import os
+import resource
 import signal
+import subprocess
+import sys
 from pathlib import Path, PurePath
 
 import pytest
 
+from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.ingest.piece import UnreadableError
 from dobby_dagster.ingest.split import split
 from dobby_dagster.ingest.splitter import Splitter
@@ -49,3 +53,21 @@ def test_no_module_of_the_working_folder_is_imported(tmp_path: Path, monkeypatch
     with Splitter() as splitter:
         assert [piece.name for piece in splitter.pieces(PurePath("a.py"), PYTHON)] == ["f"]
     assert not Path("RUN").exists()
+
+
+def test_a_process_that_does_not_start_is_an_error_and_no_file_is_taken_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if "site-packages" not in place])
+    with pytest.raises(SourceError, match="the process that cuts files does not start"), Splitter() as splitter:
+        splitter.pieces(PurePath("a.py"), PYTHON)
+
+
+def test_limits_of_the_caller_that_are_lower_are_kept() -> None:
+    code = (
+        "from pathlib import PurePath; from dobby_dagster.ingest.splitter import Splitter\n"
+        f"with Splitter() as splitter: print(splitter.pieces(PurePath('a.py'), {PYTHON!r})[0].kind)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30)),
+    )  # fmt: skip
+    assert answer.stdout == "function\n"

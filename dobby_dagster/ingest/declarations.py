@@ -95,6 +95,8 @@ def _named_node(node: Any) -> Any:
     named = node.child_by_field_name("name")
     if named is None and node.type == "impl_item":
         named = node.child_by_field_name("type")
+        if named is not None and named.type == "generic_type":  # `Wrapper` of `impl<T> Display for Wrapper<T>`
+            named = named.child_by_field_name("type")
     if named is None and node.type == "type_definition":
         return _name_of_typedef(node)
     declarator = node.child_by_field_name("declarator")

@@ -15,11 +15,13 @@ from pathlib import PurePath
 from types import TracebackType
 from typing import Any
 
+from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.ingest.piece import Piece, UnreadableError
 from dobby_dagster.ingest.split import split, whole
 
 SECONDS, CHARACTERS_A_SECOND = 5, 25_000  # of the processor, for a file; code takes a tenth
 MEMORY_BYTES = 4 << 30
+READY = b"ready\n"
 
 
 class Splitter:
@@ -39,6 +41,7 @@ class Splitter:
 
         Raises:
             UnreadableError: The file is not what its name says.
+            SourceError: The process does not start.
         """
         answer = self._ask(json.dumps([path.suffix, text]).encode())
         if answer is None:
@@ -73,19 +76,32 @@ def _start() -> subprocess.Popen[bytes]:
     """A process that finds modules where this one does and never in the working folder, and gets no Ctrl-C."""
     places = [place for place in sys.path if place]
     code = f"import sys; sys.path[:] = {places!r}; from dobby_dagster.ingest.splitter import serve; serve()"
-    return subprocess.Popen(  # noqa: S603
+    process = subprocess.Popen(  # noqa: S603
         [sys.executable, "-P", "-c", code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         process_group=0,
     )
+    if process.stdout is None or process.stdout.readline() != READY:
+        process.kill()
+        process.communicate()
+        raise SourceError(
+            "the process that cuts files does not start",
+            hint="does `python -c 'import tree_sitter_language_pack'` work?",
+        )
+    return process
 
 
 def serve() -> None:
     """Answer questions on standard input, until it ends."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    from tree_sitter_language_pack import get_parser
+
+    get_parser("python")
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_AS, MEMORY_BYTES)
+    sys.stdout.buffer.write(READY)
+    sys.stdout.buffer.flush()
     for question in sys.stdin.buffer:
         ending, text = json.loads(question)
         _limit_time(len(text))
@@ -102,4 +118,9 @@ def _limit_time(characters: int) -> None:
     """Let the kernel end this process when it has spent what a file of this length may take."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     most = int(used.ru_utime + used.ru_stime) + 1 + SECONDS + characters // CHARACTERS_A_SECOND
-    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+    _limit(resource.RLIMIT_CPU, most)
+
+
+def _limit(what: int, most: int) -> None:
+    hard = resource.getrlimit(what)[1]
+    resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))

@@ -77,8 +77,9 @@ def walk(tree: Any) -> Iterator[list[Level]]:
 
 
 def is_comment(node: Any) -> bool:
-    """Whether the node belongs to what stands below it."""
-    return "comment" in node.type or node.type == "attribute_item"
+    """Whether the node belongs to what stands below it; Rust's ``//!`` belongs to what it stands in."""
+    kind = node.type
+    return ("comment" in kind and node.child_by_field_name("inner") is None) or kind == "attribute_item"
 
 
 def _after(last: Level, node: Any) -> Level:
@@ -92,7 +93,7 @@ def _after(last: Level, node: Any) -> Level:
 def _comments_at_end(node: Any) -> list[Any]:
     """Comments that a grammar puts at the end of a node, as Kotlin's into the package's head, though they follow it."""
     count = node.child_count
-    if count < 2 or not is_comment(node.child(count - 1)):
+    if count < 2 or "comment" in node.type or not is_comment(node.child(count - 1)):
         return []
     children = node.children
     first = count - 1
