@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycozo.client import Client
 
+from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import State
 from dobby_dagster.domain.summaries import Recipe
@@ -184,3 +185,30 @@ def test_each_content_is_settled_and_an_edit_is_noticed(
     settled(store, source)
     again = plan(store, source, 10)
     assert (again.new, again.changed, again.deleted, again.seen) == (0, 0, 0, len(drawn))
+
+
+def nested(levels: int) -> list[Any]:
+    value: Any = ["x"]
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("engine", ["mem", "http"])
+def test_a_deep_content_stops_no_other(stores: dict[str, Callable[[], CozoStore]], engine: str) -> None:
+    store = stores[engine]()
+    rows = [("deep", nested(900)), ("bytes", nested(3)), ("plain", "def f(): pass")]
+    source = create(store, "String", "Any?", [(Value("$v", key), Value("$v", content)) for key, content in rows])
+    summarize(store, source)
+    settled(store, source)
+
+
+def test_what_is_too_deep_is_refused_by_name() -> None:
+    store = CozoStore.open(DatabaseSettings(url="mem://deep-key"))
+    source = create(store, "Any", "String", [(Value("$v", nested(1_000)), Value("$v", "x"))])
+    with pytest.raises(SourceError, match="a key of type Any is nested too deep"):
+        plan(store, source, 10)
+    store = CozoStore.open(DatabaseSettings(url="mem://deep-content"))
+    source = create(store, "String", "Any", [(Value("$v", "x"), Value("$v", nested(3_000)))])
+    with pytest.raises(SourceError, match="nested deeper than 1,024 levels"):
+        plan(store, source, 10)

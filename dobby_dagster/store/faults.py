@@ -24,6 +24,7 @@ _CORRUPT = re.compile(r"not a database|malformed|code: Some\((11|26)\)|\(code (1
 _FULL = re.compile(r"disk is full|No space left|File too large|disk I/O error|code: Some\((10|13)\)|\(code (10|13)\)")
 _ACCESS = re.compile(r"readonly|read-only|unable to open|Permission denied|code: Some\((8|14)\)|\(code (8|14)\)")
 _EXISTS = re.compile(r"data exists in the (target|current) database")
+_DEEP = re.compile("DepthLimitExceeded")
 _MISSING = re.compile(r"relation_not_found|Cannot find requested stored relation")
 
 
@@ -66,6 +67,11 @@ def translate(message: str, database: str) -> StoreError | SourceError:
         return StoreAccessError(f"{database} can't be opened for writing", hint="check its path and permissions")
     if _EXISTS.search(message):
         return StoreAccessError(f"the backup or database exists already, says {database}", hint="choose another name")
+    if _DEEP.search(message):
+        return SourceError(
+            f"{database} has a relation with a value nested deeper than 1,024 levels, which CozoDB can write and not read",
+            hint="delete that row by its key",
+        )
     if _MISSING.search(message):
         name = re.search(r"stored relation '([^']*)'", message)
         return SourceError(f"{database} has no relation '{name.group(1) if name else '?'}'")

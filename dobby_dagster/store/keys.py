@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.store.values import json_of
 
 PREFIX = "json:"
@@ -41,7 +42,13 @@ def key_of(tag: str, text: str, column_type: str) -> str:
     """
     if tag == "bytes":
         return text if column_type.removesuffix("?") == "Bytes" else BYTES + text
-    return encode_key(json.loads(text) if tag == "json" else text, column_type)
+    try:
+        return encode_key(json.loads(text) if tag == "json" else text, column_type)
+    except (RecursionError, ValueError) as error:
+        raise SourceError(
+            f"a key of type {column_type} is nested too deep or holds too long a number: {text[:60]}…",
+            hint="give the rows keys of another type",
+        ) from error
 
 
 def encode_key(value: Any, column_type: str) -> str:
