@@ -86,9 +86,7 @@ class SourceSettings(Section):
     language: Identifier | None = Field(None, description="Column that names the language.")
     priority: Identifier | None = Field(None, description="Integer column; higher is done first.")
     updated_at: Identifier | None = Field(None, description="Column that grows with each change; a watermark.")
-    metadata: tuple[Identifier, ...] = Field(
-        (), description="Further columns that exports carry along."
-    )
+    metadata: tuple[Identifier, ...] = Field((), description="Further columns that exports carry along.")
     allow_triggers: bool = Field(False, description="Let Dobby set triggers on your relation, to see changes.")
 
 
