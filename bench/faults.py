@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import httpcore  # noqa: F401  (each fork would import it again)
 import httpx
 
 from bench.verifier import verify
