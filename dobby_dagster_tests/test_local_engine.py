@@ -212,6 +212,8 @@ def test_the_way_is_chosen_and_says_why(qwen2: Path, tmp_path: Path, monkeypatch
     info = engine_on(qwen2, reproducible=True).load()
     assert info.engine == "packed"
     assert info.engine_reason.endswith("; not openvino: it has no reproducible mode")
+    assert info.promise == "the same bytes, whatever shares the batch"
+    assert engine_on(qwen2).load().promise.startswith("the same tokens whatever shares the batch")
     with pytest.raises(ModelError, match="can't be run by openvino: it has no reproducible mode"):
         engine_on(qwen2, "openvino", reproducible=True).load()
     scaled = edited(qwen2, tmp_path / "scaled")

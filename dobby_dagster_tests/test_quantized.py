@@ -77,6 +77,7 @@ def test_int8_runs_with_the_numbers_that_are_stored(qwen2: Path, tmp_path: Path)
     assert graph.bytes == size
     settings = ModelSettings(device="cpu", dtype="float32", engine="openvino", quantization="int8")
     engine = LocalEngine(check_folder(model), settings, InferenceSettings(max_new_tokens=8, no_repeat_ngram=0))
+    assert "weights kept as they are in compressed-tensors int-quantized" in engine.load().engine_reason
     first = [each.tokens[:1] for each in generated(engine, CONTENTS)]
     exact = [each.tokens[:1] for each in generated(engine_on(model, no_repeat_ngram=0), CONTENTS)]
     assert sum(one == other for one, other in zip(first, exact, strict=True)) >= 0.8 * len(CONTENTS)

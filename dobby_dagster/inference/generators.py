@@ -21,6 +21,7 @@ from dobby_dagster.inference.model_folder import ModelFolder, one_line
 from dobby_dagster.inference.packages import missing
 from dobby_dagster.inference.parallel import ParallelGenerator
 from dobby_dagster.inference.selection import Selector
+from dobby_dagster.inference.tensor_files import INT8
 
 log = logging.getLogger("dobby")
 
@@ -59,14 +60,22 @@ def load_generator(order: Order) -> Loaded:
         obstacle = why_not(name, order)
         made = None if obstacle else _attempt(_WAYS[name], order)
         if isinstance(made, Loaded):
-            form = order.folder.scheme
-            dequantized = [f"weights dequantized from {form.name}"] if form else []
-            return replace(made, reason="; ".join([made.reason, *dequantized, *reasons]))
+            form = _form(order, made.engine)
+            return replace(made, reason="; ".join([made.reason, *form, *reasons]))
         if made:
             log.warning("%s can't be run by %s: %s", order.folder.name, name, made)
         reasons.append(f"not {name}: {obstacle or made}")
     hint = "use model.engine = auto" if order.model.engine != "auto" else ""
     raise ModelError(f"{order.folder.name} can't be run by {asked[-1]}: {reasons[-1].partition(': ')[2]}", hint=hint)
+
+
+def _form(order: Order, engine: str) -> list[str]:
+    """What became of quantized weights, for people; nothing where they are not quantized."""
+    scheme = order.folder.scheme
+    if scheme is None:
+        return []
+    kept = engine == "openvino" and order.model.quantization == "int8" and INT8 in scheme.dtypes
+    return [f"weights {'kept as they are in' if kept else 'dequantized from'} {scheme.name}"]
 
 
 def _attempt(load: Callable[[Order], Loaded], order: Order) -> Loaded | str:
