@@ -25,6 +25,8 @@ from dobby_dagster_tests.cozo_server import running_server
 from dobby_dagster_tests.fakes import FakeEngine
 
 EXAMPLES = 3
+# Key types of which different values can have the same JSON: NaN and infinity in a list, a vector and a list.
+AMBIGUOUS = ("[Float]", "Any", "Any?")
 PROMPT = PromptLibrary.load().get("summary")
 RECIPE = Recipe(PROMPT.name, PROMPT.text, "fake", "0", {})
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -167,8 +169,13 @@ def test_each_row_is_settled_under_its_own_key(
     rows = data.draw(st.lists(st.tuples(TYPES[keys], STRINGS), max_size=6))
     store = stores[engine]()
     source = create(store, keys, "String", rows)
-    summarize(store, source)
-    settled(store, source)
+    try:
+        summarize(store, source)
+    except SourceError as error:
+        assert keys in AMBIGUOUS, error
+        assert f"of type {source.key_type} holds values that have the same text" in str(error)
+    else:
+        settled(store, source)
 
 
 @pytest.mark.parametrize(("engine", "contents"), [*(("mem", t) for t in CONTENTS), *(("http", t) for t in HTTP)])

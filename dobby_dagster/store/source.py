@@ -139,8 +139,8 @@ class Source:
         """The error of two rows whose keys are one to Dobby."""
         return SourceError(
             f"two rows of relation '{self.settings.relation}' have the key {key!r}: "
-            f"column '{self.settings.key}' of type {self.key_type} holds values that differ only in their type",
-            hint="give the rows keys of one type",
+            f"column '{self.settings.key}' of type {self.key_type} holds values that have the same text",
+            hint="give the rows keys that differ as text",
         )
 
     def pages(self, size: int) -> Iterator[list[Record]]:
