@@ -1,12 +1,15 @@
 """All that Dagster loads, on one page."""
 
+import logging
+
 import dagster as dg
 
 from dobby_dagster.defs.automation import alerting, following, mending, new_records, nightly, retries
 from dobby_dagster.defs.checks import performance_contracts, summaries_in_doubt, summaries_invariants
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
 from dobby_dagster.defs.operations import operations
-from dobby_dagster.defs.wiring import build_assets, build_resources
+from dobby_dagster.defs.wiring import build_assets, build_resources, unusable_resources
+from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 
@@ -29,4 +32,29 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     )
 
 
-defs = build_definitions(load_settings().settings)
+def unusable_definitions(problem: DobbyError) -> dg.Definitions:
+    """The same assets and jobs, where there are no valid settings: whatever is run fails with ``problem``.
+
+    There are no sensors and schedules: they would work with settings that nobody chose.
+    """
+    settings = Settings()
+    return dg.Definitions(
+        assets=build_assets(settings),
+        asset_checks=[summaries_invariants, performance_contracts],
+        jobs=[plan_batches, summarize_batches, *operations(settings)],
+        resources=unusable_resources(problem),
+        executor=dg.in_process_executor,
+        metadata={"problem": str(problem)},
+    )
+
+
+def load_definitions() -> dg.Definitions:
+    """The definitions for the environment, whatever it holds."""
+    try:
+        return build_definitions(load_settings().settings)
+    except DobbyError as error:
+        logging.getLogger("dobby").error("%s", error)
+        return unusable_definitions(error)
+
+
+defs = load_definitions()

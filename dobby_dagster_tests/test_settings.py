@@ -1,11 +1,13 @@
 """Settings: four sources, one validation, and errors that name the way out."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.errors import PromptError, SettingsError
 from dobby_dagster.domain.settings_loader import load_settings, mask_credentials, setting_names
+from dobby_dagster.inference.prompts import PromptLibrary
 
 
 def test_later_sources_win_and_origins_are_known(tmp_path: Path) -> None:
@@ -90,3 +92,35 @@ def test_secrets_are_masked_everywhere() -> None:
 def test_every_setting_explains_itself() -> None:
     for name, kind in setting_names().items():
         assert kind.model_fields[name.split(".")[1]].description, name
+
+
+NUMBERS = [
+    name
+    for name, kind in setting_names().items()
+    if kind.model_fields[name.partition(".")[2]].annotation in (int, float)
+]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e400", "9" * 30, "1" + "0" * 5_000])
+def test_no_number_is_infinite_or_beyond_what_a_clock_can_hold(value: str) -> None:
+    assert len(NUMBERS) > 20
+    for name in NUMBERS:
+        variable = f"DOBBY_{name.replace('.', '_').upper()}"
+        with pytest.raises(SettingsError, match=name):
+            load_settings(environment={variable: value})
+
+
+def test_a_file_of_settings_is_read_within_limits(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    deep = tmp_path / "deep.toml"
+    deep.write_text("a = " + "[" * 5_000 + "]" * 5_000)
+    for path, message in (
+        (pipe, "is a named pipe"), (deep, "nested too deep"), (Path("/dev/zero"), "larger than"), (tmp_path, "can't be read"),
+        (Path("a" * 5_000), "can't be read"),
+    ):  # fmt: skip
+        with pytest.raises(SettingsError, match=message):
+            load_settings(file=path, environment={})
+        with pytest.raises(PromptError, match=message):
+            PromptLibrary.load(path)
+    assert load_settings(file=Path("/dev/null"), environment={}).origins == {}

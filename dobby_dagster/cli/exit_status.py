@@ -36,9 +36,8 @@ def exit_status(command: Callable[[], object]) -> int:
         return _failed("aborted; nothing was done")
     except KeyboardInterrupt:
         status = STOPPED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+    except BrokenPipeError as error:
+        return FAILED if _nobody_reads() else _unexpected(error)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0
     except BaseException as error:  # a panic of an extension module is no Exception
@@ -46,6 +45,16 @@ def exit_status(command: Callable[[], object]) -> int:
     if status == STOPPED:
         fail("stopped; what was committed is kept, the rest is pending")
     return status if isinstance(status, int) else 0
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output's reader has gone, as after ``dobby export | head``; what is left to write is dropped."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _failed(said: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import dagster as dg
 
@@ -75,3 +75,12 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "options": options,
         "cozo": CozoIOManager(database=database, models=models, options=options),
     }
+
+
+def unusable_resources(problem: DobbyError) -> dict[str, Any]:
+    """Resources of the same names, any use of which fails with ``problem``."""
+
+    def refuse(context: dg.InitResourceContext) -> NoReturn:
+        raise problem
+
+    return {name: dg.IOManagerDefinition(refuse, {}) for name in build_resources(Settings())}

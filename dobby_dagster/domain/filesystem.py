@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from dobby_dagster.domain.errors import StoreAccessError
+from dobby_dagster.domain.errors import SettingsError, StoreAccessError
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -46,6 +46,20 @@ def kind_of_path(path: Path, *, follow: bool = False) -> str:
     except (OSError, ValueError) as error:
         raise _failed(path, error) from error
     return "file" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
+
+
+def expanded(path: str | Path) -> Path:
+    """``path`` with ``~`` and ``~user`` replaced by the home folder.
+
+    Raises:
+        SettingsError: There is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(
+            f"'{path}' is in no home folder: there is no such user", hint="write the path out"
+        ) from error
 
 
 def require_writable(path: Path) -> str:

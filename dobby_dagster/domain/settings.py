@@ -13,6 +13,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -54,10 +55,25 @@ Identifier = Annotated[str, AfterValidator(identifier)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 
 
+# Of a setting, by its unit.
+LARGEST = {"seconds": 10**9, "days": 10**5, "other": 10**15}
+
+
 class Section(BaseModel):
     """A group of settings; unknown names are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*")
+    @classmethod
+    def _bounded(cls, value: Any, info: ValidationInfo) -> Any:
+        """No number is infinite, or so large that a clock or a column can't hold it."""
+        if isinstance(value, int | float):
+            unit = (info.field_name or "").rpartition("_")[2]
+            most = LARGEST.get(unit, LARGEST["seconds"] if isinstance(value, float) else LARGEST["other"])
+            if not abs(value) <= most:
+                raise ValueError(f"must be at most {most:,}")
+        return value
 
 
 class DatabaseSettings(Section):

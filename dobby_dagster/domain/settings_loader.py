@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from dobby_dagster.domain.remembered import remembered_values
 from dobby_dagster.domain.secrets import MASK
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.suggest import suggestion
+from dobby_dagster.domain.toml_files import read_toml
 
 REMEMBERED_ORIGIN = "remembered in the database"
 DEFAULT_FILE = "dobby.toml"
@@ -106,12 +106,7 @@ def _file_layers(file: Path | None, environment: Mapping[str, str]) -> list[tupl
     path = named or Path(DEFAULT_FILE)
     if named is None and not path.exists():
         return []
-    try:
-        tables = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise SettingsError(f"settings file {path} can't be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingsError(f"settings file {path} is not valid TOML: {error}") from error
+    tables = read_toml(path, "settings file", SettingsError)
     layer: dict[str, Any] = {}
     for section, table in tables.items():
         if not isinstance(table, dict):

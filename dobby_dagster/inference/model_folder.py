@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dobby_dagster.domain.errors import ModelError, PromptError
+from dobby_dagster.domain.filesystem import expanded
 from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.domain.suggest import suggestion
 from dobby_dagster.inference.architecture import ARCHITECTURES, Shape, shape_of
@@ -134,7 +135,7 @@ def find_model(settings: ModelSettings) -> ModelFolder:
         ModelError: There is no such folder, or it can't be used.
     """
     known = shelf()
-    path = Path(settings.path).expanduser()
+    path = expanded(settings.path)
     if not path.is_dir() and settings.path.removeprefix("models/") in known:
         path = known[settings.path.removeprefix("models/")]
     if not path.is_dir() and settings.allow_download:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from dobby_dagster.domain.errors import PromptError
 from dobby_dagster.domain.settings import PromptSettings
 from dobby_dagster.domain.suggest import suggestion
+from dobby_dagster.domain.toml_files import read_toml
 
 # Most new tokens of a prompt that does not say it.
 NEW_TOKENS = 120
@@ -91,15 +91,11 @@ def chosen_prompt(settings: PromptSettings) -> Prompt:
 
 
 def _read(path: Path) -> list[Prompt]:
+    tables = read_toml(path, "prompt file", PromptError).get("prompt", [])
+    if not isinstance(tables, list):
+        raise PromptError(f"{path} must hold [[prompt]] tables")
     try:
-        tables = tomllib.loads(path.read_text()).get("prompt", [])
-        if not isinstance(tables, list):
-            raise PromptError(f"{path} must hold [[prompt]] tables")
         return [Prompt.model_validate(table) for table in tables]
-    except OSError as error:
-        raise PromptError(f"prompt file {path} can't be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise PromptError(f"prompt file {path} is not valid TOML: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

@@ -37,7 +37,7 @@ class Lease:
 
     def __init__(self, database: Path, timeout_seconds: float) -> None:
         self._database = database
-        self.path = database.with_name(database.name + ".lease")
+        self.path = database.parent / f"{database.name}.lease"
         self.timeout_seconds = timeout_seconds
         self._threads = threading.Lock()
 
