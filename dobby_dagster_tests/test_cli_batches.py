@@ -92,6 +92,16 @@ def test_one_red_batch_leaves_the_metrics_and_checks_of_the_others_green(
     )
 
 
+def test_recipes_are_told_apart_by_the_settings_in_which_they_differ() -> None:
+    from dobby_dagster.cli.recipes import described, settings_by_recipe
+
+    one = {"temperature": 0.0, "quantization": "none", "seed": 1}
+    rows = [{"recipe": "a", "settings": one}, {"recipe": "b", "settings": one | {"quantization": "int8"}}]
+    assert settings_by_recipe(rows) == {"a": "quantization=none", "b": "quantization=int8"}
+    assert settings_by_recipe(rows[:1]) == {"a": "seed=1"}
+    assert described({"quantization": "none"}) == "default settings"
+
+
 def test_a_partition_that_is_no_batch_fails(filled: CozoStore, dobby: Dobby) -> None:
     from dobby_dagster.defs.home import opened_instance
     from dobby_dagster.defs.in_process import run_job
@@ -203,7 +213,10 @@ def test_summaries_of_a_former_model_stay_until_they_are_purged(
     assert {row["model"] for row in filled.reports.summaries_of("record", "k0")} >= {"dobby-code-11m"}
     assert "there is no recipe 'nope'" in dobby("purge", "nope", "--yes", *WHERE).err
     assert "what to purge is not clear" in dobby("purge", *WHERE).err
-    assert dobby("purge", "--old", *WHERE).code != 0, "without --yes it asks, and nobody answers"
+    asked = dobby("purge", "--old", *WHERE)
+    assert asked.code != 0, "without --yes it asks, and nobody answers"
+    assert f"{first}: 6 summaries by dobby-code-11m, summary@" in asked.err
+    assert "Delete 6 summaries and all else of 1 recipe?" in asked.err
     assert len(filled.work.recipes()) == 2
     assert dobby("purge", "--old", "--yes", *WHERE, "--json").json == {first: 6}
     assert "dobby-code-11m" not in {row["model"] for row in filled.reports.summaries_of("record", "k0")}
@@ -249,4 +262,4 @@ def test_doctor_names_batches_that_were_given_up(filled: CozoStore, dobby: Dobby
     sick = dobby("doctor", *WHERE)
     assert sick.code == 1
     assert "batch-000001: 4 runs committed nothing; it is not tried again by itself" in sick.out
-    assert "dobby backfill batch-000001" in sick.out
+    assert "dobby backfill --database sqlite:///code.db batch-000001" in sick.out
