@@ -39,7 +39,7 @@ def exit_status(command: Callable[[], object]) -> int:
     except BrokenPipeError as error:
         return FAILED if _nobody_reads() else _unexpected(error)
     except SystemExit as ended:
-        return ended.code if isinstance(ended.code, int) else FAILED if ended.code else 0
+        return _failed(ended.code) if isinstance(ended.code, str) else ended.code or 0
     except BaseException as error:  # a panic of an extension module is no Exception
         return _unexpected(error)
     if status == STOPPED:
