@@ -25,7 +25,7 @@ import httpcore  # noqa: F401  (each fork would import it again)
 import httpx
 
 from bench.verifier import verify
-from dobby_dagster.domain.errors import DobbyError, StoreError, StoreUnavailableError
+from dobby_dagster.domain.errors import DobbyError, StoreFaultError, StoreUnavailableError
 from dobby_dagster.domain.http_client import Reply
 from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
@@ -130,7 +130,7 @@ class FaultyHttp(HttpConnection):
 
     def _fail(self, kind: str) -> None:
         if kind == "error":
-            raise StoreError("injected: the server refused")
+            raise StoreFaultError("injected: an answer that can't be read")
         raise StoreUnavailableError(f"injected: {'the answer took too long' if kind == 'time-out' else 'disconnected'}")
 
 

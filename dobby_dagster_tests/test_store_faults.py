@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from dobby_dagster.domain.errors import StoreError, StoreFaultError
+from dobby_dagster.domain.states import State
 from dobby_dagster.store.connect import cozo_client
+from dobby_dagster.store.connection import Params, Result
+from dobby_dagster.store.store import CozoStore
+from dobby_dagster_tests.test_store_contract import R, batch_of, commit, done
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,7 +42,6 @@ def test_the_verifier_sees_what_is_missing(tmp_path: Path, harm: str, found: str
     from bench.faults import life
     from bench.verifier import verify
     from dobby_dagster.domain.settings import DatabaseSettings
-    from dobby_dagster.store.store import CozoStore
 
     url = f"sqlite:///{tmp_path}/t.db"
     life(CozoStore.open(DatabaseSettings(url=url)))
@@ -47,3 +51,30 @@ def test_the_verifier_sees_what_is_missing(tmp_path: Path, harm: str, found: str
         where = ", key == 'k0'" if "key" in keys else ""
         db.run(f"?[{keys}] := *{relation}{{{keys}}}{where} {harm}")
     assert any(found in line for line in verify(tmp_path / "t.db", settled=True))
+
+
+def test_a_commit_whose_answer_is_lost_blames_no_record(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, batch, members = batch_of(sqlite_store, {"a": "1", "b": "2"})
+    outcomes = [done(member, member.version.key, batch) for member in members]
+    run = sqlite_store.connection.run
+
+    def broken(script: str, params: Params | None = None, *, write: bool = False) -> Result:
+        run(script, params, write=write)
+        raise StoreFaultError("an answer that can't be read")
+
+    monkeypatch.setattr(sqlite_store.connection, "run", broken)
+    with pytest.raises(StoreFaultError):
+        commit(sqlite_store, source, batch, outcomes)
+    monkeypatch.undo()
+    states = [member.state.state for member in sqlite_store.work.members(batch, R) if member.state]
+    assert State.FAILED not in states
+
+
+def test_a_panic_is_told_from_a_refusal(sqlite_store: CozoStore) -> None:
+    with pytest.raises(StoreFaultError, match="CozoDB broke off"):
+        sqlite_store.connection.run("?[key] := *record{key}, not *dobby_version{key @ 'END'}")
+    with pytest.raises(StoreError) as refused:
+        sqlite_store.connection.run("?[x] := nonsense")
+    assert type(refused.value) is StoreError

@@ -77,6 +77,16 @@ class StoreUnavailableError(StoreError):
     retry = Retry.BACK_OFF
 
 
+class StoreFaultError(StoreError):
+    """The database broke off: its core panicked, or its answer can't be read.
+
+    What was asked may have been done or not, and no record is to blame.
+    """
+
+    code = "store_fault"
+    retry = Retry.BACK_OFF
+
+
 class StoreAccessError(StoreError):
     """The database can't be opened or written: no such folder, no permission, a full disk."""
 

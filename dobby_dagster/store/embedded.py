@@ -11,7 +11,7 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from dobby_dagster.domain.errors import DobbyError, StoreAccessError, StoreBusyError
+from dobby_dagster.domain.errors import DobbyError, StoreAccessError, StoreBusyError, StoreError, StoreFaultError
 from dobby_dagster.store import database_files as files
 from dobby_dagster.store.connection import Params, Result
 from dobby_dagster.store.faults import is_panic, message_of, translate
@@ -169,6 +169,9 @@ class EmbeddedConnection:
         except DobbyError:
             raise
         except BaseException as error:
-            if isinstance(error, Exception) or is_panic(error):
-                raise translate(message_of(error), self.url) from None
-            raise
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
+            told = translate(message_of(error), self.url)
+            if is_panic(error) and type(told) is StoreError:
+                raise StoreFaultError(f"CozoDB broke off: {told.message}") from None
+            raise told from None

@@ -12,7 +12,7 @@ import pybreaker
 from pydantic_core import from_json
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from dobby_dagster.domain.errors import StoreError, StoreUnavailableError
+from dobby_dagster.domain.errors import StoreFaultError, StoreUnavailableError
 from dobby_dagster.domain.http_client import BadAnswerError, HttpClient, NoAnswerError, Reply
 from dobby_dagster.domain.secrets import basic_authorization
 from dobby_dagster.domain.settings import DatabaseSettings
@@ -57,10 +57,12 @@ class HttpConnection:
         answer = self._send("POST", "/text-query", body)
         headers, rows = answer.get("headers"), answer.get("rows")
         if not _are_strings(headers) or not _are_rows(rows, len(headers)):
-            raise StoreError(f"{self.url} is no Cozo server: its answer has no headers with rows of the same width")
+            raise StoreFaultError(
+                f"{self.url} is no Cozo server: its answer has no headers with rows of the same width"
+            )
         asked = _columns(script)
         if not write and asked and asked != len(headers):
-            raise StoreError(f"{self.url} is no Cozo server: {asked} columns were asked for, {len(headers)} came")
+            raise StoreFaultError(f"{self.url} is no Cozo server: {asked} columns were asked for, {len(headers)} came")
         return Result(headers, rows)
 
     @contextmanager
@@ -72,7 +74,7 @@ class HttpConnection:
         """See :class:`~dobby_dagster.store.connection.Connection`."""
         exported = self._send("GET", f"/export/{','.join(names)}").get("data")
         if not isinstance(exported, dict):
-            raise StoreError(f"{self.url} is no Cozo server: its answer to an export has no data")
+            raise StoreFaultError(f"{self.url} is no Cozo server: its answer to an export has no data")
         return exported
 
     def backup(self, path: str) -> None:
@@ -125,7 +127,7 @@ class HttpConnection:
         except NoAnswerError as error:
             raise StoreUnavailableError(f"{self.url} does not answer: {error}", hint="is the server up?") from None
         except BadAnswerError as error:
-            raise StoreError(f"the server {self.url} answers as no Cozo server does: {error}") from None
+            raise StoreFaultError(f"the server {self.url} answers as no Cozo server does: {error}") from None
         if reply.status in (429, 502, 503, 504):
             raise StoreUnavailableError(f"{self.url} answered {reply.status}")
         return reply
@@ -139,7 +141,9 @@ class HttpConnection:
             answer = None
         if not isinstance(answer, dict):
             said = reply.body[:200].decode(errors="replace")
-            raise translate(f"HTTP status {reply.status}, and no JSON object: {said}", self.url)
+            raise StoreFaultError(
+                f"{self.url} is no Cozo server: HTTP status {reply.status}, and no JSON object: {said}"
+            )
         if not answer.get("ok"):
             raise translate(message_of_response(answer), self.url)
         return answer
