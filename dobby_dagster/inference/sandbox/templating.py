@@ -20,6 +20,8 @@ _HINT = "do not use this model, or give it another chat_template.jinja"
 class _MessagesRefusedError(ModelError):
     """The template says so itself: some refuse a system message."""
 
+    code = "messages_refused"
+
 
 def render(template: str, special: dict[str, str], prompts: Sequence[tuple[str, str]]) -> list[str]:
     """Prompts in the words of a template, up to where the model is to answer.
