@@ -15,6 +15,7 @@ from dobby_dagster.cli.app import heed_interrupts, main
 from dobby_dagster.domain.settings import BUILT_IN_MODEL, DatabaseSettings, Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.inference.model_folder import CARD, shelf
+from dobby_dagster.ingest.splitter import Splitter
 from dobby_dagster.store.store import CozoStore
 from dobby_dagster_tests.checkpoints import make_checkpoint
 from dobby_dagster_tests.command import Answer, Dobby
@@ -57,6 +58,13 @@ def store(database: DatabaseSettings) -> Iterator[CozoStore]:
     opened = CozoStore.open(database)
     yield opened
     opened.close()
+
+
+@pytest.fixture(scope="module")
+def splitter() -> Iterator[Splitter]:
+    """Cuts arbitrary texts: some grammars crash on some of them, which must not end the tests."""
+    with Splitter() as opened:
+        yield opened
 
 
 @pytest.fixture

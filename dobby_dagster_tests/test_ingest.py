@@ -13,6 +13,7 @@ from dobby_dagster.ingest.files import files_of, read_text, walk
 from dobby_dagster.ingest.ingest import Loss, ingest
 from dobby_dagster.ingest.languages import LANGUAGES
 from dobby_dagster.ingest.split import split
+from dobby_dagster.ingest.splitter import Splitter
 from dobby_dagster.ingest.text import decoded
 from dobby_dagster.pipeline.planning import plan
 from dobby_dagster.store.store import CozoStore
@@ -201,8 +202,10 @@ def test_lines_are_those_of_the_file() -> None:
 
 @pytest.mark.parametrize("ending", [*(language.endings[0] for language in LANGUAGES), ".md", ".txt"])
 @given(text=st.text())
-def test_any_text_is_split_without_an_error_into_pieces_with_unique_names(ending: str, text: str) -> None:
-    pieces = split(PurePath(f"x{ending}"), text)
+def test_any_text_is_split_without_an_error_into_pieces_with_unique_names(
+    splitter: Splitter, ending: str, text: str
+) -> None:
+    pieces = splitter.pieces(PurePath(f"x{ending}"), text)
     assert len({piece.name for piece in pieces}) == len(pieces)
     assert all(piece.content.strip() for piece in pieces)
 
