@@ -11,7 +11,7 @@ import pytest
 
 from dobby_dagster.domain.errors import InferenceError
 from dobby_dagster.domain.owner import owner_of
-from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.inference.engine import Failure
 from dobby_dagster.inference.local_engine import LocalEngine
 from dobby_dagster.inference.prompts import PromptLibrary
@@ -250,6 +250,24 @@ def test_doctor_shows_what_is_stuck_and_recover_mends_it(filled: CozoStore, dobb
     assert "0 runs of dead processes closed, 2 records returned to pending, 0 leaked pool slots freed." in mended.out
     assert dobby("recover", *WHERE, "--json").json == {"runs": [], "records": 0, "slots": []}
     assert dobby("doctor", *WHERE).code == 0
+
+
+def test_doctor_examines_the_ledger_and_recover_repairs_it(filled: CozoStore, dobby: Dobby) -> None:
+    dobby("summarize", *WHERE)
+    recipe = filled.work.latest_recipe()
+    filled.connection.run(
+        "?[source, key, fingerprint] := *dobby_summary{source, key, fingerprint}, key == 'k0'"
+        " :rm dobby_summary {source, key, fingerprint}",
+        write=True,
+    )
+    sick = dobby("doctor", *WHERE, "--json")
+    [finding] = [finding for finding in sick.json if finding["name"] == "invariants"]
+    assert (sick.code, finding["ok"]) == (1, False)
+    assert "completed records have a summary of their content, such as k0 in batch-000001" in finding["message"]
+    assert finding["remedy"].startswith("dobby recover")
+    assert "1 record repaired" in dobby("recover", *WHERE).out
+    assert filled.reports.status("record", recipe)["pending"] == 1
+    assert dobby("summarize", *WHERE, "--json").json["completed"] == filled.source(SourceSettings()).count()
 
 
 def test_doctor_names_batches_that_were_given_up(filled: CozoStore, dobby: Dobby) -> None:

@@ -207,7 +207,7 @@ def recover(
     with opened_instance(settings) as instance:
         found = recovery.repair(instance, store)
     if as_json:
-        print_json({"runs": found.runs, "records": found.records, "slots": found.slots, "repaired": found.repaired})
+        print_json({"runs": found.runs, "records": found.records + found.repaired, "slots": found.slots})
     else:
         out.print(f"{found}." if found else "Nothing was stuck.", highlight=False)
 
