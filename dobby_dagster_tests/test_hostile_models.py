@@ -136,9 +136,9 @@ FILES: dict[str, tuple[Attack, str]] = {
     "a template that is no text": (text("chat_template.jinja", b"\xff\xfe"), "chat_template.jinja is not UTF-8"),
     "a tokenizer as a list": (text("tokenizer.json", "[]"), "does not hold a JSON object"),
     "a deep tokenizer": (text("tokenizer.json", DEEP), "tokenizer.json can't be read"),
-    "a million added tokens": (
-        tokenizer(lambda t: t.update(added_tokens=[added(content=f"t{i}") for i in range(1_000_000)])),
-        r"is invalid: List should have at most 10000 items|bytes long",
+    "ten thousand added tokens": (
+        tokenizer(lambda t: t.update(added_tokens=[added(content=f"t{i}") for i in range(10_001)])),
+        "is invalid: List should have at most 10000 items",
     ),
     "a token below zero": (tokenizer(lambda t: t["added_tokens"].append(added(id=-5))), r"added_tokens.3.id = -5 is invalid"),
     "an empty vocabulary": (tokenizer(lambda t: t["model"].update(vocab={}, merges=[])), "it holds no vocabulary"),
@@ -238,10 +238,10 @@ def split(pattern: str) -> Attack:
 @pytest.mark.parametrize(
     "attack",
     [
-        bomb(normalizer={"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"Regex": "."}, "content": "x" * 1_000}] * 4}),
-        bomb(normalizer={"type": "Prepend", "prepend": "x" * 5_000_000}),
+        bomb(normalizer={"type": "Sequence", "normalizers": [{"type": "Replace", "pattern": {"Regex": "."}, "content": "x" * 5_000}]}),
+        bomb(normalizer={"type": "Prepend", "prepend": "x" * 50_000}),
         split("(((("),
-        bomb(decoder={"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"Regex": "."}, "content": "x" * 1_000}] * 4}),
+        bomb(decoder={"type": "Sequence", "decoders": [{"type": "Replace", "pattern": {"Regex": "."}, "content": "x" * 5_000}]}),
     ],
     ids=["replace", "prepend", "malformed", "decoder"],
 )  # fmt: skip

@@ -97,7 +97,9 @@ def test_a_template_that_refuses_a_system_message_gets_it_with_the_user(qwen2: P
     [encoded] = Encoder(tokenizer, 300).encode([Request("r", "x = 1")], PromptLibrary.load().get("summary"))
     shown = tokenizer.backend.decode(encoded.ids, skip_special_tokens=False)
     assert shown.startswith("<|im_start|>You summarize")
-    assert shown.endswith("x = 1<|im_end|>")
+    assert "\nx = 1" in shown or "x = 1\n" in shown
+    assert shown.endswith("<|im_end|>")
+    assert shown.count("<|im_start|>") == 1
 
 
 USER = "{{ messages[-1].content }}"
