@@ -84,7 +84,7 @@ def test_a_hint_names_a_command_that_works(dobby: Dobby) -> None:
     fill(CODE, relation="other")
     assert unnamed.code == 1
     missing = dobby("status", *WHERE, "--relation", "other")
-    assert "has no column 'key' (name its key column with --key; there is: content, id)" in missing.err
+    assert "has no column 'key' (name its key column by the setting source.key; there is: content, id)" in missing.err
 
 
 def test_memory_is_lower_than_a_file_and_never_holds_an_address() -> None:

@@ -72,9 +72,12 @@ def require_row(use: Opened, key: str) -> None:
     Raises:
         SourceError: It does not; the hint names a key that is near.
     """
+    message = f"there is no record '{key}' in '{use.relation}'"
     try:
         if use.source.get([key]):
             return
+    except SourceError as error:
+        raise SourceError(message, hint=str(error)) from error
     except DobbyError:
         raise
     except Exception:  # noqa: S110 - a text that is no key of the column's type is the key of no row
@@ -85,7 +88,7 @@ def require_row(use: Opened, key: str) -> None:
         break
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"see {use.command('export')}"
-    raise SourceError(f"there is no record '{key}' in '{use.relation}'", hint=hint)
+    raise SourceError(message, hint=hint)
 
 
 def history(

@@ -56,7 +56,7 @@ class Source:
         keys = [row[0] for row in rows if row[1]]
         for ours, column in self.columns.items():
             if column not in types:
-                option = f"name its {ours} column with --{ours.replace('_', '-')}; " if column == ours else ""
+                option = f"name its {ours} column by the setting source.{ours}; " if column == ours else ""
                 raise SourceError(
                     f"relation '{spec.relation}' has no column '{column}'", hint=option + suggestion(column, types)
                 )
