@@ -24,7 +24,7 @@ from dobby_dagster.inference.content_kind import kind_of
 from dobby_dagster.inference.grounding import grounded_share
 from dobby_dagster.inference.model_folder import CARD
 from training.corpus.pair import read
-from training.evaluation.answers import Answered, answers, as_records, sample, sample_kinds
+from training.evaluation.answers import MADE_UP, Answered, answers, as_records, sample, sample_kinds
 from training.evaluation.metrics import rouge_l
 
 AGREES = 0.5
@@ -92,7 +92,9 @@ def main() -> None:
     pairs = [pair for group in chosen.values() for pair in group]
     kinds = arguments.corpus / "kinds.validation.jsonl"
     if kinds.exists():
-        pairs += [pair for group in sample_kinds(read(kinds), arguments.count).values() for pair in group]
+        # Contents that are made up say how well their rule was learned, and nothing of those that people have.
+        real = [pair for pair in read(kinds) if not pair.project.startswith(MADE_UP)]
+        pairs += [pair for group in sample_kinds(real, arguments.count).values() for pair in group]
     calibration = fit(answers(arguments.model, as_records(pairs)))
     card = json.loads((arguments.model / CARD).read_text())
     card["calibration"] = calibration.model_dump()

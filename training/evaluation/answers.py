@@ -16,6 +16,8 @@ from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.pipeline.quality import gate
 from training.corpus.pair import Pair
 
+# What the project of a made-up content begins with.
+MADE_UP = "made up"
 # Kinds of content whose first sentence is a part of them.
 WHOLE = ("section", "manual")
 PROMPT = PromptLibrary.load().get("summary")
@@ -41,10 +43,11 @@ def sample(pairs: Sequence[Pair], languages: Sequence[str], most: int) -> dict[s
 
 
 def sample_kinds(pairs: Sequence[Pair], most: int) -> dict[str, list[Pair]]:
-    """At most ``most`` pairs of each kind of content in each language, as ``log text``, the same every time."""
+    """At most ``most`` pairs of each kind of content in each language, as ``test go``, the same every time; made-up ones apart."""
     groups: dict[str, list[Pair]] = {}
     for pair in pairs:
-        groups.setdefault(f"{pair.kind} {pair.language}", []).append(pair)
+        made_up = f", {MADE_UP}" if pair.project.startswith(MADE_UP) else ""
+        groups.setdefault(f"{pair.kind} {pair.language}{made_up}", []).append(pair)
     return {name: random.Random(0).sample(group, min(most, len(group))) for name, group in sorted(groups.items())}
 
 
