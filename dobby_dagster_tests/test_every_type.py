@@ -25,8 +25,9 @@ from dobby_dagster_tests.cozo_server import running_server
 from dobby_dagster_tests.fakes import FakeEngine
 
 EXAMPLES = 3
-# Key types of which different values can have the same JSON: NaN and infinity in a list, a vector and a list.
-AMBIGUOUS = ("[Float]", "Any", "Any?")
+# Key types that may be refused by name. Different values can have the same JSON: NaN and infinity in a list, a vector and
+# a list. And Cozo reads some fractions in a JSON key as the next number, under which the key can't be found.
+REFUSED = ("[Float]", "Json", "Json?", "Any", "Any?")
 PROMPT = PromptLibrary.load().get("summary")
 RECIPE = Recipe(PROMPT.name, PROMPT.text, "fake", "0", {})
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -172,8 +173,9 @@ def test_each_row_is_settled_under_its_own_key(
     try:
         summarize(store, source)
     except SourceError as error:
-        assert keys in AMBIGUOUS, error
-        assert f"of type {source.key_type} holds values that have the same text" in str(error)
+        assert keys in REFUSED, error
+        assert f"of type {source.key_type}" in str(error)
+        assert store.versions.batches() == []
     else:
         settled(store, source)
 
