@@ -12,6 +12,7 @@ import hypothesis
 import pytest
 
 from dobby_dagster.cli.app import heed_interrupts, main
+from dobby_dagster.domain import secrets
 from dobby_dagster.domain.settings import BUILT_IN_MODEL, DatabaseSettings, Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.inference.model_folder import CARD, shelf
@@ -38,6 +39,15 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith("DOBBY_") or name in ("DATABASE_URL", "MODEL_PATH", "DAGSTER_HOME"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What one test calls a secret is an ordinary word to the next."""
+    monkeypatch.setattr(secrets, "_known", set())
+    secrets._pattern.cache_clear()
+    yield
+    secrets._pattern.cache_clear()
 
 
 @pytest.fixture(params=ENGINES)

@@ -80,7 +80,8 @@ def test_the_bar_moves_in_a_terminal_with_rate_and_time_left() -> None:
     assert counts == sorted(counts)
     assert counts[-1] == 240
     between = {count for count in counts if 0 < count < 240}
-    assert len(between) >= 10, f"it moves with the records, not with the commits: {counts} {frames[-1]}"
+    assert len(between) >= 4
+    assert any(count % 20 for count in between), f"it moves with the records, not with the commits: {counts}"
     assert any(re.search(r"[\d,]+/min", frame) for _, frame in frames)
     assert any(re.search(r"left \d+:\d\d:\d\d", frame) for _, frame in frames)
     # A frame a second and more: a bound that a stopped bar misses by far, and a busy machine does not.
@@ -136,13 +137,15 @@ def test_ctrl_c_is_said_truly_and_ends_with_130(moment: str) -> None:
 @pytest.mark.parametrize("command", [["status"], ["export"], ["ingest", "."]])
 def test_ctrl_c_of_any_command_is_130(command: list[str]) -> None:
     fill(1)
-    terminal = Terminal(*command)
-    time.sleep(0.15)
-    terminal.interrupt()
-    for _ in terminal.read():
-        pass
-    assert terminal.process.returncode == 130 or "k0000" in terminal.text or "record" in terminal.text, terminal.text
-    assert "Traceback" not in terminal.text
+    for seconds in (0.1, 0.15, 0.2, 0.3, 0.4):  # while it imports what it needs, and a little later
+        terminal = Terminal(*command)
+        time.sleep(seconds)
+        terminal.interrupt()
+        for _ in terminal.read():
+            pass
+        ended = "k0000" in terminal.text or "record" in terminal.text
+        assert terminal.process.returncode == 130 or ended, (terminal.process.returncode, terminal.text)
+        assert "Traceback" not in terminal.text
 
 
 def test_a_model_server_that_refuses_is_no_success(dobby: Dobby) -> None:

@@ -24,6 +24,7 @@ from dobby_dagster.inference.packed import network as packed_network
 from dobby_dagster.inference.packed.network import PackedNetwork
 from dobby_dagster.inference.packed.weights import load_weights
 from dobby_dagster.inference.parallel import ParallelGenerator
+from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.inference.selection import Selector, Written
 from dobby_dagster_tests.test_engine_contract import CONTENTS, FASTEST, PROMPT, requests
 from dobby_dagster_tests.test_local_engine import generated, texts
@@ -223,7 +224,8 @@ def test_work_that_nobody_waits_for_ends(way: Way, qwen2: Path) -> None:
 def test_one_long_content_does_not_make_all_slots_large(way: Way, qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dobby_dagster.inference.batching.ONE_BAND_TOKENS", 2_000)
     made = way.watch_slots(monkeypatch)
-    texts(way.engine(qwen2, slots=16), [*CONTENTS, "z = 3\n" * 200])
+    short = Prompt(id="short", version=1, system="Say it.", max_new_tokens=20)
+    list(way.engine(qwen2, slots=16).infer(requests([*CONTENTS, "z = 3\n" * 200]), short))
     assert max(cache.rows * cache.columns for cache in made) <= 16 * 288, "the short ones: not 16 * 480"
     assert any(cache.columns > 256 and cache.rows == 1 for cache in made)
 

@@ -5,9 +5,14 @@ The commands are imported by :func:`main`, so that Ctrl-C in the first half seco
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
+from contextlib import suppress
+from typing import NoReturn
+
+STOPPED = 130
 
 
 def heed_interrupts() -> None:
@@ -21,16 +26,35 @@ def heed_interrupts() -> None:
 
 
 def main() -> None:
-    """Run the command; whatever happens in it is one line and a status."""
+    """Run the command; whatever happens in it is one line and a status, which is raised as SystemExit."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     heed_interrupts()
     try:
         from dobby_dagster.cli.commands import run
     except KeyboardInterrupt:
         sys.stderr.write("error: stopped; nothing was done\n")
-        sys.exit(130)
+        sys.exit(STOPPED)
     sys.exit(run())
 
 
+def process() -> NoReturn:
+    """Run the command as a process of its own.
+
+    Once it is over, a late Ctrl-C does not change how it ended. After an interrupt the interpreter is not taken down:
+    where modules are half imported, that would end by SIGINT and not with the status.
+    """
+    try:
+        main()
+    except SystemExit as ended:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if ended.code != STOPPED:
+            raise
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(STOPPED)
+
+
 if __name__ == "__main__":
-    main()
+    process()

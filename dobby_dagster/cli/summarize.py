@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dobby_dagster.cli import options as opt
+from dobby_dagster.cli.app import STOPPED
 from dobby_dagster.cli.doubts import lines, look
-from dobby_dagster.cli.exit_status import FAILED, STOPPED
+from dobby_dagster.cli.exit_status import FAILED
 from dobby_dagster.cli.opened import opened
 from dobby_dagster.cli.output import fail, note, out, print_json, print_table
 from dobby_dagster.cli.progress import progress

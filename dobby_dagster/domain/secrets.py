@@ -58,7 +58,7 @@ def _pattern(shortest: int) -> re.Pattern[str] | None:
         secrets = sorted((s for s in _known if len(s) >= shortest), key=len, reverse=True)
     if not secrets:
         return None
-    whole = r"(?<![A-Za-z0-9]){}(?![A-Za-z0-9])"
+    whole = r"(?<![A-Za-z0-9_]){}(?![A-Za-z0-9_])"
     return re.compile(
         "|".join(re.escape(s) if len(s) >= _SHORTEST_ANYWHERE else whole.format(re.escape(s)) for s in secrets)
     )

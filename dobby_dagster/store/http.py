@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ CONNECTIONS = 100
 # Far more than a page of records, and less than what ends this process.
 LARGEST_ANSWER = 1_000_000_000
 _HEAD = re.compile(r"\?\[([^\]]+)\]")
+_COMMAND = re.compile(r"\s*::(\w+)")
+# Of those that are looked at by the place of a column: the largest place, and one.
+_COLUMNS_OF_COMMANDS = {"columns": 4, "indices": 2, "explain": 5}
 _ARGUMENTS = re.compile(r"\([^)]*\)")
 
 
@@ -60,9 +64,9 @@ class HttpConnection:
             raise StoreFaultError(
                 f"{self.url} is no Cozo server: its answer has no headers with rows of the same width"
             )
-        asked = _columns(script)
-        if not write and asked and asked != len(headers):
-            raise StoreFaultError(f"{self.url} is no Cozo server: {asked} columns were asked for, {len(headers)} came")
+        least, most = _columns(script)
+        if not write and not least <= len(headers) <= most:
+            raise StoreFaultError(f"{self.url} is no Cozo server: {least} columns were asked for, {len(headers)} came")
         return Result(headers, rows)
 
     @contextmanager
@@ -149,10 +153,14 @@ class HttpConnection:
         return answer
 
 
-def _columns(script: str) -> int:
-    """How many columns a query asks for; 0 where it is none, but a command."""
+def _columns(script: str) -> tuple[int, float]:
+    """How many columns an answer has at least and at most; a command, such as ``::columns``, has its own."""
+    command = _COMMAND.match(script)
+    if command:
+        return _COLUMNS_OF_COMMANDS.get(command[1], 1), math.inf
     heads = _HEAD.findall(script)
-    return len(_ARGUMENTS.sub("", heads[-1]).split(",")) if heads else 0
+    asked = len(_ARGUMENTS.sub("", heads[-1]).split(",")) if heads else 0
+    return asked, asked or math.inf
 
 
 def _are_strings(found: Any) -> TypeGuard[list[str]]:
