@@ -106,16 +106,29 @@ def test_ingest_summarize_and_look_at_it(dobby: Dobby, tmp_path: Path) -> None:
     assert "in_progress" in dobby("history", "src/a.py::f00").out
 
 
+def test_ingest_names_few_reasons_on_the_screen(dobby: Dobby) -> None:
+    Path("src").mkdir()
+    for number in range(20):
+        Path("src", f"f.{number}").write_text("x")
+    lines = dobby("ingest", "src").err.splitlines()
+    assert len(lines) == 8
+    assert lines[0] == "left out, unknown file type: .0: f.0"
+    assert lines[-2:] == [
+        "left out, for other reasons (.14, .15, .16, .17, .18, .19, …): 14",
+        "--json names every one",
+    ]
+
+
 def test_ingest_says_what_it_left_out_and_asks_before_it_deletes(dobby: Dobby) -> None:
     Path("src/.git").mkdir(parents=True)
     for name in ("a.py", "b.yaml", "c.yaml", "d.yaml", "e.yaml", "x\x1b[31m.toml"):
         Path("src", name).write_text("def f(): pass\n")
     first = dobby("ingest", "src")
     assert "1 file holds 1 record: 1 written, 0 as they were, 0 deleted" in first.out
-    lines = [line for line in first.err.splitlines() if line.startswith("left out ")]
-    assert lines == [
-        "left out 4, unknown file type: .yaml: src/b.yaml, src/c.yaml, src/d.yaml, …",
-        "left out 1, unknown file type: .toml: src/x\\x1b[31m.toml",
+    assert first.err.splitlines() == [
+        "left out, unknown file type: .yaml: b.yaml and 3 more",
+        "left out, unknown file type: .toml: x\\x1b[31m.toml",
+        "--json names every one",
     ]
     assert len(dobby("ingest", "src", "--json").json["left_out"]) == 5
     refused = dobby("ingest", "src", "--name", "other")

@@ -99,17 +99,20 @@ class Opened:
         return " ".join([program, name, *self._options(name.split()), *end, *map(shell_word, arguments)])
 
     def _options(self, words: list[str]) -> list[str]:
-        """The options without which other settings would be in use: what is remembered need not be said again."""
+        """The options without which other settings would be in use: what is remembered need not be said again.
+
+        What only this process's environment says is said: make and scripts export variables that no shell has later.
+        """
         if words[0] in _WITHOUT_SOURCE:
             taken: tuple[str, ...] = ()
         else:
             taken = _MODEL_OPTIONS if words[0] in _WITH_MODEL else _SOURCE_OPTIONS
         options = ["--config", shell_word(str(self.config))] if self.config else []
         named: dict[str, str] = {}
-        if load_settings(file=self.config).settings.database.url != self.settings.database.url:
+        if load_settings(file=self.config, environment={}).settings.database.url != self.settings.database.url:
             named["database.url"] = self.settings.database.url
             options += ["--database", _without_credentials(self.settings.database.url)]
-        bare = _in_use(load_settings(named, file=self.config, memory=self.store.memory).settings)
+        bare = _in_use(load_settings(named, file=self.config, environment={}, memory=self.store.memory).settings)
         for option, value in _in_use(self.settings).items():
             if value != bare[option] and option in taken and option not in words:
                 options += [option, shell_word(value)]

@@ -21,7 +21,7 @@ from dobby_dagster.domain.settings import OWN_RELATION
 if TYPE_CHECKING:
     from dobby_dagster.ingest.ingest import Loss
 
-NAMED = 3  # of the files left out for one reason, on the screen
+LINES = 6  # of reasons why files were left out, on the screen
 
 
 def ingest(
@@ -64,7 +64,7 @@ def ingest(
         f"{counted(done.files, 'file')} hold{'s' * (done.files == 1)} {counted(done.found, 'record')}: "
         f"{done.written:,} written, {done.unchanged:,} as they were, {done.deleted:,} deleted, in {seconds:.1f} s."
     )
-    for line in _left_out(done.left_out):
+    for line in _left_out(done.left_out, paths):
         note(line)
 
 
@@ -72,11 +72,28 @@ def _question(loss: Loss) -> str:
     return printable(f"Delete {loss.gone:,} of the {loss.stored:,} records of '{loss.root}'? {loss.reason}")
 
 
-def _left_out(left_out: Mapping[str, str]) -> Iterator[str]:
-    """A line a reason, the most frequent first: how many files and folders, and the first of them by name."""
+def _left_out(left_out: Mapping[str, str], roots: list[Path]) -> Iterator[str]:
+    """A line a reason, the most frequent first: how many files and folders, and one of them below its root."""
     by_reason: dict[str, list[str]] = {}
     for path, reason in left_out.items():
         by_reason.setdefault(reason, []).append(path)
-    for reason, paths in sorted(by_reason.items(), key=lambda item: -len(item[1])):
-        more = ", …" * (len(paths) > NAMED)
-        yield printable(f"left out {len(paths):,}, {reason}: {', '.join(paths[:NAMED])}{more}")
+    ordered = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    for reason, paths in ordered[:LINES]:
+        others = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+        yield printable(f"left out, {reason}: {_below(paths[0], roots)}{others}")
+    rest = ordered[LINES:]
+    if rest:
+        named = ", ".join(reason.removeprefix("unknown file type: ") for reason, _ in rest[:LINES])
+        more = ", …" * (len(rest) > LINES)
+        yield printable(f"left out, for other reasons ({named}{more}): {sum(len(paths) for _, paths in rest):,}")
+    if rest or len(left_out) > len(ordered):
+        yield "--json names every one"
+
+
+def _below(path: str, roots: list[Path]) -> str:
+    """``path`` without the root that it is below."""
+    for root in roots:
+        for prefix in (f"{root}/", f"{root.resolve()}/"):
+            if path.startswith(prefix):
+                return path.removeprefix(prefix)
+    return path
