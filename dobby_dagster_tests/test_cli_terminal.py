@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,12 @@ from dobby_dagster.store.store import CozoStore
 from dobby_dagster_tests.command import Dobby
 
 COMMAND = [sys.executable, "-m", "dobby_dagster.cli.app"]
+# Says when Python has started: before that, Ctrl-C is Python's own affair.
+BEGUN = [
+    sys.executable, "-c",
+    "from dobby_dagster.cli import app; heed = app.heed_interrupts; "
+    "app.heed_interrupts = lambda: (heed(), print('begun', flush=True)); app.process()",
+]  # fmt: skip
 ENVIRONMENT = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
 
 
@@ -33,11 +39,11 @@ def fill(count: int) -> None:
 class Terminal:
     """A process whose standard streams are a pseudo-terminal."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, program: Sequence[str] = COMMAND) -> None:
         ours, theirs = pty.openpty()
         self._ours = ours
         self.process = subprocess.Popen(
-            [*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            [*program, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
             env={**os.environ, **ENVIRONMENT},
         )  # fmt: skip
         os.close(theirs)
@@ -137,10 +143,13 @@ def test_ctrl_c_is_said_truly_and_ends_with_130(moment: str) -> None:
 @pytest.mark.parametrize("command", [["status"], ["export"], ["ingest", "."]])
 def test_ctrl_c_of_any_command_is_130(command: list[str]) -> None:
     fill(1)
-    for seconds in (0.1, 0.15, 0.2, 0.3, 0.4):  # while it imports what it needs, and a little later
-        terminal = Terminal(*command)
-        time.sleep(seconds)
-        terminal.interrupt()
+    for seconds in (0.0, 0.1, 0.2, 0.4, 0.8):  # while it imports what it needs, and a little later
+        terminal = Terminal(*command, program=BEGUN)
+        for _ in terminal.read():
+            if "begun" in terminal.text:
+                time.sleep(seconds)
+                terminal.interrupt()
+                break
         for _ in terminal.read():
             pass
         ended = "k0000" in terminal.text or "record" in terminal.text

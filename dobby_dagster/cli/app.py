@@ -29,11 +29,8 @@ def main() -> None:
     """Run the command; whatever happens in it is one line and a status, which is raised as SystemExit."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     heed_interrupts()
-    try:
-        from dobby_dagster.cli.commands import run
-    except KeyboardInterrupt:
-        sys.stderr.write("error: stopped; nothing was done\n")
-        sys.exit(STOPPED)
+    from dobby_dagster.cli.commands import run
+
     sys.exit(run())
 
 
@@ -45,6 +42,8 @@ def process() -> NoReturn:
     """
     try:
         main()
+    except KeyboardInterrupt:  # the command had not begun
+        sys.stderr.write("error: stopped; nothing was done\n")
     except SystemExit as ended:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if ended.code != STOPPED:
