@@ -9,7 +9,8 @@ import atexit
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 STOPPED = 130
@@ -29,9 +30,24 @@ def main() -> None:
     """Run the command; whatever happens in it is one line and a status, which is raised as SystemExit."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     heed_interrupts()
-    from dobby_dagster.cli.commands import run
-
+    with _stopped_at_once():
+        from dobby_dagster.cli.commands import run
     sys.exit(run())
+
+
+@contextmanager
+def _stopped_at_once() -> Iterator[None]:
+    """Ctrl-C ends the process in the block: an exception would come out of an import as any other error."""
+
+    def stop(*_: object) -> None:
+        os.write(sys.stderr.fileno(), b"error: stopped; nothing was done\n")
+        os._exit(STOPPED)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def process() -> NoReturn:
@@ -42,7 +58,7 @@ def process() -> NoReturn:
     """
     try:
         main()
-    except KeyboardInterrupt:  # the command had not begun
+    except KeyboardInterrupt:
         sys.stderr.write("error: stopped; nothing was done\n")
     except SystemExit as ended:
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -42,10 +42,19 @@ def exit_status(command: Callable[[], object]) -> int:
     except SystemExit as ended:
         return _failed(ended.code) if isinstance(ended.code, str) else ended.code or 0
     except BaseException as error:  # a panic of an extension module is no Exception
-        return _unexpected(error)
+        if not _was_interrupted(error):
+            return _unexpected(error)
+        status = STOPPED
     if status == STOPPED:
         fail("stopped; what was committed is kept, the rest is pending")
     return status if isinstance(status, int) else 0
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: what interrupts the making of a class comes out as a RuntimeError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _nobody_reads() -> bool:
