@@ -113,7 +113,7 @@ def test_a_run_says_how_many_are_unsure_and_the_printed_command_does_only_those(
     )
     assert f"Cut off in the middle: {done} of {done} summaries; --max-new-tokens N" in ran.out
     command = next(line.split() for line in ran.out.splitlines() if line.startswith("  dobby redo"))
-    assert command[:4] == ["dobby", "redo", "--model", "PATH"]
+    assert command[:4] == ["dobby", "redo", "--model", "dobby-code-73m"]
     exported = dobby("export", *THEIRS[:4], "--format", "jsonl", "--unsure")
     assert len(exported.out.splitlines()) == done
     same = dobby(*command[1:2], "--model", low, "--device", "cpu", "--max-new-tokens", 6, *command[4:])

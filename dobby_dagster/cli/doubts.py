@@ -28,13 +28,15 @@ def look(use: Opened, recipe: str) -> Doubts:
 
 def lines(use: Opened, found: Doubts) -> list[str]:
     """A line on unsure summaries, and one on each other doubt that there is."""
+    from dobby_dagster.inference.model_folder import another_model
+
     if not found.summaries:
         return []
     of = f"of {counted(found.summaries, 'summary')}"
     told = [f"Unsure, of a confidence below {use.settings.pipeline.unsure_below:g}: {found.unsure:,} {of}."]
     if found.unsure:
         told[0] += " Another model makes only those again:"
-        told.append(f"  {use.command('redo --model PATH')}")
+        told.append(f"  {use.command(f'redo --model {another_model(use.settings.model.path)}')}")
     if found.unknown:
         told.append(
             f"Of unknown confidence: {found.unknown:,} {of}, of contents of a kind that the model's confidence was not"

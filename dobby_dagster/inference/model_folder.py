@@ -128,6 +128,14 @@ def shelf() -> dict[str, Path]:
     return {path.name: path for place in SHELVES if place.is_dir() for path in sorted(place.iterdir()) if path.is_dir()}
 
 
+LARGER_MODEL = "dobby-code-73m"
+
+
+def another_model(path: str) -> str:
+    """A model to try where the one at ``path`` is unsure: the larger one that comes with Dobby, else a placeholder."""
+    return "PATH" if Path(path).name == LARGER_MODEL or LARGER_MODEL not in shelf() else LARGER_MODEL
+
+
 def find_model(settings: ModelSettings) -> ModelFolder:
     """The folder that ``settings.path`` names: a path, or a model that comes with Dobby.
 
