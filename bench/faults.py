@@ -44,7 +44,7 @@ ENGINES = ("sqlite", "http")
 KINDS = ("error", "time-out", "panic", "kill")
 MOMENTS = ("before", "during", "after")
 SECONDS = 120
-# Rounds are about order, not about the disk: a file system in memory spares them its waits.
+# Rounds are about order, not about the disk: a file system in memory avoids its waits.
 _FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 FORMER = Recipe(PROMPT.name, PROMPT.text, "former", "0", {})
 _PANICKING = "?[key] := *record{key}, not *dobby_version{key @ 'END'}"

@@ -19,10 +19,10 @@ from dobby_dagster_tests.command import Dobby
 
 COMMAND = [sys.executable, "-m", "dobby_dagster.cli.app"]
 # Says when Python has started: before that, Ctrl-C is Python's own affair.
-BEGUN = [
+STARTED = [
     sys.executable, "-c",
     "from dobby_dagster.cli import app; heed = app.heed_interrupts; "
-    "app.heed_interrupts = lambda: (heed(), print('begun', flush=True)); app.process()",
+    "app.heed_interrupts = lambda: (heed(), print('started', flush=True)); app.process()",
 ]  # fmt: skip
 ENVIRONMENT = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
 
@@ -144,9 +144,9 @@ def test_ctrl_c_is_said_truly_and_ends_with_130(moment: str) -> None:
 def test_ctrl_c_of_any_command_is_130(command: list[str]) -> None:
     fill(1)
     for seconds in (0.0, 0.1, 0.2, 0.4, 0.8):  # while it imports what it needs, and a little later
-        terminal = Terminal(*command, program=BEGUN)
+        terminal = Terminal(*command, program=STARTED)
         for _ in terminal.read():
-            if "begun" in terminal.text:
+            if "started" in terminal.text:
                 time.sleep(seconds)
                 terminal.interrupt()
                 break

@@ -13,10 +13,10 @@ def every(kind: type[DobbyError]) -> list[type[DobbyError]]:
 
 @pytest.mark.parametrize("kind", every(DobbyError))
 def test_each_error_says_how_bad_it_is_and_what_to_do(kind: type[DobbyError]) -> None:
-    error = kind("broken", hint="mend it")
+    error = kind("broken", hint="fix it")
     assert isinstance(error.severity, Severity)
     assert isinstance(error.retry, Retry)
-    assert str(error) == "broken (mend it)"
+    assert str(error) == "broken (fix it)"
     assert str(kind("broken")) == "broken"
 
 

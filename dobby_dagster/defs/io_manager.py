@@ -69,7 +69,7 @@ class CozoIOManager(dg.ConfigurableIOManager):
         try:
             for chunk in obj.chunks:
                 table.write(chunk)
-        finally:  # a stop in the middle: what was begun is given back now, not when the process ends
+        finally:  # a stop in the middle: what was started is released now, not when the process ends
             close = getattr(obj.chunks, "close", None)
             if close is not None:
                 close()

@@ -73,10 +73,7 @@ def _is_control(character: str) -> bool:
     """Whether no sentence holds it: a control or direction mark, half a surrogate pair, the mark of broken text."""
     if character in "\n\r\t":
         return False
-    return (
-        unicodedata.category(character) in ("Cc", "Cs", "Cn")
-        or character in "\ufffd\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-    )
+    return unicodedata.category(character) in ("Cc", "Cs", "Cn") or character in _MARKS
 
 
 def _echoes(text: str, content: str, instruction: str) -> bool:
