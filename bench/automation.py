@@ -17,16 +17,16 @@ import dagster as dg
 import psutil
 
 from dobby_dagster.defs.assets import metrics, pending_records, summaries
-from dobby_dagster.defs.automation import new_records, retries
+from dobby_dagster.defs.automation import new_records_sensor, retry_schedule
+from dobby_dagster.defs.builders import build_resources
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
-from dobby_dagster.defs.home import dagster_home
-from dobby_dagster.defs.wiring import build_resources
+from dobby_dagster.defs.runs.dagster_home import dagster_home
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.inference.recipe import recipe_for
-from dobby_dagster.pipeline.planning import plan
-from dobby_dagster.store.store import CozoStore
+from dobby_dagster.pipeline.planning.planner import plan
+from dobby_dagster.store.cozo_store import CozoStore
 
 MEMBERS = 25
 TICK_SECONDS = 15
@@ -40,15 +40,15 @@ def cost_of_ticks(batches: int) -> dict[str, Any]:
         plan(store, store.source(settings.source), MEMBERS)
         _fill(store, settings, batches)
         with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
-            first, seconds_first = _timed(lambda: new_records.evaluate(settings, instance, None))
+            first, seconds_first = _timed(lambda: new_records_sensor.evaluate(settings, instance, None))
             for request in first.dynamic_partitions_requests or []:
                 instance.add_dynamic_partitions("record_batches", list(request.partition_keys))
             cursor = json.loads(first.cursor or "{}") | {"asked": batch_id(batches)}
-            _, idle = _timed(lambda: new_records.evaluate(settings, instance, json.dumps(cursor)))
+            _, idle = _timed(lambda: new_records_sensor.evaluate(settings, instance, json.dumps(cursor)))
             rows = [[f"new{i}", f"def f{i}(): pass"] for i in range(10_000)]
             store.connection.run("?[key, content] <- $rows :put record {key => content}", {"rows": rows}, write=True)
-            _, busy = _timed(lambda: new_records.evaluate(settings, instance, json.dumps(cursor)))
-            _, retry = _timed(lambda: retries.evaluate(settings, instance, "now"))
+            _, busy = _timed(lambda: new_records_sensor.evaluate(settings, instance, json.dumps(cursor)))
+            _, retry = _timed(lambda: retry_schedule.evaluate(settings, instance, "now"))
             return {
                 "batches": batches,
                 "records": batches * MEMBERS,
@@ -83,8 +83,8 @@ def arrivals(hours: float = 1.0, rows_a_tick: int = 20) -> list[dict[str, Any]]:
                     store.connection.run(script, {"rows": rows}, write=True)
                     written += rows_a_tick
                 now += TICK_SECONDS
-                with mock.patch.object(new_records.time, "time", return_value=now):
-                    result = new_records.evaluate(settings, instance, cursor)
+                with mock.patch.object(new_records_sensor.time, "time", return_value=now):
+                    result = new_records_sensor.evaluate(settings, instance, cursor)
                 cursor = result.cursor
                 for request in result.dynamic_partitions_requests or []:
                     instance.add_dynamic_partitions("record_batches", list(request.partition_keys))

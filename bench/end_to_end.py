@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 
 from bench.workload import functions
-from dobby_dagster.store.connect import cozo_client
+from dobby_dagster.store.database.connect import cozo_client
 
 
 def fill(url: str, records: int) -> None:

@@ -10,8 +10,8 @@ from bench.compare import agreement
 from bench.workload import documented, functions
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
-from dobby_dagster.inference.local_engine import LocalEngine
-from dobby_dagster.inference.model_folder import find_model
+from dobby_dagster.inference.local.local_engine import LocalEngine
+from dobby_dagster.inference.models.model_folder import find_model
 from dobby_dagster.inference.prompts import PromptLibrary
 
 PROMPT = PromptLibrary.load().get("summary")

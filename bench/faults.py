@@ -30,15 +30,15 @@ from dobby_dagster.domain.http_client import Reply
 from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.summaries import Recipe
-from dobby_dagster.pipeline.planning import plan
-from dobby_dagster.pipeline.summarizing import Item, Summarizer
-from dobby_dagster.store.connection import Connection
-from dobby_dagster.store.embedded import EmbeddedConnection
-from dobby_dagster.store.http import HttpConnection
-from dobby_dagster.store.store import CozoStore
-from dobby_dagster_tests.cozo_server import running_server
-from dobby_dagster_tests.fakes import FakeEngine
-from dobby_dagster_tests.test_summarizing import PROMPT, RECIPE, put
+from dobby_dagster.pipeline.planning.planner import plan
+from dobby_dagster.pipeline.summarization.summarizer import Item, Summarizer
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.database.embedded_connection import EmbeddedConnection
+from dobby_dagster.store.database.http_connection import HttpConnection
+from dobby_dagster_tests.helpers.cozo_server import running_server
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.pipeline.test_summarizing import PROMPT, RECIPE, put
 
 ENGINES = ("sqlite", "http")
 KINDS = ("error", "time-out", "panic", "kill")

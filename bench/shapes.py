@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from dobby_dagster.domain.settings import ModelSettings
-from dobby_dagster.inference.model_folder import find_model
+from dobby_dagster.inference.models.model_folder import find_model
 
 # hidden, layers, heads, key-value heads, inner: 17 million parameters, and Qwen2.5-0.5B's shape.
 SHAPES = {"17M": (384, 8, 6, 2, 1024), "0.5B": (896, 24, 14, 2, 4864)}
@@ -67,7 +67,7 @@ def gemm_peak(dtype: str) -> float:
 
     import torch
 
-    from dobby_dagster.inference.packed.linear import Linear, can_prepack
+    from dobby_dagster.inference.packed.linear_layer import Linear, can_prepack
 
     kind = getattr(torch, dtype)
     weight, x = torch.randn(2048, 2048).to(kind), torch.randn(2048, 2048).to(kind)

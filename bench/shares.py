@@ -67,11 +67,11 @@ def _clocked(answers: Iterator[Any], part: str, spent: dict[str, float]) -> Iter
 
 
 def _inside(url: str) -> None:
-    from dobby_dagster.cli.commands import app
-    from dobby_dagster.inference import local_engine
-    from dobby_dagster.inference.encoding import Encoder
-    from dobby_dagster.store.chunks import Chunks
-    from dobby_dagster.store.embedded import EmbeddedConnection
+    from dobby_dagster.cli.command_tree import app
+    from dobby_dagster.inference.local import local_engine
+    from dobby_dagster.inference.local.prompt_encoding import Encoder
+    from dobby_dagster.store.database.embedded_connection import EmbeddedConnection
+    from dobby_dagster.store.ledger.chunks import Chunks
 
     spent: dict[str, float] = {}
     _timed(local_engine.LocalEngine, "_load", "model: its library, weights, tokenizer", spent)

@@ -13,9 +13,9 @@ from dobby_dagster.domain.records import RecordVersion, content_hash
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import COMPLETED
 from dobby_dagster.domain.summaries import Summary
-from dobby_dagster.pipeline.metrics import percentile
-from dobby_dagster.store.chunks import ChunkStats, Outcome
-from dobby_dagster.store.store import CozoStore
+from dobby_dagster.pipeline.reporting.batch_metrics import percentile
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.chunks import ChunkStats, Outcome
 
 
 def seconds(action: Callable[[], Any]) -> float:

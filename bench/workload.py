@@ -6,8 +6,8 @@ import hashlib
 import sysconfig
 from pathlib import Path
 
-from dobby_dagster.ingest.files import files_of, read_text
-from dobby_dagster.ingest.split import split
+from dobby_dagster.ingest.file_splitting import split
+from dobby_dagster.ingest.source_files import files_of, read_text
 
 EXCLUDED = ("*test*", "idlelib/*", "__*__*")
 

@@ -4,11 +4,18 @@ import logging
 
 import dagster as dg
 
-from dobby_dagster.defs.automation import alerting, following, mending, new_records, nightly, retries
+from dobby_dagster.defs.automation import (
+    alert_sensors,
+    metrics_sensor,
+    new_records_sensor,
+    recovery_sensor,
+    retry_schedule,
+    upkeep_schedule,
+)
+from dobby_dagster.defs.builders import build_assets, build_resources, unusable_resources
 from dobby_dagster.defs.checks import performance_contracts, summaries_in_doubt, summaries_invariants
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
-from dobby_dagster.defs.operations import operations
-from dobby_dagster.defs.wiring import build_assets, build_resources, unusable_resources
+from dobby_dagster.defs.operation_jobs import operations
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
@@ -21,12 +28,12 @@ def build_definitions(settings: Settings) -> dg.Definitions:
         asset_checks=[summaries_invariants, summaries_in_doubt, performance_contracts],
         jobs=[plan_batches, summarize_batches, *operations(settings)],
         sensors=[
-            new_records.new_records_sensor(settings),
-            mending.recovery_sensor(settings),
-            following.metrics_follow_sensor(settings),
-            *alerting.alert_sensors(settings),
+            new_records_sensor.new_records_sensor(settings),
+            recovery_sensor.recovery_sensor(settings),
+            metrics_sensor.metrics_follow_sensor(settings),
+            *alert_sensors.alert_sensors(settings),
         ],
-        schedules=[retries.retry_failed_schedule(settings), nightly.nightly_upkeep_schedule(settings)],
+        schedules=[retry_schedule.retry_failed_schedule(settings), upkeep_schedule.nightly_upkeep_schedule(settings)],
         resources=build_resources(settings),
         executor=dg.in_process_executor,
     )

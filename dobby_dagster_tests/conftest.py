@@ -15,12 +15,12 @@ from dobby_dagster.cli.app import heed_interrupts, main
 from dobby_dagster.domain import secrets
 from dobby_dagster.domain.settings import BUILT_IN_MODEL, DatabaseSettings, Settings
 from dobby_dagster.domain.settings_loader import load_settings
-from dobby_dagster.inference.model_folder import CARD, shelf
-from dobby_dagster.ingest.splitter import Splitter
-from dobby_dagster.store.store import CozoStore
-from dobby_dagster_tests.checkpoints import make_checkpoint
-from dobby_dagster_tests.command import Answer, Dobby
-from dobby_dagster_tests.cozo_server import running_server
+from dobby_dagster.inference.models.model_folder import CARD, shelf
+from dobby_dagster.ingest.splitter_process import Splitter
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
+from dobby_dagster_tests.helpers.command import Answer, Dobby
+from dobby_dagster_tests.helpers.cozo_server import running_server
 
 heed_interrupts()
 # No clock decides over a test. The same examples every time where a failure has to be one of the change; new ones on a

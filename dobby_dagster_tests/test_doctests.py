@@ -17,7 +17,7 @@ MODULES = [
 
 
 def test_there_are_examples() -> None:
-    assert "dobby_dagster.store.keys" in MODULES
+    assert "dobby_dagster.store.source.row_keys" in MODULES
 
 
 @pytest.mark.parametrize("name", MODULES)

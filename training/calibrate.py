@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from dobby_dagster.inference.confidence import CALIBRATED, Calibration, Signs, Weights, is_copied
-from dobby_dagster.inference.content_kind import kind_of
-from dobby_dagster.inference.grounding import grounded_share
-from dobby_dagster.inference.model_folder import CARD
+from dobby_dagster.inference.models.model_folder import CARD
+from dobby_dagster.inference.scoring.confidence import CALIBRATED, Calibration, Signs, Weights, is_copied
+from dobby_dagster.inference.scoring.content_kind import kind_of
+from dobby_dagster.inference.scoring.grounding import grounded_share
 from training.corpus.pair import read
 from training.evaluation.answers import MADE_UP, Answered, answers, as_records, sample, sample_kinds
 from training.evaluation.metrics import rouge_l

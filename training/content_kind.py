@@ -2,7 +2,8 @@
 
     python -m training.content_kind --corpus build/corpus --archives build/archives
 
-Writes ``dobby_dagster/inference/content_kind.json`` and says how often it is right on projects that it never saw.
+Writes ``dobby_dagster/inference/scoring/content_kind.json`` and says how often
+it is right on projects that it never saw.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.linear_model import LogisticRegression
 
-from dobby_dagster.inference.content_kind import BY_LANGUAGE, WEIGHTS, signs_of
+from dobby_dagster.inference.scoring.content_kind import BY_LANGUAGE, WEIGHTS, signs_of
 from training.corpus.kinds.build import LISTED
 from training.corpus.packages import archived, members_of, projects
 from training.corpus.pair import Pair, read
@@ -101,7 +102,7 @@ def main() -> None:
     contents, kinds = zip(*examples(arguments.corpus, arguments.archives, "train"), strict=True)
     print(f"{len(contents):,} contents: {dict(Counter(kinds))}")
     arguments.out.write_text(json.dumps(fit(contents, kinds), separators=(",", ":"), ensure_ascii=False) + "\n")
-    from dobby_dagster.inference.content_kind import kind_of
+    from dobby_dagster.inference.scoring.content_kind import kind_of
 
     found: Counter[tuple[str, str | None]] = Counter()
     for content, true in examples(arguments.corpus, arguments.archives, "test"):

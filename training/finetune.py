@@ -31,7 +31,7 @@ from torch.utils.data import DataLoader, Dataset
 from training.batches import Batch, Examples
 from training.llama import Llama, load
 
-# What Dobby reads beside the model: see dobby_dagster/inference/card.py.
+# What Dobby reads beside the model: see dobby_dagster/inference/models/model_card.py.
 CARD = {
     "description": "SmolLM2-135M-Instruct, cut to fewer layers and tokens and taught one thing: one sentence on what a "
     "piece of code, a file or a short text is.",

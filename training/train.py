@@ -32,7 +32,7 @@ SECONDS_BETWEEN_CHECKPOINTS = 600
 VALIDATION_EXAMPLES = 1_500
 WARM_UP_STEPS = 200
 AVERAGE = 0.998
-# What Dobby reads beside the model: see dobby_dagster/inference/model_folder.py.
+# What Dobby reads beside the model: see dobby_dagster/inference/models/model_folder.py.
 CARD = {
     "description": "A small model that Dobby trained from scratch on documented source code. It knows one thing: "
     "one sentence on what a piece of code does.",

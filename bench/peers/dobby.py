@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
-from dobby_dagster.inference.devices import place
-from dobby_dagster.inference.encoding import Encoded
-from dobby_dagster.inference.generator import Generator
-from dobby_dagster.inference.generators import Order, load_generator
-from dobby_dagster.inference.model_folder import check_folder
-from dobby_dagster.inference.selection import Selector
+from dobby_dagster.inference.local.devices import place
+from dobby_dagster.inference.local.generator import Generator
+from dobby_dagster.inference.local.generator_selection import Order, load_generator
+from dobby_dagster.inference.local.prompt_encoding import Encoded
+from dobby_dagster.inference.local.token_selection import Selector
+from dobby_dagster.inference.models.model_folder import check_folder
 
 
 class Dobby:

@@ -31,7 +31,7 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     heed_interrupts()
     with _stopped_at_once():
-        from dobby_dagster.cli.commands import run
+        from dobby_dagster.cli.command_tree import run
     sys.exit(run())
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import typer
 
 from dobby_dagster.cli.app import STOPPED
-from dobby_dagster.cli.opened import pasteable
+from dobby_dagster.cli.database_in_use import pasteable
 from dobby_dagster.cli.output import fail
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.printable import message

@@ -6,12 +6,12 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from dobby_dagster.defs import reporting
+from dobby_dagster.defs import event_metadata
 from dobby_dagster.defs.io_manager import RecordStream, Verdict
 from dobby_dagster.defs.partitions import add_partitions, backfill_policy, record_batch_partitions
-from dobby_dagster.defs.recommendation import STEP_RETRIES, by_recommendation
-from dobby_dagster.defs.recovery import DEVICE_POOL
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
+from dobby_dagster.defs.runs.crash_recovery import DEVICE_POOL
+from dobby_dagster.defs.runs.step_retries import STEP_RETRIES, by_recommendation
 from dobby_dagster.domain.settings import DagsterSettings
 
 OWNERS = ["team:dobby"]
@@ -33,11 +33,11 @@ def record_batches(
     context: dg.AssetExecutionContext, database: CozoDatabase, options: PipelineOptions
 ) -> dg.MaterializeResult[None]:
     """Look for rows that are new, changed or gone, and cut what is to do into batches: each becomes a partition."""
-    from dobby_dagster.pipeline.planning import plan
+    from dobby_dagster.pipeline.planning.planner import plan
 
     changes = plan(database.store, database.records(), options.batch_size)
     lacking = add_partitions(context.instance, database.store)
-    return dg.MaterializeResult(metadata=reporting.plan_metadata(changes, lacking))
+    return dg.MaterializeResult(metadata=event_metadata.plan_metadata(changes, lacking))
 
 
 @dg.asset(
@@ -56,7 +56,7 @@ def pending_records(
     context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
 ) -> pa.Table:
     """The record versions of each batch that have no summary yet from this model and prompt."""
-    from dobby_dagster.pipeline.frames import pending_table
+    from dobby_dagster.pipeline.summarization.frames import pending_table
 
     database.store.work.remember_recipe(models.recipe)
     tables, source, begun = [], database.records(), []
@@ -65,7 +65,7 @@ def pending_records(
         tables.append(pending_table(batch, todo))
         begun += [batch] if todo else []
         counts = database.store.work.counts(batch, models.recipe.id)
-        metadata = reporting.pending_metadata(counts["members"], len(todo))
+        metadata = event_metadata.pending_metadata(counts["members"], len(todo))
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
     database.store.attempts.note(begun, models.recipe.id, context.run_id)
     return pa.concat_tables(tables)
@@ -91,8 +91,8 @@ def summaries(
     options: PipelineOptions,
 ) -> RecordStream:
     """A summary of each record by the local model, committed chunk by chunk; what fails is set aside with its error."""
-    from dobby_dagster.pipeline.frames import outcome_frame, work_items
-    from dobby_dagster.pipeline.summarizing import Summarizer
+    from dobby_dagster.pipeline.summarization.frames import outcome_frame, work_items
+    from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 
     verdicts: dict[str, Verdict] = {}
 
@@ -103,7 +103,7 @@ def summaries(
             for chunk in summarizer.summarize(work_items(frame) for frame in pending_records.chunks):
                 yield outcome_frame(chunk)
         for batch in context.partition_keys:
-            metadata, reason = reporting.summary_metadata(
+            metadata, reason = event_metadata.summary_metadata(
                 database.store, batch, models.recipe.id, options.failed_share_limit, options.unsure_below
             )
             context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
@@ -131,8 +131,8 @@ def metrics(
     context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
 ) -> pa.Table:
     """How each batch went: counts, speed, latency, memory, errors, confidence."""
-    from dobby_dagster.pipeline.metrics import batch_metrics
-    from dobby_dagster.store.work import no_batch
+    from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics
+    from dobby_dagster.store.ledger.record_states import no_batch
 
     rows: list[dict[str, Any]] = []
     for batch in context.partition_keys:
@@ -140,6 +140,6 @@ def metrics(
         if not values["records"]:
             raise no_batch(batch)
         rows.append({"batch": batch, **values})
-        metadata = reporting.metric_metadata(values)
+        metadata = event_metadata.metric_metadata(values)
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
     return pa.Table.from_pylist(rows)

@@ -37,7 +37,7 @@ from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOption
 )
 def summaries_invariants(context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool) -> Any:
     """Look at what is stored of the run's partitions."""
-    from dobby_dagster.pipeline.invariants import examine
+    from dobby_dagster.pipeline.reporting.invariants import examine
 
     found = examine(database.store, models.recipe, models.chosen_prompt, chosen_batches(context))
     for name, problems, severity in (
@@ -104,7 +104,7 @@ def summaries_in_doubt(
     context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
 ) -> Any:
     """Count the summaries of the run's partitions that are to be read with care; too many are a warning."""
-    from dobby_dagster.pipeline.doubts import CUT_OFF_SHARE_LIMIT, UNSURE_SHARE_LIMIT, Doubts
+    from dobby_dagster.pipeline.reporting.doubtful_summaries import CUT_OFF_SHARE_LIMIT, UNSURE_SHARE_LIMIT, Doubts
 
     reports = database.store.reports
     rows = [row for batch in chosen_batches(context) for row in reports.batch_outputs(batch, models.recipe.id)]

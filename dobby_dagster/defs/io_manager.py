@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import pyarrow as pa
 
-from dobby_dagster.defs.recommendation import by_recommendation
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
+from dobby_dagster.defs.runs.step_retries import by_recommendation
 
 if TYPE_CHECKING:
     from dobby_dagster.defs.tables import Table

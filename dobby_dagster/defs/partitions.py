@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 if TYPE_CHECKING:
-    from dobby_dagster.store.store import CozoStore
+    from dobby_dagster.store.cozo_store import CozoStore
 
 record_batch_partitions = dg.DynamicPartitionsDefinition(name="record_batches")
 

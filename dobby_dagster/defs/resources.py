@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
-from dobby_dagster.defs.recovery import owning
+from dobby_dagster.defs.runs.crash_recovery import owning
 from dobby_dagster.domain.keyring import Keyring
 from dobby_dagster.domain.settings import (
     DatabaseSettings,
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from dobby_dagster.domain.summaries import Recipe
     from dobby_dagster.inference.engine import Engine
     from dobby_dagster.inference.prompts import Prompt
-    from dobby_dagster.store.source import Source
-    from dobby_dagster.store.store import CozoStore
+    from dobby_dagster.store.cozo_store import CozoStore
+    from dobby_dagster.store.source.source_relation import Source
 
 
 class CozoDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
@@ -52,7 +52,7 @@ class CozoDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
     @property
     def store(self) -> "CozoStore":
         """The open store."""
-        from dobby_dagster.store.store import CozoStore
+        from dobby_dagster.store.cozo_store import CozoStore
 
         if self._store is None:
             settings = DatabaseSettings(
@@ -96,7 +96,7 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
     def engine(self) -> "Engine":
         """The engine; its model is loaded by the first use."""
         if self._engine is None:
-            from dobby_dagster.inference.engines import engine_for
+            from dobby_dagster.inference.engine_selection import engine_for
 
             url = ModelSettings.model_validate(self.model).url
             settings = ModelSettings.model_validate(self.keyring.for_model(url) | self.model)

@@ -15,11 +15,11 @@ from dobby_dagster.defs.resources import CozoDatabase, PipelineOptions
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.states import PENDING
 from dobby_dagster.domain.summaries import Recipe
-from dobby_dagster.pipeline.frames import chunk_of, pending_table, work_frame
 from dobby_dagster.pipeline.progress import report
-from dobby_dagster.pipeline.summarizing import Item
-from dobby_dagster.store.source import Source
-from dobby_dagster.store.work import Member
+from dobby_dagster.pipeline.summarization.frames import chunk_of, pending_table, work_frame
+from dobby_dagster.pipeline.summarization.summarizer import Item
+from dobby_dagster.store.ledger.record_states import Member
+from dobby_dagster.store.source.source_relation import Source
 
 
 class Table(Protocol):
@@ -110,7 +110,9 @@ class SummariesTable:
 
 @dataclass(frozen=True)
 class MetricsTable:
-    """Metrics, a row a partition: ``batch`` and what :func:`~dobby_dagster.pipeline.metrics.batch_metrics` gives."""
+    """Metrics, a row a partition: ``batch`` and the values of
+    :func:`~dobby_dagster.pipeline.reporting.batch_metrics.batch_metrics`.
+    """
 
     database: CozoDatabase
     recipe: Recipe

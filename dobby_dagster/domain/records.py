@@ -90,7 +90,7 @@ class Record:
     """One row of the source relation as Dobby sees it.
 
     Attributes:
-        key: The row's key as text; see :mod:`dobby_dagster.store.keys` for keys of other types.
+        key: The row's key as text; see :mod:`dobby_dagster.store.source.row_keys` for keys of other types.
         content: Text, bytes, or anything JSON can hold; the database gives the latter as :class:`Structured`.
         source: The relation that the record is in.
         content_type: What the content is, for people: ``function``, ``class``, ``section``, ``text``…

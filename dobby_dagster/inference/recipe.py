@@ -6,7 +6,7 @@ import hashlib
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, Settings
 from dobby_dagster.domain.summaries import Recipe
-from dobby_dagster.inference.model_folder import find_model
+from dobby_dagster.inference.models.model_folder import find_model
 from dobby_dagster.inference.prompts import Prompt, chosen_prompt
 
 # What may change without changing an output that is meant to be kept: how many at once, not what is asked.

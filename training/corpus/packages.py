@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
-from dobby_dagster.ingest.languages import MARKDOWN, language_of
+from dobby_dagster.ingest.code.languages import MARKDOWN, language_of
 
 PROJECTS = Path(__file__).with_name("projects.toml")
 SKIPPED = re.compile(

@@ -10,10 +10,10 @@ from pathlib import Path
 from dobby_dagster.domain.errors import DegenerateOutputError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
-from dobby_dagster.inference.local_engine import LocalEngine
-from dobby_dagster.inference.model_folder import check_folder
+from dobby_dagster.inference.local.local_engine import LocalEngine
+from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.prompts import PromptLibrary
-from dobby_dagster.pipeline.quality import gate
+from dobby_dagster.pipeline.summarization.quality_gate import gate
 from training.corpus.pair import Pair
 
 # What the project of a made-up content begins with.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from dobby_dagster.inference.packed.cache import rounded
+from dobby_dagster.inference.packed.key_value_cache import rounded
 
 # Packed tokens come in multiples of this: every new shape costs a compiled kernel.
 TOKEN_STEP = 64

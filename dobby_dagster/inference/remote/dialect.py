@@ -8,7 +8,7 @@ from collections.abc import Mapping, Set
 from threading import Lock
 from typing import Any
 
-from dobby_dagster.inference.remote.answer import Trouble
+from dobby_dagster.inference.remote.completion import Trouble
 
 REFUSED = {400, 413, 422}
 _log = logging.getLogger("dobby.server")

@@ -16,8 +16,8 @@ from dobby_dagster.inference.benchmark import CONTENT, PROMPT, timed
 from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
 from dobby_dagster.inference.prompts import CUT, NEW_TOKENS, Prompt, truncate_middle
 from dobby_dagster.inference.recipe import served_revision
-from dobby_dagster.inference.remote.answer import Completion
-from dobby_dagster.inference.remote.client import ServerClient, TooLongError
+from dobby_dagster.inference.remote.completion import Completion
+from dobby_dagster.inference.remote.completions_client import ServerClient, TooLongError
 from dobby_dagster.inference.remote.dialect import share_that_fits
 
 # The server's tokens are not known here; code has about three characters a token, and the server has its own limit.

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from dobby_dagster.ingest.split import split
+from dobby_dagster.ingest.file_splitting import split
 from training.corpus.functions import _commented
 from training.corpus.kinds.found import found
 from training.corpus.pair import Pair

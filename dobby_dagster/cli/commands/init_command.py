@@ -1,0 +1,93 @@
+"""``dobby init``: a settings file to begin with."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dobby_dagster.cli import options
+from dobby_dagster.cli.output import note
+from dobby_dagster.domain.errors import SettingsError, StoreAccessError
+from dobby_dagster.domain.remembered import value_of
+from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.settings_loader import DEFAULT_FILE
+
+if TYPE_CHECKING:
+    from dobby_dagster.domain.settings_loader import Loaded
+
+# What the file names, set or as a comment; dobby config shows all the rest.
+SHOWN = (
+    "database.url", "source.relation", "source.key", "source.content", "source.language", "source.updated_at",
+    "model.path", "model.device", "prompt.id", "inference.slots", "pipeline.batch_size",
+)  # fmt: skip
+
+
+def init(
+    database: options.Database = None,
+    relation: options.Relation = None,
+    key: options.Key = None,
+    content: options.ContentColumn = None,
+    language: options.Language = None,
+    updated_at: options.UpdatedAt = None,
+    model: options.Model = None,
+    prompt: options.PromptId = None,
+    force: options.Force = False,
+) -> None:
+    """Write a dobby.toml with these options, for every command that is given in this folder.
+
+    Example: dobby init --database sqlite:///code.db --relation code_data --key id --content body
+    """
+    from dobby_dagster.domain.filesystem import replacing
+    from dobby_dagster.domain.settings_loader import load_settings
+    from dobby_dagster.inference.recipe import recipe_for
+    from dobby_dagster.store.cozo_store import CozoStore
+
+    path = Path(DEFAULT_FILE)
+    if path.exists() and not force:
+        raise StoreAccessError(f"'{path}' exists already", hint="--force replaces it")
+    given = {
+        "database.url": database, "source.relation": relation, "source.key": key, "source.content": content,
+        "source.language": language, "source.updated_at": updated_at, "model.path": model, "prompt.id": prompt,
+    }  # fmt: skip
+    loaded = load_settings(given, file=path if path.exists() else None)
+    settings = loaded.settings
+    try:
+        CozoStore.open(settings.database, create=False).source(settings.source)
+    except StoreAccessError as error:
+        if relation is not None or not _is_missing(error):
+            raise
+    recipe_for(settings)
+    with replacing(path, overwrite=force) as draft:
+        draft.write_text(toml_of(loaded), encoding="utf-8")
+    note(f"{path} written. Next: " + ("dobby summarize" if relation else "dobby ingest PATH, then dobby summarize"))
+
+
+def _is_missing(error: StoreAccessError) -> bool:
+    return error.message.startswith("there is no database")
+
+
+def toml_of(loaded: Loaded) -> str:
+    """A settings file: what was given as settings, other defaults as comments, each with what it means.
+
+    Raises:
+        SettingsError: A value can't be written in TOML.
+    """
+    lines = ["# Settings of dobby; `dobby config` shows all there are, with their defaults and where they come from."]
+    section = ""
+    for name in SHOWN:
+        of, field = name.split(".")
+        if of != section:
+            section = of
+            lines += ["", f"[{section}]"]
+        value = value_of(loaded.settings, name)
+        described = type(getattr(Settings(), of)).model_fields[field].description or ""
+        line = f"{field} = {_toml(name, '' if value is None else value)}"
+        lines += [f"# {described}", line if name in loaded.origins else f"# {line}"]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(name: str, value: object) -> str:
+    if isinstance(value, str) and not value.isprintable():
+        raise SettingsError(f"{name} = {value!r} can't be written to a settings file")
+    return json.dumps(value, ensure_ascii=False)  # a string, number or boolean is the same in TOML

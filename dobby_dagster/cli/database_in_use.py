@@ -1,0 +1,177 @@
+"""A database with the settings in use for it: what most commands begin with, and how the next ones are written."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dobby_dagster.domain.addresses import mask_credentials
+from dobby_dagster.domain.errors import DobbyError, SettingsError
+from dobby_dagster.domain.printable import shell_word
+from dobby_dagster.domain.remembered import memory_of
+from dobby_dagster.domain.settings import DatabaseSettings, Settings
+from dobby_dagster.domain.settings_loader import load_settings
+from dobby_dagster.domain.suggest import suggestion
+from dobby_dagster.store.cozo_store import CozoStore
+
+if TYPE_CHECKING:
+    from dobby_dagster.store.source.source_relation import Source
+
+# Which options the commands have beside --database and --config.
+_SOURCE_OPTIONS = ("--relation",)
+_MODEL_OPTIONS = ("--relation", "--key", "--content", "--model", "--prompt")
+_WITH_MODEL = ("summarize", "backfill", "preview", "redo", "dev", "doctor")
+_WITHOUT_SOURCE = ("recover", "purge", "backup", "restore", "ingest", "config")
+_COMMAND = re.compile(
+    r"\bdobby (failed list|failed release|summarize|status|show|history|export|preview|backfill|redo|purge|dev|doctor"
+    r"|recover)\b(?! --(?:database|config))"
+)
+
+_last: list[Opened] = []
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open database, and what was asked of it.
+
+    Attributes:
+        settings: Those in use: defaults, what the database remembers, the file, the environment, the options.
+        config: The settings file that was named; None for the default one.
+    """
+
+    settings: Settings
+    store: CozoStore
+    config: Path | None = None
+
+    @property
+    def relation(self) -> str:
+        """The source relation in use."""
+        return self.settings.source.relation
+
+    @cached_property
+    def source(self) -> Source:
+        """The source relation, checked.
+
+        Raises:
+            SourceError: It, or one of its columns, is not there; the hint names what is near.
+        """
+        return self.store.source(self.settings.source)
+
+    def recipe(self, named: str | None = None) -> str | None:
+        """The recipe that is named, else the last used one; None where none was used.
+
+        Raises:
+            SettingsError: There is none of that name.
+        """
+        if named is None:
+            return self.store.work.latest_recipe()
+        known = [row["recipe"] for row in self.store.work.recipes()]
+        if named not in known:
+            raise SettingsError(f"there is no recipe '{named}'", hint=suggestion(named, known))
+        return named
+
+    def batches(self, *named: str | None) -> list[str]:
+        """All batches of the source, in order.
+
+        Raises:
+            SettingsError: One of those ``named`` is not among them.
+        """
+        there = [batch.id for batch in self.store.versions.batches(self.relation)]
+        for batch in named:
+            if batch is not None and batch not in there:
+                span = f"there are {there[0]} to {there[-1]}" if there else "nothing was planned yet"
+                raise SettingsError(f"there is no batch '{batch}' of '{self.relation}'", hint=span)
+        return there
+
+    def command(self, name: str, *arguments: str) -> str:
+        """The command ``name`` on the same database and source: a line that works when it is pasted here.
+
+        Args:
+            name: The command, with options of its own.
+            arguments: Quoted for a shell, whatever they hold.
+        """
+        program = sys.argv[0] if "/" in sys.argv[0] and not sys.argv[0].startswith("/") else "dobby"
+        end = ["--"] if any(argument.startswith("-") for argument in arguments) else []
+        return " ".join([program, name, *self._options(name.split()), *end, *map(shell_word, arguments)])
+
+    def _options(self, words: list[str]) -> list[str]:
+        """The options without which other settings would be in use: what is remembered need not be said again.
+
+        What only this process's environment says is said: make and scripts export variables that no shell has later.
+        """
+        if words[0] in _WITHOUT_SOURCE:
+            taken: tuple[str, ...] = ()
+        else:
+            taken = _MODEL_OPTIONS if words[0] in _WITH_MODEL else _SOURCE_OPTIONS
+        options = ["--config", shell_word(str(self.config))] if self.config else []
+        named: dict[str, str] = {}
+        if load_settings(file=self.config, environment={}).settings.database.url != self.settings.database.url:
+            named["database.url"] = self.settings.database.url
+            options += ["--database", _without_credentials(self.settings.database.url)]
+        bare = _in_use(load_settings(named, file=self.config, environment={}, memory=self.store.memory).settings)
+        for option, value in _in_use(self.settings).items():
+            if value != bare[option] and option in taken and option not in words:
+                options += [option, shell_word(value)]
+        return options
+
+
+def _without_credentials(url: str) -> str:
+    """``url`` as a word of a shell; one with a user and a password in it is left to the environment."""
+    return shell_word(url) if mask_credentials(url) == url else '"$DATABASE_URL"'
+
+
+def _in_use(settings: Settings) -> dict[str, str]:
+    """The values of the options that choose a source and a model, paths made absolute."""
+    in_use = memory_of(settings, {})["in_use"]
+    source = settings.source
+    return {
+        "--relation": source.relation,
+        "--key": source.key,
+        "--content": source.content,
+        "--model": in_use.get("model.path", settings.model.path),
+        "--prompt": settings.prompt.id,
+    }
+
+
+def opened(config: Path | None, **named: Any) -> Opened:
+    """Open the database that the settings name, with what it remembers.
+
+    Args:
+        config: The settings file; None for the default one.
+        named: Options as ``section__name``; None for not given.
+
+    Raises:
+        SettingsError: The settings are wrong.
+        StoreError: The database is not there or can't be used.
+    """
+    arguments = {name.replace("__", "."): value for name, value in named.items()}
+    database = load_settings(arguments, file=config).settings.database
+    require_lasting(database)
+    store = CozoStore.open(database, create=False)
+    use = Opened(load_settings(arguments, file=config, memory=store.memory).settings, store, config)
+    _last[:] = [use]
+    return use
+
+
+def pasteable(hint: str) -> str:
+    """``hint`` with the commands in it as they work here: on the database that this process opened last."""
+    try:
+        return _COMMAND.sub(lambda found: _last[0].command(found[1]), hint) if _last else hint
+    except DobbyError:  # the database itself is what is wrong
+        return hint
+
+
+def require_lasting(database: DatabaseSettings) -> None:
+    """Raise where what is written would be gone at the end of this process.
+
+    Raises:
+        SettingsError: The database is in this process's memory.
+    """
+    if database.url.startswith("mem:"):
+        raise SettingsError(
+            f"database.url = '{database.url}' is in memory, and gone when this command ends", hint="use sqlite:///PATH"
+        )

@@ -1,0 +1,36 @@
+"""What a person sees at the end, and can do next."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from dobby_dagster.domain.addresses import mask_credentials
+
+if TYPE_CHECKING:
+    from dobby_dagster.cli.database_in_use import Opened
+    from dobby_dagster.store.cozo_store import CozoStore
+
+
+def sample(store: CozoStore, relation: str, recipe: str, count: int) -> list[tuple[str, str, str]]:
+    """``count`` summaries spread evenly over all keys, none picked: key, text, confidence."""
+    from dobby_dagster.pipeline.planning.record_selection import spread
+    from dobby_dagster.pipeline.reporting.export import shown_confidence
+
+    places = set(spread(store.reports.status(relation, recipe)["completed"], count))
+    if not places:
+        return []
+    completed = (entry for entry in store.reports.entries(relation, recipe) if entry["summary"])
+    chosen = (entry for place, entry in enumerate(completed) if place in places)
+    return [(entry["key"], entry["summary"], shown_confidence(entry)) for entry in islice(chosen, len(places))]
+
+
+def next_commands(opened: Opened, key: str | None) -> list[str]:
+    """Where things are stored, and three commands to try."""
+    return [
+        "",
+        f"Everything is stored in {mask_credentials(opened.settings.database.url)}. Next, try:",
+        *([f"  {opened.command('show', key)}"] if key is not None else []),
+        f"  {opened.command('export --output summaries.md')}",
+        f"  {opened.command('dev')}",
+    ]

@@ -1,0 +1,64 @@
+"""What Dagster's services write, copied to standard error: one line each, without colours, every character seen.
+
+A process of its own, so that runs in flight have somewhere to write when ``dobby dev`` is killed; it ends with the last
+of its writers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from dobby_dagster.domain.printable import printable
+
+LONGEST_LINE_BYTES = 65_536
+LAST_LINES_SECONDS = 5.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def plain(line: bytes) -> str:
+    r"""One line as text.
+
+    >>> plain(b"\x1b[32mready\x1b[0m \x1b[2J\r\n")
+    'ready \\x1b[2J'
+    """
+    return printable(_COLOUR.sub("", line.decode("utf-8", "replace").rstrip("\r\n")), lines=True)
+
+
+@contextmanager
+def filtered_log() -> Iterator[int]:
+    """A descriptor to write logs to, while a filter of their own copies them."""
+    reading, writing = os.pipe()
+    try:
+        # Its arguments are this module's own. A group of its own: a stop of the terminal's is not for it.
+        copier = subprocess.Popen(
+            [sys.executable, "-m", "dobby_dagster.cli.server.log_filter"], stdin=reading, start_new_session=True
+        )
+    finally:
+        os.close(reading)
+    try:
+        yield writing
+    finally:
+        os.close(writing)
+        with suppress(subprocess.TimeoutExpired):
+            copier.wait(LAST_LINES_SECONDS)
+
+
+def main() -> None:
+    """Copy until nobody writes any more."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    for line in iter(lambda: sys.stdin.buffer.readline(LONGEST_LINE_BYTES), b""):
+        with suppress(OSError):  # a full disk or a closed terminal must not stop the writers
+            sys.stderr.write(plain(line) + "\n")
+            sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What the UI shows beside a materialization."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from dobby_dagster.domain.markdown import code, prose, table
+
+if TYPE_CHECKING:
+    from dobby_dagster.pipeline.planning.planner import Changes
+    from dobby_dagster.store.cozo_store import CozoStore
+
+SAMPLES = 10
+CELL_LENGTH = 160
+
+
+def plan_metadata(changes: Changes, partitions: list[str]) -> dict[str, Any]:
+    """What one look at the source found."""
+    return {
+        "change_tracking": f"{changes.way}: {changes.why}",
+        "rows_read": changes.seen,
+        "records_new": changes.new,
+        "records_changed": changes.changed,
+        "records_deleted": changes.deleted,
+        "partitions_added": dg.MetadataValue.md(", ".join(partitions) or "none: nothing is new"),
+    }
+
+
+def pending_metadata(members: int, todo: int) -> dict[str, Any]:
+    """How much of a batch is to do."""
+    return {"dagster/partition_row_count": todo, "members": members, "records_settled": members - todo}
+
+
+def summary_metadata(
+    store: CozoStore, batch: str, recipe: str, failed_share_limit: float, unsure_below: float = 0.0
+) -> tuple[dict[str, Any], str]:
+    """Counts, speed, confidence and samples of a batch, and why it is to fail; empty where it is not."""
+    from dobby_dagster.pipeline.planning.record_selection import spread
+    from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics
+    from dobby_dagster.pipeline.reporting.export import shown_confidence
+
+    values = batch_metrics(store, batch, recipe, unsure_below)
+    rows = store.reports.batch_summaries(batch, recipe)
+    errors = [row for row in store.reports.batch_errors(batch, recipe) if row["state"] == "failed"]
+    rows = sorted(rows, key=lambda row: row["key"])
+    samples = [
+        [rows[place]["key"], rows[place]["text"], shown_confidence(rows[place])] for place in spread(len(rows), SAMPLES)
+    ]
+    metadata: dict[str, Any] = {
+        "dagster/partition_row_count": len(rows),
+        **{f"records_{name}": values[f"records_{name}"] for name in ("completed", "failed", "skipped")},
+    }
+    if errors:
+        failures = [[error["key"], error["error"], str(error["retry_count"])] for error in errors]
+        metadata["failures"] = dg.MetadataValue.md(
+            table({"key": code, "error": prose, "tries": str}, failures[:SAMPLES], CELL_LENGTH)
+        )
+        metadata["all_failures"] = f"dobby failed list --batch {batch}"
+    metadata |= {
+        "records_per_minute": round(values["records_per_second"] * 60, 1),
+        **{name: values[name] for name in ("summaries_unsure", "summaries_cut_off", "contents_truncated")},
+        **_known(output_tokens=values["output_tokens"], confidence_mean=values["confidence_mean"]),
+        "latency_p50_seconds": values["latency_p50_seconds"],
+        "latency_p95_seconds": values["latency_p95_seconds"],
+        "samples": dg.MetadataValue.md(table({"key": code, "summary": prose, "confidence": str}, samples, CELL_LENGTH)),
+    }
+    share = len(errors) / values["records"] if values["records"] else 0.0
+    if share <= failed_share_limit:
+        return metadata, ""
+    named = ", ".join(sorted(error["key"] for error in errors)[:5])
+    return metadata, (
+        f"{len(errors)} of {values['records']} records failed ({share:.0%}, limit {failed_share_limit:.0%}): "
+        f"{named}{'…' if len(errors) > 5 else ''}; last error: {errors[-1]['error']}"
+    )
+
+
+def metric_metadata(values: dict[str, Any]) -> dict[str, Any]:
+    """Every metric, for plots over partitions; what is unknown is left out."""
+    return _known(**{name: value for name, value in values.items() if value != ""})
+
+
+def _known(**values: Any) -> dict[str, Any]:
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in values.items()
+        if value is not None
+    }

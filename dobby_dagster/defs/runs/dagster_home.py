@@ -1,0 +1,92 @@
+"""DAGSTER_HOME: made, closed to other users, and opened for runs in this process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster._core.instance.ref import InstanceRef
+from sqlalchemy.exc import DBAPIError
+
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.filesystem import exposure, private_folder
+from dobby_dagster.domain.settings import Settings
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+INSTANCE_FILES = (_PACKAGE / "shipped" / "dagster.yaml", _PACKAGE.parent / "dagster.yaml")
+# A step's output is not captured here: capturing redirects standard error away from the terminal, and the progress bar
+# with it, through child processes that answer Ctrl-C with tracebacks.
+_NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+_HINT = "set DAGSTER_HOME to a folder of yours"
+_log = logging.getLogger("dobby.permissions")
+_log.setLevel(logging.WARNING)
+
+
+def home_path(settings: Settings) -> Path:
+    """Where DAGSTER_HOME is, or would be: that of the environment, else of the settings.
+
+    Raises:
+        SettingsError: The path names the home of a user that is not known.
+    """
+    named = os.environ.get("DAGSTER_HOME") or str(settings.dagster.home)
+    try:
+        return Path(named).expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(f"DAGSTER_HOME {named} can't be written: {error}", hint=_HINT) from error
+
+
+def dagster_home(settings: Settings) -> Path:
+    """DAGSTER_HOME of the environment, else of the settings; made and given its ``dagster.yaml`` where it lacks one.
+
+    A new one is its owner's alone. One that other users can read is named in the log, and so is the database.
+
+    Raises:
+        SettingsError: It can't be made.
+    """
+    home = home_path(settings)
+    try:
+        private_folder(home)
+        template = next(path for path in INSTANCE_FILES if path.is_file())
+        if not (home / "dagster.yaml").exists():
+            shutil.copyfile(template, home / "dagster.yaml")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SettingsError(f"DAGSTER_HOME {home} can't be written: {reason}", hint=_HINT) from error
+    os.environ["DAGSTER_HOME"] = str(home)
+    scheme, _, rest = settings.database.url.partition(":///")
+    for path in (home, *([Path(rest)] if scheme in ("sqlite", "rocksdb") else [])):
+        if told := exposure(path):
+            _log.warning("%s", told)
+    return home
+
+
+@contextmanager
+def opened_instance(settings: Settings, *, overrides: dict[str, Any] | None = None) -> Iterator[dg.DagsterInstance]:
+    """The instance of DAGSTER_HOME.
+
+    Args:
+        settings: Where it is; it is made where it is missing.
+        overrides: Of its ``dagster.yaml``.
+
+    Raises:
+        SettingsError: Its disk is full, or its files can't be read or written.
+    """
+    home = dagster_home(settings)
+    try:
+        with dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides=overrides)) as instance:
+            yield instance
+    except DBAPIError as error:
+        raise SettingsError(
+            f"DAGSTER_HOME {home} can't be used: {error.orig}", hint="free some space if its disk is full, or " + _HINT
+        ) from error
+
+
+def terminal_instance(settings: Settings) -> AbstractContextManager[dg.DagsterInstance]:
+    """The instance of DAGSTER_HOME for runs in this process, whose output goes to the terminal."""
+    return opened_instance(settings, overrides={"compute_logs": _NO_CAPTURE})

@@ -1,0 +1,98 @@
+"""Which device, and in which precision. torch, which takes more than a second to import, is only asked if need be."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.domain.settings import ModelSettings
+from dobby_dagster.inference.optional_packages import missing
+
+# One of these is there where a driver for CUDA or ROCm is loaded: the usual one, WSL's, AMD's, and Jetson's.
+_DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/nvhost-ctrl", "/dev/nvmap")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A device and a dtype, by torch's name for it, and why these."""
+
+    device: str
+    dtype: str
+    reason: str
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a number."""
+        return 4 if self.dtype == "float32" else 2
+
+
+def available() -> dict[str, str]:
+    """Each device with ``""`` where it can be used, else why not; in order of preference."""
+    if sys.platform == "linux" and not any(Path(file).exists() for file in _DEVICE_FILES):
+        return {
+            "mps": "no Metal device on this machine", "cuda": "no CUDA device or driver on this machine", "cpu": "",
+        }  # fmt: skip
+    if lacking := missing("torch"):
+        return {"mps": lacking, "cuda": lacking, "cpu": ""}
+    import torch
+
+    reasons = {"mps": "", "cuda": "", "cpu": ""}
+    if not torch.backends.mps.is_built():
+        reasons["mps"] = "this torch is built without Metal"
+    elif not torch.backends.mps.is_available():
+        reasons["mps"] = "no Metal device on this machine"
+    if not torch.backends.cuda.is_built():
+        reasons["cuda"] = "this torch is built without CUDA"
+    elif not torch.cuda.is_available():
+        reasons["cuda"] = "no CUDA device or driver on this machine"
+    return reasons
+
+
+def place(settings: ModelSettings, *, reproducible: bool) -> Placement:
+    """Choose device and dtype.
+
+    Raises:
+        ModelError: int8 is asked for together with a device that is not the CPU.
+    """
+    reasons = available()
+    if settings.device == "auto":
+        device = next(name for name, reason in reasons.items() if not reason)
+        passed = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
+        reason = f"auto chose {device}" + (f" ({'; '.join(passed)})" if passed else "")
+    elif reasons[settings.device]:
+        device, reason = "cpu", f"{settings.device} was asked for, but {reasons[settings.device]}: using the CPU"
+    else:
+        device, reason = settings.device, f"{settings.device} was asked for"
+    if settings.quantization == "int8" and device != "cpu":
+        raise ModelError(f"model.quantization = int8 is for the CPU, not for {device}", hint="use --device cpu")
+    return Placement(device, _dtype(settings, device, reproducible), reason)
+
+
+def _dtype(settings: ModelSettings, device: str, reproducible: bool) -> str:
+    if reproducible:
+        return "float32"
+    if settings.dtype != "auto":
+        return settings.dtype
+    if device == "mps":
+        return "float16"  # bfloat16 is emulated on the first two generations
+    if device == "cpu":
+        return "bfloat16" if _native_bfloat16() else "float32"
+    import torch
+
+    return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+
+@lru_cache(maxsize=1)
+def _native_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16."""
+    if find_spec("openvino"):
+        from openvino import Core
+
+        return "BF16" in Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    import torch
+
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

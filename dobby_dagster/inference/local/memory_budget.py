@@ -1,0 +1,63 @@
+"""How many tokens the device may hold at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.settings import InferenceSettings
+from dobby_dagster.inference.local.devices import Placement
+from dobby_dagster.inference.models.architecture import Shape
+
+# What the passes through the model need beside keys and values, in tokens' worth of hidden and inner states.
+_WORKING_TOKENS = 4_096
+_LEAST_TOKENS = 64
+# Limits of the control group that this process is in, version 2 and 1.
+_GROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_GROUP_USES = (Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"))
+
+
+def token_budget(settings: InferenceSettings, shape: Shape, placement: Placement) -> int:
+    """Tokens in the device at once, outputs included: what the settings say, else what its free memory holds.
+
+    A token's keys and values are layers * key-value heads * head size * 2 numbers; the passes through the model need
+    some memory beside them, whatever the number of tokens. Called when the weights are loaded.
+
+    Raises:
+        SettingsError: The limit that was set does not hold even the shortest prompt.
+    """
+    if settings.token_budget:
+        return settings.token_budget
+    number = placement.itemsize
+    working = _WORKING_TOKENS * (12 * shape.hidden + 4 * shape.inner) * number
+    token = shape.layers * shape.shared * shape.size * 2 * number
+    allowed, limit = free_bytes(placement.device) * settings.memory_share, settings.memory_limit_bytes
+    if limit:
+        least = working + _LEAST_TOKENS * token
+        if limit < least:
+            raise SettingsError(
+                f"inference.memory_limit_bytes = {limit:,} is too small: this model needs {least:,} bytes beside its "
+                "weights",
+                hint="raise it, or set 0 for no limit",
+            )
+        allowed = min(allowed, limit)
+    return max(_LEAST_TOKENS, int((allowed - working) / token))
+
+
+def free_bytes(device: str) -> int:
+    """Memory that is free on a device, for this process."""
+    if device != "cpu":
+        import torch
+
+        if device == "cuda":
+            return int(torch.cuda.mem_get_info()[0])
+        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    for limit, used in zip(_GROUP_LIMITS, _GROUP_USES, strict=True):
+        try:
+            free = min(free, int(limit.read_text()) - int(used.read_text()))
+        except (OSError, ValueError):  # there is no such group, or it has no limit
+            continue
+    return max(0, free)

@@ -1,0 +1,99 @@
+"""From a request to token identifiers: the prompt's frame, and the content inside it as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.engine import Request
+from dobby_dagster.inference.local.tokenizer import Tokenizer
+from dobby_dagster.inference.prompts import CUT, Prompt, truncate_middle
+
+# Stands for the content while the chat template is rendered; private-use characters that no template touches.
+_MARK = "\ue000\ue001\ue000"
+# No token is longer than this in practice: what lies further from both ends than so many characters a token
+# would be cut anyhow, and is not even tokenized.
+_CHARACTERS_PER_TOKEN = 64
+# A record's language is whatever its source says.
+_FRAMES_KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A request as the model reads it; its first ``shared`` tokens stand before every content of its kind."""
+
+    ids: list[int]
+    truncated: bool
+    shared: int = 0
+
+
+class Encoder:
+    """Renders prompts with the tokenizer's chat template, where it has one.
+
+    A content is tokenized apart from the frame, and nothing in it is read as a special token, so that it can
+    neither end its turn nor speak as somebody else.
+
+    Args:
+        tokenizer: The model's.
+        max_prompt_tokens: Longest prompt, frame and content together.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, max_prompt_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self._limit = max_prompt_tokens
+        self._frames: dict[tuple[str, str, str], tuple[list[int], list[int]]] = {}
+        self._cut = tokenizer.plain([CUT])[0]
+
+    def encode(self, requests: Sequence[Request], prompt: Prompt) -> list[Encoded]:
+        """Token identifiers of every request, in order.
+
+        Raises:
+            ModelError: The chat template can't be rendered, or the prompt leaves no room for a content.
+        """
+        frames = self._framed(prompt, sorted({request.language for request in requests}))
+        contents = self._tokenizer.plain([self._clip(request.content) for request in requests])
+        encoded = []
+        for request, content in zip(requests, contents, strict=True):
+            before, after = frames[request.language]
+            room = self._limit - len(before) - len(after)
+            if room < 8:
+                raise ModelError(
+                    f"prompt '{prompt.name}' leaves {room} of {self._limit} tokens for the content",
+                    hint="shorten it, or raise inference.max_prompt_tokens",
+                )
+            body, truncated = truncate_middle(content, room, self._cut)
+            truncated = truncated or len(request.content) > 2 * self._limit * _CHARACTERS_PER_TOKEN
+            encoded.append(Encoded([*before, *body, *after], truncated, len(before)))
+        return encoded
+
+    def _clip(self, content: str) -> str:
+        span = self._limit * _CHARACTERS_PER_TOKEN
+        return content if len(content) <= 2 * span else content[:span] + content[-span:]
+
+    def _framed(self, prompt: Prompt, languages: Sequence[str]) -> dict[str, tuple[list[int], list[int]]]:
+        """For each language the tokens before and after a content; all that are new are rendered at once."""
+        keys = {language: (prompt.name, prompt.text, language) for language in languages}
+        new = [language for language in languages if keys[language] not in self._frames]
+        if new:
+            if len(self._frames) > _FRAMES_KEPT:
+                self._frames.clear()
+            filled = [prompt.filled(language) for language in new]
+            texts = self._rendered([(system, f"{before}{_MARK}{after}") for system, before, after in filled])
+            self._frames |= {keys[language]: self._parted(text) for language, text in zip(new, texts, strict=True)}
+        return {language: self._frames[key] for language, key in keys.items()}
+
+    def _rendered(self, texts: Sequence[tuple[str, str]]) -> list[str]:
+        if self._tokenizer.template:
+            return self._tokenizer.prompts(texts)
+        return [f"{system}\n\n{user}\n\nSummary:" for system, user in texts]
+
+    def _parted(self, text: str) -> tuple[list[int], list[int]]:
+        parts = text.split(_MARK)
+        if len(parts) != 2:
+            raise ModelError(f"the chat template shows the content {len(parts) - 1} times instead of once")
+        templated = bool(self._tokenizer.template)
+        head = self._tokenizer.encode(parts[0], add_special_tokens=not templated)
+        if not templated and head and head[-1] == self._tokenizer.token("eos_token"):
+            head = head[:-1]
+        return head, self._tokenizer.encode(parts[1], add_special_tokens=False)

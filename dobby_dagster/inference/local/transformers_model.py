@@ -1,0 +1,66 @@
+"""A model of transformers out of a checked folder, which is untrusted input: whatever goes wrong is a ModelError."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.local.devices import Placement
+from dobby_dagster.inference.models.checkpoint import Checkpoint
+from dobby_dagster.inference.models.model_folder import ModelFolder, one_line
+from dobby_dagster.inference.models.quantization import QUANTIZED
+
+
+def load_model(folder: ModelFolder, placement: Placement) -> Any:
+    """The folder's model on its device, ready to infer; its weights are read as for the other engines.
+
+    Raises:
+        ModelError: It can't be loaded, weights are missing, or there are some that it has no place for.
+    """
+    import torch
+    import transformers
+    from transformers.utils import logging as transformers_logging
+
+    config_class = getattr(transformers, f"{folder.architecture}Config")
+    model_class = getattr(transformers, f"{folder.architecture}ForCausalLM")
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    with Checkpoint(folder, "pt") as checkpoint:
+        state = checkpoint.state(getattr(torch, placement.dtype))
+        said = _settled(folder, tied=checkpoint.tied)
+        try:
+            model, report = model_class.from_pretrained(
+                None,
+                config=config_class.from_dict(said),
+                state_dict=state,
+                dtype=placement.dtype,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+        except Exception as error:  # a folder is untrusted input: whatever it makes the library raise is its fault
+            raise ModelError(f"{folder.path}: the model can't be loaded: {one_line(error)}") from error
+    for what, keys in (("weights are missing:", "missing_keys"), ("the model has no place for", "unexpected_keys")):
+        if found := sorted(report.get(keys) or ()):
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            raise ModelError(f"{folder.path}: {what} {found[0]}{more}")
+    return model.to(placement.device).eval()
+
+
+def _settled(folder: ModelFolder, *, tied: bool) -> dict[str, Any]:
+    """The configuration for weights that are dequantized, with what was decided: the head, the rotary embedding."""
+    rotary = folder.shape.rotary
+    said = {name: value for name, value in folder.config.items() if name not in QUANTIZED}
+    said |= {"tie_word_embeddings": tied, "rope_theta": rotary.rope_theta, "rope_parameters": rotary.settings()}
+    # Before version 5 the library reads these two, and not rope_parameters.
+    return said | {"rope_scaling": None if rotary.rope_type == "default" else rotary.settings()}
+
+
+def quantize(model: Any) -> Any:
+    """The model with int8 weights in its linear layers; activations are quantized as they come."""
+    import warnings
+
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, dtype=torch.qint8)

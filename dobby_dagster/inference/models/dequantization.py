@@ -1,0 +1,101 @@
+"""From stored 8-bit weights and their scales to numbers: the arithmetic of a :class:`~.quantization.Scheme`."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.models.quantization import Scheme
+from dobby_dagster.inference.models.tensor_files import FLOATS, INT8, TensorFiles
+
+
+class Dequantizer:
+    """Gives weights as numbers, whether they are quantized or not.
+
+    Args:
+        files: Opened files.
+        scheme: How their weights are quantized; None where they are not.
+    """
+
+    def __init__(self, files: TensorFiles, scheme: Scheme | None) -> None:
+        self._files = files
+        self._scheme = scheme
+
+    def is_quantized(self, name: str) -> bool:
+        """Whether a tensor is stored as anything but numbers of 16, 32 or 64 bits."""
+        return self._files.dtype(name) not in FLOATS
+
+    def value(self, name: str) -> Any:
+        """A weight as it is stored, if it is not quantized; else in float32.
+
+        Raises:
+            ModelError: Nothing says how to read it, or its scale is missing.
+        """
+        if not self.is_quantized(name):
+            return self._files.stored(name)
+        scheme, dtype = self._scheme, self._files.dtype(name)
+        if scheme is None:
+            raise ModelError(
+                f"{name} is stored as {dtype}, and config.json has no quantization_config that says how to read it",
+                hint="copy the folder again, or use the checkpoint before it was quantized",
+            )
+        if dtype not in scheme.dtypes or not name.endswith("weight") or len(self._files.shape(name)) != 2:
+            raise _malformed(f"{name} is stored as {dtype}, which {scheme.name} does not do")
+        value = self._files.float32(name)
+        if self._has(name, scheme.zero_point):
+            value = value - self._spread(name, scheme.zero_point, scheme)
+        return value * self._scale(name, scheme)
+
+    def int8(self, name: str) -> tuple[Any, Any] | None:
+        """A matrix in int8 and the scales of its rows: (rows, columns) int8 and (rows, 1) float32, arrays of NumPy.
+
+        None where it is stored in another way.
+
+        Raises:
+            ModelError: Its scale is missing.
+        """
+        scheme = self._scheme
+        if scheme is None or self._files.dtype(name) != INT8 or self._has(name, scheme.zero_point):
+            return None
+        scale = self._scale(name, scheme)
+        if scale.shape[1] != 1:
+            return None
+        rows = self._files.shape(name)[0]
+        return self._files.stored(name), np.broadcast_to(scale, (rows, 1))
+
+    def _scale(self, name: str, scheme: Scheme) -> Any:
+        """What to multiply a quantized weight with: of its shape, or 1 where rows or columns share it."""
+        if not self._has(name, scheme.scale):
+            raise _malformed(f"weights are missing: {_beside(name, scheme.scale)}, the scale of {name}")
+        if self._has(name, scheme.layout) and self._files.stored(_beside(name, scheme.layout)).sum() != 0:
+            raise _malformed(f"{name} is not stored row by row, which is not supported")
+        self._files.used |= {_beside(name, each) for each in scheme.unused}
+        return self._spread(name, scheme.scale, scheme) * scheme.factor
+
+    def _spread(self, name: str, what: str, scheme: Scheme) -> Any:
+        """Scales or zero points so that they fit the weight ``name``."""
+        rows, columns = self._files.shape(name)
+        value = self._files.float32(_beside(name, what))
+        grid = tuple(value.shape)
+        if math.prod(grid) == 1:
+            return value.reshape(1, 1)
+        if grid in ((rows,), (rows, 1)):
+            return value.reshape(rows, 1)
+        for high, wide in scheme.blocks:
+            if grid == (-(-rows // high), -(-columns // wide)):
+                return value[np.arange(rows) // high][:, np.arange(columns) // wide]
+        raise _malformed(f"{_beside(name, what)} is {grid}, which quantization_config does not explain for {name}")
+
+    def _has(self, name: str, what: str) -> bool:
+        return bool(what) and _beside(name, what) in self._files.places
+
+
+def _beside(name: str, what: str) -> str:
+    return name.removesuffix("weight") + what
+
+
+def _malformed(message: str) -> ModelError:
+    return ModelError(message, hint="copy it again")

@@ -1,0 +1,190 @@
+"""Model folders: found by path or name, checked before anything in them is loaded. No torch here.
+
+A model folder is untrusted input: only safetensors, no code, regular files only, and every offset inside its file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from dobby_dagster.domain.errors import ModelError, PromptError
+from dobby_dagster.domain.filesystem import expanded
+from dobby_dagster.domain.settings import ModelSettings
+from dobby_dagster.domain.suggest import suggestion
+from dobby_dagster.inference.models.architecture import ARCHITECTURES, Shape, shape_of
+from dobby_dagster.inference.models.folder_files import digest, is_file, read_json, require_regular_files
+from dobby_dagster.inference.models.model_card import CARD, read_card
+from dobby_dagster.inference.models.quantization import Scheme, scheme_of
+from dobby_dagster.inference.models.tokenizer_files import check_tokenizer
+from dobby_dagster.inference.models.weight_files import check_weights, find_weights
+from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.inference.scoring.confidence import Calibration, calibration_of
+
+HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja", "*.model"]
+_PACKAGE = Path(__file__).resolve().parents[2]
+SHELVES = (_PACKAGE / "shipped" / "models", _PACKAGE.parent / "models")
+# The least room for a prompt, in tokens.
+_LEAST_PROMPT = 8
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A checked folder in Hugging Face's layout.
+
+    Attributes:
+        path: The folder.
+        config: What its ``config.json`` says, whole.
+        shape: What of that decides what is computed.
+        weights: Its files of weights.
+        card: What its ``dobby.json`` says, which models that were made for Dobby have.
+        calibration: From log-probabilities to a confidence; None where the card has none.
+        scheme: How its weights are quantized; None where they are not.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    shape: Shape
+    weights: tuple[Path, ...]
+    card: dict[str, Any]
+    calibration: Calibration | None = None
+    scheme: Scheme | None = None
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @property
+    def architecture(self) -> str:
+        """``Qwen2`` or ``Llama``."""
+        return ARCHITECTURES[self.config["model_type"]]
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it comes with Dobby, and needs no trying in another process."""
+        return self.path.resolve().parent in SHELVES
+
+    @property
+    def size(self) -> int:
+        """Bytes of weights on disk."""
+        return sum(file.stat().st_size for file in self.weights)
+
+    @cached_property
+    def revision(self) -> str:
+        """SHA-256 (hex) of the configuration, the tokenizer's files and the weights, in the order of their names."""
+        names = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "vocab.json"}
+        names |= {"merges.txt", "chat_template.jinja", "special_tokens_map.json", CARD, "added_tokens.json"}
+        names |= {"tokenizer.model"}
+        files = sorted({*self.weights, *(self.path / name for name in names if is_file(self.path / name))})
+        total = hashlib.sha256()
+        for file in files:
+            total.update(f"{file.name}\0".encode() + digest(file))
+        return total.hexdigest()
+
+    def prompt_limit(self, asked: int, new_tokens: int) -> int:
+        """Prompt tokens that fit: what is asked, what the positions leave, and what the model was made for.
+
+        Raises:
+            ModelError: The positions leave no room.
+        """
+        positions = self.shape.positions
+        if positions - new_tokens < _LEAST_PROMPT:
+            raise ModelError(
+                f"model {self.name} has {positions} positions (max_position_embeddings): "
+                f"{new_tokens} new tokens leave no room for a prompt",
+                hint="lower inference.max_new_tokens",
+            )
+        return min(asked, positions - new_tokens, self.card.get("max_prompt_tokens") or asked)
+
+    def as_read(self, prompt: Prompt) -> Prompt:
+        """``prompt`` as this model reads it: one that was made for it reads the content alone.
+
+        Raises:
+            PromptError: The model's card lists its prompts, and this is none of them.
+        """
+        self.require_prompt(prompt)
+        return prompt.model_copy(update={"user": "{content}"}) if self.card.get("prompts") else prompt
+
+    def require_prompt(self, prompt: Prompt) -> None:
+        """Refuse a prompt that this model was not made for.
+
+        Raises:
+            PromptError: The model's card lists its prompts, and this is none of them.
+        """
+        allowed = self.card.get("prompts")
+        if allowed and prompt.id not in allowed:
+            raise PromptError(
+                f"model {self.name} was made for the prompt {', '.join(allowed)} only, not '{prompt.id}'",
+                hint="use an instruction model, such as Qwen2.5 or SmolLM2, with --model PATH",
+            )
+
+
+def shelf() -> dict[str, Path]:
+    """The models that come with Dobby, by name."""
+    return {path.name: path for place in SHELVES if place.is_dir() for path in sorted(place.iterdir()) if path.is_dir()}
+
+
+LARGER_MODEL = "dobby-code-73m"
+
+
+def another_model(path: str) -> str:
+    """A model to try where the one at ``path`` is unsure: the larger one that comes with Dobby, else a placeholder."""
+    return "PATH" if Path(path).name == LARGER_MODEL or LARGER_MODEL not in shelf() else LARGER_MODEL
+
+
+def find_model(settings: ModelSettings) -> ModelFolder:
+    """The folder that ``settings.path`` names: a path, or a model that comes with Dobby.
+
+    Raises:
+        ModelError: There is no such folder, or it can't be used.
+    """
+    known = shelf()
+    path = expanded(settings.path)
+    if not path.is_dir() and settings.path.removeprefix("models/") in known:
+        path = known[settings.path.removeprefix("models/")]
+    if not path.is_dir() and settings.allow_download:
+        path = _download(settings.path)
+    if not path.is_dir():
+        raise ModelError(f"there is no model folder '{settings.path}'", hint=suggestion(settings.path, known))
+    return check_folder(path)
+
+
+def check_folder(path: Path) -> ModelFolder:
+    """Check all that can be checked without loading.
+
+    Raises:
+        ModelError: Naming the file and what is wrong with it.
+    """
+    require_regular_files(path)
+    config = read_json(path / "config.json")
+    shape = shape_of(config, path)
+    if "auto_map" in config:
+        raise ModelError(f"{path}: the model brings its own code, which is never run", hint="use a plain checkpoint")
+    if is_file(path / "adapter_config.json"):
+        raise ModelError(f"{path}: the model has an adapter that is not merged into it", hint="merge it, and save")
+    scheme = scheme_of(config, path)
+    weights = find_weights(path)
+    check_weights(weights, shape, path)
+    check_tokenizer(path, shape.vocabulary)
+    card = read_card(path)
+    return ModelFolder(path, config, shape, weights, card, calibration_of(card, path.name), scheme)
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise ModelError(f"model '{name}' can't be fetched: {error}", hint="fetch it elsewhere, and copy it") from None
+
+
+def one_line(error: BaseException) -> str:
+    """What ``error`` says, in one line of at most 300 characters."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= 300 else text[:297] + "..."

@@ -1,0 +1,155 @@
+"""Quantized checkpoints: which forms can be dequantized exactly, and by which of their tensors. No arithmetic here.
+
+Three forms store 8-bit weights and the scales that give their numbers back: compressed-tensors, Hugging Face's fp8
+(and fbgemm_fp8), and bitsandbytes int8. Everything else is refused by name. Activations are never quantized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, PositiveInt, ValidationError
+
+from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.models.tensor_files import FP8, INT8
+
+# Where config.json says so; the second is of older compressed-tensors.
+QUANTIZED = ("quantization_config", "compression_config")
+_COMPRESSED_FORMATS = ("int-quantized", "float-quantized", "naive-quantized", "dense")
+_HINT = "use the checkpoint before it was quantized, or one in compressed-tensors int8 or fp8"
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """A weight ``X.weight`` is ``(stored - X.zero_point) * X.scale * factor``.
+
+    Attributes:
+        name: The form, as its makers call it.
+        dtypes: What the weights may be stored as, by safetensors' names.
+        scale, zero_point: The names in place of ``weight``; ``""`` where the form has no zero points.
+        factor: What every scale is multiplied by.
+        blocks: Rows and columns of the blocks that may share a scale, beside a whole row and a whole matrix.
+        layout: The name of a number that has to be 0, where the form has one: weights stored row by row.
+        unused: Scales of activations, beside a weight; activations stay as they are here.
+        caches: What the names of scales of keys and values end with; these stay as they are too.
+    """
+
+    name: str
+    dtypes: tuple[str, ...]
+    scale: str
+    zero_point: str = ""
+    factor: float = 1.0
+    blocks: tuple[tuple[int, int], ...] = ()
+    layout: str = ""
+    unused: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
+
+
+class _Weights(BaseModel):
+    """How one group of layers is quantized by compressed-tensors."""
+
+    group_size: int | None = None
+    block_structure: tuple[PositiveInt, PositiveInt] | None = None
+
+
+class _Group(BaseModel):
+    weights: _Weights | None = None
+    format: str | None = None
+
+
+class _CompressedTensors(BaseModel):
+    format: str = "dense"
+    config_groups: dict[str, _Group | list[str]] = {}
+    sparsity_config: dict[str, Any] | None = None
+
+
+class _Fp8(BaseModel):
+    weight_block_size: tuple[PositiveInt, PositiveInt] | None = (128, 128)
+    scale_fmt: str = "float"
+
+
+class _BitsAndBytes(BaseModel):
+    load_in_8bit: bool = False
+    load_in_4bit: bool = False
+
+
+def scheme_of(config: Mapping[str, Any], folder: Path) -> Scheme | None:
+    """How the weights of a folder are quantized, by its ``config.json``; None where they are not.
+
+    Raises:
+        ModelError: They are quantized in a form that can't be dequantized exactly, which is named.
+    """
+    found = next((config[name] for name in QUANTIZED if config.get(name)), None)
+    if not found:
+        return None
+    said = found if isinstance(found, dict) else {}
+    method = str(said.get("quant_method") or "")
+    if not method and ("load_in_8bit" in said or "load_in_4bit" in said):
+        method = "bitsandbytes"
+    known = {
+        "compressed-tensors": _compressed_tensors, "fp8": _fp8, "fbgemm_fp8": _fbgemm_fp8,
+        "bitsandbytes": _bits_and_bytes,
+    }  # fmt: skip
+    try:
+        if method not in known:
+            raise _refusal(folder, method or repr(found))
+        return known[method](said, folder)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("quantization_config", *first["loc"]))
+        raise ModelError(f"{folder}/config.json: {where} is invalid: {first['msg']}", hint="copy it again") from None
+
+
+def _compressed_tensors(found: dict[str, Any], folder: Path) -> Scheme:
+    config = _CompressedTensors.model_validate(found)
+    groups = [group for group in config.config_groups.values() if isinstance(group, _Group)]
+    own = [group.format for group in groups if group.format]
+    for form in own if config.format == "mixed-precision" else [config.format, *own]:
+        if form not in _COMPRESSED_FORMATS:
+            raise _refusal(folder, f"compressed-tensors {form}")
+    sparse = (config.sparsity_config or {}).get("format", "dense")
+    if sparse != "dense":
+        raise _refusal(folder, f"compressed-tensors {sparse}")
+    return Scheme(
+        f"compressed-tensors {config.format}",
+        (INT8, FP8),
+        scale="weight_scale",
+        zero_point="weight_zero_point",
+        blocks=tuple(_blocks(groups)),
+        unused=("input_scale", "input_zero_point", "output_scale", "output_zero_point"),
+        caches=("self_attn.q_scale", "self_attn.k_scale", "self_attn.v_scale"),
+    )
+
+
+def _blocks(groups: list[_Group]) -> Iterator[tuple[int, int]]:
+    for group in groups:
+        if group.weights and group.weights.block_structure:
+            yield group.weights.block_structure
+        elif group.weights and (group.weights.group_size or 0) > 0:
+            yield (1, group.weights.group_size or 0)
+
+
+def _fp8(found: dict[str, Any], folder: Path) -> Scheme:
+    config = _Fp8.model_validate(found)
+    if config.scale_fmt != "float":
+        raise _refusal(folder, f"fp8 with scales in {config.scale_fmt}")
+    blocks = (config.weight_block_size,) if config.weight_block_size else ()
+    return Scheme("fp8", (FP8,), scale="weight_scale_inv", blocks=blocks, unused=("activation_scale", "input_scale"))
+
+
+def _fbgemm_fp8(found: dict[str, Any], folder: Path) -> Scheme:
+    return Scheme("fbgemm_fp8", (FP8,), scale="weight_scale", unused=("input_scale_ub",))
+
+
+def _bits_and_bytes(found: dict[str, Any], folder: Path) -> Scheme:
+    config = _BitsAndBytes.model_validate(found)
+    if config.load_in_4bit or not config.load_in_8bit:
+        raise _refusal(folder, "bitsandbytes in 4 bits")
+    return Scheme("bitsandbytes int8", (INT8,), scale="SCB", factor=1 / 127, layout="weight_format")
+
+
+def _refusal(folder: Path, form: str) -> ModelError:
+    return ModelError(f"{folder}: its weights are quantized by {form}, which is not supported", hint=_HINT)

@@ -1,0 +1,73 @@
+"""A folder's files of weights: which they are, and whether their tensors fit what the configuration says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.models.architecture import Shape
+from dobby_dagster.inference.models.folder_files import is_file, read_json, validated
+from dobby_dagster.inference.models.tensor_files import read_header, whole_name
+
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
+_LAYER = "model.layers.{}.mlp.up_proj.weight"
+
+
+class _Index(BaseModel):
+    weight_map: Annotated[dict[str, Annotated[str, Field(pattern=r"^[\w.-]+\.safetensors$")]], Field(min_length=1)]
+
+
+def find_weights(folder: Path) -> tuple[Path, ...]:
+    """The files, as transformers finds them: the whole one, else the parts that the index names.
+
+    Raises:
+        ModelError: There are none, or none that can be read without running code.
+    """
+    if is_file(folder / FILE):
+        return (folder / FILE,)
+    if is_file(folder / INDEX):
+        names = sorted(set(validated(_Index, read_json(folder / INDEX), folder / INDEX).weight_map.values()))
+        for name in names:
+            if not is_file(folder / name):
+                raise ModelError(f"{folder}: the index names {name!r}, which is not there", hint="copy it again")
+        return tuple(folder / name for name in names)
+    pickles = sorted(name for name in os.listdir(folder) if name.endswith(PICKLES))
+    if pickles:
+        raise ModelError(
+            f"{folder} has only pickled weights ({pickles[0]}), which can run code and are never loaded",
+            hint="convert them to safetensors",
+        )
+    raise ModelError(f"{folder} has no model.safetensors")
+
+
+def check_weights(files: tuple[Path, ...], shape: Shape, folder: Path) -> None:
+    """Check the headers of all files, and the sizes in them, before anything of such sizes is allocated.
+
+    Raises:
+        ModelError: A file is truncated or no safetensors file, or its tensors are of another model.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for file in files:
+        found |= {whole_name(name): entry for name, entry in read_header(file).items()}
+    expected = {
+        "model.embed_tokens.weight": (shape.vocabulary, shape.hidden),
+        "lm_head.weight": (shape.vocabulary, shape.hidden),
+        "model.norm.weight": (shape.hidden,),
+        _LAYER.format(0): (shape.inner, shape.hidden),
+        "model.layers.0.self_attn.q_proj.weight": (shape.heads * shape.size, shape.hidden),
+        "model.layers.0.self_attn.k_proj.weight": (shape.shared * shape.size, shape.hidden),
+    }
+    for name, size in expected.items():
+        if name in found and found[name] != size:
+            raise ModelError(
+                f"{folder}: {name} is {found[name]}, but the configuration says {size}",
+                hint="use the configuration that the model was trained with",
+            )
+    for index in range(shape.layers):
+        if _LAYER.format(index) not in found:
+            raise ModelError(f"{folder}: weights are missing: {_LAYER.format(index)}", hint="copy it again")

@@ -1,0 +1,208 @@
+"""From a checkpoint to a graph of OpenVINO: tokens of all prompts end to end, attention over pages of keys and values.
+
+The graph is written the way that OpenVINO's own passes look for: norms, rotary embeddings and activations become one
+kernel each, and the layer that they belong to. Its attention is the operator that OpenVINO GenAI and vLLM use
+(PagedAttention, Kwon et al. 2023, arXiv:2309.06180).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from openvino import Model, Node, Shape, Tensor, Type, opset13
+from openvino.op import Constant, _PagedAttentionExtension
+
+from dobby_dagster.inference.models import architecture
+from dobby_dagster.inference.models.checkpoint import EMBEDDING, HEAD, Checkpoint
+from dobby_dagster.inference.models.model_folder import ModelFolder
+
+# What the operator takes beyond what is used here, in its order, as it is when it is not used: sliding window, ALiBi
+# slopes, then (behind the longest context) score aggregation, cache rotation (three), sparse attention (three),
+# sinks, adaptive eviction (four), and the bias between queries (two).
+_NO_WINDOW = np.zeros((), np.int32)
+_NO_SLOPES = np.zeros(0, np.float32)
+_UNUSED = (
+    np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32),
+    np.zeros(0, np.float32), np.zeros((), np.int32), np.zeros((), np.int32), np.zeros((0, 0, 0, 0), np.float32),
+    np.zeros((), np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32),
+    np.zeros(0, np.int32), np.zeros(0, np.uint8), np.zeros(0, np.int32),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A model to compile.
+
+    Inputs: ``input_ids`` and ``position_ids`` (tokens,) int64; ``sampled_tokens_indices`` (prompts,) int64, the tokens
+    behind which logits are asked for; ``past_lens`` (prompts,), ``subsequence_begins`` (prompts + 1,),
+    ``block_indices`` (pages,), ``block_indices_begins`` (prompts + 1,) and ``max_context_len`` () int32; for each
+    layer ``key_cache.N`` and ``value_cache.N`` (pages, key-value heads, tokens of a page, head size).
+    Output: logits (prompts, vocabulary) float32.
+    """
+
+    model: Any
+    shape: architecture.Shape
+    parameters: int
+    bytes: int
+
+
+def build_graph(folder: ModelFolder, dtype: str, *, int8: bool = False) -> Graph:
+    """Read the weights and write the graph.
+
+    Args:
+        folder: A checked folder.
+        dtype: ``bfloat16`` or ``float32``, of the weights.
+        int8: Store matrices in int8, with a scale for each row.
+
+    Raises:
+        ModelError: A tensor is missing, or has another shape than the configuration says.
+    """
+    with Checkpoint(folder, "np") as checkpoint:
+        return _Building(folder.shape, checkpoint, "int8" if int8 else dtype).graph()
+
+
+class _Building:
+    def __init__(self, shape: architecture.Shape, checkpoint: Checkpoint, kind: str) -> None:
+        self._shape = shape
+        self._checkpoint = checkpoint
+        self._kind = kind
+        self._bytes = 0
+        self._parameters: list[Any] = []
+
+    def graph(self) -> Graph:
+        shape = self._shape
+        ids, positions, asked = (
+            self._input(name, [-1], Type.i64) for name in ("input_ids", "position_ids", "sampled_tokens_indices")
+        )
+        names = ("past_lens", "subsequence_begins", "block_indices", "block_indices_begins")
+        self._pages = [self._input(name, [-1], Type.i32) for name in names]
+        self._longest = self._input("max_context_len", [], Type.i32)
+        self._asked = asked
+        self._cosine, self._sine = self._angles(positions)
+        embedding = self._matrix(EMBEDDING, shape.vocabulary, shape.hidden)
+        x = opset13.gather(embedding, ids, _integers(0))
+        for index in range(shape.layers):
+            x = self._layer(index, x)
+        x = self._norm(x, "model.norm.weight")
+        head = embedding if self._checkpoint.tied else self._matrix(HEAD, shape.vocabulary, shape.hidden)
+        result = opset13.result(opset13.matmul(x, head, False, True))
+        model = Model([result], self._parameters, "dobby")
+        return Graph(model, shape, self._checkpoint.parameters, self._bytes)
+
+    def _layer(self, index: int, x: Node) -> Node:
+        shape, prefix = self._shape, f"model.layers.{index}."
+        normed = self._norm(x, f"{prefix}input_layernorm.weight")
+        query = self._rotated(self._projection(normed, f"{prefix}self_attn.q_proj", shape.heads), shape.heads)
+        key = self._rotated(self._projection(normed, f"{prefix}self_attn.k_proj", shape.shared), shape.shared)
+        value = self._projection(normed, f"{prefix}self_attn.v_proj", shape.shared)
+        attended = self._attention(index, query, key, value)
+        if index == shape.layers - 1:  # of the others only keys and values were needed
+            x, attended = (opset13.gather(each, self._asked, _integers(0)) for each in (x, attended))
+        x = opset13.add(
+            x, self._linear(attended, f"{prefix}self_attn.o_proj.weight", shape.hidden, shape.heads * shape.size)
+        )
+        normed = self._norm(x, f"{prefix}post_attention_layernorm.weight")
+        gate = opset13.swish(self._linear(normed, f"{prefix}mlp.gate_proj.weight", shape.inner, shape.hidden))
+        up = self._linear(normed, f"{prefix}mlp.up_proj.weight", shape.inner, shape.hidden)
+        down = self._linear(opset13.multiply(gate, up), f"{prefix}mlp.down_proj.weight", shape.hidden, shape.inner)
+        return opset13.add(x, down)
+
+    def _attention(self, index: int, query: Node, key: Node, value: Node) -> Node:
+        shape = self._shape
+        caches = [self._input(f"{kind}_cache.{index}", [-1] * 4, Type.dynamic) for kind in ("key", "value")]
+        scale, window, slopes, *unused = (
+            opset13.constant(each) for each in (np.float32(shape.size**-0.5), _NO_WINDOW, _NO_SLOPES, *_UNUSED)
+        )
+        inputs = [query, key, value, *caches, *self._pages, scale, window, slopes, self._longest, *unused]
+        attention = _PagedAttentionExtension([each.output(0) for each in inputs])
+        heads = {"num_k_heads": shape.shared, "num_v_heads": shape.shared}
+        for name, number in (heads | {"k_head_size": shape.size, "v_head_size": shape.size}).items():
+            attention.get_rt_info()[name] = number  # the shape of a page, for the pass that gives the caches theirs
+        return attention.output(0)
+
+    def _projection(self, x: Node, name: str, heads: int) -> Node:
+        rows = heads * self._shape.size
+        y = self._linear(x, f"{name}.weight", rows, self._shape.hidden)
+        return opset13.add(y, self._vector(f"{name}.bias", rows)) if self._shape.biased else y
+
+    def _linear(self, x: Node, name: str, rows: int, columns: int) -> Node:
+        return opset13.matmul(x, self._matrix(name, rows, columns), False, True)
+
+    def _norm(self, x: Node, name: str) -> Node:
+        """Root mean square norm (Zhang and Sennrich 2019)."""
+        mean = opset13.reduce_mean(opset13.power(x, _number(2.0)), _integers([-1]), True)
+        root = opset13.sqrt(opset13.add(mean, _number(self._shape.epsilon)))
+        normed = opset13.multiply(x, opset13.divide(_number(1.0), root))
+        return opset13.multiply(self._vector(name, self._shape.hidden), normed)
+
+    def _angles(self, positions: Node) -> tuple[Node, Node]:
+        """Cosine and sine of the rotary embedding (Su et al. 2021), (tokens, 1, 1, head size) each."""
+        size = self._shape.size
+        frequencies = self._shape.rotary.rope_theta ** (-np.arange(0, size, 2, dtype=np.float32) / size)
+        numbers = opset13.convert(opset13.unsqueeze(positions, _integers([1])), "f32")
+        half = opset13.multiply(numbers, opset13.constant(frequencies.astype(np.float32)[None]))
+        angles = opset13.concat([half, half], -1)
+        return (
+            opset13.reshape(opset13.cos(angles), _integers([-1, 1, 1, size]), False),
+            opset13.reshape(opset13.sin(angles), _integers([-1, 1, 1, size]), False),
+        )
+
+    def _rotated(self, x: Node, heads: int) -> Node:
+        size = self._shape.size
+        x = opset13.reshape(x, _integers([-1, heads, 1, size]), False)
+        begin, middle, end, step, axis = (_integers([n]) for n in (0, size // 2, 2**62, 1, 3))
+        first, second = opset13.slice(x, begin, middle, step, axis), opset13.slice(x, middle, end, step, axis)
+        turned = opset13.concat([opset13.multiply(second, _number(-1.0)), first], -1)
+        both = opset13.add(opset13.multiply(x, self._cosine), opset13.multiply(turned, self._sine))
+        return opset13.reshape(both, _integers([-1, heads * size]), False)
+
+    def _input(self, name: str, shape: list[int], kind: Any) -> Node:
+        made = opset13.parameter(shape, kind, name=name)
+        made.output(0).set_names({name})
+        self._parameters.append(made)
+        return made
+
+    def _vector(self, name: str, size: int) -> Node:
+        return opset13.constant(self._checkpoint.read(name, size).astype(np.float32))
+
+    def _matrix(self, name: str, rows: int, columns: int) -> Node:
+        if self._kind == "int8":
+            return self._int8(name, rows, columns)
+        values = self._checkpoint.read(name, rows, columns)
+        if self._kind == "float32":
+            self._bytes += values.size * 4
+            return opset13.constant(values.astype(np.float32))
+        self._bytes += values.size * 2
+        # The library has no constant of NumPy's bfloat16: the bits go through int16, into memory of its own.
+        tensor = Tensor(Type.bf16, Shape([rows, columns]))
+        np.copyto(tensor.data.view(np.int16), values.astype(ml_dtypes.bfloat16).view(np.int16))
+        return _decompressed(Constant(tensor, shared_memory=True))
+
+    def _int8(self, name: str, rows: int, columns: int) -> Node:
+        """As it is stored, if it is int8 with a scale for each row; else so that a row's largest number becomes 127."""
+        stored = self._checkpoint.int8(name, rows, columns)
+        if stored is None:
+            values = self._checkpoint.read(name, rows, columns).astype(np.float32)
+            scale = np.maximum(np.abs(values).max(1, keepdims=True), 1e-12) / 127
+            stored = np.rint(values / scale).astype(np.int8), scale
+        whole, scale = stored
+        self._bytes += whole.size + scale.size * 4
+        return opset13.multiply(_decompressed(opset13.constant(whole)), opset13.constant(scale.astype(np.float32)))
+
+
+def _decompressed(constant: Node) -> Node:
+    """Marked, so that it stays as it is stored."""
+    converted = opset13.convert(constant, "f32")
+    converted.get_rt_info()["decompression"] = ""
+    return converted
+
+
+def _integers(values: int | list[int]) -> Node:
+    return opset13.constant(np.array(values, np.int64))
+
+
+def _number(value: float) -> Node:
+    return opset13.constant(np.float32(value))

@@ -1,0 +1,126 @@
+"""How far a summary is to be trusted: a calibrated probability where the model brings one."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+
+from dobby_dagster.domain.errors import ModelError
+
+_WORDS = re.compile(r"\w+")
+# Characters of a content in which a copied sentence is looked for: documentation stands in front.
+_LOOKED_AT = 20_000
+# The kind of content that a calibration is for unless it names others.
+CALIBRATED = "code"
+
+
+@dataclass(frozen=True, slots=True)
+class Signs:
+    """What an output shows of how far it is to be trusted.
+
+    Attributes:
+        mean_logprob, min_logprob: Of its tokens, natural logarithm.
+        tokens: How many.
+        copied: Whether it stands in the content word for word.
+        grounded: Share of its words that stand in the content, in [0, 1].
+        kind: Of the content, see :func:`~dobby_dagster.inference.scoring.content_kind.kind_of`; None where unknown.
+    """
+
+    mean_logprob: float
+    min_logprob: float
+    tokens: int
+    copied: bool
+    grounded: float = 1.0
+    kind: str | None = CALIBRATED
+
+
+class Weights(BaseModel):
+    """Logistic regression on the signs of an output (Platt 1999).
+
+    Attributes:
+        bias: The intercept.
+        mean_logprob: Weight of the mean token log-probability.
+        min_logprob: Weight of the least one.
+        log_tokens: Weight of the logarithm of the number of output tokens.
+        copied: Weight of the output standing in the content.
+        grounded: Weight of the share of its words that stand in the content.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bias: FiniteFloat
+    mean_logprob: FiniteFloat
+    min_logprob: FiniteFloat
+    log_tokens: FiniteFloat
+    copied: FiniteFloat = 0.0
+    grounded: FiniteFloat = 0.0
+
+    def probability(self, signs: Signs) -> float:
+        """The confidence in (0, 1) of an output that shows ``signs``, whatever the kind of its content."""
+        score = self.bias + self.mean_logprob * signs.mean_logprob + self.min_logprob * signs.min_logprob
+        score += self.log_tokens * math.log(max(1, signs.tokens)) + self.copied * signs.copied
+        score += self.grounded * signs.grounded
+        return 1 / (1 + math.exp(-max(-500.0, min(500.0, score))))
+
+
+class Calibration(Weights):
+    """What a confidence means, fitted on projects that the model never saw.
+
+    Attributes:
+        meaning: What the confidence is the probability of.
+        kinds: Weights for contents of other kinds than code, by kind. Of a kind that is not among them, the confidence
+            is unknown: nothing was measured there.
+    """
+
+    meaning: str
+    kinds: dict[str, Weights] = {}
+
+    def weights_of(self, kind: str | None) -> Weights | None:
+        """The weights for contents of ``kind``; None where there are none."""
+        return self if kind == CALIBRATED else self.kinds.get(kind) if kind is not None else None
+
+
+def calibration_of(card: dict[str, Any], name: str) -> Calibration | None:
+    """The calibration in a model's card; None where it has none.
+
+    Raises:
+        ModelError: What is there is malformed.
+    """
+    if "calibration" not in card:
+        return None
+    try:
+        return Calibration.model_validate(card["calibration"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("calibration", *first["loc"]))
+        raise ModelError(
+            f"the card of model {name} is malformed: {where}: {first['msg']}", hint="mend or remove it in dobby.json"
+        ) from None
+
+
+def confidence(signs: Signs, calibration: Calibration | None) -> float | None:
+    """The calibrated probability, or exp of the mean token log-probability where there is no calibration.
+
+    None, for unknown, where the content is of a kind that the calibration was not measured on.
+    """
+    if calibration is not None:
+        weights = calibration.weights_of(signs.kind)
+        return None if weights is None else weights.probability(signs)
+    return min(1.0, math.exp(signs.mean_logprob))
+
+
+def is_copied(text: str, content: str) -> bool:
+    """Whether the words of ``text`` stand in ``content`` one after another, as a sentence of documentation does.
+
+    The first word may differ: a model that learned so begins with the verb where the documentation begins with a name.
+
+    >>> is_copied("Reads a line of it.", "// Read reads a line of it. It never blocks.")
+    True
+    """
+    given = _WORDS.findall(text.lower())[1:]
+    found = _WORDS.findall(content[:_LOOKED_AT].lower())
+    return len(given) >= 2 and f" {' '.join(given)} " in f" {' '.join(found)} "

@@ -1,0 +1,137 @@
+"""Source code into a piece for each function, method and class, by its syntax tree.
+
+Time and space grow with the length of the text, however deep it is nested: each letter is in at most a few pieces.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dobby_dagster.ingest.code.declaration import MAX_NAME, Declaration
+from dobby_dagster.ingest.code.declaration_nodes import declaration
+from dobby_dagster.ingest.code.languages import Language
+from dobby_dagster.ingest.code.placement import Place, place
+from dobby_dagster.ingest.code.preprocessor import blank, readable
+from dobby_dagster.ingest.code.syntax_tree import parse, walk
+from dobby_dagster.ingest.piece import Piece
+
+# The grammar of Python reads on to the end of a run of comments at each of them: it gets the last hundreds of a run.
+_COMMENTS = re.compile(rb"((?:^[ \t]*#[^\n]*\n){200,}?)((?:^[ \t]*#[^\n]*\n){200})(?![ \t]*#)", re.MULTILINE)
+MAX_NESTED = 3  # levels of functions and classes that a piece shows whole
+
+
+@dataclass(slots=True)
+class _Part:
+    """A function or class of the text.
+
+    Attributes:
+        name: Qualified.
+        parts: The functions and classes right inside it, by their numbers.
+    """
+
+    name: str
+    kind: str
+    place: Place
+    body: tuple[int, int] | None
+    parts: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What a node is in."""
+
+    name: str = ""
+    in_class: bool = False
+    in_function: bool = False
+    part: int = -1
+
+
+def pieces_of(language: Language, text: str) -> Iterator[Piece]:
+    """The functions, methods and classes of ``text``; none where it takes many times the steps that code takes."""
+    data = text.encode("utf-8", "surrogatepass")
+    shown, gone = _shown(language, data)
+    tree = parse(language.grammar or language.name, shown)
+    parts = _parts(language, data, tree, gone) if tree is not None else []
+    for number, part in enumerate(parts):
+        content = _content(part.place, data, _holes(parts, number), language.elided)
+        yield Piece(part.name, part.kind, language.name, content, part.place.row + 1)
+
+
+def _shown(language: Language, data: bytes) -> tuple[bytes, frozenset[int]]:
+    """What the grammar reads in place of ``data``, of the same length, and the rows of directives that it misses."""
+    if language.name in ("c", "cpp"):
+        return readable(data)
+    if language.name == "python":
+        return _COMMENTS.sub(lambda run: blank(run[1]) + run[2], data), frozenset()
+    return data, frozenset()
+
+
+def _parts(language: Language, data: bytes, tree: Any, gone: frozenset[int]) -> list[_Part]:
+    parts: list[_Part] = []
+    scopes = [_Scope()]
+    for way in walk(tree):
+        del scopes[len(way) :]
+        scope = scopes[-1]
+        found = declaration(language, way, data, in_function=scope.in_function)
+        if found is not None:
+            scope = _enter(found, scope, len(parts))
+            if found.kind != "scope":
+                kind = "method" if found.kind == "function" and (found.method or scopes[-1].in_class) else found.kind
+                body = (found.body.start_byte, found.body.end_byte) if found.body is not None else None
+                if scopes[-1].part >= 0:
+                    parts[scopes[-1].part].parts.append(len(parts))
+                parts.append(_Part(scope.name, kind, place(language, way, found.name, data, gone), body))
+        scopes.append(scope)
+    return parts
+
+
+def _enter(found: Declaration, scope: _Scope, number: int) -> _Scope:
+    name = qualified(scope.name, found.name)
+    if found.kind == "scope":
+        return _Scope(name, found.method, scope.in_function, scope.part)
+    is_class = found.kind == "class"
+    return _Scope(name, is_class, scope.in_function or not is_class, number)
+
+
+def qualified(scope: str, name: str) -> str:
+    """``scope.name``; where that is longer than ``MAX_NAME``, without its middle."""
+    full = ".".join(filter(None, (scope, name)))
+    return full if len(full) <= MAX_NAME else f"{full[: MAX_NAME // 2]}…{full[-MAX_NAME // 2 :]}"
+
+
+def _holes(parts: Sequence[_Part], number: int) -> list[tuple[int, int]]:
+    """The bodies that a piece leaves out: of a class's functions, and of what is nested deep and a piece of its own."""
+    outline = parts[number].kind == "class"
+    holes = []
+    stack = [(inner, 1) for inner in parts[number].parts]
+    while stack:
+        inner, depth = stack.pop()
+        part = parts[inner]
+        if part.body is not None and ((outline and part.kind != "class") or depth > MAX_NESTED):
+            holes.append(part.body)
+        else:
+            stack += [(below, depth + 1) for below in part.parts]
+    return sorted(holes)
+
+
+def _content(where: Place, data: bytes, holes: Sequence[tuple[int, int]], elided: str) -> str:
+    kept, at = [where.lead], where.own
+    for start, end in holes:
+        if start >= at:
+            kept += [data[at:start], elided.encode()]
+            at = end
+    kept.append(data[at : where.end])
+    above = [_dedented(data, begin, data[begin:end]) for begin, end in where.above]
+    return "\n".join([*above, _dedented(data, where.begin, data[where.begin : where.own] + b"".join(kept))])
+
+
+def _dedented(data: bytes, begin: int, part: bytes) -> str:
+    indent = data[data.rfind(b"\n", 0, begin) + 1 : begin]
+    text = part.decode("utf-8", "replace")
+    if not indent.strip():
+        text = indent.decode("utf-8", "replace") + text
+    return textwrap.dedent(text).strip()

@@ -1,0 +1,1 @@
+"""Markdown, notebooks and SQL into sections, cells and statements."""

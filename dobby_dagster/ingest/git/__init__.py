@@ -1,0 +1,1 @@
+"""Which files git would list, without running git."""

@@ -1,0 +1,1 @@
+"""What was done: metrics, invariants, doubtful summaries, exports, alerts."""

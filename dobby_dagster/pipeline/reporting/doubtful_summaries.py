@@ -1,0 +1,93 @@
+"""Which summaries to read with care: unsure ones, cut-off ones, and those of contents that were not read whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.records import RecordVersion
+from dobby_dagster.domain.summaries import CUT_OFF
+from dobby_dagster.store.cozo_store import CozoStore
+
+# Shares of a batch's summaries above which the asset checks warn.
+UNSURE_SHARE_LIMIT = 0.5
+CUT_OFF_SHARE_LIMIT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Doubts:
+    """Counts over some summaries.
+
+    Attributes:
+        summaries: How many there are.
+        unsure: Of a confidence that is known and lower than the threshold.
+        unknown: Of no known confidence.
+        cut_off: That the model was stopped in, so that they may end in the middle.
+        truncated: Of contents whose middle was left out.
+    """
+
+    summaries: int = 0
+    unsure: int = 0
+    unknown: int = 0
+    cut_off: int = 0
+    truncated: int = 0
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]], unsure_below: float) -> Doubts:
+        """Count ``rows`` with ``confidence``, ``finish_reason`` and ``truncated``."""
+        found = list(rows)
+        return cls(
+            summaries=len(found),
+            unsure=sum(is_unsure(row["confidence"], unsure_below) for row in found),
+            unknown=sum(row["confidence"] is None for row in found),
+            cut_off=sum(row["finish_reason"] == CUT_OFF for row in found),
+            truncated=sum(bool(row["truncated"]) for row in found),
+        )
+
+    def metrics(self) -> dict[str, int]:
+        """The counts by the names that the metrics have for them."""
+        return {
+            "summaries_unsure": self.unsure,
+            "confidence_unknown": self.unknown,
+            "summaries_cut_off": self.cut_off,
+            "contents_truncated": self.truncated,
+        }
+
+
+def is_unsure(confidence: float | None, unsure_below: float) -> bool:
+    """Whether a confidence is known and lower than the threshold.
+
+    >>> is_unsure(0.05, 0.1), is_unsure(0.1, 0.1), is_unsure(None, 0.1)
+    (True, False, False)
+    """
+    return confidence is not None and confidence < unsure_below
+
+
+def doubts(store: CozoStore, relation: str, recipe: str, unsure_below: float) -> Doubts:
+    """Count the current summaries of a source under ``recipe``."""
+    return Doubts.of(store.reports.outputs(relation, recipe), unsure_below)
+
+
+def only_unsure(entries: Iterable[dict[str, Any]], unsure_below: float) -> Iterator[dict[str, Any]]:
+    """Those of ``entries`` that have an unsure summary."""
+    return (entry for entry in entries if entry.get("summary") and is_unsure(entry["confidence"], unsure_below))
+
+
+def batch_of_unsure(store: CozoStore, relation: str, recipe: str, unsure_below: float) -> str:
+    """Put the records whose current summary under ``recipe`` is unsure into a new batch, for another model: its name.
+
+    Raises:
+        SourceError: No summary is unsure.
+    """
+    versions = [
+        RecordVersion(relation, row["key"], row["content_hash"])
+        for row in store.reports.outputs(relation, recipe)
+        if is_unsure(row["confidence"], unsure_below)
+    ]
+    if not versions:
+        raise SourceError(
+            f"no summary of '{relation}' has a confidence below {unsure_below:g}", hint="see dobby status"
+        )
+    return store.versions.batch_of(sorted(versions, key=lambda version: version.key)).id

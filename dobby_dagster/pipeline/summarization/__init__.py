@@ -1,0 +1,1 @@
+"""From records to outcomes: the engine, the quality gate, chunks."""

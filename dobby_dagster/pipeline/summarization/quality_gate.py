@@ -1,0 +1,141 @@
+"""The gate that keeps worthless outputs from being stored as summaries."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+
+from dobby_dagster.domain.errors import DegenerateOutputError
+from dobby_dagster.inference.scoring.grounding import numbers_of, shares_no_word
+
+_CODE = re.compile(r"[;{}]|\w\(|[=:]\s*$|^\s*(def|class|func|function|return|import|fn|pub|static)\b|\w\s*=\s*\w")
+# Whole outputs that are code, wherever they come from: a fence, a tag, a definition, a statement, an object.
+_PROGRAM = re.compile(
+    r"```|</?\w+(?:\s[^<>]*)?>.*</|[{\[].*[}\]]\s*\Z"
+    r"|(?:async\s+def|def|class|func|fn|function|public|private|static|struct)\s+[\w.*&<>:]+[^.!?]*[({:;]"
+    r"|#\s*include\b|(?:import|from|package|using)\s+[\w.*{}, ]+;?(?:\n|\Z)"
+    r"|(?:if|for|while|switch|return|elif|else)\b[^.!?]*[;{:]\s*\Z"
+    r"|(?:if|for|while|switch)\s*\(.*[;}]\s*\Z"
+    r"|(?:SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP)\b.*\b(?:FROM|INTO|SET|TABLE|VIEW|INDEX|WHERE)\b(?!.*[.]\Z)"
+    r"|[\w.\[\]>-]+\s*[-+*/|&]?=\s*\S.*[;)\]\d\w]\s*\Z|[\w.]+\([^()]*\)\s*;?\s*\Z",
+    re.DOTALL,
+)
+# What stands in a shell script and in no sentence about one.
+_SHELL = re.compile(r"\"\$[@*]\"|;\s*(?:do|then|done|fi)\b|^set -[a-z]+ ", re.IGNORECASE)
+_WORD = re.compile(r"[A-Za-z][a-z'-]*[,;:.!?]?")
+_BEGINNING = re.compile(r"[A-Z][a-z']+ [a-z']+ ")
+_RUN = re.compile(r"(\S)\1{11,}")
+_PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+# A piece of two characters or more three times in a row, inside a word.
+_NAME = re.compile(r"[A-Za-z_]\w{7,}")
+_STUTTER = re.compile(r"([a-z]{2,}?)\1{2,}")
+_MARKS = "\ufffd\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_JOINING = frozenset(("a", "an", "the", "and", "or"))
+MOST_IN_A_ROW = 2
+# Of the runs of three words, those that come three times or more: several sentences on one thing repeat some.
+REPEATED_SHARE = 0.3
+
+
+def gate(text: str, content: str | None, instruction: str) -> None:
+    """Let ``text`` pass, or say what is wrong with it.
+
+    Args:
+        text: What the model wrote.
+        content: What it was to summarise; None where it is not known: what needs it is not looked at then.
+        instruction: The prompt's text.
+
+    Raises:
+        DegenerateOutputError: It is empty, holds no words or control characters, is an echo of the instruction or of
+            code, is code itself, repeats words or pieces of words, or holds nothing of the content.
+    """
+    words = text.split()
+    if not text.strip():
+        raise DegenerateOutputError("the output is empty")
+    odd = next((character for character in text if _is_control(character)), None)
+    if odd is not None:
+        raise DegenerateOutputError(f"the output holds the control character U+{ord(odd):04X}")
+    if sum(character.isalpha() for character in text) < 2:
+        raise DegenerateOutputError(f"the output holds no words: {_shown(text)}")
+    if _echoes(text, content or "", instruction):
+        raise DegenerateOutputError(f"the output is an echo: {_shown(text)}")
+    if _repeats(text, words, content or "") or (content is not None and _stutters(text, content)):
+        raise DegenerateOutputError(f"the output repeats itself: {_shown(text)}")
+    if _is_code(text.strip(), words):
+        raise DegenerateOutputError(f"the output is code, not a sentence: {_shown(text)}")
+    if content is not None and numbers_of(text, content):
+        raise DegenerateOutputError(f"the output holds numbers that are not in the content: {_shown(text)}")
+    if content is not None and shares_no_word(text, content):
+        raise DegenerateOutputError(f"the output holds no word of the content: {_shown(text)}")
+
+
+def _is_control(character: str) -> bool:
+    """Whether no sentence holds it: a control or direction mark, half a surrogate pair, the mark of broken text."""
+    if character in "\n\r\t":
+        return False
+    return unicodedata.category(character) in ("Cc", "Cs", "Cn") or character in _MARKS
+
+
+def _echoes(text: str, content: str, instruction: str) -> bool:
+    flat, source, asked = (" ".join(value.split()) for value in (text, content[:200_000], instruction))
+    if flat == source and len(flat) > 20:
+        return True
+    words = flat.split()
+    if any(" ".join(words[i : i + 8]) in asked for i in range(len(words) - 7)):
+        return True
+    if _is_sentence(flat, words):
+        return False  # of the content's own documentation: a good summary, even with a name() in it
+    return len(flat) >= 30 and flat in source and bool(_CODE.search(text))
+
+
+def _is_sentence(flat: str, words: list[str]) -> bool:
+    plain = sum(bool(_WORD.fullmatch(word)) for word in words)
+    if flat[-1] == ":":  # of an example or a list; a line of Python ends so as well
+        return plain >= 5 and bool(_BEGINNING.match(flat))
+    return flat[-1] in ".!?" and (plain >= min(5, len(words) - 1) or bool(_BEGINNING.match(flat)))
+
+
+def _is_code(text: str, words: list[str]) -> bool:
+    if _SHELL.search(text):
+        return True
+    return bool(_PROGRAM.match(text)) and (text.startswith("```") or not _is_sentence(text, words))
+
+
+def _repeats(text: str, words: list[str], content: str) -> bool:
+    if _RUN.search(text):
+        return True
+    if len(words) >= 8 and len(set(words)) / len(words) < 0.34:
+        return True
+    plain = [word.lower() for word in re.findall(r"\w+", text)]
+    named = [word for word in plain if word not in _JOINING]
+    run = _in_a_row(named, 1) or next(filter(None, (_in_a_row(plain, length) for length in range(1, 7))), None)
+    if run is not None:
+        return " ".join(run) not in " ".join(re.findall(r"\w+", content[:200_000].lower()))
+    runs = Counter(tuple(plain[i : i + 3]) for i in range(len(plain) - 2))
+    again = sum(count for count in runs.values() if count >= 3)
+    return again > REPEATED_SHARE * runs.total()
+
+
+def _in_a_row(words: list[str], length: int) -> list[str] | None:
+    """Where ``length`` words come again and again, those words: "x x x", "a b a b a"; numbers may do so."""
+    span = 2 * length + 1
+    for i in range(len(words) - span + 1):
+        if not words[i].isdigit() and all(words[j] == words[j + length] for j in range(i, i + span - length)):
+            return words[i : i + span]
+    return None
+
+
+def _stutters(text: str, content: str) -> bool:
+    """Whether a word that is not the content's holds a piece of itself three times."""
+    for name in _NAME.findall(text):
+        if name in content:
+            continue
+        pieces = Counter(piece.lower() for piece in _PIECE.findall(name) if len(piece) > 2)
+        if (pieces and max(pieces.values()) > MOST_IN_A_ROW) or _STUTTER.search(name.lower()):
+            return True
+    return False
+
+
+def _shown(text: str) -> str:
+    flat = " ".join(text.split())
+    return repr(flat if len(flat) <= 80 else flat[:77] + "...")

@@ -1,0 +1,131 @@
+"""The store: one database, everything that Dobby does with it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dobby_dagster.domain.remembered import memory_of
+from dobby_dagster.domain.settings import DatabaseSettings, Settings, SourceSettings
+from dobby_dagster.store.database.connect import connect
+from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.chunks import Chunks
+from dobby_dagster.store.ledger.own_records import Records
+from dobby_dagster.store.ledger.record_states import Work
+from dobby_dagster.store.ledger.record_versions import Versions
+from dobby_dagster.store.ledger.reports import Reports
+from dobby_dagster.store.ledger.run_attempts import Attempts
+from dobby_dagster.store.ledger.schema import identity, memory, migrate, relations, schema_version, set_meta
+from dobby_dagster.store.maintenance.backup_file import write_backup
+from dobby_dagster.store.maintenance.integrity import Reading, read_everything
+from dobby_dagster.store.maintenance.ledger_audit import Audit
+from dobby_dagster.store.maintenance.pruning import Upkeep
+from dobby_dagster.store.source.source_relation import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether the database answers, and how fast."""
+
+    url: str
+    schema_version: int
+    seconds: float
+
+
+class CozoStore:
+    """One CozoDB, of whichever engine, with Dobby's schema in it.
+
+    Args:
+        connection: To the database; its schema is brought up to date.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        migrate(connection)
+        self.records = Records(connection)
+        self.versions = Versions(connection)
+        self.work = Work(connection)
+        self.attempts = Attempts(connection)
+        self.chunks = Chunks(connection)
+        self.reports = Reports(connection)
+        self.upkeep = Upkeep(connection)
+        self.audit = Audit(connection)
+
+    @classmethod
+    def open(cls, settings: DatabaseSettings, *, create: bool = True) -> CozoStore:
+        """The store at ``settings.url``.
+
+        Args:
+            settings: Where it is.
+            create: Make an embedded database that is not there.
+
+        Raises:
+            StoreError: It can't be opened; the kind says why.
+        """
+        return cls(connect(settings, create=create))
+
+    def source(self, settings: SourceSettings) -> Source:
+        """The source relation, its names checked."""
+        source = Source(self.connection, settings)
+        _ = source.types
+        return source
+
+    def health(self) -> Health:
+        """Ask one question of the database."""
+        began = time.perf_counter()
+        version = schema_version(self.connection)
+        return Health(self.connection.url, version, time.perf_counter() - began)
+
+    @property
+    def identity(self) -> str:
+        """What tells this database from every other; copies and backups share it."""
+        return identity(self.connection)
+
+    @property
+    def memory(self) -> dict[str, Any]:
+        """What earlier commands named: source, columns, model, prompt; see :mod:`dobby_dagster.domain.remembered`."""
+        return memory(self.connection)
+
+    def remember(self, settings: Settings) -> None:
+        """Keep the source, the model and the prompt of ``settings`` for the commands that come."""
+        before = self.memory
+        now = memory_of(settings, before)
+        if now != before:
+            set_meta(self.connection, "in_use", now)
+
+    def remember_relation(self, relation: str) -> None:
+        """Keep ``relation`` as the source in use; its columns are those that were remembered with it."""
+        before = self.memory
+        if before.get("relation", relation) != relation:
+            set_meta(self.connection, "in_use", before | {"relation": relation})
+
+    def check(self) -> list[str]:
+        """What is wrong with the stored data, one line each.
+
+        A file of SQLite is checked page by page by SQLite itself. Every row of every relation is read, and what is
+        there is counted against the ledger.
+        """
+        with self.connection.session():
+            damage = self.connection.check()
+            reading = read_everything(self.connection)
+            damage += reading.problems
+            return damage or [str(violation) for violation in self.audit.examine() if violation.is_loss]
+
+    def backup(self, path: Path) -> Reading:
+        """Write all data, the source relation included, to a new file; what it holds.
+
+        Raises:
+            StoreError: See :func:`~dobby_dagster.store.maintenance.backup_file.write_backup`.
+        """
+        return write_backup(self.connection, path)
+
+    def export(self) -> dict[str, Any]:
+        """All relations of the database as ``{name: {headers, rows}}``: the way out of CozoDB."""
+        names = sorted(name for name in relations(self.connection) if ":" not in name)
+        return self.connection.export_relations(names)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.connection.close()

@@ -1,0 +1,1 @@
+"""Building CozoScript, and which values can be stored."""

@@ -1,0 +1,1 @@
+"""Connections to CozoDB: embedded behind a lease, or over HTTP."""

@@ -1,0 +1,43 @@
+"""From a database URL to a connection."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.database.embedded_connection import EmbeddedConnection
+from dobby_dagster.store.database.http_connection import HttpConnection
+
+
+def connect(settings: DatabaseSettings, *, create: bool = True) -> Connection:
+    """The connection that ``settings.url`` names; nothing is looked at or opened before the first script.
+
+    Args:
+        settings: Where the database is.
+        create: Make an embedded database that is missing; else the first script raises StoreAccessError.
+    """
+    scheme, _, rest = settings.url.partition("://")
+    if scheme in ("http", "https"):
+        return HttpConnection(settings)
+    path = rest if scheme == "mem" else rest.removeprefix("/")
+    return EmbeddedConnection(scheme, path, settings.lease_timeout_seconds, create=create)
+
+
+@contextmanager
+def cozo_client(url: str, lease_timeout_seconds: float = 60.0) -> Iterator[Any]:
+    """A plain pycozo client that never collides with Dobby: it is open only inside the lease.
+
+    Keep the block short; everybody else waits for it.
+
+    >>> with cozo_client("mem://example") as db:
+    ...     db.run("?[x] <- [[1]]")["rows"]
+    [[1]]
+    """
+    connection = connect(DatabaseSettings(url=url, lease_timeout_seconds=lease_timeout_seconds))
+    if not isinstance(connection, EmbeddedConnection):
+        raise ValueError(f"{url} is a server: use pycozo's own Client, it needs no lease")
+    with connection.session(write=True):
+        yield connection.client

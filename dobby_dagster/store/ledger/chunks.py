@@ -1,0 +1,208 @@
+"""The commit of a chunk: summaries, states and statistics in one guarded transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from dobby_dagster.domain.errors import ChangedBackError, StoreError, UnstorableError
+from dobby_dagster.domain.records import Content, RecordVersion, content_hash
+from dobby_dagster.domain.states import ProcessingState, State
+from dobby_dagster.domain.summaries import Summary
+from dobby_dagster.store.cozoscript.script import MOMENT, put, script, unpack
+from dobby_dagster.store.cozoscript.storable import check_summary, storable_state, storable_text
+from dobby_dagster.store.cozoscript.value_text import REMEMBERED, remember, unchanged
+from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.record_states import STATE_KEYS, STATE_VALUES, state_row
+from dobby_dagster.store.source.source_relation import Source
+
+SUMMARY_KEYS = ["source", "key", "fingerprint"]
+SUMMARY_VALUES = [
+    "content_hash", "text", "confidence", "mean_logprob", "min_logprob", "finish_reason", "prompt_tokens",
+    "output_tokens", "truncated", "model", "prompt", "recipe", "batch", "run", "inference_seconds", "created_at",
+]  # fmt: skip
+CHUNK_KEYS = ["batch", "recipe", "chunk"]
+CHUNK_VALUES = [
+    "run", "started_at", "finished_at", "completed", "inferred", "failed", "skipped", "latencies", "rss_bytes",
+    "cpu_share", "slots", "slots_in_use", "last_error",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one record of a chunk ended: with a summary, or with the state that says why not.
+
+    ``content`` is what was summarised; the commit compares it with what the source holds by then.
+    """
+
+    version: RecordVersion
+    content: Content
+    state: ProcessingState
+    summary: Summary | None = None
+    inferred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkStats:
+    """What one chunk took; units are in the names."""
+
+    started_at: float
+    finished_at: float
+    latencies: list[float] = field(default_factory=list)
+    rss_bytes: int = 0
+    cpu_share: float = 0.0
+    slots: int = 0
+    slots_in_use: float = 0.0
+
+
+class Chunks:
+    """Summaries as they are stored, a chunk at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def commit(
+        self,
+        source: Source,
+        outcomes: Sequence[Outcome],
+        stats: ChunkStats,
+        recipe: str,
+        batch: str,
+        run: str,
+        chunk: str,
+    ) -> set[str]:
+        """Store summaries, states and statistics of a chunk in one transaction.
+
+        A record whose content in the source is not the one that was summarised gets no summary: its state
+        becomes skipped, superseded. One whose outcome can't be stored fails, alone and by name: where the database
+        refuses the chunk, its outcomes are committed one by one.
+
+        Returns:
+            The keys that were superseded.
+        """
+        wanted = [_storable(outcome) for outcome in outcomes]
+        scope = (recipe, batch, run)
+        try:
+            superseded = self._commit(source, wanted, [_chunk_row(wanted, stats, recipe, batch, run, chunk)], *scope)
+        except StoreError as error:
+            _reraise_unless_refused(error)
+            wanted, superseded = self._commit_each(source, wanted, *scope)
+            self._commit(source, [], [_chunk_row(wanted, stats, recipe, batch, run, chunk)], *scope)
+        return superseded - self._give_back(source, wanted, superseded, *scope)
+
+    def _commit_each(
+        self, source: Source, outcomes: Sequence[Outcome], recipe: str, batch: str, run: str
+    ) -> tuple[list[Outcome], set[str]]:
+        """Commit one by one; return what each ended as, and the keys that were superseded."""
+        stored, superseded = [], set()
+        for outcome in outcomes:
+            ended = outcome
+            try:
+                superseded |= self._commit(source, [ended], [], recipe, batch, run)
+            except StoreError as error:
+                _reraise_unless_refused(error)
+                ended = _failed(outcome, UnstorableError(f"what came of it can't be stored: {error.message}"))
+                superseded |= self._commit(source, [ended], [], recipe, batch, run)
+            stored.append(ended)
+        return stored, superseded
+
+    def _give_back(
+        self, source: Source, outcomes: Sequence[Outcome], superseded: set[str], recipe: str, batch: str, run: str
+    ) -> set[str]:
+        """Let those of ``superseded`` be tried again whose content is what it was: no plan would see a change."""
+        found = source.get(sorted(superseded)) if superseded else {}
+        back = {
+            o.version.key: o.version
+            for o in outcomes
+            if o.version.key in found and content_hash(found[o.version.key].content) == o.version.content_hash
+        }
+        state = ProcessingState.failed(ChangedBackError("its content changed for a moment while it was summarised"), 1)
+        rows = [state_row(version, state, recipe, batch, run) for version in back.values()]
+        if rows:
+            self._connection.run(script([put("dobby_state", STATE_KEYS, STATE_VALUES)]), {"rows": rows}, write=True)
+        return set(back)
+
+    def _commit(
+        self, source: Source, outcomes: Sequence[Outcome], chunk: list[list[Any]], recipe: str, batch: str, run: str
+    ) -> set[str]:
+        judged = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
+        others = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
+        rules, parameters = source.wanted([o.version.key for o in judged])
+        guard = ", ".join(["key", *REMEMBERED])
+        same = (
+            f"wanted[k, key], guard[{guard}], {source.atom(key='k', content='stored')}, {unchanged('stored')}\n"
+            f"guard[{guard}] <- $guard"
+        )
+        summary_columns = [*SUMMARY_KEYS, *SUMMARY_VALUES]
+        state_columns = [c for c in (*STATE_KEYS, *STATE_VALUES) if c != "at"]
+        state_head = ", ".join([*STATE_KEYS, *STATE_VALUES])
+        state_put = f":put dobby_state {{{', '.join(STATE_KEYS)} => {', '.join(STATE_VALUES)}}}"
+        blocks = [
+            f"{{ {rules} ?[key] := {same} :create _fresh {{key}} }}",
+            f"{{ ?[{', '.join(summary_columns)}] := {unpack(summary_columns, 'summaries')}, *_fresh{{key}}"
+            f" :put dobby_summary {{{', '.join(SUMMARY_KEYS)} => {', '.join(SUMMARY_VALUES)}}} }}",
+            f"{{ ?[{state_head}] := {unpack(state_columns, 'judged')}, *_fresh{{key}}, {MOMENT} {state_put} }}",
+            f"{{ ?[{state_head}] := {unpack(state_columns, 'stale')}, not *_fresh{{key}}, {MOMENT} {state_put} }}",
+            put("dobby_state", STATE_KEYS, STATE_VALUES, "others"),
+            put("dobby_chunk", CHUNK_KEYS, CHUNK_VALUES, "chunk"),
+            "{ ?[key] := *_fresh{key} }",
+        ]
+        stale = ProcessingState(State.SKIPPED, reason="superseded")
+        params = parameters | {
+            "guard": [[o.version.key, *remember(o.content)] for o in judged],
+            "summaries": [_summary_row(o.summary, run) for o in judged if o.summary],
+            "judged": [state_row(o.version, o.state, recipe, batch, run) for o in judged],
+            "stale": [state_row(o.version, stale, recipe, batch, run) for o in judged],
+            "others": [state_row(o.version, o.state, recipe, batch, run) for o in others],
+            "chunk": chunk,
+        }
+        fresh = {row[0] for row in self._connection.run(script(blocks), params, write=True).rows}
+        return {o.version.key for o in judged} - fresh
+
+    def find(self, fingerprints: list[str]) -> dict[str, dict[str, Any]]:
+        """A stored summary for each of ``fingerprints`` that has one, whichever record it is of."""
+        columns = ", ".join([*SUMMARY_KEYS, *SUMMARY_VALUES])
+        query = f"?[{columns}] := fingerprint in $fingerprints, *dobby_summary{{{columns}}}"
+        rows = self._connection.run(query, {"fingerprints": fingerprints}).dicts()
+        return {row["fingerprint"]: row for row in rows}
+
+
+def _reraise_unless_refused(error: StoreError) -> None:
+    """Raise ``error`` again if its kind says that it is not the data: a lock, a full disk, a server that is away."""
+    if type(error) is not StoreError:
+        raise error
+
+
+def _storable(outcome: Outcome) -> Outcome:
+    """``outcome``, or the failure of its record where something in it can't be stored."""
+    if outcome.summary is not None:
+        made = outcome.summary
+        made = replace(made, model=storable_text(made.model), prompt=storable_text(made.prompt))
+        try:
+            check_summary(made)
+        except UnstorableError as error:
+            return _failed(outcome, error)
+        outcome = replace(outcome, summary=made)
+    return replace(outcome, state=storable_state(outcome.state))
+
+
+def _failed(outcome: Outcome, error: UnstorableError) -> Outcome:
+    state = storable_state(ProcessingState.failed(error, outcome.state.retry_count + 1))
+    return replace(outcome, state=state, summary=None)
+
+
+def _summary_row(summary: Summary, run: str) -> list[Any]:
+    return [run if column == "run" else getattr(summary, column) for column in (*SUMMARY_KEYS, *SUMMARY_VALUES)]
+
+
+def _chunk_row(
+    outcomes: Sequence[Outcome], stats: ChunkStats, recipe: str, batch: str, run: str, chunk: str
+) -> list[Any]:
+    count = {state: sum(o.state.state is state for o in outcomes) for state in State}
+    errors = [o.state.error for o in outcomes if o.state.error]
+    return [
+        batch, recipe, chunk, run, stats.started_at, stats.finished_at, count[State.COMPLETED],
+        sum(o.inferred for o in outcomes), count[State.FAILED], count[State.SKIPPED], stats.latencies,
+        stats.rss_bytes, stats.cpu_share, stats.slots, stats.slots_in_use, errors[-1] if errors else "",
+    ]  # fmt: skip

@@ -1,0 +1,101 @@
+"""Dobby's own relation ``record``: what ``dobby ingest`` and other writers fill."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.records import Record, Structured
+from dobby_dagster.store.cozoscript.script import unpack
+from dobby_dagster.store.cozoscript.storable import storable_text, storable_value
+from dobby_dagster.store.database.connection import Connection
+
+_COLUMNS = [
+    "key",
+    "content",
+    "source",
+    "content_type",
+    "language",
+    "size",
+    "priority",
+    "metadata",
+    "created_at",
+    "updated_at",
+]
+
+
+class Records:
+    """Writing records; only what changed is touched."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def put_changed(self, records: Sequence[Record], origin: str) -> int:
+        """Write those of ``records`` that are new or differ from what is stored; how many those were.
+
+        Text that CozoDB can't hold, half a character, is written as its escape.
+
+        Args:
+            records: In any number; one transaction.
+            origin: Where they come from; stored in the column ``source``.
+
+        Raises:
+            SourceError: A key is another origin's.
+        """
+        records, origin = [_storable(record) for record in records], storable_text(origin)
+        stored = {
+            row[0]: row[1:]
+            for row in self._connection.run(
+                "?[key, content, source, content_type, language, priority, metadata, created_at] := key in $keys,"
+                " *record{key, content, source, content_type, language, priority, metadata, created_at}",
+                {"keys": [record.key for record in records]},
+            ).rows
+        }
+        rows, now = [], time.time()
+        for record in records:
+            before = stored.get(record.key)
+            if before and before[1] not in ("", origin):
+                raise SourceError(
+                    f"key '{record.key}' is taken by a record of {before[1]}", hint="give this one another --name"
+                )
+            metadata = dict(record.metadata)
+            wanted = [record.content, origin, record.content_type, record.language, record.priority, metadata]
+            if before and list(before[:6]) == wanted:
+                continue
+            created = before[6] if before else now
+            rows.append(
+                [record.key, record.content, origin, record.content_type, record.language, record.size,
+                 record.priority, metadata, created, now]
+            )  # fmt: skip
+        if rows:
+            self._connection.run(
+                f"?[{', '.join(_COLUMNS)}] := {unpack(_COLUMNS)} :put record {{key => {', '.join(_COLUMNS[1:])}}}",
+                {"rows": rows},
+                write=True,
+            )
+        return len(rows)
+
+    def keys_of(self, origin: str) -> set[str]:
+        """All keys whose records came from ``origin``."""
+        query = "?[key] := *record{key, source}, source == $origin"
+        return {row[0] for row in self._connection.run(query, {"origin": origin}).rows}
+
+    def remove(self, keys: Sequence[str]) -> None:
+        """Delete records; the next plan finds them gone."""
+        for begin in range(0, len(keys), 1_000):
+            self._connection.run(
+                "?[key] := key in $keys :rm record {key}", {"keys": list(keys[begin : begin + 1_000])}, write=True
+            )
+
+
+def _storable(record: Record) -> Record:
+    return replace(
+        record,
+        key=storable_text(record.key),
+        content_type=storable_text(record.content_type),
+        language=storable_text(record.language),
+        content=record.content if isinstance(record.content, Structured) else storable_value(record.content),
+        metadata=storable_value(record.metadata),
+    )

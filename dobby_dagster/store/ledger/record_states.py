@@ -1,0 +1,255 @@
+"""The members of batches and their states: what is to do, who does it, and how each chunk ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dobby_dagster.domain.errors import Retry, SourceError
+from dobby_dagster.domain.owner import is_alive
+from dobby_dagster.domain.records import RecordVersion
+from dobby_dagster.domain.states import PASSING_REASONS, ProcessingState, State
+from dobby_dagster.domain.summaries import Recipe
+from dobby_dagster.store.cozoscript.script import MOMENT, put, script, unpack
+from dobby_dagster.store.cozoscript.storable import storable_value
+from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.source.source_relation import Source
+
+STATE_KEYS = ["source", "key", "content_hash", "recipe", "at"]
+STATE_VALUES = [
+    "state", "error", "error_code", "retry", "retry_count", "reason", "owner", "batch", "run", "since",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member of a batch with its state under a recipe; None where it has none yet."""
+
+    version: RecordVersion
+    state: ProcessingState | None
+    since: float = 0.0
+
+    def is_work(self, batch: str, max_retries: int) -> bool:
+        """Whether a run of ``batch`` that begins now has something to do."""
+        if self.state is None:
+            return True
+        return self.state.is_work(batch, max_retries, is_alive(self.state.owner, self.since))
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Who works on records of a batch, under which recipe, in which run, since when (seconds since the epoch)."""
+
+    owner: str
+    batch: str
+    recipe: str
+    run: str
+    since: float
+
+
+class Work:
+    """States of record versions under recipes, kept with Cozo's time travel."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def remember_recipe(self, recipe: Recipe) -> None:
+        """Store what ``recipe.id`` stands for, and that it was used now."""
+        row = [recipe.id, recipe.prompt, recipe.prompt_text, recipe.model, recipe.model_revision, recipe.settings]
+        row = storable_value(row)
+        values = ["prompt", "prompt_text", "model", "model_revision", "settings", "used_at"]
+        self._connection.run(put("dobby_recipe", ["recipe"], values), {"rows": [[*row, time.time()]]}, write=True)
+
+    def latest_recipe(self) -> str | None:
+        """The identifier of the recipe that was used last."""
+        rows = self._connection.run(
+            "?[used_at, recipe] := *dobby_recipe{recipe, used_at} :order -used_at :limit 1"
+        ).rows
+        return str(rows[0][1]) if rows else None
+
+    def recipes(self) -> list[dict[str, Any]]:
+        """All recipes, the last used first."""
+        query = "?[recipe, prompt, model, settings, used_at] := *dobby_recipe{recipe, prompt, model, settings, used_at} :order -used_at"
+        return list(self._connection.run(query).dicts())
+
+    def members(self, batch: str, recipe: str) -> list[Member]:
+        """All members of ``batch`` in their order, with their states under ``recipe``."""
+        member = "*dobby_member{batch: $batch, position, source, key, content_hash, priority, size}"
+        names = ", ".join(value for value in STATE_VALUES if value != "batch")
+        state = f"*dobby_state{{source, key, content_hash, recipe: $recipe, batch: in_batch, {names} @ 'END'}}"
+        head = f"position, source, key, content_hash, priority, size, in_batch, {names}"
+        query = f"""has[position] := *dobby_member{{batch: $batch, position, source, key, content_hash}},
+            *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'END'}}
+        ?[{head}] := {member}, {state}
+        ?[{head}] := {member}, not has[position], state = '', error = '', error_code = '', retry = '',
+            retry_count = 0, reason = '', owner = '', run = '', since = 0.0, in_batch = ''"""
+        rows = self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts()
+        return [_member(row) for row in sorted(rows, key=lambda row: row["position"])]
+
+    def todo(self, source: Source, batch: str, recipe: str, max_retries: int) -> list[Member]:
+        """The members of ``batch`` that a run would have to look at.
+
+        Raises:
+            SourceError: There is no such batch, or it holds records of another relation than ``source``.
+        """
+        members = self.members(batch, recipe)
+        if not members:
+            raise no_batch(batch)
+        relation = source.settings.relation
+        for member in members:
+            if member.version.source != relation:
+                raise SourceError(
+                    f"{batch} holds records of relation '{member.version.source}', the settings name '{relation}'",
+                    hint="choose it with --relation or DOBBY_SOURCE_RELATION",
+                )
+        return [member for member in members if member.is_work(batch, max_retries)]
+
+    def unsettled(
+        self, relation: str, recipe: str, max_retries: int, batches: Sequence[str] | None = None
+    ) -> dict[str, int]:
+        """Batches with members that a run would have to look at, and how many those are, oldest first.
+
+        Args:
+            relation: The source.
+            recipe: Under which the states are.
+            max_retries: Vain tries after which a failed record is left alone.
+            batches: Look at these only; at all where None.
+        """
+        only = "" if batches is None else "batch in $batches, "
+        query = f"""settled[batch, position] := {only}*dobby_member{{batch, position, source, key, content_hash}}, source == $source,
+            *dobby_state{{source, key, content_hash, recipe: $recipe, state, retry, retry_count, reason, batch: in_batch @ 'END'}},
+            (state == 'completed')
+            || (state == 'skipped' && (!is_in(reason, $passing) || in_batch == batch))
+            || (state == 'failed' && (!is_in(retry, $retried) || retry_count >= $max_retries))
+        ?[batch, count(position)] := {only}*dobby_member{{batch, position, source}}, source == $source,
+            not settled[batch, position]"""
+        params = {
+            "source": relation,
+            "recipe": recipe,
+            "max_retries": max_retries,
+            "passing": list(PASSING_REASONS),
+            "retried": [Retry.RETRY.value, Retry.BACK_OFF.value],
+            "batches": list(batches or []),
+        }
+        return {str(batch): int(count) for batch, count in sorted(self._connection.run(query, params).rows)}
+
+    def counts(self, batch: str, recipe: str) -> dict[str, int]:
+        """Members of ``batch`` by state, and in all; a member without a state is pending."""
+        members = self.members(batch, recipe)
+        found = dict.fromkeys((state.value for state in State), 0)
+        for member in members:
+            found[member.state.state if member.state else State.PENDING] += 1
+        return found | {"members": len(members)}
+
+    def set_states(
+        self, versions: Iterable[RecordVersion], state: ProcessingState, recipe: str, batch: str, run: str
+    ) -> None:
+        """Give all ``versions`` the same state."""
+        rows = [state_row(version, state, recipe, batch, run) for version in versions]
+        if rows:
+            block = put("dobby_state", STATE_KEYS, STATE_VALUES)
+            self._connection.run(script([block]), {"rows": rows}, write=True)
+
+    def claim(self, members: Sequence[Member], owner: str, recipe: str, batch: str, run: str) -> set[tuple[str, str]]:
+        """Mark as in progress what nobody else has taken meanwhile; return ``(key, content hash)`` of what was won."""
+        rows = [
+            [
+                m.version.source,
+                m.version.key,
+                m.version.content_hash,
+                m.state.retry_count if m.state else 0,
+                m.state.owner if m.state else "",
+            ]
+            for m in members
+        ]
+        wanted = unpack(["source", "key", "content_hash", "retry_count", "before"])
+        current = "*dobby_state{source, key, content_hash, recipe: $recipe, state: s, owner: o @ 'END'}"
+        blocks = [
+            f"""{{ has[source, key, content_hash] := {wanted},
+                *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'END'}}
+            ?[source, key, content_hash, retry_count] := {wanted}, {current},
+                s != 'completed', s != 'in_progress' || o == before
+            ?[source, key, content_hash, retry_count] := {wanted}, not has[source, key, content_hash]
+            :create _won {{source, key, content_hash => retry_count}} }}""",
+            f"""{{ ?[{", ".join([*STATE_KEYS, *STATE_VALUES])}] := *_won{{source, key, content_hash, retry_count}},
+                recipe = $recipe, {MOMENT}, state = 'in_progress', error = '', error_code = '', retry = 'no_retry',
+                reason = '', owner = $owner, batch = $batch, run = $run, since = $now
+            :put dobby_state {{{", ".join(STATE_KEYS)} => {", ".join(STATE_VALUES)}}} }}""",
+            "{ ?[owner, batch, recipe, run, since] <- [[$owner, $batch, $recipe, $run, $now]]"
+            " :put dobby_owner {owner, batch, recipe => run, since} }",
+            "{ ?[key, content_hash] := *_won{key, content_hash} }",
+        ]
+        params = {"rows": rows, "recipe": recipe, "owner": owner, "batch": batch, "run": run, "now": time.time()}
+        return {(row[0], row[1]) for row in self._connection.run(script(blocks), params, write=True).rows}
+
+    def owners(self) -> list[Ownership]:
+        """Who has begun records and not declared that he ended; the dead among them left some behind."""
+        query = "?[owner, batch, recipe, run, since] := *dobby_owner{owner, batch, recipe, run, since}"
+        return [Ownership(*row) for row in self._connection.run(query).rows]
+
+    def release(self, owner: str, recipe: str, batch: str) -> int:
+        """Return to pending what ``owner`` had begun in ``batch`` and not ended; how many records those were.
+
+        One transaction, in which only what is still his is touched; he is forgotten by it.
+        """
+        blocks = [
+            """{ ?[source, key, content_hash, retry_count] := *dobby_member{batch: $batch, source, key, content_hash},
+                *dobby_state{source, key, content_hash, recipe: $recipe, state: s, owner: o, retry_count @ 'END'},
+                s == 'in_progress', o == $owner
+            :create _left {source, key, content_hash => retry_count} }""",
+            f"""{{ ?[{", ".join([*STATE_KEYS, *STATE_VALUES])}] := *_left{{source, key, content_hash, retry_count}},
+                recipe = $recipe, {MOMENT}, state = 'pending', error = '', error_code = '', retry = 'no_retry',
+                reason = '', owner = '', batch = $batch, run = '', since = $now
+            :put dobby_state {{{", ".join(STATE_KEYS)} => {", ".join(STATE_VALUES)}}} }}""",
+            "{ ?[owner, batch, recipe] <- [[$owner, $batch, $recipe]] :rm dobby_owner {owner, batch, recipe} }",
+            "{ ?[count(key)] := *_left{key} }",
+        ]
+        params = {"owner": owner, "recipe": recipe, "batch": batch, "now": time.time()}
+        return int(self._connection.run(script(blocks), params, write=True).rows[0][0])
+
+    def failed(self, relation: str, recipe: str) -> Iterator[dict[str, Any]]:
+        """Failed records in their present version: key, error, error_code, retry, retry_count, batch, since."""
+        columns = "key, error, error_code, retry, retry_count, batch, since"
+        query = f"""?[{columns}, content_hash] := *dobby_version{{source: $source, key, content_hash, deleted @ 'END'}},
+            deleted == false, *dobby_state{{source: $source, key, content_hash, recipe: $recipe, state, error, error_code,
+            retry, retry_count, batch, since @ 'END'}}, state == 'failed'"""
+        yield from self._connection.run(query, {"source": relation, "recipe": recipe}).dicts()
+
+    def history(self, relation: str, key: str) -> list[dict[str, Any]]:
+        """Every version and state that the record ever had, oldest first, by time in seconds."""
+        query = """?[at, event, content_hash, recipe, error, reason, batch, run, retry_count] :=
+            *dobby_state{source: $source, key: $key, content_hash, recipe, at: t, state: event, error, reason, batch, run, retry_count},
+            at = to_int(t) / 1000000.0
+        ?[at, event, content_hash, recipe, error, reason, batch, run, retry_count] :=
+            *dobby_version{source: $source, key: $key, at: t, content_hash, deleted}, at = to_int(t) / 1000000.0,
+            event = if(deleted, 'deleted', 'seen'), recipe = '', error = '', reason = '', batch = '', run = '', retry_count = 0
+        :order at"""
+        return list(self._connection.run(query, {"source": relation, "key": key}).dicts())
+
+
+def no_batch(batch: str) -> SourceError:
+    """The error of a partition that stands for no batch: one can be added in Dagster's UI under any name."""
+    return SourceError(
+        f"there is no batch '{batch}'", hint="partitions are added by record_batches; delete this one in the UI"
+    )
+
+
+def _member(row: dict[str, Any]) -> Member:
+    version = RecordVersion(row["source"], row["key"], row["content_hash"], row["priority"], row["size"])
+    if not row["state"]:
+        return Member(version, None)
+    state = ProcessingState(
+        State(row["state"]), row["error"], row["error_code"], Retry(row["retry"]), row["retry_count"],
+        row["reason"], row["owner"], row["in_batch"],
+    )  # fmt: skip
+    return Member(version, state, row["since"])
+
+
+def state_row(version: RecordVersion, state: ProcessingState, recipe: str, batch: str, run: str) -> list[Any]:
+    """One row of the relation of states, its columns but ``at``, in their order."""
+    return [
+        version.source, version.key, version.content_hash, recipe, state.state.value, state.error, state.error_code,
+        state.retry.value, state.retry_count, state.reason, state.owner, batch, run, time.time(),
+    ]  # fmt: skip

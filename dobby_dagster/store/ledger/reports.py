@@ -1,0 +1,306 @@
+"""What people ask of a database: how far it is, what is stored, how each batch went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dobby_dagster.domain.records import content_hash
+from dobby_dagster.domain.states import State
+from dobby_dagster.store.cozoscript.script import put
+from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.chunks import CHUNK_KEYS, CHUNK_VALUES, SUMMARY_KEYS, SUMMARY_VALUES
+from dobby_dagster.store.source.source_relation import Source
+
+_NOW = "*dobby_version{source: $source, key, content_hash, deleted @ 'END'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a model has taken here so far: means over all summaries that it inferred.
+
+    Attributes:
+        summaries: How many those are.
+        output_tokens: Of one summary.
+        seconds: Of inference and commit, for one summary.
+    """
+
+    summaries: int
+    output_tokens: float
+    seconds: float
+
+
+class Reports:
+    """Reading what was stored; nothing here changes a record."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def status(self, relation: str, recipe: str | None) -> dict[str, int]:
+        """Counts of what Dobby knows of a source: records by state under ``recipe``, batches, stored summaries.
+
+        Returns:
+            ``records`` that are planned and not deleted, one count for each state (each record is in exactly one; it is
+            pending where no run has reached it), ``deleted`` records, ``batches``, and ``summaries``, former ones too.
+        """
+        with self._connection.session():
+            return self._counts(relation, recipe, [])
+
+    def overview(self, source: Source, recipe: str | None) -> dict[str, int]:
+        """What the source holds now, and how far its rows are under ``recipe``.
+
+        Only keys are read; an edit that no plan has looked at yet is not seen.
+
+        Returns:
+            The counts of :meth:`status`, where a record whose row is gone counts as deleted even if no plan has noticed
+            yet; and ``rows`` of the source, and ``unplanned``, those among them that no plan has seen.
+            ``rows`` = ``unplanned`` + the counts of all states.
+        """
+        known = self._live(source.settings.relation)
+        present: set[str] = set()
+        for keys in source.key_pages(5_000):
+            present.update(keys)
+        with self._connection.session():
+            counts = self._counts(source.settings.relation, recipe, sorted(known - present))
+        return {"rows": len(present), "unplanned": len(present - known), **counts}
+
+    def _live(self, relation: str) -> set[str]:
+        query = f"?[key] := {_NOW}, deleted == false"
+        return {row[0] for row in self._connection.run(query, {"source": relation}).rows}
+
+    def _counts(self, relation: str, recipe: str | None, gone: list[str]) -> dict[str, int]:
+        params = {"source": relation, "recipe": recipe or "", "gone": gone}
+        absent = "gone[key] := key in $gone\n"
+        now = f"now[key, content_hash] := {_NOW}, deleted == false, not gone[key]\n"
+        records = self._count(f"{absent}{now}?[count(key)] := now[key, content_hash]", params)
+        ever = self._count(f"?[count(key)] := {_NOW}", params)
+        rows = self._connection.run(
+            f"""{absent}{now}state_of[key, state] := now[key, content_hash],
+                *dobby_state{{source: $source, key, content_hash, recipe: $recipe, state @ 'END'}}
+            reached[key] := state_of[key, state]
+            ?[state, count(key)] := state_of[key, state]
+            ?[state, count(key)] := now[key, content_hash], not reached[key], state = 'pending'""",
+            params,
+        ).rows
+        states = dict.fromkeys((state.value for state in State), 0)
+        for state, count in rows:
+            states[state] += count
+        batches = self._count("?[count(batch)] := *dobby_batch{batch, source: $source}", params)
+        summaries = self._count("?[count(key)] := *dobby_summary{source: $source, key, fingerprint}", params)
+        return {"records": records, "batches": batches, **states, "deleted": ever - records, "summaries": summaries}
+
+    def _count(self, query: str, params: dict[str, Any]) -> int:
+        return int(self._connection.run(query, params).rows[0][0])
+
+    def entries(self, relation: str, recipe: str | None, page: int = 500) -> Iterator[dict[str, Any]]:
+        """Every record that is not deleted, in key order: its key, state, reason or error, and its summary if it has one.
+
+        Read page by page; the database is let go in between.
+        """
+        after = ""
+        while True:
+            rows = self._connection.run(
+                f"?[key, content_hash, deleted] := {_NOW}, key > $after :limit {int(page)}",
+                {"source": relation, "after": after},
+            ).rows
+            if after == "":
+                first = self._connection.run(
+                    f"?[key, content_hash, deleted] := key = '', {_NOW}", {"source": relation}
+                ).rows
+                rows = [*first, *rows]
+            if not rows:
+                return
+            present = [(key, content_hash) for key, content_hash, deleted in rows if not deleted]
+            yield from self._describe(relation, recipe, present)
+            after = rows[-1][0] or after
+            if len(rows) < page:
+                return
+
+    def _describe(self, relation: str, recipe: str | None, present: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+        params = {"rows": present, "source": relation, "recipe": recipe or ""}
+        wanted = "r in $rows, key = get(r, 0), content_hash = get(r, 1)"
+        states = self._connection.run(
+            f"""?[key, state, error, error_code, reason, batch] := {wanted}, *dobby_state{{source: $source, key, content_hash,
+                recipe: $recipe, state, error, error_code, reason, batch @ 'END'}}""",
+            params,
+        )
+        summaries = self._connection.run(
+            f"""?[key, summary, confidence, model, prompt, fingerprint, truncated, finish_reason, prompt_tokens,
+                output_tokens, mean_logprob, min_logprob, created_at] := {wanted},
+                *dobby_summary{{source: $source, key, fingerprint, content_hash, recipe: $recipe, text: summary, confidence,
+                model, prompt, truncated, finish_reason, prompt_tokens, output_tokens, mean_logprob, min_logprob, created_at}}""",
+            params,
+        )
+        by_key: dict[str, dict[str, Any]] = {row["key"]: row for row in states.dicts()}
+        texts = {row["key"]: row for row in summaries.dicts()}
+        blank = dict.fromkeys(summaries.headers[1:])
+        for key, _ in present:
+            state = by_key.get(key, {"state": "pending", "error": "", "error_code": "", "reason": "", "batch": ""})
+            yield {**state, **(texts.get(key) or blank), "key": key}
+
+    def rows(self, source: Source, recipe: str | None, page: int = 500) -> Iterator[dict[str, Any]]:
+        """Every row that the source holds now, in key order, as its content is now.
+
+        Other than :meth:`entries`, which tells what is planned, this reads the source: a row that no plan has seen is
+        there, as pending; one that was edited since has the state and the summary of its present content; one that is
+        gone is not there.
+
+        Returns:
+            The fields of :meth:`entries`, and ``content_type``, ``language``, ``priority``, ``size`` (bytes),
+            ``metadata`` (the columns that ``source.metadata`` names, or those of Dobby's own relation) and ``content``.
+        """
+        for records in source.pages(page):
+            present = [(record.key, content_hash(record.content)) for record in records]
+            entries = self._describe(source.settings.relation, recipe, present)
+            for record, entry in zip(records, entries, strict=True):
+                yield {
+                    **entry,
+                    "content_type": record.content_type,
+                    "language": record.language,
+                    "priority": record.priority,
+                    "size": record.size,
+                    "metadata": dict(record.metadata),
+                    "content": record.content,
+                }
+
+    def state_of(self, relation: str, key: str, recipe: str | None) -> dict[str, Any] | None:
+        """How one record stands now; None of one that no plan has ever seen.
+
+        Returns:
+            ``key``, ``content_hash``, ``state`` (that of its present version under ``recipe``, or ``deleted``),
+            ``error``, ``error_code``, ``reason``, ``batch``, and its current summary as in :meth:`entries`.
+        """
+        params = {"source": relation, "key": key}
+        rows = self._connection.run(f"?[content_hash, deleted] := key = $key, {_NOW}", params).rows
+        if not rows:
+            return None
+        found_hash, deleted = rows[0]
+        [entry] = self._describe(relation, recipe, [(key, found_hash)])
+        if deleted:
+            entry = dict.fromkeys(entry) | {"key": key, "error": "", "error_code": "", "reason": "", "batch": ""}
+            entry["state"] = "deleted"
+        return {**entry, "content_hash": found_hash}
+
+    def summaries_of(self, relation: str, key: str, recipe: str | None = None) -> list[dict[str, Any]]:
+        """All summaries of one record, of every model and prompt: the current one first, then the newest.
+
+        Args:
+            relation: The source.
+            key: The record's.
+            recipe: Under which a summary can be current; where None, the one that was used last.
+
+        Returns:
+            The summary's columns, and ``former``: empty of the one current summary, else why it is not current:
+            ``deleted`` (the record is), ``content`` (it was of another content) or ``recipe`` (of another model, prompt
+            or setting).
+        """
+        params = {"source": relation, "key": key, "recipe": recipe or ""}
+        if recipe is None:
+            latest = self._connection.run(
+                "?[used_at, recipe] := *dobby_recipe{recipe, used_at} :order -used_at :limit 1"
+            )
+            params["recipe"] = latest.rows[0][1] if latest.rows else ""
+        columns = ", ".join([*SUMMARY_KEYS, *SUMMARY_VALUES])
+        query = f"""present[content_hash, deleted] := key = $key, {_NOW}
+        ?[{columns}, former] := source = $source, key = $key, *dobby_summary{{{columns}}}, present[now, deleted],
+            former = if(deleted, 'deleted', if(content_hash != now, 'content', if(recipe != $recipe, 'recipe', '')))
+        :order -created_at"""
+        rows = list(self._connection.run(query, params).dicts())
+        return sorted(rows, key=lambda row: row["former"] != "")
+
+    def batch_summaries(self, batch: str, recipe: str) -> list[dict[str, Any]]:
+        """The stored summaries of the members of ``batch`` under ``recipe``."""
+        columns = [c for c in (*SUMMARY_KEYS, *SUMMARY_VALUES) if c not in ("batch", "recipe")]
+        return self._of_batch(batch, recipe, columns)
+
+    def batch_outputs(self, batch: str, recipe: str) -> list[dict[str, Any]]:
+        """Of the same summaries: key, confidence, prompt_tokens, output_tokens (None: unknown), finish_reason, truncated."""
+        columns = ["key", "confidence", "prompt_tokens", "output_tokens", "finish_reason", "truncated"]
+        return self._of_batch(batch, recipe, columns)
+
+    def outputs(self, relation: str, recipe: str) -> list[dict[str, Any]]:
+        """Of every current summary under ``recipe``: key, content_hash, confidence (None: unknown), finish_reason, truncated.
+
+        Texts are not read. A summary is current where its record is not deleted and has that content now.
+        """
+        query = f"""now[key, content_hash] := {_NOW}, deleted == false
+        ?[key, content_hash, confidence, finish_reason, truncated] := now[key, content_hash],
+            *dobby_summary{{source: $source, key, content_hash: summarized, recipe: $recipe, confidence, finish_reason,
+            truncated}}, summarized == content_hash"""
+        return list(self._connection.run(query, {"source": relation, "recipe": recipe}).dicts())
+
+    def _of_batch(self, batch: str, recipe: str, columns: list[str]) -> list[dict[str, Any]]:
+        # Joined by source and key, which the summaries are ordered by: joined by content and recipe as well, all
+        # summaries there are would be read for each batch.
+        of_summary = ", ".join(sorted({"source", "key", *columns} - {"content_hash"}))
+        query = f"""?[{", ".join(columns)}] := *dobby_member{{batch: $batch, source, key, content_hash}},
+            *dobby_summary{{{of_summary}, content_hash: summarized, recipe}},
+            summarized == content_hash, recipe == $recipe"""
+        return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
+
+    def batch_errors(self, batch: str, recipe: str) -> list[dict[str, Any]]:
+        """Failed and skipped members of ``batch``: key, state, error, reason, retry_count."""
+        query = """?[key, state, error, reason, retry_count, since] := *dobby_member{batch: $batch, source, key, content_hash},
+            *dobby_state{source, key, content_hash, recipe: $recipe, state, error, reason, retry_count, since @ 'END'},
+            is_in(state, ['failed', 'skipped']) :order since"""
+        return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
+
+    def chunks(self, batch: str, recipe: str) -> list[dict[str, Any]]:
+        """The statistics of every chunk of ``batch`` under ``recipe``, oldest first."""
+        columns = ", ".join([*CHUNK_KEYS, *CHUNK_VALUES])
+        query = f"?[{columns}] := *dobby_chunk{{{columns}}}, batch = $batch, recipe = $recipe :order started_at"
+        return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
+
+    def save_metrics(self, batch: str, recipe: str, values: dict[str, Any]) -> None:
+        """Store the metrics of a batch under a recipe."""
+        rows = [[batch, recipe, time.time(), values]]
+        self._connection.run(
+            put("dobby_metric", ["batch", "recipe"], ["stored_at", "values"]), {"rows": rows}, write=True
+        )
+
+    def measured(self, recipe: str) -> set[str]:
+        """The batches that have metrics under ``recipe``."""
+        rows = self._connection.run(
+            "?[batch] := *dobby_metric{batch, recipe}, recipe == $recipe", {"recipe": recipe}
+        ).rows
+        return {row[0] for row in rows}
+
+    def metrics(self, batch: str | None = None) -> list[dict[str, Any]]:
+        """Stored metrics, of one batch or of all: batch, recipe, stored_at, values."""
+        rows = self._connection.run(
+            "?[batch, recipe, stored_at, values] := *dobby_metric{batch, recipe, stored_at, values}"
+        ).dicts()
+        return [row for row in rows if batch in (None, row["batch"])]
+
+    def recipes(self, relation: str) -> list[dict[str, Any]]:
+        """Every recipe that was used, the last used first, with how many summaries of ``relation`` it has."""
+        counts = dict(
+            self._connection.run(
+                "?[recipe, count(fingerprint)] := *dobby_summary{source: $source, key, fingerprint, recipe}",
+                {"source": relation},
+            ).rows
+        )
+        rows = self._connection.run(
+            "?[recipe, prompt, model, used_at] := *dobby_recipe{recipe, prompt, model, used_at} :order -used_at"
+        ).dicts()
+        return [row | {"summaries": counts.get(row["recipe"], 0)} for row in rows]
+
+    def rates(self, model_revision: str) -> Rates:
+        """How fast the model was, under whatever prompt."""
+        params = {"revision": model_revision}
+        chunks = self._connection.run(
+            """?[sum(inferred), sum(seconds)] := *dobby_recipe{recipe, model_revision}, model_revision == $revision,
+            *dobby_chunk{batch, recipe, chunk, inferred, started_at, finished_at}, seconds = finished_at - started_at""",
+            params,
+        ).rows
+        tokens = self._connection.run(
+            """?[count(fingerprint), mean(output_tokens)] := *dobby_recipe{recipe, model_revision},
+            model_revision == $revision, *dobby_summary{source, key, fingerprint, output_tokens, recipe},
+            is_num(output_tokens)""",
+            params,
+        ).rows
+        inferred, seconds = chunks[0] if chunks else (0, 0.0)
+        count, mean = tokens[0] if tokens else (0, 0.0)
+        return Rates(int(count or 0), float(mean or 0.0), float(seconds or 0.0) / inferred if inferred else 0.0)

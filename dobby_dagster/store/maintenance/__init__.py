@@ -1,0 +1,1 @@
+"""Backups, integrity checks, repair and pruning."""

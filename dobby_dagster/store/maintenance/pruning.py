@@ -1,0 +1,150 @@
+"""Making room and starting over: old history, recipes of former models, summaries that are to be made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dobby_dagster.store.cozoscript.script import MOMENT, script, unpack
+from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.record_states import STATE_KEYS, STATE_VALUES
+
+PAGE = 1_000
+# Relations with validity, and their keys but `at`.
+_HISTORIES = {
+    "dobby_state": ["source", "key", "content_hash", "recipe"],
+    "dobby_version": ["source", "key"],
+}
+# What is kept under a recipe beside records' states and summaries, and the keys of each relation. The recipe itself is
+# last: as long as it is there, a purge can be run again.
+_BY_RECIPE = {
+    "dobby_chunk": ["batch", "recipe", "chunk"],
+    "dobby_metric": ["batch", "recipe"],
+    "dobby_attempt": ["batch", "recipe", "run"],
+    "dobby_recipe": ["recipe"],
+}
+
+
+class Upkeep:
+    """Deleting, page by page; each page is one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def compact(self, before: float) -> int:
+        """Drop states and versions that were superseded before ``before``, in seconds since the epoch; how many.
+
+        What was in force at that time stays, and so does everything since.
+        """
+        return sum(
+            self._compact(relation, keys, source, page, int(before * 1e6))
+            for source, page in self._keys()
+            for relation, keys in _HISTORIES.items()
+        )
+
+    def summaries_by_recipe(self) -> dict[str, int]:
+        """How many summaries each recipe has, of all sources: what :meth:`purge` would delete."""
+        rows = self._connection.run("?[recipe, count(key)] := *dobby_summary{source, key, fingerprint, recipe}").rows
+        return {str(recipe): int(count) for recipe, count in rows}
+
+    def _keys(self) -> Iterator[tuple[str, list[str]]]:
+        sources = self._connection.run("?[relation] := *dobby_source{relation}").rows
+        for (source,) in sources:
+            after = ""
+            while True:
+                rows = self._connection.run(
+                    f"?[key] := *dobby_version{{source: $source, key @ 'END'}}, key > $after :limit {PAGE}",
+                    {"source": source, "after": after},
+                ).rows
+                yield source, [row[0] for row in rows] + ([""] if after == "" else [])
+                if len(rows) < PAGE:
+                    break
+                after = rows[-1][0]
+
+    def _compact(self, relation: str, keys: list[str], source: str, page: list[str], before: int) -> int:
+        head = ", ".join(keys)
+        rows = f"r in $page, key = r, source = $source, *{relation}{{{head}, at}}, t = to_int(at), t < $before"
+        params = {"source": source, "page": page, "before": before}
+        old = f"""last[{head}, max(t)] := {rows}
+        ?[{head}, at] := {rows}, last[{head}, newest], t < newest"""
+        found = self._connection.run(old, params).rows
+        if found:
+            self._connection.run(f"{old} :rm {relation} {{{head}, at}}", params, write=True)
+        return len(found)
+
+    def purgeable(self, recipe: str) -> int:
+        """How many summaries :meth:`purge` would delete."""
+        query = "?[count(key)] := *dobby_summary{source, key, fingerprint, recipe}, recipe == $recipe"
+        return int(self._connection.run(query, {"recipe": recipe}).rows[0][0])
+
+    def purge(self, recipe: str) -> dict[str, int]:
+        """Delete everything that was made under ``recipe``: rows deleted by relation.
+
+        A record's summaries go with its states, in one transaction a page: a purge that dies between pages leaves no
+        record completed without a summary, and another one goes on with it.
+        """
+        deleted = {"dobby_summary": 0, "dobby_state": 0}
+        while any(page := self._purge_page(recipe)):
+            for relation, count in zip(("dobby_summary", "dobby_state"), page, strict=True):
+                deleted[relation] += count
+        for relation, keys in _BY_RECIPE.items():
+            head = ", ".join(keys)
+            query = f"?[{head}] := *{relation}{{{head}}}, recipe == $recipe"
+            deleted[relation] = len(self._connection.run(query, {"recipe": recipe}).rows)
+            if deleted[relation]:
+                self._connection.run(f"{query} :rm {relation} {{{head}}}", {"recipe": recipe}, write=True)
+        return deleted
+
+    def _purge_page(self, recipe: str) -> tuple[int, int]:
+        """Delete summaries and states of some records: how many of each, none where none are left."""
+        blocks = [
+            f"""{{ ?[source, key] := *dobby_state{{source, key, content_hash, recipe}}, recipe == $recipe
+            ?[source, key] := *dobby_summary{{source, key, fingerprint, recipe}}, recipe == $recipe
+            :limit {PAGE} :create _page {{source, key}} }}""",
+            """{ ?[source, key, fingerprint] := *_page{source, key}, *dobby_summary{source, key, fingerprint, recipe},
+                recipe == $recipe
+            :create _summaries {source, key, fingerprint} }""",
+            """{ ?[source, key, content_hash, recipe, at] := *_page{source, key},
+                *dobby_state{source, key, content_hash, recipe, at}, recipe == $recipe
+            :create _states {source, key, content_hash, recipe, at} }""",
+            """{ ?[source, key, fingerprint] := *_summaries{source, key, fingerprint}
+            :rm dobby_summary {source, key, fingerprint} }""",
+            """{ ?[source, key, content_hash, recipe, at] := *_states{source, key, content_hash, recipe, at}
+            :rm dobby_state {source, key, content_hash, recipe, at} }""",
+            """{ summaries[count(key)] := *_summaries{key}
+            states[count(key)] := *_states{key}
+            ?[summaries, states] := summaries[summaries], states[states] }""",
+        ]
+        summaries, states = self._connection.run(script(blocks), {"recipe": recipe}, write=True).rows[0]
+        return int(summaries), int(states)
+
+    def redo(self, source: str, recipe: str, keys: Sequence[str]) -> dict[str, int]:
+        """Delete the summaries of ``keys`` under ``recipe`` and return the records to pending: records by batch.
+
+        Records of equal contents share a summary, and so are done again with them. The audit trail stays.
+        """
+        batches: dict[str, int] = {}
+        for begin in range(0, len(keys), PAGE):
+            for batch, count in self._redo(source, recipe, list(keys[begin : begin + PAGE])):
+                batches[batch] = batches.get(batch, 0) + count
+        return dict(sorted(batches.items()))
+
+    def _redo(self, source: str, recipe: str, keys: list[str]) -> list[tuple[str, int]]:
+        state_keys, state_values = ", ".join(STATE_KEYS), ", ".join(STATE_VALUES)
+        blocks = [
+            f"""{{ ?[fingerprint] := {unpack(["key"])}, *dobby_summary{{source: $source, key, fingerprint, recipe: $recipe}}
+            :create _chosen {{fingerprint}} }}""",
+            """{ ?[source, key, fingerprint, content_hash] := *_chosen{fingerprint},
+                *dobby_summary:by_fingerprint{fingerprint, source, key}, *dobby_summary{source, key, fingerprint, content_hash}
+            :create _gone {source, key, fingerprint => content_hash} }""",
+            "{ ?[source, key, fingerprint] := *_gone{source, key, fingerprint} :rm dobby_summary {source, key, fingerprint} }",
+            """{ ?[source, key, content_hash, batch] := *_gone{source, key, content_hash},
+                *dobby_state{source, key, content_hash, recipe: $recipe, batch, state: s @ 'END'}, s == 'completed'
+            :create _again {source, key, content_hash => batch} }""",
+            f"""{{ ?[{state_keys}, {state_values}] := *_again{{source, key, content_hash, batch}},
+                recipe = $recipe, {MOMENT}, state = 'pending', error = '', error_code = '', retry = 'no_retry',
+                retry_count = 0, reason = 'to be made anew', owner = '', run = '', since = now()
+            :put dobby_state {{{state_keys} => {state_values}}} }}""",
+            "{ ?[batch, count(key)] := *_again{key, batch} }",
+        ]
+        params = {"rows": [[key] for key in keys], "source": source, "recipe": recipe}
+        return [(row[0], row[1]) for row in self._connection.run(script(blocks), params, write=True).rows]

@@ -1,0 +1,1 @@
+"""The relation that records come from, and how changes in it are found."""

@@ -1,0 +1,118 @@
+"""How Dobby learns what changed in a source relation without reading what did not.
+
+``queue``: triggers on the relation put the key of every row that is put or removed into a queue, inside
+the writer's own transaction. Always for Dobby's own relation; for another only where the settings allow
+it and the relation has no triggers yet.
+``watermark``: a column that grows with each change.
+``comparison``: every row is read and its hash compared.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dobby_dagster.domain.settings import OWN_RELATION
+from dobby_dagster.store.cozoscript.script import name, unpack
+from dobby_dagster.store.cozoscript.value_text import tag_of, text_of
+from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.schema import relations
+from dobby_dagster.store.source.source_relation import Source, Tracking
+
+
+@dataclass(frozen=True, slots=True)
+class TrackingState:
+    """The way in use, why, and how far it has come."""
+
+    way: Tracking
+    why: str
+    watermark: Any
+    compared_at: float | None
+
+
+def queue_name(source: Source) -> str:
+    """The relation that holds the keys of changed rows."""
+    return f"dobby_queue_{name(source.settings.relation)}"
+
+
+def choose(source: Source) -> tuple[Tracking, str]:
+    """The best way that ``source`` and the settings allow, and why."""
+    spec = source.settings
+    if spec.relation == OWN_RELATION or spec.allow_triggers:
+        rows = source.connection.run(f"::show_triggers {name(spec.relation)}").rows
+        foreign = [row for row in rows if queue_name(source) not in row[2]]
+        if not foreign:
+            return "queue", "triggers on the relation note each change"
+        why = "the relation has triggers of its own"
+    else:
+        why = "triggers on your relation are not allowed (source.allow_triggers)"
+    if spec.updated_at:
+        return "watermark", f"column '{spec.updated_at}'; {why}"
+    return "comparison", f"every row is read and compared; {why}"
+
+
+def prepare(source: Source) -> TrackingState:
+    """Choose the way, set triggers where it is the queue, and return how far it has come.
+
+    The first time, and after a change of the way, ``compared_at`` is None: everything has to be compared once.
+    The triggers stand before that comparison begins, so that no change falls between.
+    """
+    connection = source.connection
+    way, why = choose(source)
+    query = (
+        "?[tracking, watermark, compared_at] := *dobby_source{relation: $relation, tracking, watermark, compared_at}"
+    )
+    rows = connection.run(query, {"relation": source.settings.relation}).rows
+    known = bool(rows) and rows[0][0] == way
+    if way == "queue" and not (known and _has_triggers(source)):
+        known = False
+        _set_triggers(source)
+    if not known:
+        save(connection, source, way, None, None)
+        return TrackingState(way, why, None, None)
+    return TrackingState(way, why, rows[0][1], rows[0][2])
+
+
+def save(connection: Connection, source: Source, way: Tracking, watermark: Any, compared_at: float | None) -> None:
+    """Remember how far tracking has come."""
+    connection.run(
+        f"?[relation, tracking, watermark, compared_at] := {unpack(['relation', 'tracking', 'watermark', 'compared_at'])}"
+        " :put dobby_source {relation => tracking, watermark, compared_at}",
+        {"rows": [[source.settings.relation, way, watermark, compared_at]]},
+        write=True,
+    )
+
+
+def queued(source: Source, limit: int) -> list[tuple[str, str]]:
+    """Up to ``limit`` changed keys, each with the token of its last change."""
+    view = f"tag = {tag_of('k')}, text = {text_of('k')}"
+    query = f"?[k, tag, text, token] := *{queue_name(source)}{{k, token}}, {view} :limit {int(limit)}"
+    rows = source.connection.run(query).rows
+    return list(zip(source.keys_in(rows), (str(row[3]) for row in rows), strict=True))
+
+
+def queue_length(source: Source) -> int:
+    """How many changed keys wait to be looked at."""
+    if queue_name(source) not in relations(source.connection):
+        return 0
+    return int(source.connection.run(f"?[count(k)] := *{queue_name(source)}{{k}}").rows[0][0])
+
+
+def _has_triggers(source: Source) -> bool:
+    rows = source.connection.run(f"::show_triggers {name(source.settings.relation)}").rows
+    return sum(queue_name(source) in row[2] for row in rows) == 2
+
+
+def _set_triggers(source: Source) -> None:
+    relation, queue = name(source.settings.relation), queue_name(source)
+    columns = list(source.types)
+    bound = ", ".join("k" if c == source.settings.key else f"_c{i}" for i, c in enumerate(columns))
+    with source.connection.session(write=True):
+        if queue not in relations(source.connection):
+            source.connection.run(f":create {queue} {{k: {source.key_type} => token: Uuid}}", write=True)
+        source.connection.run(
+            f"::set_triggers {relation}"
+            f" on put {{ ?[k, token] := _new[{bound}], token = rand_uuid_v4() :put {queue} {{k => token}} }}"
+            f" on rm {{ ?[k, token] := _old[{bound}], token = rand_uuid_v4() :put {queue} {{k => token}} }}",
+            write=True,
+        )

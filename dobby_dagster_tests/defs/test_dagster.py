@@ -1,0 +1,336 @@
+"""The assets in Dagster, in this process: runs over ranges, failures, checks, the IO manager."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from dobby_dagster.definitions import build_definitions
+from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
+from dobby_dagster.defs.builders import build_assets, build_resources
+from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
+from dobby_dagster.defs.io_manager import RecordStream
+from dobby_dagster.defs.partitions import record_batch_partitions
+from dobby_dagster.defs.runs.batch_runs import ranges
+from dobby_dagster.defs.runs.dagster_home import dagster_home
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.records import batch_id
+from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.settings_loader import load_settings
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.pipeline.test_summarizing import put
+
+CODE = {f"k{i:02d}": f"def add_{i}(a, b):\n    return a + b + {i}\n" for i in range(12)}
+Make = Callable[..., Settings]
+
+
+class World:
+    """A database with code in it, a Dagster instance, and runs on both."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.store = CozoStore.open(settings.database)
+        self.instance = dg.DagsterInstance.ephemeral()
+
+    def materialize(self, assets: list[Any], **options: Any) -> dg.ExecuteInProcessResult:
+        return dg.materialize(
+            assets, instance=self.instance, resources=build_resources(self.settings), raise_on_error=False, **options
+        )
+
+    def plan(self) -> list[str]:
+        result = self.materialize([source_records, record_batches])
+        assert result.success
+        return list(self.instance.get_dynamic_partitions("record_batches"))
+
+    def run(self, first: str, last: str | None = None, **options: Any) -> dg.ExecuteInProcessResult:
+        tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
+        assets = [pending_records, summaries, metrics, summaries_invariants, performance_contracts]
+        return self.materialize(assets, tags=tags, **options)
+
+    @property
+    def status(self) -> dict[str, int]:
+        return self.store.reports.status("record", self.store.work.latest_recipe())
+
+
+@pytest.fixture
+def world(make_settings: Make) -> World:
+    made = World(make_settings(pipeline__batch_size=5, pipeline__chunk_size=3, model__device="cpu"))
+    put(made.store, CODE)
+    return made
+
+
+def values_of(result: dg.ExecuteInProcessResult, asset: str) -> dict[str | None, dict[str, Any]]:
+    events = [event.materialization for event in result.get_asset_materialization_events()]
+    return {
+        e.partition: {name: value.value for name, value in e.metadata.items()}
+        for e in events
+        if e.asset_key.to_user_string() == asset
+    }
+
+
+def test_definitions_load_and_tell_the_story(make_settings: Make) -> None:
+    definitions = build_definitions(make_settings())
+    dg.Definitions.validate_loadable(definitions)
+    specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+    assert set(specs) == {"source_records", "record_batches", "pending_records", "summaries", "metrics"}
+    for spec in specs.values():
+        assert spec.description
+        assert spec.owners
+        assert spec.kinds
+        assert spec.group_name == "summaries"
+    assert {job.name for job in definitions.resolve_all_job_defs()} >= {"plan_batches", "summarize_batches"}
+
+
+@pytest.mark.parametrize(("named", "most"), [({}, 16), ({"dagster__partitions_per_run": 3}, 3)])
+def test_one_backfill_policy_on_the_whole_chain(make_settings: Make, named: dict[str, int], most: int) -> None:
+    graph = build_definitions(make_settings(**named)).resolve_asset_graph()
+    assert {graph.get(asset.key).backfill_policy for asset in (pending_records, summaries, metrics)} == {
+        dg.BackfillPolicy.multi_run(max_partitions_per_run=most)
+    }
+    assert {asset.partitions_def for asset in (pending_records, summaries, metrics)} == {record_batch_partitions}
+
+
+def test_importing_the_definitions_imports_no_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, dobby_dagster.definitions; print([m for m in ('torch', 'transformers', 'pandas', 'pycozo') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_a_range_of_partitions_in_one_run(world: World) -> None:
+    partitions = world.plan()
+    assert partitions == ["batch-000001", "batch-000002", "batch-000003"]
+    result = world.run(partitions[0], partitions[-1])
+    assert result.success
+    assert (world.status["completed"] + world.status["failed"], world.status["pending"]) == (12, 0)
+    assert [values_of(result, "pending_records")[p]["dagster/partition_row_count"] for p in partitions] == [5, 5, 2]
+    shown = values_of(result, "summaries")["batch-000001"]
+    assert shown["records_completed"] + shown["records_failed"] == 5
+    assert shown["records_per_minute"] > 0
+    assert "| `k00` |" in shown["samples"]
+    measured = values_of(result, "metrics")["batch-000003"]
+    assert measured["records"] == 2
+    assert {"latency_p99_seconds", "memory_bytes", "cpu_cores", "slots_in_use", "error_rate", "confidence_mean"} <= set(
+        measured
+    )
+    assert len(world.store.reports.metrics()) == 3
+    checks = {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
+    assert isinstance(checks.pop("performance_contracts"), bool), "how fast it was is not for a test to say"
+    assert checks == {
+        "members_accounted_for": True, "summaries_are_sound": True, "completed_have_summaries": True,
+        "error_rate": world.status["failed"] == 0,
+    }  # fmt: skip
+
+
+def test_a_second_materialization_infers_nothing(world: World) -> None:
+    partitions = world.plan()
+    world.run(partitions[0])
+    before = world.store.reports.chunks(partitions[0], world.store.work.latest_recipe() or "")
+    again = world.run(partitions[0])
+    assert again.success
+    assert world.store.reports.chunks(partitions[0], world.store.work.latest_recipe() or "") == before
+    assert values_of(again, "pending_records")[partitions[0]]["dagster/partition_row_count"] == 0
+
+
+def test_partitions_that_a_dead_planner_left_out_are_added(world: World) -> None:
+    from dobby_dagster.pipeline.planning.planner import plan
+
+    plan(world.store, world.store.source(world.settings.source), 5)
+    assert list(world.instance.get_dynamic_partitions("record_batches")) == []
+    assert len(world.plan()) == 3
+
+
+def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dobby_dagster.domain.errors import InferenceError
+    from dobby_dagster.inference.engine import Failure
+    from dobby_dagster.inference.local.local_engine import LocalEngine
+
+    partitions = world.plan()
+    infer = LocalEngine.infer
+
+    def flawed(self: Any, requests: Any, prompt: Any) -> Any:
+        asked = {request.id: request for request in requests}
+        for answer in infer(self, asked.values(), prompt):
+            bad = "add_1(" in asked[answer.id].content or "add_2(" in asked[answer.id].content
+            yield Failure(answer.id, InferenceError("injected")) if bad else answer
+
+    monkeypatch.setattr(LocalEngine, "infer", flawed)
+    result = world.run(partitions[0], partitions[-1])
+    assert not result.success
+    [failure] = [event for event in result.all_events if event.is_step_failure]
+    description = failure.step_failure_data.user_failure_data.description
+    assert description.startswith("batch-000001: 2 of 5 records failed (40%, limit 10%): k01, k02")
+    done = {
+        event.dagster_event.partition
+        for event in world.instance.fetch_materializations(summaries.key, limit=10).records
+        if event.event_log_entry.dagster_event
+        for event in [event.event_log_entry]
+    }
+    assert done == {"batch-000002", "batch-000003"}
+    assert world.status["completed"] >= 9, "what went well is stored"
+    monkeypatch.setattr(LocalEngine, "infer", infer)
+    assert world.run(partitions[0]).success
+    assert world.status["failed"] == 0
+
+
+def test_a_batch_of_another_relation_is_refused_and_left_as_it_is(world: World, make_settings: Make) -> None:
+    partitions = world.plan()
+    world.store.connection.run(":create other {id: String => body: String}", write=True)
+    world.settings = make_settings(source__relation="other", source__key="id", source__content="body")
+    result = world.run(partitions[0])
+    assert not result.success
+    assert "batch-000001 holds records of relation 'record', the settings name 'other'" in str(
+        [event.event_specific_data for event in result.all_events if event.is_failure]
+    )
+    assert world.status["pending"] == 12
+
+
+def test_the_same_records_under_two_models_side_by_side(world: World, twin: Path, make_settings: Make) -> None:
+    partitions = world.plan()
+    assert world.run(partitions[0], partitions[-1]).success
+    first = world.store.work.latest_recipe()
+    before = {e["key"]: e["summary"] for e in world.store.reports.entries("record", first)}
+    world.settings = make_settings(model__path=str(twin), model__device="cpu", pipeline__failed_share_limit=1.0)
+    assert world.run(partitions[0], partitions[-1]).success
+    second = world.store.work.latest_recipe()
+    assert first != second
+    assert {e["key"]: e["summary"] for e in world.store.reports.entries("record", first)} == before
+    under_both = [key for key in CODE if len(world.store.reports.summaries_of("record", key)) == 2]
+    assert under_both
+    assert {row["model"] for row in world.store.reports.summaries_of("record", under_both[0])} == {
+        "dobby-code-11m",
+        "twin",
+    }
+
+
+def test_summaries_of_former_settings_show_as_out_of_date_partition_by_partition(
+    world: World, make_settings: Make
+) -> None:
+    from dagster._core.definitions.data_version import CachingStaleStatusResolver
+    from dagster._core.loader import LoadingContextForTest
+
+    partitions = world.plan()
+    tags = {"dagster/asset_partition_range_start": partitions[0], "dagster/asset_partition_range_end": partitions[1]}
+    chosen = [asset for asset in build_assets(world.settings) if asset.key in (pending_records.key, summaries.key)]
+    assert world.materialize(chosen, tags=tags).success
+
+    def stale(settings: Settings) -> list[tuple[str, list[str]]]:
+        graph = build_definitions(settings).get_repository_def().asset_graph
+        resolver = CachingStaleStatusResolver(world.instance, graph, LoadingContextForTest(world.instance))
+        found = []
+        for partition in partitions:
+            causes = resolver.get_stale_causes(summaries.key, partition)
+            found.append((resolver.get_status(summaries.key, partition).value, [cause.reason for cause in causes]))
+        return found
+
+    assert [status for status, _ in stale(world.settings)] == ["FRESH", "FRESH", "MISSING"]
+    longer = make_settings(inference__max_new_tokens=50, model__device="cpu", pipeline__batch_size=5)
+    changed = stale(longer)
+    assert [status for status, _ in changed] == ["STALE", "STALE", "MISSING"]
+    assert changed[0][1] == ["has a new code version"]
+    missing = make_settings(model__path="no-such-model")
+    build_definitions(missing).get_repository_def()  # loads all the same; a run says what is wrong
+
+
+def test_a_check_sees_what_a_person_broke(world: World) -> None:
+    partitions = world.plan()
+    world.run(partitions[0])
+    store = world.store.connection
+    store.run(
+        "?[source, key, fingerprint] := *dobby_summary{source, key, fingerprint}, key = 'k00' :rm dobby_summary {source, key, fingerprint}",
+        write=True,
+    )
+    result = world.materialize([summaries_invariants, pending_records, summaries], partition_key=partitions[0])
+    failed = {e.check_name: e.metadata["first"].value for e in result.get_asset_check_evaluations() if not e.passed}
+    assert "k00 is completed without a summary" in failed["completed_have_summaries"]
+
+
+def test_the_io_manager_loads_pandas_and_arrow_and_names_what_it_can_not_store(world: World) -> None:
+    partitions = world.plan()
+    world.run(partitions[0], partitions[-1])
+    seen: dict[str, Any] = {}
+    options: dict[str, Any] = {
+        "partitions_def": record_batch_partitions,
+        "io_manager_key": "cozo",
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+    }
+
+    @dg.asset(**options, metadata={"dobby/table": "metrics"})
+    def as_pandas(metrics: pd.DataFrame) -> pd.DataFrame:
+        seen["pandas"] = metrics
+        return metrics
+
+    @dg.asset(**options, metadata={"dobby/table": "metrics"})
+    def as_arrow(summaries: pa.Table) -> pa.Table:
+        seen["arrow"] = summaries
+        return pa.table({"batch": ["b"], "x": [1.5]})
+
+    @dg.asset(**options, metadata={"dobby/table": "nope"})
+    def unknown(metrics: RecordStream) -> pa.Table:
+        return pa.table({})
+
+    @dg.asset(**options, metadata={"dobby/table": "metrics"})
+    def wrong(metrics: RecordStream) -> int:
+        seen["stream"] = list(metrics.chunks)
+        return 3
+
+    tags = {"dagster/asset_partition_range_start": partitions[0], "dagster/asset_partition_range_end": partitions[1]}
+    chain = [pending_records, summaries, metrics]
+    result = world.materialize([*chain, as_pandas, as_arrow], tags=tags, selection=[as_pandas, as_arrow])
+    assert result.success
+    assert list(seen["pandas"]["batch"]) == partitions[:2]
+    assert seen["arrow"].num_rows == len(world.store.reports.batch_summaries(partitions[0], world.store.work.latest_recipe() or "")) + len(world.store.reports.batch_summaries(partitions[1], world.store.work.latest_recipe() or ""))  # fmt: skip
+    for asset, message in ((unknown, "'dobby/table' = 'nope'"), (wrong, "returned int; the CozoDB IO manager stores")):
+        failed = world.materialize([*chain, asset], tags=tags, selection=[asset])
+        assert message in str([event.event_specific_data for event in failed.all_events if event.is_failure])
+    assert len(seen["stream"]) == 2
+
+
+def test_the_model_is_freed_when_a_run_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dobby_dagster.inference.local.local_engine import LocalEngine
+
+    closed = []
+    monkeypatch.setattr(LocalEngine, "close", lambda self: closed.append(self))
+    partitions = world.plan()
+    world.run(partitions[0], partitions[-1])
+    assert len(closed) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "longest", "expected"),
+    [
+        ([], 3, []),
+        ([3], 3, [(3, 3)]),
+        ([1, 2, 3, 4], 3, [(1, 3), (4, 4)]),
+        ([4, 1, 2], 3, [(1, 2), (4, 4)]),
+    ],
+)
+def test_ranges_are_neighbours_and_bounded(wanted: list[int], longest: int, expected: list[tuple[int, int]]) -> None:
+    found = ranges([batch_id(number) for number in wanted], longest)
+    assert found == [(batch_id(first), batch_id(last)) for first, last in expected]
+
+
+def test_dagster_home_is_made_and_must_be_writable(
+    tmp_path: Path, make_settings: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "home"))
+    assert dagster_home(make_settings()) == tmp_path / "home"
+    assert "run_monitoring" in (tmp_path / "home" / "dagster.yaml").read_text()
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(SettingsError, match="can't be written"):
+        dagster_home(make_settings())
+
+
+def test_settings_reach_the_code_location_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mem://elsewhere")
+    resources = build_resources(load_settings().settings)
+    assert resources["database"].url == "mem://elsewhere"

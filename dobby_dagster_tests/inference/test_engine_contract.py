@@ -1,0 +1,122 @@
+"""What every engine does: the fake one of the tests, and all ways to generate on Qwen2 and Llama checkpoints."""
+
+import platform
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.engine import Engine, Failure, Generation, Request
+from dobby_dagster.inference.local.local_engine import LocalEngine
+from dobby_dagster.inference.local.prompt_encoding import Encoded
+from dobby_dagster.inference.local.token_selection import Written
+from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.prompts import PromptLibrary
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+
+PROMPT = PromptLibrary.load().get("summary")
+CONTENTS = [f"def f{i}(x):\n    return {'x + ' * (i % 9)}{i}" for i in range(23)]
+
+
+# The fastest of Dobby's own ways on this processor, and all of them.
+FASTEST = "openvino" if platform.machine() in ("x86_64", "AMD64") else "packed"
+WAYS = list(dict.fromkeys([FASTEST, "packed", "transformers"]))
+
+
+def engine_on(path: Path, way: str = "auto", **settings: object) -> LocalEngine:
+    inference = InferenceSettings.model_validate({"slots": 4, "max_new_tokens": 8} | settings)
+    model = ModelSettings.model_validate({"device": "cpu", "dtype": "float32", "engine": way})
+    return LocalEngine(check_folder(path), model, inference)
+
+
+@pytest.fixture(params=["fake", *(f"{model} {way}" for model in ("qwen2", "llama") for way in WAYS)])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    model, _, way = request.param.partition(" ")
+    made: Engine = FakeEngine() if model == "fake" else engine_on(request.getfixturevalue(model), way)
+    made.load()
+    yield made
+    made.close()
+
+
+def requests(contents: list[str]) -> list[Request]:
+    return [Request(f"r{i}", content, "python") for i, content in enumerate(contents)]
+
+
+def test_each_request_is_answered_once_by_its_own_identifier(engine: Engine) -> None:
+    answers = list(engine.infer(requests(CONTENTS), PROMPT))
+    assert sorted(answer.id for answer in answers) == sorted(f"r{i}" for i in range(len(CONTENTS)))
+
+
+def test_no_requests_no_answers(engine: Engine) -> None:
+    assert list(engine.infer([], PROMPT)) == []
+
+
+def test_an_empty_content_is_a_failure_and_no_invention(engine: Engine) -> None:
+    answers = {answer.id: answer for answer in engine.infer(requests(["", CONTENTS[0], " \n\t"]), PROMPT)}
+    assert {name: type(answer) for name, answer in answers.items()} == {"r0": Failure, "r1": Generation, "r2": Failure}
+
+
+def test_requests_are_pulled_in_bounded_numbers(engine: Engine) -> None:
+    pulled = 0
+
+    def stream() -> Iterator[Request]:
+        nonlocal pulled
+        for request in requests(CONTENTS * 20):
+            pulled += 1
+            yield request
+
+    answers = engine.infer(stream(), PROMPT)
+    next(answers)
+    assert pulled <= engine.slots * 4
+
+
+def test_figures_make_sense(engine: Engine) -> None:
+    for answer in engine.infer(requests(CONTENTS), PROMPT):
+        assert isinstance(answer, Generation)
+        assert answer.min_logprob <= answer.mean_logprob <= 0
+        assert answer.prompt_tokens > 0
+        assert answer.seconds > 0
+        assert 1 <= answer.batch_size <= engine.slots
+        assert answer.finish_reason in ("stop", "length")
+
+
+def test_information_health_and_benchmark(engine: Engine) -> None:
+    info = engine.load()
+    assert info.parameters > 0
+    assert info.device == "cpu"
+    assert engine.health().ok
+    result = engine.benchmark(6)
+    assert result.requests == 6
+    assert result.records_per_minute > 0
+
+
+def test_a_closed_engine_can_be_used_again(engine: Engine) -> None:
+    engine.close()
+    assert len(list(engine.infer(requests(CONTENTS[:2]), PROMPT))) == 2
+
+
+@pytest.mark.parametrize("way", ["fake", *WAYS])
+def test_a_request_that_fails_alone_is_its_own_failure(way: str, qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = [*CONTENTS[:9], "FAIL please"]
+    if way == "fake":
+        answers = list(FakeEngine().infer(requests(contents), PROMPT))
+    else:
+        engine = engine_on(qwen2, way)
+        engine.load()
+        assert engine._loaded is not None
+        generator = engine._loaded.generator
+        run, [bad] = generator.run, engine._loaded.encoder.encode(requests(contents)[-1:], PROMPT)
+
+        def flawed(prompts: Sequence[Encoded], seeds: Sequence[str]) -> Iterator[Written]:
+            for written in run(prompts, seeds):
+                if bad in prompts and written.index >= min(3, len(prompts) - 1):
+                    raise RuntimeError("this one is bad")
+                yield written
+
+        monkeypatch.setattr(generator, "run", flawed)
+        answers = list(engine.infer(requests(contents), PROMPT))
+    failures = [answer for answer in answers if isinstance(answer, Failure)]
+    assert [failure.id for failure in failures] == ["r9"]
+    assert sorted(answer.id for answer in answers) == sorted(f"r{i}" for i in range(10))
+    assert failures[0].error.code == "inference"

@@ -1,0 +1,137 @@
+"""Generation by OpenVINO: what its precisions cost, where its numbers lie, and what its graph looks like."""
+
+import inspect
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.engine import Generation
+from dobby_dagster.inference.local.local_engine import LocalEngine
+from dobby_dagster.inference.local.prompt_encoding import Encoder
+from dobby_dagster.inference.local.tokenizer import load_tokenizer
+from dobby_dagster.inference.models.model_folder import check_folder, find_model
+from dobby_dagster_tests.inference.test_engine_contract import CONTENTS, FASTEST, PROMPT, requests
+from dobby_dagster_tests.inference.test_local_engine import edited
+
+if FASTEST != "openvino":
+    pytest.skip("OpenVINO is for x86-64", allow_module_level=True)
+
+from dobby_dagster.inference.openvino.openvino_graph import build_graph
+from dobby_dagster.inference.openvino.openvino_network import OpenVinoNetwork, compile_graph
+
+CODE = [textwrap.dedent(inspect.getsource(each)) for _, each in inspect.getmembers(textwrap, inspect.isfunction)]
+CODE += [inspect.getsource(each) for _, each in inspect.getmembers(inspect, inspect.isfunction)][:30]
+
+
+def network(path: Path, dtype: str = "float32", *, int8: bool = False) -> OpenVinoNetwork:
+    graph = build_graph(check_folder(path), dtype, int8=int8)
+    return OpenVinoNetwork(compile_graph(graph, dtype, streams=1, threads=1))
+
+
+def test_norms_rotations_and_attention_are_one_kernel_each(qwen2: Path) -> None:
+    graph = build_graph(check_folder(qwen2), "float32")
+    compiled = compile_graph(graph, "float32", streams=1, threads=1)
+    kinds = Counter(str(node.get_rt_info()["layerType"].astype(str)) for node in compiled.get_runtime_model().get_ops())
+    layers = graph.shape.layers
+    assert (kinds["PagedAttention"], kinds["RoPE"], kinds["RMS"]) == (layers, 2 * layers, 2 * layers + 1)
+    assert kinds["FullyConnected"] == 7 * layers + 1
+    assert kinds["Transpose"] == kinds["Softmax"] == 0
+
+
+def test_slots_change_places_without_a_copy(qwen2: Path) -> None:
+    made = network(qwen2)
+    prompts = [[5, 6, 7, 8], list(range(9, 60)), [70, 71]]
+    slots = made.slots(3, 90)
+    first = made.prefill(prompts, slots, 0).argmax(-1).tolist()
+    expected = made.decode(first, [4, 51, 2], slots).copy()
+    slots = made.slots(3, 90)
+    made.prefill(prompts, slots, 0)
+    slots.move(2, 0, 2)
+    again = made.decode([first[2], first[1], first[0]], [2, 51, 4], slots)
+    assert np.allclose(again, expected[[2, 1, 0]], atol=1e-4)
+
+
+def test_two_sets_of_slots_do_not_disturb_each_other(qwen2: Path) -> None:
+    made = network(qwen2)
+    one, other = made.slots(2, 64), made.slots(2, 40)
+    first = made.prefill([[5, 6, 7]], one, 0).copy()
+    made.prefill([[50, 60, 70, 80]], other, 0)
+    token = int(first.argmax())
+    behind = made.decode([token], [3], one).copy()
+    whole = made.prefill([[5, 6, 7, token]], made.slots(1, 64), 0)
+    assert np.allclose(behind, whole, atol=1e-4)
+
+
+@pytest.mark.parametrize(("dtype", "int8", "near"), [("bfloat16", False, 0.03), ("float32", True, 0.2)])
+def test_low_precision_stays_near_and_is_smaller(dtype: str, int8: bool, near: float) -> None:
+    model = find_model(ModelSettings())
+    folder = model.path
+    prompts = [each.ids for each in Encoder(load_tokenizer(model), 160).encode(requests(CODE), PROMPT)]
+    plain = network(folder)
+    low = network(folder, dtype, int8=int8)
+    expected, found = (each.prefill(prompts, each.slots(len(prompts), 160), 0).copy() for each in (plain, low))
+    assert np.abs(found - expected).max() < near * np.abs(expected).max()
+    assert (found.argmax(-1) == expected.argmax(-1)).mean() > 0.9
+    sizes = [build_graph(check_folder(folder), d, int8=i).bytes for d, i in ((dtype, int8), ("float32", False))]
+    assert sizes[0] < 0.6 * sizes[1]
+
+
+def test_int8_writes_much_the_same_summaries(tmp_path: Path) -> None:
+    written = {}
+    for quantization in ("none", "int8"):
+        settings = ModelSettings.model_validate({"engine": "openvino", "quantization": quantization})
+        engine = LocalEngine(find_model(settings), settings, InferenceSettings())
+        answers = [a for a in engine.infer(requests(CONTENTS), PROMPT) if isinstance(a, Generation)]
+        written[quantization] = {a.id: a.text.split() for a in answers}
+        assert engine.load().engine == "openvino"
+        engine.close()
+    pairs = [(text, written["int8"][key]) for key, text in written["none"].items()]
+    assert len(pairs) == len(CONTENTS)
+    assert sum(one[:2] == other[:2] for one, other in pairs) / len(pairs) > 0.7
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("model.norm.weight", r"model\.norm\.weight is \(8,\)"),
+        ("model.layers.0.mlp.up_proj.weight", "is missing|are missing"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(name: str, message: str, qwen2: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = edited(qwen2, tmp_path / "wrong")
+    tensors: dict[str, Any] = load_file(path / "model.safetensors")
+    if "norm" in name:
+        tensors[name] = tensors[name][:8].clone()
+    else:
+        del tensors[name]
+    save_file(tensors, path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=message):
+        build_graph(check_folder(path), "bfloat16")
+
+
+def test_torch_and_transformers_are_not_imported() -> None:
+    code = """
+import sys
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.engine import Generation, Request
+from dobby_dagster.inference.local.local_engine import LocalEngine
+from dobby_dagster.inference.models.model_folder import find_model
+from dobby_dagster.inference.prompts import PromptLibrary
+settings = ModelSettings(device="cpu")
+engine = LocalEngine(find_model(settings), settings, InferenceSettings())
+[answer] = engine.infer([Request("a", "def f(): pass")], PromptLibrary.load().get("summary"))
+assert isinstance(answer, Generation) and engine.health().ok
+engine.close()
+sys.exit(bool({"torch", "transformers"} & set(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

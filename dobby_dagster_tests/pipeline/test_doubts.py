@@ -1,0 +1,134 @@
+"""Unsure, cut-off and truncated summaries: counted, shown, filtered, checked, and done again by another model."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.settings import BUILT_IN_MODEL, InferenceSettings, PipelineSettings, Settings
+from dobby_dagster.inference.models.model_folder import shelf
+from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt, PromptLibrary
+from dobby_dagster.inference.recipe import recipe_of
+from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics
+from dobby_dagster.pipeline.reporting.doubtful_summaries import Doubts, batch_of_unsure, doubts, only_unsure
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
+from dobby_dagster_tests.helpers.command import Dobby, fill
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.pipeline.test_summarizing import RECIPE, put, run
+
+MODEL = shelf()[BUILT_IN_MODEL]
+CODE = {f"f{i}": f"def f{i}(path):\n    return open(path).read({i})\n" for i in range(6)}
+THEIRS = (
+    "--database", "sqlite:///code.db", "--relation", "code_data", "--key", "id", "--content", "content",
+)  # fmt: skip
+
+
+def test_each_prompt_has_its_own_limit_and_asks_for_sentences_that_end() -> None:
+    prompts = PromptLibrary.load().prompts
+    assert len({prompt.max_new_tokens for prompt in prompts.values()}) == len(prompts)
+    for prompt in prompts.values():
+        assert "short sentence" in prompt.system
+        assert "short sentence" in prompt.user, "asked once more after the content"
+        assert prompt.max_new_tokens >= 80
+    assert Prompt(id="mine", version=1, system="s").max_new_tokens == NEW_TOKENS
+
+
+def test_the_limit_is_the_prompts_unless_it_is_set(tmp_path: Path) -> None:
+    model = Settings().model.model_copy(update={"path": str(make_checkpoint(tmp_path / "model"))})
+    prompt = PromptLibrary.load().get("functionality")
+    by_default = recipe_of(model, InferenceSettings(), prompt)
+    assert by_default.settings["max_new_tokens"] == prompt.max_new_tokens
+    assert recipe_of(model, InferenceSettings(max_new_tokens=prompt.max_new_tokens), prompt) == by_default
+    assert recipe_of(model, InferenceSettings(max_new_tokens=7), prompt).settings["max_new_tokens"] == 7
+
+
+def test_doubts_are_counted_and_unknown_is_not_unsure(sqlite_store: CozoStore) -> None:
+    put(sqlite_store, {"a": "word1 UNSURE", "b": "word2", "c": "word3 LONG", "d": ""})
+    run(sqlite_store, FakeEngine())
+    assert doubts(sqlite_store, "record", RECIPE.id, 0.1) == Doubts(3, 0, 1, 1, 0)
+    assert doubts(sqlite_store, "record", RECIPE.id, 0.9) == Doubts(3, 2, 1, 1, 0)
+    assert doubts(sqlite_store, "record", "another", 0.9) == Doubts()
+    values = batch_metrics(sqlite_store, "batch-000001", RECIPE.id, 0.9)
+    assert (values["summaries_unsure"], values["summaries_cut_off"], values["contents_truncated"]) == (2, 1, 0)
+    assert batch_metrics(sqlite_store, "batch-000001", RECIPE.id)["summaries_unsure"] == 0
+    entries = list(sqlite_store.reports.entries("record", RECIPE.id))
+    assert [entry["key"] for entry in only_unsure(entries, 0.9)] == ["b", "c"]
+
+
+def test_a_deleted_or_edited_record_is_in_no_count(sqlite_store: CozoStore) -> None:
+    put(sqlite_store, {"a": "word1", "b": "word2"})
+    run(sqlite_store, FakeEngine())
+    put(sqlite_store, {"a": "word1 again"})
+    run(sqlite_store, FakeEngine())
+    assert doubts(sqlite_store, "record", RECIPE.id, 0.9).summaries == 2
+
+
+def test_unsure_records_come_into_a_batch_of_their_own(sqlite_store: CozoStore) -> None:
+    put(sqlite_store, {"a": "word1 UNSURE", "b": "word2", "c": "word3"})
+    run(sqlite_store, FakeEngine())
+    with pytest.raises(SourceError, match="no summary of 'record' has a confidence below 0.1"):
+        batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.1)
+    name = batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.9)
+    assert name == "batch-000002"
+    assert [member.version.key for member in sqlite_store.work.members(name, RECIPE.id)] == ["b", "c"]
+    assert name not in sqlite_store.work.unsettled("record", RECIPE.id, 3), "the first recipe has nothing to do in it"
+    assert sqlite_store.work.unsettled("record", "another", 3)[name] == 2
+    assert sqlite_store.reports.status("record", RECIPE.id)["completed"] == 3
+    put(sqlite_store, {"d": "word4"})
+    run(sqlite_store, FakeEngine())
+    assert sqlite_store.reports.status("record", RECIPE.id)["completed"] == 4
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> tuple[Path, Path]:
+    """The built-in model twice: the confidence of the first is always low, that of the second high."""
+    folders = []
+    for name, bias in (("low", -50), ("high", 50)):
+        folder = tmp_path / name
+        shutil.copytree(MODEL, folder)
+        card = json.loads((folder / "dobby.json").read_text())
+        card["calibration"] = {"meaning": "m", "bias": bias, "mean_logprob": 0, "min_logprob": 0, "log_tokens": 0}
+        (folder / "dobby.json").write_text(json.dumps(card))
+        folders.append(folder)
+    return folders[0], folders[1]
+
+
+def test_a_run_says_how_many_are_unsure_and_the_printed_command_does_only_those(
+    dobby: Dobby, models: tuple[Path, Path]
+) -> None:
+    fill(CODE)
+    low, high = models
+    ran = dobby("summarize", *THEIRS, "--model", low, "--device", "cpu", "--max-new-tokens", 6)
+    assert ran.code == 0, ran.err
+    settled = dobby("status", *THEIRS[:4], "--json").json
+    done = settled["completed"]
+    assert (settled["summaries_unsure"], settled["summaries_cut_off"]) == (done, done)
+    assert done > 0
+    said = next(line for line in ran.out.splitlines() if line.startswith("Unsure"))
+    assert said.startswith(
+        f"Unsure, of a confidence below {PipelineSettings().unsure_below:g}: {done} of {done} summar"
+    )
+    assert f"Cut off in the middle: {done} of {done} summaries; --max-new-tokens N" in ran.out
+    command = next(line.split() for line in ran.out.splitlines() if line.startswith("  dobby redo"))
+    assert command[:4] == ["dobby", "redo", "--model", "dobby-code-73m"]
+    exported = dobby("export", *THEIRS[:4], "--format", "jsonl", "--unsure")
+    assert len(exported.out.splitlines()) == done
+    same = dobby(*command[1:2], "--model", low, "--device", "cpu", "--max-new-tokens", 6, *command[4:])
+    assert same.code != 0
+    assert "the same model and prompt would write the same again" in same.err
+    again = dobby(*command[1:2], "--model", high, "--device", "cpu", *command[4:], "--json")
+    assert again.code == 0, again.err
+    assert again.json["settled"] == done
+    none = dobby(*command[1:2], "--model", low, "--device", "cpu", *command[4:])
+    assert "no summary of 'code_data' has a confidence below 0.1" in none.err
+
+
+def test_a_misspelt_recipe_is_named(dobby: Dobby, models: tuple[Path, Path]) -> None:
+    fill(CODE)
+    dobby("summarize", *THEIRS, "--model", models[0], "--device", "cpu", "--max-new-tokens", 6)
+    answer = dobby("redo", *THEIRS, "--model", models[1], "--device", "cpu", "--recipe", "nope")
+    assert answer.code != 0
+    assert "there is no recipe 'nope'" in answer.err

@@ -1,0 +1,164 @@
+"""The invariants of the ledger: each violation is found and named with its command, and what can be repaired is."""
+
+from typing import Any
+
+import pytest
+
+from dobby_dagster.domain.records import RecordVersion, content_hash
+from dobby_dagster.domain.states import State
+from dobby_dagster.pipeline.planning.planner import plan
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.database.connection import Params, Result
+from dobby_dagster.store.source.source_relation import Source
+from dobby_dagster_tests.store.test_store_contract import R, batch_of, commit, done, fill
+
+ROWS = {f"k{number:02d}": f"content {number}" for number in range(7)}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def summarized(store: CozoStore) -> tuple[Source, str]:
+    source, batch, members = batch_of(store, dict(ROWS))
+    commit(store, source, batch, [done(member, ROWS[member.version.key], batch) for member in members])
+    return source, batch
+
+
+def told(store: CozoStore) -> list[tuple[str, int]]:
+    return [(violation.invariant, violation.count) for violation in store.audit.examine()]
+
+
+def write(store: CozoStore, script: str, **params: Any) -> None:
+    store.connection.run(script, params, write=True)
+
+
+def test_a_sound_ledger_has_no_violation(store: CozoStore) -> None:
+    source, _ = summarized(store)
+    store.versions.note(source, [RecordVersion("record", "later", content_hash("x"))], ["k00"])
+    assert told(store) == []
+    assert store.audit.repair() == 0
+
+
+def test_completed_records_without_summaries_return_to_pending(store: CozoStore) -> None:
+    _, batch = summarized(store)
+    write(store, "?[source, key, fingerprint] := *dobby_summary{source, key, fingerprint}, key <= 'k02'"
+          " :rm dobby_summary {source, key, fingerprint}")  # fmt: skip
+    [violation] = store.audit.examine()
+    assert (violation.invariant, violation.count, violation.remedy) == (
+        "completed records have a summary of their content", 3, "recover",
+    )  # fmt: skip
+    assert violation.example == f"k00 in {batch}"
+    assert store.audit.repair() == 3
+    assert told(store) == []
+    assert store.reports.status("record", R) | {"batches": 1} == store.reports.status("record", R)
+    assert store.work.counts(batch, R)["pending"] == 3
+
+
+def test_a_version_in_no_batch_waits_again(store: CozoStore) -> None:
+    source = fill(store, {"a": "1", "b": "2"})
+    store.versions.note(
+        source, [RecordVersion("record", key, content_hash(c), 5, 1) for key, c in (("a", "1"), ("b", "2"))], []
+    )
+    write(
+        store,
+        "?[source, rank, key] := *dobby_waiting{source, rank, key}, key == 'a' :rm dobby_waiting {source, rank, key}",
+    )
+    assert told(store) == [("present versions are in a batch or wait for one", 1)]
+    assert store.audit.repair() == 1
+    assert told(store) == []
+    batch = store.versions.cut_batch("record", 10)
+    assert batch is not None
+    assert [(m.version.key, m.version.priority) for m in store.work.members(batch.id, R)] == [("a", 5), ("b", 5)]
+
+
+def test_a_claim_that_nobody_is_known_to_have_is_given_back(store: CozoStore) -> None:
+    _, batch, members = batch_of(store, {"a": "1", "b": "2"})
+    store.work.claim(members, "me", R, batch, "run")
+    assert told(store) == []
+    write(store, "?[owner, batch, recipe] := *dobby_owner{owner, batch, recipe} :rm dobby_owner {owner, batch, recipe}")
+    assert told(store) == [("records in progress have an owner", 2)]
+    assert store.audit.repair() == 2
+    assert store.work.counts(batch, R)["pending"] == 2
+
+
+def test_what_can_only_be_restored_is_named(store: CozoStore) -> None:
+    summarized(store)
+    write(
+        store, "?[batch, position] := *dobby_member{batch, position}, position == 3 :rm dobby_member {batch, position}"
+    )
+    found = store.audit.examine()
+    assert ("batches have all their members", 1, "") in [
+        (violation.invariant, violation.count, violation.remedy) for violation in found
+    ]
+
+
+def deaths(store: CozoStore, monkeypatch: pytest.MonkeyPatch, at: int) -> bool:
+    """Purge, and die before the ``at``-th writing script; whether there was one."""
+    run = store.connection.run
+    left = at
+
+    def dying(script: str, params: Params | None = None, *, write: bool = False) -> Result:
+        nonlocal left
+        left -= write
+        if left == 0 and write:
+            raise Killed
+        return run(script, params, write=write)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.connection, "run", dying)
+        try:
+            store.upkeep.purge(R)
+        except Killed:
+            return True
+    return False
+
+
+def test_a_purge_that_dies_anywhere_leaves_no_record_completed_without_a_summary(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dobby_dagster.store.maintenance.pruning.PAGE", 2)
+    _, batch = summarized(sqlite_store)
+    died = 0
+    while deaths(sqlite_store, monkeypatch, died + 1):
+        died += 1
+        assert told(sqlite_store) == []
+        counts = sqlite_store.work.counts(batch, R)
+        assert counts["completed"] + counts["pending"] == counts["members"] == len(ROWS)
+        assert counts["completed"] == sqlite_store.reports.status("record", R)["summaries"]
+    assert died >= 3
+    assert sqlite_store.reports.status("record", R)["summaries"] == 0
+    assert sqlite_store.work.history("record", "k00") != []
+    members = sqlite_store.work.members(batch, R)
+    assert all(member.state is None for member in members)
+
+
+def test_a_purge_says_how_many_summaries_it_deletes_and_touches_no_other_recipe(store: CozoStore) -> None:
+    _, batch = summarized(store)
+    other = "another"
+    store.work.set_states(
+        [RecordVersion("record", "k00", content_hash(ROWS["k00"]))], done_state(), other, batch, "run"
+    )
+    assert store.upkeep.purgeable(R) == len(ROWS)
+    deleted = store.upkeep.purge(R)
+    assert deleted["dobby_summary"] == len(ROWS)
+    assert store.upkeep.purgeable(R) == 0
+    assert store.work.counts(batch, other)["failed"] == 1
+
+
+def done_state() -> Any:
+    from dobby_dagster.domain.errors import InferenceError
+    from dobby_dagster.domain.states import ProcessingState
+
+    return ProcessingState.failed(InferenceError("x"), 1)
+
+
+def test_states_and_members_are_counted_apart(store: CozoStore) -> None:
+    """Two ways to count that share no query, so that one can contradict the other."""
+    source, _ = summarized(store)
+    plan(store, source, 100)
+    states = store.connection.run(
+        "?[state, count(key)] := *dobby_state{key, recipe, state @ 'END'}, recipe == $r", {"r": R}
+    ).rows
+    assert dict(states) == {State.COMPLETED: len(ROWS)}
+    assert store.source(source.settings).count() == len(ROWS)

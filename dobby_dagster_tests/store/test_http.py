@@ -1,0 +1,133 @@
+"""A Cozo server that is slow, down, strict or broken."""
+
+import gzip
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from dobby_dagster.domain.errors import StoreError, StoreUnavailableError
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.store.database.http_connection import ATTEMPTS, FAILURES_TO_OPEN, HttpConnection
+from dobby_dagster_tests.helpers.cozo_server import CozoServer, running_server
+from dobby_dagster_tests.helpers.model_server import Scripted
+
+QUERY = "?[x] <- [[1]]"
+
+
+@pytest.fixture
+def server() -> Iterator[CozoServer]:
+    with running_server() as server:
+        yield server
+
+
+def connection(server: CozoServer, **options: object) -> HttpConnection:
+    settings = {"url": server.url, "timeout_seconds": 0.3} | options
+    return HttpConnection(DatabaseSettings.model_validate(settings), backoff_seconds=0.001)
+
+
+@pytest.mark.parametrize("trouble", [503, 429, 502, "drop", "hang"])
+def test_passing_trouble_is_outlasted(server: CozoServer, trouble: int | str) -> None:
+    server.trouble = [trouble, trouble]
+    assert connection(server).run(QUERY).rows == [[1]]
+    assert server.requests >= 3
+
+
+def test_lasting_trouble_is_an_error_after_some_tries(server: CozoServer) -> None:
+    server.trouble = [503] * 100
+    with pytest.raises(StoreUnavailableError, match="answered 503"):
+        connection(server).run(QUERY)
+    assert server.requests <= ATTEMPTS
+
+
+def test_the_circuit_opens_and_closes_again(server: CozoServer) -> None:
+    client = connection(server)
+    client._breaker.reset_timeout = 0.2
+    server.trouble = [503] * FAILURES_TO_OPEN
+    with pytest.raises(StoreUnavailableError):
+        client.run(QUERY)
+    asked = server.requests
+    with pytest.raises(StoreUnavailableError, match="5 times in a row"):
+        client.run(QUERY)
+    assert server.requests == asked, "an open circuit asks nobody"
+    client._breaker.close()
+    assert client.run(QUERY).rows == [[1]]
+
+
+def test_nobody_there_is_named() -> None:
+    settings = DatabaseSettings(url="http://127.0.0.1:9", timeout_seconds=0.3)
+    client = HttpConnection(settings, backoff_seconds=0.001)
+    with pytest.raises(StoreUnavailableError, match=r"http://127.0.0.1:9 .*is the server up"):
+        client.run(QUERY)
+
+
+def test_a_refused_query_is_not_sent_again(server: CozoServer) -> None:
+    with pytest.raises(StoreError, match="refused a query"):
+        connection(server).run("nonsense")
+    assert server.requests == 1
+
+
+def test_the_token_is_sent_and_never_shown() -> None:
+    with running_server(token="geheim") as server:
+        assert connection(server, auth="geheim").run(QUERY).rows == [[1]]
+        with pytest.raises(StoreError, match="token was refused") as caught:
+            connection(server, auth="falsch").run(QUERY)
+        assert "falsch" not in str(caught.value)
+
+
+def test_an_answer_that_is_no_json(server: CozoServer) -> None:
+    server.trouble = [500]
+    with pytest.raises(StoreError, match="HTTP status 500"):
+        connection(server).run(QUERY)
+
+
+def test_restore_is_the_servers_own(server: CozoServer) -> None:
+    with pytest.raises(StoreUnavailableError, match="--restore"):
+        connection(server).restore("x")
+
+
+def _scripted(body: object, headers: dict[str, str] | None = None) -> Scripted:
+    return Scripted(lambda number, asked: (200, headers or {}, body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [], None, {}, {"ok": True}, {"ok": True, "headers": ["x"]}, {"ok": True, "headers": "x", "rows": []},
+        {"ok": True, "headers": ["x"], "rows": [1]}, {"ok": True, "headers": ["x"], "rows": [[1, 2]]},
+        {"ok": True, "headers": [1], "rows": []}, {"ok": False}, {"ok": False, "message": [1]}, {"ok": False, "code": 7},
+        b"<html>", b"", b"[" * 200_000, b'{"ok": true, "headers": ["\\ud800"], "rows": []}',
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_none_of_cozos_is_one_line(body: object) -> None:
+    with _scripted(body) as server, pytest.raises(StoreError, match="127.0.0.1"):
+        HttpConnection(DatabaseSettings(url=server.url, timeout_seconds=5), backoff_seconds=0.001).run(QUERY)
+
+
+def test_an_answer_that_grows_when_decompressed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dobby_dagster.store.database.http_connection.LARGEST_ANSWER", 1_000_000)
+    bomb = gzip.compress(b" " * 5_000_000)
+    with _scripted(bomb, {"content-encoding": "gzip"}) as server, pytest.raises(StoreError, match="when decompressed"):
+        HttpConnection(DatabaseSettings(url=server.url), backoff_seconds=0.001).run(QUERY)
+
+
+def test_credentials_of_the_url_are_sent_to_a_proxy_before_the_server() -> None:
+    with _scripted({"ok": True, "headers": ["x"], "rows": [[1]]}) as server:
+        url = server.url.replace("http://", "http://user:pass-word@")
+        assert HttpConnection(DatabaseSettings(url=url)).run(QUERY).rows == [[1]]
+        assert server.keys == ["Basic dXNlcjpwYXNzLXdvcmQ="]
+
+
+@pytest.mark.parametrize(
+    ("asked", "came"), [("?[a, b] := *t{a, b}", "a"), ("?[a, count(b), max(c)] := *t{a, b, c}", "ab")]
+)
+def test_an_answer_of_another_width_than_was_asked_for_is_an_error(asked: str, came: str) -> None:
+    from dobby_dagster.domain.http_client import Reply
+
+    class Strange(HttpConnection):
+        def _answer(self, method: str, path: str, data: bytes | None) -> Reply:
+            body = json.dumps({"ok": True, "headers": list(came), "rows": [[None] * len(came)]}).encode()
+            return Reply(200, {}, body)
+
+    with pytest.raises(StoreError, match=f"columns were asked for, {len(came)} came"):
+        Strange(DatabaseSettings(url="http://127.0.0.1:9")).run(asked)

@@ -1,0 +1,115 @@
+"""What one record brings costs that record only: values that CozoDB can't hold, or that it refuses."""
+
+import math
+import re
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dobby_dagster.domain.errors import InferenceError, StoreBusyError, StoreError
+from dobby_dagster.domain.records import Record
+from dobby_dagster.domain.settings import SourceSettings
+from dobby_dagster.domain.states import ProcessingState
+from dobby_dagster.domain.summaries import Recipe
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.chunks import Outcome
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.pipeline.test_summarizing import entries, put, run
+from dobby_dagster_tests.store.test_store_contract import R, batch_of, commit, done
+
+ROWS = {"a": "1", "b": "2", "c": "3"}
+
+
+def outcomes(store: CozoStore) -> tuple[Any, str, list[Outcome]]:
+    source, batch, members = batch_of(store, dict(ROWS))
+    return source, batch, [done(member, ROWS[member.version.key], batch) for member in members]
+
+
+def states(store: CozoStore) -> dict[str, tuple[str, str]]:
+    return {entry["key"]: (entry["state"], entry["error"]) for entry in store.reports.entries("record", R)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text": "half \ud83d"}, r"text holds half a character: 'half \\ud83d'"),
+        ({"finish_reason": "\udcff"}, "finish_reason holds half a character"),
+        ({"confidence": math.nan}, "confidence is nan"),
+        ({"min_logprob": -math.inf}, "min_logprob is -inf"),
+        ({"output_tokens": 10**30}, "output_tokens is 10+, past 64 bits"),
+        ({"prompt_tokens": "many"}, "can't be stored"),
+        ({"text": None}, "can't be stored"),
+    ],
+)
+def test_one_outcome_that_can_not_be_stored_fails_alone(
+    store: CozoStore, changes: dict[str, Any], message: str
+) -> None:
+    source, batch, made = outcomes(store)
+    assert made[1].summary is not None
+    made[1] = replace(made[1], summary=replace(made[1].summary, **changes))
+    assert commit(store, source, batch, made) == set()
+    found = states(store)
+    assert (found["a"], found["c"]) == (("completed", ""), ("completed", ""))
+    assert found["b"][0] == "failed"
+    assert re.search(message, found["b"][1])
+    assert store.work.counts(batch, R)["completed"] == 2
+    [chunk] = store.reports.chunks(batch, R)
+    assert (chunk["completed"], chunk["failed"]) == (2, 1)
+
+
+def test_errors_and_names_are_stored_with_escapes(store: CozoStore) -> None:
+    source, batch, made = outcomes(store)
+    error = InferenceError("the server said \udce9")
+    made[0] = replace(made[0], summary=None, state=ProcessingState.failed(error, 1))
+    assert made[2].summary is not None
+    made[2] = replace(made[2], summary=replace(made[2].summary, model="caf\udce9"))
+    commit(store, source, batch, made)
+    assert states(store)["a"] == ("failed", r"the server said \udce9")
+    assert [row["model"] for row in store.reports.summaries_of("record", "c", R)] == [r"caf\udce9"]
+    store.work.remember_recipe(Recipe("p@1", "text \ud800", "caf\udce9", "1", {"stop": ["\udfff"]}))
+    assert [row["model"] for row in store.work.recipes()] == [r"caf\udce9"]
+
+
+def test_records_with_half_characters_are_written_with_escapes(store: CozoStore) -> None:
+    odd = Record(
+        "caf\udce9.py", "x = '\ud83d'", "root", "text", "python", metadata={"path": "caf\udce9.py", "l": ["\ud800"]}
+    )
+    assert store.records.put_changed([odd, Record("plain", "1", "root")], "root") == 2
+    assert store.records.put_changed([odd, Record("plain", "1", "root")], "root") == 0
+    found = store.source(SourceSettings()).get([r"caf\udce9.py"])[r"caf\udce9.py"]
+    assert (found.content, found.metadata) == (r"x = '\ud83d'", {"path": r"caf\udce9.py", "l": [r"\ud800"]})
+
+
+def test_a_chunk_that_fails_for_another_reason_is_not_taken_apart(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, batch, made = outcomes(sqlite_store)
+    tries = []
+
+    def refuse(*args: Any, **named: Any) -> None:
+        tries.append(args)
+        raise StoreBusyError("locked")
+
+    with monkeypatch.context() as patch, pytest.raises(StoreError, match="locked"):
+        patch.setattr(sqlite_store.connection, "run", refuse)
+        commit(sqlite_store, source, batch, made)
+    assert len(tries) == 1
+
+
+def test_a_content_that_changes_and_changes_back_is_tried_again(sqlite_store: CozoStore) -> None:
+    put(sqlite_store, {"a": "word1", "b": "word2"})
+    commit_of = sqlite_store.chunks._commit
+
+    def meddle(*args: Any) -> set[str]:
+        put(sqlite_store, {"a": "changed"})
+        superseded = commit_of(*args)
+        put(sqlite_store, {"a": "word1"})
+        return superseded
+
+    sqlite_store.chunks._commit = meddle  # type: ignore[method-assign]
+    run(sqlite_store, FakeEngine())
+    del sqlite_store.chunks._commit  # type: ignore[method-assign]
+    assert (entries(sqlite_store)["a"]["state"], entries(sqlite_store)["b"]["state"]) == ("failed", "completed")
+    run(sqlite_store, FakeEngine())
+    assert entries(sqlite_store)["a"]["state"] == "completed"
