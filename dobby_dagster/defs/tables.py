@@ -110,8 +110,9 @@ class SummariesTable:
 
 @dataclass(frozen=True)
 class MetricsTable:
-    """Metrics, a row a partition: ``batch`` and the values of
-    :func:`~dobby_dagster.pipeline.reporting.batch_metrics.batch_metrics`.
+    """Metrics, one row per partition.
+
+    Columns: ``batch`` and those of :func:`~dobby_dagster.pipeline.reporting.batch_metrics.batch_metrics`.
     """
 
     database: CozoDatabase
