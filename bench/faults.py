@@ -38,7 +38,8 @@ from dobby_dagster.store.database.embedded_connection import EmbeddedConnection
 from dobby_dagster.store.database.http_connection import HttpConnection
 from dobby_dagster_tests.helpers.cozo_server import running_server
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-from dobby_dagster_tests.pipeline.test_summarizing import PROMPT, RECIPE, put
+from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE
+from dobby_dagster_tests.helpers.records import put
 
 ENGINES = ("sqlite", "http")
 KINDS = ("error", "time-out", "panic", "kill")

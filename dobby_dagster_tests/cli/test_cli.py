@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from dobby_dagster.store.database.connect import cozo_client
-from dobby_dagster_tests.helpers.command import Dobby, fill
+from dobby_dagster_tests.helpers.command import Dobby
 from dobby_dagster_tests.helpers.cozo_server import running_server
+from dobby_dagster_tests.helpers.records import fill
 
 CODE = {f"m.py::f{i:02d}": f"def f{i:02d}(path):\n    return open(path).read({i})\n" for i in range(8)}
 

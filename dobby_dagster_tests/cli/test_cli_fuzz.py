@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from dobby_dagster.cli.command_tree import app
 from dobby_dagster.cli.server.listening_address import listen
-from dobby_dagster_tests.domain.test_printable import HOSTILE, invisible
-from dobby_dagster_tests.helpers.command import Answer, Dobby, fill
+from dobby_dagster_tests.helpers.command import Answer, Dobby
+from dobby_dagster_tests.helpers.hostile_text import ENVIRONMENTS, HOSTILE, LONG, invisible
+from dobby_dagster_tests.helpers.records import fill
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "40"))
-LONG = "a" * 300
 TEXTS = [
     "", " ", "'", '"', "a b", "a;b", "null", "true", "_x", "-", "--", "-1", "%s", "{0}", "$HOME", "*", "\\", "a\nb", "x" * 5_000,
     "../../x", "code_data", "code_data:idx", "dobby_state", "record", "id", "content", "a\n:rm code_data {id}", "\u043a\u043b",
@@ -59,21 +59,6 @@ NUMBERS = [
     "1.5",
     " 7 ",
 ]
-ENVIRONMENTS: list[dict[str, str]] = [
-    {"DOBBY_CONFIG": value} for value in ("/dev/null", "/dev/zero", LONG, "deep.toml", "binary", ".", "nosuch", "latin.toml", "~nosuch/x")
-] + [
-    {"DAGSTER_HOME": value} for value in ("binary", LONG, "relative", "~nosuch/x", "/dev/null/x", "/proc/x", "")
-] + [
-    {name: value}
-    for name in ("DOBBY_INFERENCE_SLOTS", "DOBBY_DATABASE_LEASE_TIMEOUT_SECONDS", "DOBBY_AUTOMATION_STALE_SECONDS")
-    for value in ("nan", "inf", "1e400", "-1", "", "x\x1b[31m", "9" * 5_000)
-] + [
-    {"DOBBY_NOSUCH": "1"}, {"DOBBY_X\x1b[31m": "1"}, {"DOBBY_AUTOMATION_ALERT_COMMAND": ","}, {"DOBBY_AUTOMATION_ALERT_WEBHOOK": "http://["},
-    {"DOBBY_MODEL_URL": "http://[::1", "DOBBY_MODEL_SERVED_NAME": "x"}, {"DOBBY_MODEL_URL": "http://127.0.0.1:1/v1"},
-    {"DOBBY_DATABASE_AUTH": "\u00fc", "DATABASE_URL": "http://127.0.0.1:1"}, {"MODEL_PATH": ""}, {"DATABASE_URL": "\x1b[31m"},
-    {"COLUMNS": "1"}, {"COLUMNS": "-5"}, {"HOME": "/nosuch"}, {"TERM": "xterm\x1b"}, {"DOBBY_DAGSTER_HOME": "binary"},
-    {"DOBBY_PROMPT_FILE": "deep.toml"}, {"DOBBY_AUTOMATION_BACKUP_FOLDER": LONG}, {"TMPDIR": "/nosuch"}, {"PATH": ""},
-]  # fmt: skip
 
 
 def commands() -> dict[str, Any]:

@@ -17,7 +17,8 @@ from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import cozo_client
-from dobby_dagster_tests.helpers.command import Dobby, fill
+from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.records import fill
 
 CODE = {f"k{i}": f"def add_{i}(a):\n    return a + {i}\n" for i in range(3)}
 WHERE = ("--database", "sqlite:///code.db")

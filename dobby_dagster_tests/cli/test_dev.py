@@ -20,9 +20,9 @@ from websockets.sync.client import connect
 
 from dobby_dagster.cli.server.listening_address import listen
 from dobby_dagster_tests.helpers.browser import browser, until
-from dobby_dagster_tests.helpers.command import Dobby, fill
+from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.records import fill, prepared
 from dobby_dagster_tests.helpers.webserver import Served, dagster_dev
-from dobby_dagster_tests.system.test_crash import prepared
 
 __all__ = ["browser"]
 ADD = (

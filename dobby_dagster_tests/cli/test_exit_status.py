@@ -10,7 +10,7 @@ import typer
 from dobby_dagster.cli.exit_status import exit_status
 from dobby_dagster.cli.server.log_filter import filtered_log
 from dobby_dagster.domain.errors import StoreError
-from dobby_dagster_tests.domain.test_printable import invisible
+from dobby_dagster_tests.helpers.hostile_text import invisible
 
 
 class Panic(BaseException):

@@ -12,8 +12,8 @@ from selenium.webdriver.common.by import By
 
 from dobby_dagster_tests.helpers.browser import browser, until
 from dobby_dagster_tests.helpers.flawed_engine import Faults
+from dobby_dagster_tests.helpers.records import prepared
 from dobby_dagster_tests.helpers.webserver import dagster_dev
-from dobby_dagster_tests.system.test_crash import prepared
 
 # Where to keep pictures of what the browser showed; the ones in docs/ are made so.
 PICTURES = os.environ.get("PICTURES")

@@ -22,7 +22,7 @@ from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.pipeline.test_summarizing import put
+from dobby_dagster_tests.helpers.records import put
 
 CODE = {f"k{i:02d}": f"def add_{i}(a, b):\n    return a + b + {i}\n" for i in range(12)}
 Make = Callable[..., Settings]

@@ -9,7 +9,7 @@ import pytest
 
 from dobby_dagster.definitions import load_definitions
 from dobby_dagster.defs.runs.batch_runs import range_tags
-from dobby_dagster_tests.cli.test_cli_fuzz import ENVIRONMENTS
+from dobby_dagster_tests.helpers.hostile_text import ENVIRONMENTS
 
 WRONG = [
     {"DOBBY_INFERENCE_SLOTS": "nan"},

@@ -9,8 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from dobby_dagster_tests.helpers.records import prepared
 from dobby_dagster_tests.helpers.webserver import dagster_dev
-from dobby_dagster_tests.system.test_crash import prepared
 
 RUNS = "{runsOrError{... on Runs{results{runId jobName status}}}}"
 AGAIN = """mutation($p: ReexecutionParams!) {launchRunReexecution(reexecutionParams: $p) {

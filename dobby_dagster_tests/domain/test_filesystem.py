@@ -9,7 +9,8 @@ import pytest
 
 from dobby_dagster.domain.errors import StoreAccessError
 from dobby_dagster.domain.filesystem import exposure, kind_of_path, private_folder, replacing, sweep_drafts
-from dobby_dagster_tests.helpers.command import Dobby, fill
+from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.records import fill
 
 
 def mode(path: Path) -> int:

@@ -18,25 +18,11 @@ from rich.table import Table
 from dobby_dagster.cli.output import PlainConsole, PrintableFormatter
 from dobby_dagster.domain.errors import DobbyError, StoreError
 from dobby_dagster.domain.printable import MESSAGE_LENGTH, printable, printable_json, shell_word
-from dobby_dagster_tests.helpers.command import Dobby, fill
+from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.hostile_text import HOSTILE, invisible
+from dobby_dagster_tests.helpers.records import fill
 
-HOSTILE = {
-    "escape": "\x1b]0;PWNED\x07\x1b[31mkey\x1b[2J",
-    "8-bit control": "\x9b31mred\x85",
-    "bidirectional": "\u202egpj.exe\u2066",
-    "zero width": "a\u200b\u200d\ufeff\u2060b\u3164\ufe0f\U000e0041",
-    "lines": "a\r\nerror: forged\u2028b\x0b\x0c",
-    "surrogate": "\udcff\ud800",
-    "markup": "[bold red]x[/] [link=http://evil.test]y[/link] :bomb:",
-}
 ANY_TEXT = st.text(st.characters(codec=None) | st.sampled_from("".join(HOSTILE.values())), max_size=60)
-
-
-def invisible(text: str, allowed: str = "") -> set[str]:
-    """Characters by which ``text`` could act on a terminal or hide something."""
-    return {
-        c for c in text if c not in allowed and unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-    }
 
 
 @given(ANY_TEXT)

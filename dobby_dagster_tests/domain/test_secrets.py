@@ -23,7 +23,7 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import Dobby
 from dobby_dagster_tests.helpers.cozo_server import running_server
 from dobby_dagster_tests.helpers.model_server import Reply, Scripted, said
-from dobby_dagster_tests.pipeline.test_summarizing import put
+from dobby_dagster_tests.helpers.records import put
 
 SERVED = {"model.served_name": "m"}
 

@@ -25,10 +25,7 @@ from dobby_dagster.inference.packed import packed_network
 from dobby_dagster.inference.packed.packed_network import PackedNetwork
 from dobby_dagster.inference.packed.packed_weights import load_weights
 from dobby_dagster.inference.prompts import Prompt
-from dobby_dagster_tests.inference.test_engine_contract import CONTENTS, FASTEST, PROMPT, requests
-from dobby_dagster_tests.inference.test_local_engine import generated, texts
-
-LONG = ["y = 2  # " + "word " * n for n in (3, 40, 90, 7, 60, 20)]
+from dobby_dagster_tests.helpers.local_engines import CONTENTS, FASTEST, LONG, PROMPT, generated, requests, texts
 
 
 @dataclass

@@ -1,33 +1,15 @@
 """What every engine does: the fake one of the tests, and all ways to generate on Qwen2 and Llama checkpoints."""
 
-import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Engine, Failure, Generation, Request
-from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.prompt_encoding import Encoded
 from dobby_dagster.inference.local.token_selection import Written
-from dobby_dagster.inference.models.model_folder import check_folder
-from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-
-PROMPT = PromptLibrary.load().get("summary")
-CONTENTS = [f"def f{i}(x):\n    return {'x + ' * (i % 9)}{i}" for i in range(23)]
-
-
-# The fastest of Dobby's own ways on this processor, and all of them.
-FASTEST = "openvino" if platform.machine() in ("x86_64", "AMD64") else "packed"
-WAYS = list(dict.fromkeys([FASTEST, "packed", "transformers"]))
-
-
-def engine_on(path: Path, way: str = "auto", **settings: object) -> LocalEngine:
-    inference = InferenceSettings.model_validate({"slots": 4, "max_new_tokens": 8} | settings)
-    model = ModelSettings.model_validate({"device": "cpu", "dtype": "float32", "engine": way})
-    return LocalEngine(check_folder(path), model, inference)
+from dobby_dagster_tests.helpers.local_engines import CONTENTS, PROMPT, WAYS, engine_on, requests
 
 
 @pytest.fixture(params=["fake", *(f"{model} {way}" for model in ("qwen2", "llama") for way in WAYS)])
@@ -37,10 +19,6 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     made.load()
     yield made
     made.close()
-
-
-def requests(contents: list[str]) -> list[Request]:
-    return [Request(f"r{i}", content, "python") for i, content in enumerate(contents)]
 
 
 def test_each_request_is_answered_once_by_its_own_identifier(engine: Engine) -> None:

@@ -17,7 +17,7 @@ from dobby_dagster.inference.local.tokenizer import load_tokenizer
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.tokenizer_files import read_ends, read_special, read_template
 from dobby_dagster_tests.helpers.checkpoints import edit_json
-from dobby_dagster_tests.inference.test_engine_contract import engine_on
+from dobby_dagster_tests.helpers.local_engines import engine_on
 
 Attack = Callable[[Path], object]
 DEEP = '{"a":' + "[" * 100_000

@@ -15,41 +15,21 @@ from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.local import devices
 from dobby_dagster.inference.local.devices import available, place
 from dobby_dagster.inference.local.local_engine import LocalEngine
-from dobby_dagster.inference.local.token_selection import Output
 from dobby_dagster.inference.local.transformers_model import load_model
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.prompts import Prompt, PromptLibrary
-from dobby_dagster_tests.inference.test_engine_contract import CONTENTS, FASTEST, WAYS, engine_on, requests
+from dobby_dagster_tests.helpers.local_engines import (
+    CONTENTS,
+    FASTEST,
+    WAYS,
+    edited,
+    engine_on,
+    generated,
+    requests,
+    texts,
+)
 
 PROMPT = PromptLibrary.load().get("summary")
-
-
-def edited(folder: Path, copy: Path, name: str = "", value: float = 0.0) -> Path:
-    """A copy of a checkpoint, with one tensor filled."""
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(folder, copy)
-    if name:
-        tensors = load_file(copy / "model.safetensors")
-        tensors[name].fill_(value)
-        save_file(tensors, copy / "model.safetensors", {"format": "pt"})
-    return copy
-
-
-def texts(engine: LocalEngine, contents: list[str]) -> list[str]:
-    answers = sorted(engine.infer(requests(contents), PROMPT), key=lambda a: int(a.id[1:]))
-    assert all(isinstance(answer, Generation) for answer in answers)
-    return [answer.text for answer in answers if isinstance(answer, Generation)]
-
-
-def generated(engine: LocalEngine, contents: list[str]) -> list[Output]:
-    engine.load()
-    assert engine._loaded is not None
-    asked = requests(contents)
-    encoded = engine._loaded.encoder.encode(asked, PROMPT)
-    written = list(engine._loaded.generator.run(encoded, [request.id for request in asked]))
-    assert sorted(each.index for each in written) == list(range(len(contents)))
-    return [each.output for each in sorted(written, key=lambda each: each.index)]
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -18,8 +18,7 @@ from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.prompt_encoding import Encoder
 from dobby_dagster.inference.local.tokenizer import load_tokenizer
 from dobby_dagster.inference.models.model_folder import check_folder, find_model
-from dobby_dagster_tests.inference.test_engine_contract import CONTENTS, FASTEST, PROMPT, requests
-from dobby_dagster_tests.inference.test_local_engine import edited
+from dobby_dagster_tests.helpers.local_engines import CONTENTS, FASTEST, PROMPT, edited, requests
 
 if FASTEST != "openvino":
     pytest.skip("OpenVINO is for x86-64", allow_module_level=True)

@@ -17,9 +17,7 @@ from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.packed import attention, linear_layer
 from dobby_dagster.inference.packed.packed_network import PackedNetwork
 from dobby_dagster.inference.packed.packed_weights import load_weights
-from dobby_dagster_tests.inference.test_continuous import LONG
-from dobby_dagster_tests.inference.test_engine_contract import CONTENTS, PROMPT
-from dobby_dagster_tests.inference.test_local_engine import generated, texts
+from dobby_dagster_tests.helpers.local_engines import CONTENTS, LONG, PROMPT, generated, texts
 
 
 def packed(path: Path, dtype: str = "float32", **chosen: object) -> LocalEngine:

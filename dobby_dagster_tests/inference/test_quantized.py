@@ -14,9 +14,8 @@ from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.checkpoint import Checkpoint
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster_tests.helpers.checkpoints import edit_json, edit_tensors, reference_tokens
-from dobby_dagster_tests.helpers.quantizing import FORMS, compressed, int8_rows, quantized
-from dobby_dagster_tests.inference.test_engine_contract import CONTENTS, FASTEST, PROMPT, WAYS, engine_on, requests
-from dobby_dagster_tests.inference.test_local_engine import generated
+from dobby_dagster_tests.helpers.local_engines import CONTENTS, FASTEST, PROMPT, WAYS, engine_on, generated, requests
+from dobby_dagster_tests.helpers.quantized_checkpoints import FORMS, compressed, int8_rows, quantized
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -23,8 +23,8 @@ from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.remote.completion import Completion, Trouble, read
 from dobby_dagster.inference.remote.dialect import share_that_fits
 from dobby_dagster.inference.remote.reasoning import without_thoughts
+from dobby_dagster_tests.helpers.local_engines import PROMPT
 from dobby_dagster_tests.helpers.model_server import Reply, Scripted, engine_at, said
-from dobby_dagster_tests.inference.test_engine_contract import PROMPT
 
 GOOD = {"choices": [{"message": {"content": "It adds two numbers."}, "finish_reason": "stop"}]}
 

@@ -22,8 +22,8 @@ from dobby_dagster.inference.engine_selection import engine_for
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.inference.recipe import recipe_of
 from dobby_dagster.inference.remote.completions_client import ServerClient
+from dobby_dagster_tests.helpers.local_engines import CONTENTS, PROMPT, requests
 from dobby_dagster_tests.helpers.model_server import Reply, Scripted, engine_at, said
-from dobby_dagster_tests.inference.test_engine_contract import CONTENTS, PROMPT, requests
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_real_server_answers_each_request_once(served: tuple[str, str]) -> Non
 def test_records_are_summarized_by_a_real_server(served: tuple[str, str], tmp_path: Path) -> None:
     from dobby_dagster.domain.settings import DatabaseSettings
     from dobby_dagster.store.cozo_store import CozoStore
-    from dobby_dagster_tests.pipeline.test_summarizing import put
+    from dobby_dagster_tests.helpers.records import put
 
     url, name = served
     store = CozoStore.open(DatabaseSettings(url=f"sqlite:///{tmp_path}/records.db"))

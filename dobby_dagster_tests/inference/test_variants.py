@@ -14,8 +14,7 @@ from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.rotary_embedding import Rotary, rotary_settings
 from dobby_dagster_tests.helpers.checkpoints import edit_json, edit_tensors, reference_tokens
-from dobby_dagster_tests.inference.test_engine_contract import PROMPT, WAYS, engine_on, requests
-from dobby_dagster_tests.inference.test_local_engine import generated
+from dobby_dagster_tests.helpers.local_engines import PROMPT, WAYS, engine_on, generated, requests
 
 CONTENTS = ["def f(x):\n    return x + 1", "x = 1\n" * 45]
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}

@@ -17,6 +17,7 @@ from dobby_dagster.ingest.splitter_process import Splitter
 from dobby_dagster.ingest.text_decoding import decoded
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.file_tree import tree
 
 PYTHON = '''
 @cache
@@ -208,13 +209,6 @@ def test_any_text_is_split_without_an_error_into_pieces_with_unique_names(
     pieces = splitter.pieces(PurePath(f"x{ending}"), text)
     assert len({piece.name for piece in pieces}) == len(pieces)
     assert all(piece.content.strip() for piece in pieces)
-
-
-def tree(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
 
 
 def test_ingesting_again_touches_only_what_changed(sqlite_store: CozoStore, tmp_path: Path) -> None:

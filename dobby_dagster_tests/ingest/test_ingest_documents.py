@@ -14,7 +14,7 @@ from dobby_dagster.ingest.file_splitting import split
 from dobby_dagster.ingest.ingestion import ingest
 from dobby_dagster.ingest.piece import UnreadableError
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.ingest.test_ingest import tree
+from dobby_dagster_tests.helpers.file_tree import tree
 
 JEKYLL = "---\ntitle: Handbook\nauthor: Ann\ntags: [a, b]\ndate: 2024-01-02\ndraft: true\n---\n\nIntro words.\n\n# Begin\n\nText.\n"
 

@@ -13,7 +13,7 @@ from dobby_dagster.ingest.git import git_index
 from dobby_dagster.ingest.git.working_tree import WorkingTree
 from dobby_dagster.ingest.source_files import files_of, walk
 from dobby_dagster_tests.helpers.command import Dobby
-from dobby_dagster_tests.ingest.test_ingest import tree
+from dobby_dagster_tests.helpers.file_tree import tree
 
 IDENTITY = {f"GIT_{who}_{what}": "a@b.c" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 CLEAN = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | IDENTITY | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}  # fmt: skip

@@ -15,9 +15,10 @@ from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics
 from dobby_dagster.pipeline.reporting.doubtful_summaries import Doubts, batch_of_unsure, doubts, only_unsure
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
-from dobby_dagster_tests.helpers.command import Dobby, fill
+from dobby_dagster_tests.helpers.command import Dobby
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-from dobby_dagster_tests.pipeline.test_summarizing import RECIPE, put, run
+from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
+from dobby_dagster_tests.helpers.records import fill, put
 
 MODEL = shelf()[BUILT_IN_MODEL]
 CODE = {f"f{i}": f"def f{i}(path):\n    return open(path).read({i})\n" for i in range(6)}

@@ -5,7 +5,8 @@ from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.reporting.invariants import Findings, examine
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-from dobby_dagster_tests.pipeline.test_summarizing import PROMPT, RECIPE, put, run
+from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, run
+from dobby_dagster_tests.helpers.records import put
 
 BATCH = "batch-000001"
 

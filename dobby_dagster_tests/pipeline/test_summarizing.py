@@ -1,7 +1,7 @@
 """The pipeline around an engine: identity, reuse, staleness, failures, claims."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,52 +13,16 @@ from dobby_dagster.defs.event_metadata import metric_metadata, summary_metadata
 from dobby_dagster.domain.records import Content, Record
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.domain.states import State
-from dobby_dagster.domain.summaries import Recipe
-from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.planning.record_selection import redo
 from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics, percentile
 from dobby_dagster.pipeline.reporting.export import export_file
-from dobby_dagster.pipeline.summarization.frames import chunk_of, outcome_frame, pending_table, work_frame, work_items
+from dobby_dagster.pipeline.summarization.frames import pending_table, work_frame, work_items
 from dobby_dagster.pipeline.summarization.summarizer import Chunk, Item, Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-
-PROMPT = PromptLibrary.load().get("summary")
-RECIPE = Recipe(PROMPT.name, PROMPT.text, "fake", "0", {})
-
-
-def put(store: CozoStore, rows: dict[str, Content]) -> None:
-    store.connection.run(
-        "?[key, content] <- $rows :put record {key => content}", {"rows": [[k, v] for k, v in rows.items()]}, write=True
-    )
-
-
-def run(
-    store: CozoStore, engine: FakeEngine, chunk_size: int = 5, before_commit: Callable[[Chunk], None] = lambda c: None
-) -> None:
-    """Plan, then run every unsettled batch as the assets do, frames included."""
-    source = store.source(SourceSettings())
-    plan(store, source, 20)
-
-    def work() -> Iterator[tuple[str, list[Item]]]:
-        for batch in store.work.unsettled("record", RECIPE.id, 3):
-            members = [m for m in store.work.members(batch, RECIPE.id) if m.is_work(batch, 3)]
-            for begin in range(0, len(members), chunk_size):
-                part = members[begin : begin + chunk_size]
-                found = source.get([m.version.key for m in part])
-                yield work_items(work_frame(batch, [Item(m, found.get(m.version.key)) for m in part]))
-
-    with Summarizer(store, engine, PROMPT, RECIPE, "run", chunk_size) as summarizer:
-        for number, chunk in enumerate(summarizer.summarize(work())):
-            assert 0 < len(chunk.outcomes) <= chunk_size
-            before_commit(chunk)
-            again = chunk_of(outcome_frame(chunk))
-            store.chunks.commit(source, again.outcomes, again.stats, RECIPE.id, chunk.batch, "run", str(number))
-
-
-def entries(store: CozoStore) -> dict[str, dict]:
-    return {entry["key"]: entry for entry in store.reports.entries("record", RECIPE.id)}
+from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, entries, run
+from dobby_dagster_tests.helpers.records import put
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

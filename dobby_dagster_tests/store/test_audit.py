@@ -10,7 +10,7 @@ from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connection import Params, Result
 from dobby_dagster.store.source.source_relation import Source
-from dobby_dagster_tests.store.test_store_contract import R, batch_of, commit, done, fill
+from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done, source_with
 
 ROWS = {f"k{number:02d}": f"content {number}" for number in range(7)}
 
@@ -56,7 +56,7 @@ def test_completed_records_without_summaries_return_to_pending(store: CozoStore)
 
 
 def test_a_version_in_no_batch_waits_again(store: CozoStore) -> None:
-    source = fill(store, {"a": "1", "b": "2"})
+    source = source_with(store, {"a": "1", "b": "2"})
     store.versions.note(
         source, [RecordVersion("record", key, content_hash(c), 5, 1) for key, c in (("a", "1"), ("b", "2"))], []
     )

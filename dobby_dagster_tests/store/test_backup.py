@@ -20,7 +20,7 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import cozo_client
 from dobby_dagster.store.maintenance.backup_file import restore, verify_backup, write_backup
 from dobby_dagster_tests.helpers.command import Dobby
-from dobby_dagster_tests.pipeline.test_summarizing import put
+from dobby_dagster_tests.helpers.records import put
 
 ROWS = 300
 

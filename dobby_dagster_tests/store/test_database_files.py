@@ -19,7 +19,7 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import connect, cozo_client
 from dobby_dagster.store.ledger.schema import schema_version, set_meta
 from dobby_dagster_tests.helpers.command import Dobby
-from dobby_dagster_tests.pipeline.test_summarizing import put
+from dobby_dagster_tests.helpers.records import put
 
 
 def mode(path: Path) -> int:

@@ -11,7 +11,8 @@ from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.maintenance.integrity import read_everything
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-from dobby_dagster_tests.pipeline.test_summarizing import put, run
+from dobby_dagster_tests.helpers.pipeline_run import run
+from dobby_dagster_tests.helpers.records import put
 
 
 @pytest.fixture

@@ -7,54 +7,16 @@ from pathlib import Path
 import pytest
 
 from dobby_dagster.domain.errors import InferenceError, SourceError, StoreAccessError, StoreError
-from dobby_dagster.domain.records import Content, RecordVersion, content_hash
+from dobby_dagster.domain.records import Content, RecordVersion
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import COMPLETED, PENDING, ProcessingState, State, skipped
-from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import ChunkStats, Outcome
-from dobby_dagster.store.ledger.record_states import Member
 from dobby_dagster.store.ledger.run_attempts import ASKED
 from dobby_dagster.store.ledger.schema import LATEST
 from dobby_dagster.store.maintenance.backup_file import restore
-from dobby_dagster.store.source.source_relation import Source
-
-R = "recipe"
-
-
-def fill(store: CozoStore, rows: dict[str, Content]) -> Source:
-    store.connection.run(
-        "?[key, content] <- $rows :put record {key => content}", {"rows": list(map(list, rows.items()))}, write=True
-    )
-    return store.source(SourceSettings())
-
-
-def batch_of(
-    store: CozoStore, rows: dict[str, Content], priority: dict[str, int] | None = None
-) -> tuple[Source, str, list[Member]]:
-    source = fill(store, rows)
-    versions = [
-        RecordVersion("record", key, content_hash(content), (priority or {}).get(key, 0), 1)
-        for key, content in rows.items()
-    ]
-    store.versions.note(source, versions, [])
-    batch = store.versions.cut_batch("record", 1_000)
-    assert batch is not None
-    return source, batch.id, store.work.members(batch.id, R)
-
-
-def done(member: Member, content: Content, batch: str = "b", text: str = "A good summary.") -> Outcome:
-    version = member.version
-    summary = Summary(
-        "record", version.key, f"f-{version.content_hash}", version.content_hash, text, 0.5, -0.7, -1.0, "stop",
-        10, 5, False, "model", "summary@1", R, batch, 0.1, 1.0,
-    )  # fmt: skip
-    return Outcome(version, content, COMPLETED, summary, inferred=True)
-
-
-def commit(store: CozoStore, source: Source, batch: str, outcomes: list[Outcome], chunk: str = "c") -> set[str]:
-    return store.chunks.commit(source, outcomes, ChunkStats(1.0, 2.0, [0.1]), R, batch, "run", chunk)
+from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done, source_with
 
 
 def test_health_answers_with_the_schema(store: CozoStore) -> None:
@@ -64,7 +26,7 @@ def test_health_answers_with_the_schema(store: CozoStore) -> None:
 
 
 def test_a_failed_script_changes_nothing(store: CozoStore) -> None:
-    fill(store, {"a": "1"})
+    source_with(store, {"a": "1"})
     with pytest.raises(StoreError):
         store.connection.run(
             "{ ?[key, content] <- [['b', '2']] :put record {key => content} } { ?[x] <- [[1]] :assert none }",
@@ -83,20 +45,20 @@ def test_unusual_contents_survive(store: CozoStore) -> None:
         "text": "é\0\r\n😀", "empty": "", "nothing": None, "list": [1, {"a": None}], "object": {"b": 1, "a": [True]},
         "key with 'quotes' \"and\" `ticks`\n": "x", "number": 1.5,
     }  # fmt: skip
-    source = fill(store, contents)
+    source = source_with(store, contents)
     found = source.get(list(contents))
     assert {key: record.content for key, record in found.items()} == contents
 
 
 def test_pages_come_in_key_order_and_hold_everything_once(store: CozoStore) -> None:
     keys = [f"k{i:03d}" for i in range(25)]
-    source = fill(store, dict.fromkeys(reversed(keys), "x"))
+    source = source_with(store, dict.fromkeys(reversed(keys), "x"))
     for size in (1, 7, 25, 100):
         assert [record.key for page in source.pages(size) for record in page] == keys
 
 
 def test_batches_take_the_highest_priority_first_and_each_version_once(store: CozoStore) -> None:
-    source = fill(store, {})
+    source = source_with(store, {})
     versions = [RecordVersion("record", f"k{i}", "h", priority=i % 3, size=1) for i in range(10)]
     store.versions.note(source, versions, [])
     assert store.versions.waiting("record") == 10
@@ -111,7 +73,7 @@ def test_batches_take_the_highest_priority_first_and_each_version_once(store: Co
 
 
 def test_a_version_that_changes_again_waits_once(store: CozoStore) -> None:
-    source = fill(store, {})
+    source = source_with(store, {})
     for number, priority in enumerate((0, 5, 2)):
         store.versions.note(source, [RecordVersion("record", "k", f"h{number}", priority, 1)], [])
     assert store.versions.waiting("record") == 1
@@ -121,7 +83,7 @@ def test_a_version_that_changes_again_waits_once(store: CozoStore) -> None:
 
 
 def test_a_deleted_record_no_longer_waits(store: CozoStore) -> None:
-    source = fill(store, {})
+    source = source_with(store, {})
     store.versions.note(source, [RecordVersion("record", "k", "h", 0, 1)], [])
     store.versions.note(source, [], ["k"])
     assert store.versions.waiting("record") == 0
@@ -178,7 +140,7 @@ def test_what_is_newest_stays_newest_when_the_clock_is_set_back(store: CozoStore
         seen = store.work.members(batch, R)
         assert len(store.work.claim(seen, owner, R, batch, "run")) == 1
         store.work.release(owner, R, batch)
-    fill(store, {"a": "changed"})
+    source_with(store, {"a": "changed"})
     batch_2 = plan(store, store.source(SourceSettings()), 10).batches[0].id
     assert store.work.counts(batch, R)["pending"] == 1
     store.work.set_states([members[0].version], COMPLETED, R, batch, "run")
@@ -212,7 +174,7 @@ def test_attempts_count_until_a_chunk_is_committed(store: CozoStore) -> None:
 
 
 def test_batches_and_their_work_are_read_from_where_one_stopped(store: CozoStore) -> None:
-    fill(store, {f"k{i}": str(i) for i in range(7)})
+    source_with(store, {f"k{i}": str(i) for i in range(7)})
     plan(store, store.source(SourceSettings()), 2)
     ids = [batch.id for batch in store.versions.batches()]
     assert len(ids) == 4
@@ -279,7 +241,7 @@ def test_a_purge_takes_one_recipe_and_leaves_the_others(store: CozoStore) -> Non
 
 
 def test_a_sound_database_has_no_problems(store: CozoStore) -> None:
-    fill(store, {"a": "1"})
+    source_with(store, {"a": "1"})
     assert store.check() == []
 
 
@@ -296,7 +258,7 @@ def test_a_commit_stores_the_summary_of_a_content_that_is_still_there(store: Coz
 def test_a_commit_stores_no_summary_of_a_content_that_is_gone(store: CozoStore, change: str) -> None:
     source, batch, members = batch_of(store, {"k": "old", "other": "same"})
     if change == "edit":
-        fill(store, {"k": "new"})
+        source_with(store, {"k": "new"})
     else:
         store.records.remove(["k"])
     contents = {"k": "old", "other": "same"}
@@ -369,7 +331,7 @@ def test_status_counts_every_record_in_one_state(store: CozoStore) -> None:
 def test_an_overview_accounts_for_every_row_of_the_source(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2", "c": "3"})
     commit(store, source, batch, [done(m, {"a": "1", "b": "2", "c": "3"}[m.version.key], batch) for m in members[:2]])
-    fill(store, {"new": "not planned", "newer": "nor this"})
+    source_with(store, {"new": "not planned", "newer": "nor this"})
     store.records.remove(["a"])
     found = store.reports.overview(source, R)
     assert found == {
@@ -383,7 +345,7 @@ def test_an_overview_accounts_for_every_row_of_the_source(store: CozoStore) -> N
 def test_rows_tell_what_the_source_holds_now(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2", "c": "3"})
     commit(store, source, batch, [done(m, {"a": "1", "b": "2", "c": "3"}[m.version.key], batch) for m in members])
-    fill(store, {"b": "edited", "new": "not planned"})
+    source_with(store, {"b": "edited", "new": "not planned"})
     store.records.remove(["a"])
     rows = {row["key"]: row for row in store.reports.rows(source, R, page=2)}
     told = {key: (row["state"], row["summary"], row["content"]) for key, row in rows.items()}
@@ -398,7 +360,7 @@ def test_rows_tell_what_the_source_holds_now(store: CozoStore) -> None:
 def test_the_current_summary_comes_first_and_former_ones_say_why(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "first"})
     commit(store, source, batch, [done(members[0], "first", batch, "Of the first.")])
-    fill(store, {"a": "second"})
+    source_with(store, {"a": "second"})
     plan(store, source, 10)
     [edited] = store.work.members("batch-000002", R)
     commit(store, source, "batch-000002", [done(edited, "second", "batch-000002", "Of the second.")])
@@ -407,7 +369,7 @@ def test_the_current_summary_comes_first_and_former_ones_say_why(store: CozoStor
         return [(row["text"], row["former"]) for row in store.reports.summaries_of("record", "a", recipe)]
 
     assert told() == [("Of the second.", ""), ("Of the first.", "content")]
-    fill(store, {"a": "first"})
+    source_with(store, {"a": "first"})
     plan(store, source, 10)
     assert told() == [("Of the first.", ""), ("Of the second.", "content")]
     assert told("another") == [("Of the first.", "recipe"), ("Of the second.", "content")]
@@ -476,7 +438,7 @@ def test_backup_restore_and_export(database: DatabaseSettings, store: CozoStore,
 def test_two_planners_at_once_cut_each_version_into_one_batch(database: DatabaseSettings, store: CozoStore) -> None:
     import threading
 
-    source = fill(store, {})
+    source = source_with(store, {})
     versions = [RecordVersion("record", f"k{i:03d}", "h", 0, 1) for i in range(60)]
     store.versions.note(source, versions, [])
     stores = [CozoStore.open(database) for _ in range(3)]

@@ -12,7 +12,7 @@ from dobby_dagster.domain.states import State
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import cozo_client
 from dobby_dagster.store.database.connection import Params, Result
-from dobby_dagster_tests.store.test_store_contract import R, batch_of, commit, done
+from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
 
 ROOT = Path(__file__).parents[2]
 

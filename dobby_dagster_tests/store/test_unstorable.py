@@ -15,8 +15,9 @@ from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import Outcome
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-from dobby_dagster_tests.pipeline.test_summarizing import entries, put, run
-from dobby_dagster_tests.store.test_store_contract import R, batch_of, commit, done
+from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
+from dobby_dagster_tests.helpers.pipeline_run import entries, run
+from dobby_dagster_tests.helpers.records import put
 
 ROWS = {"a": "1", "b": "2", "c": "3"}
 

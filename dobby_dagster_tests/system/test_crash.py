@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.pipeline.reporting.invariants import examine
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.pipeline.test_summarizing import put
+from dobby_dagster_tests.helpers.records import prepared, put
 
 CHUNK = 10
 SLOTS = 4
@@ -37,12 +36,6 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "DOBBY_PIPELINE_BATCH_SIZE": "100",
         "DOBBY_INFERENCE_SLOTS": str(SLOTS),
     }
-
-
-def prepared(tmp_path: Path, records: int) -> CozoStore:
-    store = CozoStore.open(DatabaseSettings(url=f"sqlite:///{tmp_path}/records.db"))
-    put(store, {f"k{i:04d}": f"def f{i}(a, b):\n    c = a * {i}\n    return b + c\n" for i in range(records)})
-    return store
 
 
 def claims(store: CozoStore) -> int:

@@ -23,7 +23,7 @@ from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.inference.recipe import recipe_for
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.pipeline.test_summarizing import put
+from dobby_dagster_tests.helpers.records import put
 
 Make = Callable[..., Settings]
 

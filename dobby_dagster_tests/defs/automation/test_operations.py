@@ -12,8 +12,8 @@ from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.states import ProcessingState
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.defs.automation.helpers import backfills, recipe, run, settle
-from dobby_dagster_tests.pipeline.test_summarizing import put
+from dobby_dagster_tests.helpers.automation import backfills, recipe, run, settle
+from dobby_dagster_tests.helpers.records import put
 
 
 def test_summarize_new_looks_adds_partitions_and_starts_a_backfill(

@@ -16,7 +16,7 @@ from dobby_dagster.domain.owner import new_owner, owner_of, retire
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.defs.automation.helpers import recipe, run
+from dobby_dagster_tests.helpers.automation import recipe, run
 
 
 def dead_owner() -> str:

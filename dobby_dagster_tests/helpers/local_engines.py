@@ -1,0 +1,59 @@
+"""Local engines on small checkpoints, and what they write."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from pathlib import Path
+
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.engine import Generation, Request
+from dobby_dagster.inference.local.local_engine import LocalEngine
+from dobby_dagster.inference.local.token_selection import Output
+from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.prompts import PromptLibrary
+
+PROMPT = PromptLibrary.load().get("summary")
+CONTENTS = [f"def f{i}(x):\n    return {'x + ' * (i % 9)}{i}" for i in range(23)]
+LONG = ["y = 2  # " + "word " * n for n in (3, 40, 90, 7, 60, 20)]
+# The fastest of Dobby's own ways on this processor, and all of them.
+FASTEST = "openvino" if platform.machine() in ("x86_64", "AMD64") else "packed"
+WAYS = list(dict.fromkeys([FASTEST, "packed", "transformers"]))
+
+
+def engine_on(path: Path, way: str = "auto", **settings: object) -> LocalEngine:
+    inference = InferenceSettings.model_validate({"slots": 4, "max_new_tokens": 8} | settings)
+    model = ModelSettings.model_validate({"device": "cpu", "dtype": "float32", "engine": way})
+    return LocalEngine(check_folder(path), model, inference)
+
+
+def requests(contents: list[str]) -> list[Request]:
+    return [Request(f"r{i}", content, "python") for i, content in enumerate(contents)]
+
+
+def edited(folder: Path, copy: Path, name: str = "", value: float = 0.0) -> Path:
+    """A copy of a checkpoint, with one tensor filled."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(folder, copy)
+    if name:
+        tensors = load_file(copy / "model.safetensors")
+        tensors[name].fill_(value)
+        save_file(tensors, copy / "model.safetensors", {"format": "pt"})
+    return copy
+
+
+def texts(engine: LocalEngine, contents: list[str]) -> list[str]:
+    answers = sorted(engine.infer(requests(contents), PROMPT), key=lambda a: int(a.id[1:]))
+    assert all(isinstance(answer, Generation) for answer in answers)
+    return [answer.text for answer in answers if isinstance(answer, Generation)]
+
+
+def generated(engine: LocalEngine, contents: list[str]) -> list[Output]:
+    engine.load()
+    assert engine._loaded is not None
+    asked = requests(contents)
+    encoded = engine._loaded.encoder.encode(asked, PROMPT)
+    written = list(engine._loaded.generator.run(encoded, [request.id for request in asked]))
+    assert sorted(each.index for each in written) == list(range(len(contents)))
+    return [each.output for each in sorted(written, key=lambda each: each.index)]
