@@ -1,7 +1,8 @@
 # make run   the main job on real input: the standard library of this Python, summarised by the built-in model
-# make test  everything that tests need, and the tests
+# make test  everything that tests need, and the tests, with coverage (minutes)
+# make check what a change has to pass while you work on it: make lint and the tests that are not slow
 # make dev   the Dagster UI with this project, on http://127.0.0.1:3000
-# make lint  lint, format and type checks; make format mends what can be mended
+# make lint  lint, format, types and the import contract (pyproject.toml); make format fixes what can be fixed
 # make bench speed and memory on this machine
 # make model the built-in model from nothing: corpus, training, calibration, in build/ (hours; it goes on where it was)
 # make finetuned  the larger one from a pretrained model, in build/ (minutes on a GPU, days on two cores; it goes on)
@@ -20,9 +21,10 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # A lock names everything, with hashes.
 LOCKED := $(PIP) install -q --require-hashes --no-deps
+PYTEST = env -u DATABASE_URL -u DAGSTER_HOME $(BIN)/python -m pytest -n logical
 STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 
-.PHONY: run test dev lint format bench corpus model finetuned eval lock clean
+.PHONY: run test check dev lint format bench corpus model finetuned eval lock clean
 
 run: $(VENV)/run.done
 	@mkdir -p .demo
@@ -30,7 +32,10 @@ run: $(VENV)/run.done
 	@$(BIN)/dobby summarize --show 20
 
 test: $(VENV)/dev.done
-	@env -u DATABASE_URL -u DAGSTER_HOME $(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+check: lint
+	@$(PYTEST) -m "not slow" $(ARGS)
 
 dev: $(VENV)/run.done
 	@mkdir -p .demo
@@ -40,6 +45,7 @@ lint: $(VENV)/dev.done
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
 
 format: $(VENV)/dev.done
 	@$(BIN)/ruff check --fix .
