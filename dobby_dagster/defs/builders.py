@@ -12,7 +12,6 @@ from dobby_dagster.defs.io_manager import CozoIOManager
 from dobby_dagster.defs.partitions import backfill_policy
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.domain.errors import DobbyError
-from dobby_dagster.domain.keyring import Keyring
 from dobby_dagster.domain.settings import Settings
 
 FOLLOW = dg.AutomationCondition.eager()
@@ -53,22 +52,7 @@ def _recipe_id(settings: Settings) -> str | None:
 
 def build_resources(settings: Settings) -> dict[str, Any]:
     """All resources as ``settings`` have them."""
-    keyring = Keyring(settings)
-    database = CozoDatabase(
-        keyring=keyring,
-        url=settings.database.url,
-        timeout_seconds=settings.database.timeout_seconds,
-        lease_timeout_seconds=settings.database.lease_timeout_seconds,
-        source=settings.source.model_dump(mode="json", exclude_none=True),
-    )
-    models = ModelPool(
-        keyring=keyring,
-        # Secrets stand in no run's configuration.
-        model=settings.model.model_dump(mode="json", exclude_none=True, exclude={"api_key", "credentials"}),
-        inference=settings.inference.model_dump(mode="json", exclude_none=True),
-        prompt=settings.prompt.model_dump(mode="json", exclude_none=True),
-    )
-    options = PipelineOptions(**settings.pipeline.model_dump(mode="json", exclude_none=True))
+    database, models, options = CozoDatabase.of(settings), ModelPool.of(settings), PipelineOptions.of(settings)
     return {
         "database": database,
         "models": models,

@@ -3,18 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from dobby_dagster.defs.runs.crash_recovery import owning
+from dobby_dagster.defs.section_config import config_values, section_config, section_of
 from dobby_dagster.domain.keyring import Keyring
 from dobby_dagster.domain.settings import (
     DatabaseSettings,
     InferenceSettings,
     ModelSettings,
+    PipelineSettings,
     PromptSettings,
+    Settings,
     SourceSettings,
 )
 
@@ -26,23 +29,42 @@ if TYPE_CHECKING:
     from dobby_dagster.store.source.source_relation import Source
 
 
-class CozoDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
+class SourceConfig(section_config(SourceSettings)):  # type: ignore[misc]
+    """The section ``[source]`` of the settings."""
+
+
+class ModelConfig(section_config(ModelSettings)):  # type: ignore[misc]
+    """The section ``[model]``, without its secrets."""
+
+
+class InferenceConfig(section_config(InferenceSettings)):  # type: ignore[misc]
+    """The section ``[inference]``."""
+
+
+class PromptConfig(section_config(PromptSettings)):  # type: ignore[misc]
+    """The section ``[prompt]``."""
+
+
+class CozoDatabase(section_config(DatabaseSettings, dg.ConfigurableResource)):  # type: ignore[misc]
     """The CozoDB that holds the records, and gets the summaries.
 
     The secrets of a server are no part of the configuration, which the UI shows and a launchpad changes: they are in
     the keyring, and go to the address in the settings only.
     """
 
-    url: str = Field(description="sqlite:///PATH, rocksdb:///PATH, mem://NAME or http(s)://HOST:PORT.")
-    timeout_seconds: float = Field(30.0, description="Longest wait for one answer of a server.")
-    lease_timeout_seconds: float = Field(60.0, description="Longest wait for an embedded database.")
-    source: dict[str, Any] = Field(description="Which relation and columns to summarise: the section [source].")
+    source: SourceConfig = Field(SourceConfig(), description="Which relation and columns to summarise.")
     keyring: dg.ResourceDependency[Keyring]
-    _store: Any = PrivateAttr(default=None)
+    _store: "CozoStore | None" = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "CozoDatabase":
+        """The database of ``settings``."""
+        source = SourceConfig(**config_values(settings.source))
+        return cls(keyring=Keyring(settings), source=source, **config_values(settings.database))
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["CozoDatabase"]:
-        """Let the run's owner be known while the run lasts: recovery looks for those whose process died."""
+        """Register the run's owner while the run lasts: recovery looks for owners whose process died."""
         if context.instance is None or context.run is None:
             yield self
             return
@@ -55,19 +77,13 @@ class CozoDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
         from dobby_dagster.store.cozo_store import CozoStore
 
         if self._store is None:
-            settings = DatabaseSettings(
-                url=self.url,
-                **self.keyring.for_database(self.url),
-                timeout_seconds=self.timeout_seconds,
-                lease_timeout_seconds=self.lease_timeout_seconds,
-            )
-            self._store = CozoStore.open(settings)
-        return self._store  # type: ignore[no-any-return]
+            self._store = CozoStore.open(section_of(DatabaseSettings, self, **self.keyring.for_database(self.url)))
+        return self._store
 
     @property
     def source_settings(self) -> SourceSettings:
         """Which relation, and which column is what."""
-        return SourceSettings.model_validate(self.source)
+        return section_of(SourceSettings, self.source)
 
     def records(self) -> "Source":
         """The source relation."""
@@ -75,17 +91,27 @@ class CozoDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
 
 
 class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The model, loaded once a run at the first record that needs it, and freed when the run ends."""
+    """The model, loaded once per run at the first record that needs it, and freed when the run ends."""
 
-    model: dict[str, Any] = Field(description="Path, device, dtype and quantization: the section [model].")
-    inference: dict[str, Any] = Field(description="Slots, token budget and generation: the section [inference].")
-    prompt: dict[str, Any] = Field(description="Which prompt: the section [prompt].")
+    model: ModelConfig = Field(ModelConfig(), description="Path, device, dtype and quantization, or a model server.")
+    inference: InferenceConfig = Field(InferenceConfig(), description="Slots, token budget and generation.")
+    prompt: PromptConfig = Field(PromptConfig(), description="Which prompt.")
     keyring: dg.ResourceDependency[Keyring]
-    _engine: Any = PrivateAttr(default=None)
+    _engine: "Engine | None" = PrivateAttr(default=None)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "ModelPool":
+        """The model of ``settings``."""
+        return cls(
+            keyring=Keyring(settings),
+            model=ModelConfig(**config_values(settings.model)),
+            inference=InferenceConfig(**config_values(settings.inference)),
+            prompt=PromptConfig(**config_values(settings.prompt)),
+        )
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["ModelPool"]:
-        """Free the model whatever happens in the run."""
+        """Free the model when the run ends, also after an error."""
         try:
             yield self
         finally:
@@ -98,36 +124,34 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
         if self._engine is None:
             from dobby_dagster.inference.engine_selection import engine_for
 
-            url = ModelSettings.model_validate(self.model).url
-            settings = ModelSettings.model_validate(self.keyring.for_model(url) | self.model)
-            self._engine = engine_for(settings, self.inference_settings)
-        return self._engine  # type: ignore[no-any-return]
+            model = section_of(ModelSettings, self.model, **self.keyring.for_model(self.model.url))
+            self._engine = engine_for(model, self.inference_settings)
+        return self._engine
 
     @property
     def inference_settings(self) -> InferenceSettings:
         """Slots, budget, generation, within the limit of the prompt."""
-        return InferenceSettings.model_validate(self.inference).within(self.chosen_prompt.max_new_tokens)
+        return section_of(InferenceSettings, self.inference).within(self.chosen_prompt.max_new_tokens)
 
     @cached_property
     def chosen_prompt(self) -> "Prompt":
         """The prompt in use."""
         from dobby_dagster.inference.prompts import chosen_prompt
 
-        return chosen_prompt(PromptSettings.model_validate(self.prompt))
+        return chosen_prompt(section_of(PromptSettings, self.prompt))
 
     @cached_property
     def recipe(self) -> "Recipe":
         """What decides the fingerprints of this run; reads the model's files, loads nothing."""
         from dobby_dagster.inference.recipe import recipe_of
 
-        return recipe_of(ModelSettings.model_validate(self.model), self.inference_settings, self.chosen_prompt)
+        return recipe_of(section_of(ModelSettings, self.model), self.inference_settings, self.chosen_prompt)
 
 
-class PipelineOptions(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """How work is cut, and when a failure is too much."""
+class PipelineOptions(section_config(PipelineSettings, dg.ConfigurableResource)):  # type: ignore[misc]
+    """Sizes of batches and chunks, and the limits on failures."""
 
-    batch_size: int = Field(500, description="Records a batch, at most; a batch is a partition.")
-    chunk_size: int = Field(60, description="Records a commit, at most.")
-    max_retries: int = Field(3, description="Vain tries before a record is quarantined.")
-    failed_share_limit: float = Field(0.1, description="Above this share of failures a partition is red.")
-    unsure_below: float = Field(0.1, description="A summary of lower confidence is unsure; 0: none is.")
+    @classmethod
+    def of(cls, settings: Settings) -> "PipelineOptions":
+        """The options of ``settings``."""
+        return cls(**config_values(settings.pipeline))
