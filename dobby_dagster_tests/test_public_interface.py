@@ -26,6 +26,8 @@ def test_the_package_says_that_it_is_typed() -> None:
 
 
 def test_importing_the_package_imports_none_of_its_dependencies() -> None:
-    code = "import sys, dobby_dagster; print([m for m in ('dagster', 'pycozo', 'pydantic', 'torch') if m in sys.modules])"
+    code = (
+        "import sys, dobby_dagster; print([m for m in ('dagster', 'pycozo', 'pydantic', 'torch') if m in sys.modules])"
+    )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

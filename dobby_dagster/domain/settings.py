@@ -1,4 +1,4 @@
-"""Every setting, with its default, its bounds and its meaning. Loading is in :mod:`settings_loader`."""
+"""Every setting, with its default, its bounds and its help text. Loading is in :mod:`settings_loader`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _database_url(value: str) -> str:
     if not separator or scheme not in ("sqlite", "rocksdb", "mem", "http", "https"):
         raise ValueError("must be sqlite:///PATH, rocksdb:///PATH, mem://NAME or http(s)://HOST:PORT")
     if scheme in ("sqlite", "rocksdb") and not rest.removeprefix("/"):
-        raise ValueError(f"names no file: {scheme}:///PATH")
+        raise ValueError(f"needs a path: {scheme}:///PATH")
     return web_address(value) if scheme in ("http", "https") else value
 
 
@@ -55,7 +55,7 @@ Identifier = Annotated[str, AfterValidator(identifier)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
 
 
-# Of a setting, by its unit.
+# The largest value of a setting, by its unit.
 LARGEST = {"seconds": 10**9, "days": 10**5, "other": 10**15}
 
 
@@ -67,7 +67,7 @@ class Section(BaseModel):
     @field_validator("*")
     @classmethod
     def _bounded(cls, value: Any, info: ValidationInfo) -> Any:
-        """No number is infinite, or so large that a clock or a column can't hold it."""
+        """Reject infinite numbers, and those that a clock or a column can't hold."""
         if isinstance(value, int | float):
             unit = (info.field_name or "").rpartition("_")[2]
             most = LARGEST.get(unit, LARGEST["seconds"] if isinstance(value, float) else LARGEST["other"])
@@ -82,10 +82,10 @@ class DatabaseSettings(Section):
     url: DatabaseUrl = Field("sqlite:///dobby.db", description="sqlite, rocksdb, mem or http, as a URL.")
     auth: OptionalHeaderSecret = Field(None, description="Authentication token of a Cozo server.")
     credentials: OptionalCredentials = Field(
-        None, description="USER:PASSWORD for a proxy before that server; taken out of url where they stand there."
+        None, description="USER:PASSWORD for a proxy before that server; taken from url if given there."
     )
-    timeout_seconds: float = Field(30.0, gt=0, description="Longest wait for one answer of a Cozo server.")
-    lease_timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for the embedded database.")
+    timeout_seconds: float = Field(30.0, gt=0, description="Timeout of one request to a Cozo server.")
+    lease_timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for the lock on an embedded database.")
 
     @model_validator(mode="before")
     @classmethod
@@ -94,16 +94,16 @@ class DatabaseSettings(Section):
 
 
 class SourceSettings(Section):
-    """Which relation holds the records, and which of its columns is what."""
+    """Which relation holds the records, and the roles of its columns."""
 
     relation: Identifier = Field(OWN_RELATION, description="The relation to summarise.")
     key: Identifier = Field("key", description="Its key column.")
     content: Identifier = Field("content", description="The column to summarise.")
-    language: Identifier | None = Field(None, description="Column that names the language.")
-    priority: Identifier | None = Field(None, description="Integer column; higher is done first.")
-    updated_at: Identifier | None = Field(None, description="Column that grows with each change; a watermark.")
-    metadata: tuple[Identifier, ...] = Field((), description="Further columns that exports carry along.")
-    allow_triggers: bool = Field(False, description="Let Dobby set triggers on your relation, to see changes.")
+    language: Identifier | None = Field(None, description="Column with the language of the content.")
+    priority: Identifier | None = Field(None, description="Integer column; higher values are summarised first.")
+    updated_at: Identifier | None = Field(None, description="Column that grows with each change, used as a watermark.")
+    metadata: tuple[Identifier, ...] = Field((), description="Further columns to include in exports.")
+    allow_triggers: bool = Field(False, description="Let Dobby set triggers on your relation, to track changes.")
 
 
 def _server_url(value: str) -> str:
@@ -113,7 +113,7 @@ def _server_url(value: str) -> str:
 
 
 class ModelSettings(Section):
-    """Which model, where, in which precision; or which server runs it."""
+    """Which model, on which device, in which precision; or which server runs it."""
 
     path: Annotated[str, NonEmpty] = Field(BUILT_IN_MODEL, description="A model folder, or the name of one in models/.")
     device: Literal["auto", "mps", "cuda", "cpu"] = Field("auto", description="auto: Metal, CUDA, CPU, in order.")
@@ -122,14 +122,18 @@ class ModelSettings(Section):
     engine: Literal["auto", "openvino", "packed", "transformers"] = Field(
         "auto", description="auto: openvino on the CPU where it is installed, else packed; transformers elsewhere."
     )
-    allow_download: bool = Field(False, description="Let a name that is no folder be fetched from the model hub.")
-    url: Annotated[str, AfterValidator(_server_url)] = Field("", description="An OpenAI-compatible server, instead.")
-    served_name: str = Field("", description="What that server calls the model; needed with url.")
-    api_key: OptionalHeaderSecret = Field(None, description="Key of that server.")
-    credentials: OptionalCredentials = Field(
-        None, description="USER:PASSWORD, instead of a key; taken out of url where they stand there."
+    allow_download: bool = Field(
+        False, description="Download the model from the model hub if it is not a local folder."
     )
-    timeout_seconds: float = Field(120.0, gt=0, description="Longest wait for one whole answer of that server.")
+    url: Annotated[str, AfterValidator(_server_url)] = Field(
+        "", description="URL of an OpenAI-compatible server to use instead of a local model."
+    )
+    served_name: str = Field("", description="Name of the model on that server; required with url.")
+    api_key: OptionalHeaderSecret = Field(None, description="API key of that server.")
+    credentials: OptionalCredentials = Field(
+        None, description="USER:PASSWORD, instead of a key; taken from url if given there."
+    )
+    timeout_seconds: float = Field(120.0, gt=0, description="Timeout of one request to that server.")
 
     @model_validator(mode="before")
     @classmethod
@@ -144,68 +148,80 @@ class ModelSettings(Section):
 
 
 class InferenceSettings(Section):
-    """How summaries are generated."""
+    """How summaries are generated: memory, lengths, sampling."""
 
-    slots: int = Field(128, ge=1, le=1024, description="Records in the device at once, at most.")
-    token_budget: int = Field(0, ge=0, description="Tokens in the device at once, output included; 0: what fits.")
-    memory_share: float = Field(0.8, gt=0, le=1, description="Of the memory that is free, what records may fill.")
-    memory_limit_bytes: int = Field(0, ge=0, description="The same as an absolute limit; 0 is none.")
-    max_prompt_tokens: int = Field(2_048, ge=16, description="Longer contents lose their middle.")
-    max_new_tokens: int = Field(0, ge=0, le=4096, description="Longest summary in tokens; 0: as the prompt says.")
-    reproducible: bool = Field(False, description="Same bytes whatever shares the slots, in float32; slower.")
+    slots: int = Field(128, ge=1, le=1024, description="Maximum batch size: sequences generated at once.")
+    token_budget: int = Field(
+        0, ge=0, description="Maximum tokens of all running sequences, output included; 0: what fits."
+    )
+    memory_share: float = Field(0.8, gt=0, le=1, description="Share of the free memory for keys and values.")
+    memory_limit_bytes: int = Field(0, ge=0, description="Absolute limit of the memory for keys and values; 0: none.")
+    max_prompt_tokens: int = Field(2_048, ge=16, description="Longer contents are truncated in the middle.")
+    max_new_tokens: int = Field(
+        0, ge=0, le=4096, description="Maximum summary length in tokens; 0: the prompt's own limit."
+    )
+    reproducible: bool = Field(False, description="Byte-identical output regardless of batching, in float32; slower.")
     temperature: float = Field(0.0, ge=0, le=5, description="0 is greedy.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus sampling; only with a temperature.")
     top_k: int = Field(0, ge=0, description="0 is off; only with a temperature.")
-    seed: int = Field(0, ge=0, description="Of sampling.")
-    repetition_penalty: float = Field(1.0, ge=0.1, le=10, description="1 is off.")
-    no_repeat_ngram: int = Field(4, ge=0, description="No run of so many tokens comes twice; 0 is off.")
-    stop: tuple[str, ...] = Field((), description="Output ends before any of these.")
+    seed: int = Field(0, ge=0, description="Seed of sampling.")
+    repetition_penalty: float = Field(1.0, ge=0.1, le=10, description="Penalty on repeated tokens; 1 is off.")
+    no_repeat_ngram: int = Field(4, ge=0, description="No n-gram of this length is generated twice; 0 is off.")
+    stop: tuple[str, ...] = Field((), description="Stop texts: output ends before the first of them.")
 
     def within(self, most: int) -> InferenceSettings:
-        """These settings, with ``most`` new tokens where none were set."""
+        """These settings, with ``most`` new tokens if none were set."""
         return self if self.max_new_tokens else self.model_copy(update={"max_new_tokens": most})
 
 
 class PromptSettings(Section):
     """Which prompt."""
 
-    id: Annotated[str, NonEmpty] = Field("summary", description="One of the built-in prompts, or of your file's.")
+    id: Annotated[str, NonEmpty] = Field("summary", description="A built-in prompt, or one of your file.")
     file: NamedPath | None = Field(None, description="TOML file with your own prompts.")
 
 
 class PipelineSettings(Section):
-    """How work is cut, and when a failure is too much."""
+    """Sizes of batches and chunks, and the limits on failures."""
 
-    batch_size: int = Field(500, ge=1, le=100_000, description="Records a batch, at most; a batch is a partition.")
-    chunk_size: int = Field(60, ge=1, le=10_000, description="Records a commit, at most.")
-    max_retries: int = Field(3, ge=0, description="Vain tries before a record is quarantined.")
-    failed_share_limit: float = Field(0.1, ge=0, le=1, description="Above this share of failures a partition is red.")
-    unsure_below: float = Field(0.1, ge=0, le=1, description="A summary of lower confidence is unsure; 0: none is.")
+    batch_size: int = Field(500, ge=1, le=100_000, description="Maximum records per batch; a batch is a partition.")
+    chunk_size: int = Field(60, ge=1, le=10_000, description="Maximum records per commit.")
+    max_retries: int = Field(3, ge=0, description="Failed attempts before a record is quarantined.")
+    failed_share_limit: float = Field(
+        0.1, ge=0, le=1, description="A partition fails above this share of failed records."
+    )
+    unsure_below: float = Field(
+        0.1, ge=0, le=1, description="Summaries of lower confidence count as unsure; 0: none do."
+    )
 
 
 class DagsterSettings(Section):
-    """Where Dagster keeps its runs when the command ``dobby`` starts them."""
+    """Where Dagster stores the runs that the command ``dobby`` starts."""
 
-    home: NamedPath = Field(Path(".dagster_home"), description="DAGSTER_HOME, where the environment names none.")
-    partitions_per_run: int = Field(16, ge=1, le=100, description="Partitions in one run of a backfill, at most.")
+    home: NamedPath = Field(Path(".dagster_home"), description="DAGSTER_HOME, if the environment sets none.")
+    partitions_per_run: int = Field(16, ge=1, le=100, description="Maximum partitions per run of a backfill.")
 
 
 class AutomationSettings(Section):
-    """What the sensors and schedules do, unattended."""
+    """What sensors and schedules do without a person."""
 
-    enabled: bool = Field(True, description="Sensors and schedules run as soon as the daemon does.")
-    interval_seconds: int = Field(15, ge=1, description="From one look for new rows to the next, at least.")
-    gather_seconds: float = Field(30.0, ge=0, description="Small arrivals are gathered for so long.")
-    runs_per_tick: int = Field(4, ge=1, le=50, description="Runs that one look starts, and that may wait, at most.")
-    compare_seconds: float = Field(900.0, ge=1, description="From one reading of every row to the next.")
-    retry_seconds: float = Field(300.0, ge=0, description="Wait before the first retry; doubles with each.")
-    stale_seconds: int = Field(3_600, ge=60, description="Nobody looked for new rows for so long: an alert.")
-    history_days: float = Field(90.0, ge=0, description="Superseded states older than this are dropped; 0 keeps all.")
-    backup_folder: NamedPath | None = Field(None, description="Where the nightly backup goes; none is made without.")
-    backups_kept: int = Field(7, ge=1, description="Older backups are deleted, but never the oldest sound one.")
-    alert_webhook: SecretStr | None = Field(None, description="URL that gets each alert as JSON, by POST.")
+    enabled: bool = Field(True, description="Start sensors and schedules with the daemon.")
+    interval_seconds: int = Field(15, ge=1, description="Minimum interval between polls for new rows.")
+    gather_seconds: float = Field(30.0, ge=0, description="Wait for a batch to fill up before a smaller one is cut.")
+    runs_per_tick: int = Field(4, ge=1, le=50, description="Maximum runs started per tick, and waiting in the queue.")
+    compare_seconds: float = Field(
+        900.0, ge=1, description="Interval between full scans of a source without change tracking."
+    )
+    retry_seconds: float = Field(
+        300.0, ge=0, description="Delay before the first retry; doubles with each further one."
+    )
+    stale_seconds: int = Field(3_600, ge=60, description="Alert if the source has not been polled for this long.")
+    history_days: float = Field(90.0, ge=0, description="Superseded states older than this are deleted; 0 keeps all.")
+    backup_folder: NamedPath | None = Field(None, description="Folder of the nightly backup; without it none is made.")
+    backups_kept: int = Field(7, ge=1, description="Backups to keep; the oldest valid one is never deleted.")
+    alert_webhook: SecretStr | None = Field(None, description="URL to POST each alert to, as JSON.")
     alert_command: tuple[SecretStr, ...] = Field(
-        (), description="Command that gets each alert as JSON on standard input; its arguments are kept secret."
+        (), description="Command to run for each alert, with JSON on standard input; its arguments are kept secret."
     )
 
     @field_validator("alert_webhook")
@@ -225,7 +241,7 @@ class AutomationSettings(Section):
 
 
 class Settings(Section):
-    """All of them, validated as a whole."""
+    """All settings, validated as a whole."""
 
     database: DatabaseSettings = DatabaseSettings()
     source: SourceSettings = SourceSettings()
