@@ -46,7 +46,7 @@ def test_lists_come_from_the_environment_by_commas() -> None:
         ({"inference.slot": 1}, {}, "'inference.slot' is no setting (did you mean 'inference.slots'?)"),
         ({}, {"DOBBY_MODEL_DEVICES": "cpu"}, "DOBBY_MODEL_DEVICES is no setting (did you mean 'DOBBY_MODEL_DEVICE'?)"),
         ({"database.url": "code.db"}, {}, "database.url = 'code.db' is invalid: must be sqlite:///PATH"),
-        ({"database.url": "sqlite:///"}, {}, "names no file"),
+        ({"database.url": "sqlite:///"}, {}, "needs a path"),
         ({"source.relation": "a b"}, {}, "must be letters, digits and underscores"),
         ({"model.device": "tpu"}, {}, "model.device = 'tpu' is invalid: must be 'auto', 'mps', 'cuda' or 'cpu'"),
         ({"inference.slots": 0, "pipeline.batch_size": 0}, {}, "pipeline.batch_size = 0"),
