@@ -21,6 +21,7 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
 from dobby_dagster_tests.helpers.command import Answer, Dobby
 from dobby_dagster_tests.helpers.cozo_server import running_server
+from dobby_dagster_tests.helpers.flawed_engine import Faults
 
 heed_interrupts()
 # No clock decides over a test. The same examples every time where a failure has to be one of the change; new ones on a
@@ -126,6 +127,14 @@ def dobby(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         return Answer(int(ended.value.code or 0), out, err)
 
     return run
+
+
+@pytest.fixture
+def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faults:
+    """Makes the engines of this process fail on demand."""
+    made = Faults(tmp_path)
+    made.install(monkeypatch.setattr)
+    return made
 
 
 @pytest.fixture

@@ -4,19 +4,16 @@ import io
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
 
-from dobby_dagster.domain.errors import InferenceError
 from dobby_dagster.domain.owner import owner_of
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
-from dobby_dagster.inference.engine import Failure
-from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.flawed_engine import Faults
 
 WHERE = ["--database", "sqlite:///code.db"]
 CODE = {f"k{i}": f"def f{i}(a):\n    return a + {i}\n" for i in range(6)}
@@ -32,36 +29,17 @@ def filled(dobby: Dobby) -> CozoStore:
     return store
 
 
-def flaw(monkeypatch: pytest.MonkeyPatch, *words: str) -> list[str]:
-    """Make the engine fail on contents with any of ``words``; what is inferred at all is noted in the list."""
-    infer, asked = LocalEngine.infer, []
-
-    def flawed(self: Any, requests: Any, prompt: Any) -> Any:
-        known = {request.id: request.content for request in requests}
-        from dobby_dagster.inference.engine import Request
-
-        asked.extend(known.values())
-        for answer in infer(self, [Request(i, content, "") for i, content in known.items()], prompt):
-            bad = any(word in known[answer.id] for word in words)
-            yield Failure(answer.id, InferenceError("injected")) if bad else answer
-
-    monkeypatch.setattr(LocalEngine, "infer", flawed)
-    return asked
-
-
-def test_a_backfill_of_what_failed_infers_only_that(
-    filled: CozoStore, dobby: Dobby, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        flaw(patch, "f1(", "f4(")
-        answer = dobby("summarize", *WHERE)
-        assert answer.code == 1
-        assert "batch-000001: 1 of 2 records failed (50%, limit 10%): k1; last error: injected" in answer.err
-    asked = flaw(monkeypatch)
+def test_a_backfill_of_what_failed_infers_only_that(filled: CozoStore, dobby: Dobby, faults: Faults) -> None:
+    faults.set("f1(", "f4(")
+    answer = dobby("summarize", *WHERE)
+    assert answer.code == 1
+    assert "batch-000001: 1 of 2 records failed (50%, limit 10%): k1; last error: injected" in answer.err
+    assert set(faults.asked()) == set(CODE.values())
+    faults.set()
     assert "2 batches started but not finished; retried by themselves" in dobby("doctor", *WHERE).out
     done = dobby("backfill", "--failed", *WHERE, "--json").json
     assert (done["batches"], done["inferred"]) == (["batch-000001", "batch-000003"], 2)
-    assert sorted(asked) == [CODE["k1"], CODE["k4"]], "and nothing else"
+    assert sorted(faults.asked()) == [CODE["k1"], CODE["k4"]], "and nothing else"
     assert dobby("status", *WHERE, "--json").json["completed"] == 6
     nothing = dobby("backfill", "--failed", *WHERE)
     assert (nothing.code, nothing.out) == (
@@ -70,11 +48,11 @@ def test_a_backfill_of_what_failed_infers_only_that(
 
 
 def test_one_red_batch_leaves_the_metrics_and_checks_of_the_others_green(
-    filled: CozoStore, dobby: Dobby, monkeypatch: pytest.MonkeyPatch
+    filled: CozoStore, dobby: Dobby, faults: Faults
 ) -> None:
-    with monkeypatch.context() as patch:
-        flaw(patch, "f2(")
-        assert dobby("summarize", *WHERE).code == 1
+    faults.set("f2(")
+    assert dobby("summarize", *WHERE).code == 1
+    faults.set()
     recipe = filled.work.latest_recipe() or ""
     assert filled.reports.measured(recipe) == {"batch-000001", "batch-000003"}
     with dg.DagsterInstance.from_config(".dagster_home") as instance:

@@ -22,6 +22,7 @@ from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.flawed_engine import Faults
 from dobby_dagster_tests.helpers.records import put
 
 CODE = {f"k{i:02d}": f"def add_{i}(a, b):\n    return a + b + {i}\n" for i in range(12)}
@@ -146,23 +147,9 @@ def test_partitions_that_a_dead_planner_left_out_are_added(world: World) -> None
     assert len(world.plan()) == 3
 
 
-def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from dobby_dagster.domain.errors import InferenceError
-    from dobby_dagster.inference.engine import Failure
-    from dobby_dagster.inference.local.local_engine import LocalEngine
-
+def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(world: World, faults: Faults) -> None:
     partitions = world.plan()
-    infer = LocalEngine.infer
-
-    def flawed(self: Any, requests: Any, prompt: Any) -> Any:
-        asked = {request.id: request for request in requests}
-        for answer in infer(self, asked.values(), prompt):
-            bad = "add_1(" in asked[answer.id].content or "add_2(" in asked[answer.id].content
-            yield Failure(answer.id, InferenceError("injected")) if bad else answer
-
-    monkeypatch.setattr(LocalEngine, "infer", flawed)
+    faults.set("add_1(", "add_2(")
     result = world.run(partitions[0], partitions[-1])
     assert not result.success
     [failure] = [event for event in result.all_events if event.is_step_failure]
@@ -176,7 +163,7 @@ def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(
     }
     assert done == {"batch-000002", "batch-000003"}
     assert world.status["completed"] >= 9, "what went well is stored"
-    monkeypatch.setattr(LocalEngine, "infer", infer)
+    faults.set()
     assert world.run(partitions[0]).success
     assert world.status["failed"] == 0
 

@@ -1,48 +1,25 @@
-"""Faults for the engine of a system that runs in processes of its own.
+"""A real engine that fails on demand, in this process or in the processes of a system.
 
-The engine is the real one; what is put around it makes it fail on contents that hold a word of the file ``faults``,
-and notes every content that it is asked for in the file ``asked``.
+It fails on contents that hold a word of the file ``faults``, and notes every content that it infers in ``asked``.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+import dobby_dagster
+from dobby_dagster.domain.errors import InferenceError
+from dobby_dagster.inference.engine import Answer, Engine, Failure, Request
+from dobby_dagster.inference.prompts import Prompt
 
 _CUSTOMIZE = """
-import json, pathlib
-from dobby_dagster.pipeline.summarization import summarizer
-
-FOLDER = pathlib.Path({folder!r})
-begin = summarizer.Summarizer.__init__
-
-
-class Flawed:
-    def __init__(self, engine):
-        self._engine = engine
-
-    def __getattr__(self, name):
-        return getattr(self._engine, name)
-
-    def infer(self, requests, prompt):
-        from dobby_dagster.domain.errors import InferenceError
-        from dobby_dagster.inference.engine import Failure
-
-        asked = {{request.id: request for request in requests}}
-        with (FOLDER / "asked").open("a") as file:
-            file.writelines(json.dumps(request.content) + chr(10) for request in asked.values())
-        words = (FOLDER / "faults").read_text().split()
-        for answer in self._engine.infer(asked.values(), prompt):
-            bad = any(word in asked[answer.id].content for word in words)
-            yield Failure(answer.id, InferenceError("injected fault")) if bad else answer
-
-
-def init(self, store, engine, *rest):
-    begin(self, store, Flawed(engine), *rest)
-
-
-summarizer.Summarizer.__init__ = init
+from pathlib import Path
+from dobby_dagster_tests.helpers.flawed_engine import Faults
+Faults(Path({folder!r})).install()
 """
 
 
@@ -51,18 +28,40 @@ class Faults:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder / "faults"
-        self._folder.mkdir()
-        (self._folder / "sitecustomize.py").write_text(_CUSTOMIZE.format(folder=str(self._folder)))
-        self.set()
+        if not self._folder.exists():
+            self._folder.mkdir()
+            (self._folder / "sitecustomize.py").write_text(_CUSTOMIZE.format(folder=str(folder)))
+            self.set()
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the system has to be started with."""
-        return {"PYTHONPATH": os.pathsep.join(filter(None, [str(self._folder), os.environ.get("PYTHONPATH")]))}
+        """What the processes of a system have to be started with."""
+        roots = [str(self._folder), str(Path(dobby_dagster.__file__).parents[1]), os.environ.get("PYTHONPATH")]
+        return {"PYTHONPATH": os.pathsep.join(filter(None, roots))}
+
+    def install(self, patch: Any = setattr) -> None:
+        """Put the faults around every engine of this process; a test gives its ``monkeypatch.setattr``."""
+        from dobby_dagster.pipeline.summarization.summarizer import Summarizer
+
+        begin = Summarizer.__init__
+
+        def init(self_: Any, store: Any, engine: Engine, *rest: Any) -> None:
+            begin(self_, store, FlawedEngine(engine, self), *rest)
+
+        patch(Summarizer, "__init__", init)
 
     def set(self, *words: str) -> None:
         """Fail on contents with any of ``words``, from the next chunk on; on none where none is given."""
         (self._folder / "faults").write_text(" ".join(words))
+
+    def hit(self, content: str) -> bool:
+        """Whether ``content`` is to fail."""
+        return any(word in content for word in (self._folder / "faults").read_text().split())
+
+    def note(self, contents: Iterable[str]) -> None:
+        """Remember what is inferred."""
+        with (self._folder / "asked").open("a") as file:
+            file.writelines(json.dumps(content) + "\n" for content in contents)
 
     def asked(self) -> list[str]:
         """Every content that was inferred since this was last called."""
@@ -70,3 +69,20 @@ class Faults:
         lines = path.read_text().splitlines() if path.exists() else []
         path.write_text("")
         return [json.loads(line) for line in lines]
+
+
+class FlawedEngine:
+    """``engine``, but for the faults."""
+
+    def __init__(self, engine: Engine, faults: Faults) -> None:
+        self._engine, self._faults = engine, faults
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def infer(self, requests: Iterable[Request], prompt: Prompt) -> Iterator[Answer]:
+        asked = {request.id: request for request in requests}
+        self._faults.note(request.content for request in asked.values())
+        for answer in self._engine.infer(asked.values(), prompt):
+            bad = self._faults.hit(asked[answer.id].content)
+            yield Failure(answer.id, InferenceError("injected fault")) if bad else answer
