@@ -30,7 +30,15 @@ hypothesis.settings.register_profile("dobby", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dobby")
 
+SLOW_FOLDERS = ("system", "training")
 ENGINES = ("sqlite", "rocksdb", "mem", "http")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a slow folder are slow; elsewhere each says so itself."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
