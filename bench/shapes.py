@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from dobby_dagster.domain.settings import ModelSettings
-from dobby_dagster.inference.models.model_folder import find_model
+from dobby_dagster.inference.models.model_folder import check_folder, find_model
 
-# hidden, layers, heads, key-value heads, inner: 17 million parameters, and Qwen2.5-0.5B's shape.
+# hidden size, layers, heads, key-value heads, intermediate size: 17 million parameters, and Qwen2.5-0.5B's shape.
 SHAPES = {"17M": (384, 8, 6, 2, 1024), "0.5B": (896, 24, 14, 2, 4864)}
 BUILT_IN = "built-in"
 POSITIONS = 4_608
@@ -26,13 +26,13 @@ def folder_of(name: str, place: Path) -> Path:
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    hidden, layers, heads, shared, inner = SHAPES[name]
+    hidden, layers, heads, kv_heads, intermediate = SHAPES[name]
     config = json.loads((source / "config.json").read_text())
     torch.manual_seed(0)
     model = Qwen2ForCausalLM(
         Qwen2Config(
             vocab_size=config["vocab_size"], hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
-            num_key_value_heads=shared, intermediate_size=inner, max_position_embeddings=POSITIONS,
+            num_key_value_heads=kv_heads, intermediate_size=intermediate, max_position_embeddings=POSITIONS,
             tie_word_embeddings=True, eos_token_id=config["eos_token_id"], pad_token_id=0, bos_token_id=None,
             initializer_range=0.05, dtype="bfloat16",
         )
@@ -48,16 +48,14 @@ def flops(folder: Path, prompt_tokens: list[int], new: int) -> float:
 
     2 (layers' weights) (p + n - 1) + 2 vocabulary hidden n + 4 layers heads size (sum of keys that each token sees).
     """
-    config = json.loads((folder / "config.json").read_text())
-    hidden, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
-    heads, shared = config["num_attention_heads"], config["num_key_value_heads"]
-    size = hidden // heads
-    layer = hidden * (heads + 2 * shared) * size + heads * size * hidden + 3 * hidden * inner
+    config = check_folder(folder).config
+    heads = config.num_heads * config.head_dim
+    layer = config.hidden_size * (2 * heads + 2 * config.num_kv_heads * config.head_dim + 3 * config.intermediate_size)
     total = 0.0
     for prompt in prompt_tokens:
         tokens = prompt + new - 1
-        total += 2 * layer * layers * tokens + 2 * config["vocab_size"] * hidden * new
-        total += 4 * layers * heads * size * tokens * (tokens + 1) / 2
+        total += 2 * layer * config.num_layers * tokens + 2 * config.vocab_size * config.hidden_size * new
+        total += 4 * config.num_layers * heads * tokens * (tokens + 1) / 2
     return total
 
 

@@ -38,10 +38,10 @@ def test_every_prompt_is_in_one_band_and_no_band_is_over_the_budget(
 
 def test_memory_that_is_free_decides_the_budget(qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     placement = place(ModelSettings(device="cpu", dtype="float32"), reproducible=False)
-    shape = check_folder(qwen2).shape
+    config = check_folder(qwen2).config
 
     def budget(**chosen: object) -> int:
-        return memory_budget.token_budget(InferenceSettings.model_validate(chosen), shape, placement)
+        return memory_budget.token_budget(InferenceSettings.model_validate(chosen), config, placement)
 
     monkeypatch.setattr(memory_budget, "free_bytes", lambda device: 10**9)
     cache = PackedNetwork(load_weights(check_folder(qwen2), torch.float32)).slots(1, 32)

@@ -39,7 +39,7 @@ def test_norms_rotations_and_attention_are_one_kernel_each(qwen2: Path) -> None:
     graph = build_graph(check_folder(qwen2), "float32")
     compiled = compile_graph(graph, "float32", streams=1, threads=1)
     kinds = Counter(str(node.get_rt_info()["layerType"].astype(str)) for node in compiled.get_runtime_model().get_ops())
-    layers = graph.shape.layers
+    layers = graph.config.num_layers
     assert (kinds["PagedAttention"], kinds["RoPE"], kinds["RMS"]) == (layers, 2 * layers, 2 * layers + 1)
     assert kinds["FullyConnected"] == 7 * layers + 1
     assert kinds["Transpose"] == kinds["Softmax"] == 0

@@ -47,10 +47,10 @@ class Network(Protocol[S, P]):
     """A pass through a model. Logits are (rows, vocabulary) in float32, good until the next pass.
 
     Attributes:
-        fixed: Numbers depend on nothing but the prompt, and the slots' shapes.
+        batch_invariant: Logits depend on the prompt and the shape of the slots alone, not on what else is in them.
     """
 
-    fixed: bool
+    batch_invariant: bool
 
     def slots(self, rows: int, columns: int) -> S:
         """Empty slots, of at least so many columns."""
@@ -88,7 +88,7 @@ class ContinuousGenerator(Generic[S, P]):
         slots: Prompts in the works at once.
         token_budget: Tokens in the slots at once, outputs included.
         new_tokens: Longest output.
-        longest: Longest prompt that will come; decides the shapes of a network that is ``fixed``.
+        longest: Longest prompt that will come; decides the shapes where the network is batch-invariant.
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class ContinuousGenerator(Generic[S, P]):
     def run(self, prompts: Sequence[Encoded], seeds: Sequence[str]) -> Iterator[Written]:
         """Outputs as they are finished."""
         # Bands by the longest prompt that may come: shapes depend on no company then.
-        lengths = [self._longest if self._network.fixed else len(prompt.ids) for prompt in prompts]
+        lengths = [self._longest if self._network.batch_invariant else len(prompt.ids) for prompt in prompts]
         for band in bands(lengths, self._rows, self._budget, self._new):
             order = sorted(band.members, key=lambda i: (prompts[i].ids[: prompts[i].shared], -len(prompts[i].ids)))
-            rows = band.rows if self._network.fixed else min(band.rows, len(order))
+            rows = band.rows if self._network.batch_invariant else min(band.rows, len(order))
             slots = self._slots_for(rows, band.longest + self._new)
             yield from self._continuously(deque(order), prompts, seeds, slots, rows)
 
@@ -144,7 +144,7 @@ class ContinuousGenerator(Generic[S, P]):
         shared = self._shared(prompts[waiting[0]])
         chosen: list[int] = []
         tokens = 0
-        while waiting and len(chosen) < (1 if self._network.fixed else free):
+        while waiting and len(chosen) < (1 if self._network.batch_invariant else free):
             prompt = prompts[waiting[0]]
             tokens += len(prompt.ids) - len(shared)
             if chosen and (tokens > PREFILL_TOKENS or self._shared(prompt) != shared):

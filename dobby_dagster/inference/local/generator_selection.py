@@ -108,7 +108,7 @@ def why_not(way: str, order: Order) -> str:
     if way == "transformers":
         obstacles |= {missing("torch", "transformers"): True}
     stands = next((obstacle for obstacle, stands in obstacles.items() if obstacle and stands), "")
-    return stands or ("" if way == "transformers" else order.folder.shape.unusual)
+    return stands or ("" if way == "transformers" else order.folder.config.unsupported)
 
 
 def _openvino(order: Order) -> Loaded:
@@ -145,7 +145,7 @@ def _packed(order: Order) -> Loaded:
     weights = load_weights(
         order.folder, getattr(torch, order.placement.dtype), positions=order.longest + order.inference.max_new_tokens
     )
-    network = PackedNetwork(weights, fixed=order.inference.reproducible)
+    network = PackedNetwork(weights, batch_invariant=order.inference.reproducible)
     cores = torch.get_num_threads()
     parts = _parts(cores, order.inference.slots, weights.bytes)
     generators = _continuous(order, [network] * parts)
@@ -180,7 +180,7 @@ def _padded(order: Order) -> Loaded:
     size = sum(tensor.numel() * tensor.element_size() for tensor in (*network.parameters(), *network.buffers()))
     # Padding makes a record's numbers depend on its company; alone it has none.
     slots = 1 if inference.reproducible else inference.slots
-    budget = token_budget(inference, order.folder.shape, placement)
+    budget = token_budget(inference, order.folder.config, placement)
     generator = PaddedGenerator(network, order.selector, slots, budget, inference.max_new_tokens, order.pad_token)
     asked = "transformers was asked for" if order.model.engine == "transformers" else "transformers runs everywhere"
     return Loaded(generator, "transformers", asked, slots, placement.dtype, parameters, size)
@@ -193,7 +193,7 @@ _WAYS: dict[str, Callable[[Order], Loaded]] = {"openvino": _openvino, "packed": 
 def _continuous(order: Order, networks: Sequence[Network[Any, Any]]) -> list[Generator]:
     """A generator for each network; slots and memory are shared out."""
     inference, parts = order.inference, len(networks)
-    budget = token_budget(inference, order.folder.shape, order.placement) // parts
+    budget = token_budget(inference, order.folder.config, order.placement) // parts
     return [
         ContinuousGenerator(
             network, order.selector, inference.slots // parts, budget, inference.max_new_tokens, order.longest

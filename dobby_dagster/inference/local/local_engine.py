@@ -209,8 +209,8 @@ class LocalEngine:
 def _end_tokens(folder: ModelFolder, tokenizer: Tokenizer) -> set[int]:
     """All identifiers that end an output, whoever names them: configuration, generation settings, tokenizer."""
     eos = tokenizer.token("eos_token")
-    named = {*folder.shape.ends, *read_ends(folder.path), *([] if eos is None else [eos])}
-    return {token for token in named if 0 <= token < folder.shape.vocabulary}
+    named = {*folder.config.eos_token_id, *read_ends(folder.path), *([] if eos is None else [eos])}
+    return {token for token in named if 0 <= token < folder.config.vocab_size}
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

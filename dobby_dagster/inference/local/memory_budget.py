@@ -7,7 +7,7 @@ from pathlib import Path
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.settings import InferenceSettings
 from dobby_dagster.inference.local.devices import Placement
-from dobby_dagster.inference.models.architecture import Shape
+from dobby_dagster.inference.models.model_config import ModelConfig
 
 # What the passes through the model need beside keys and values, in tokens' worth of hidden and inner states.
 _WORKING_TOKENS = 4_096
@@ -17,7 +17,7 @@ _GROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/
 _GROUP_USES = (Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"))
 
 
-def token_budget(settings: InferenceSettings, shape: Shape, placement: Placement) -> int:
+def token_budget(settings: InferenceSettings, config: ModelConfig, placement: Placement) -> int:
     """Tokens in the device at once, outputs included: what the settings say, else what its free memory holds.
 
     A token's keys and values are layers * key-value heads * head size * 2 numbers; the passes through the model need
@@ -29,8 +29,8 @@ def token_budget(settings: InferenceSettings, shape: Shape, placement: Placement
     if settings.token_budget:
         return settings.token_budget
     number = placement.itemsize
-    working = _WORKING_TOKENS * (12 * shape.hidden + 4 * shape.inner) * number
-    token = shape.layers * shape.shared * shape.size * 2 * number
+    working = _WORKING_TOKENS * (12 * config.hidden_size + 4 * config.intermediate_size) * number
+    token = config.num_layers * config.num_kv_heads * config.head_dim * 2 * number
     allowed, limit = free_bytes(placement.device) * settings.memory_share, settings.memory_limit_bytes
     if limit:
         least = working + _LEAST_TOKENS * token

@@ -48,8 +48,8 @@ def load_model(folder: ModelFolder, placement: Placement) -> Any:
 
 def _settled(folder: ModelFolder, *, tied: bool) -> dict[str, Any]:
     """The configuration for weights that are dequantized, with what was decided: the head, the rotary embedding."""
-    rotary = folder.shape.rotary
-    said = {name: value for name, value in folder.config.items() if name not in QUANTIZED}
+    rotary = folder.config.rotary
+    said = {name: value for name, value in folder.config_json.items() if name not in QUANTIZED}
     said |= {"tie_word_embeddings": tied, "rope_theta": rotary.rope_theta, "rope_parameters": rotary.settings()}
     # Before version 5 the library reads these two, and not rope_parameters.
     return said | {"rope_scaling": None if rotary.rope_type == "default" else rotary.settings()}

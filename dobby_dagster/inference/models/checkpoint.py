@@ -43,7 +43,7 @@ class Checkpoint:
             ModelError: One can't be read.
         """
         self._files.__enter__()
-        if self._folder.shape.tied:
+        if self._folder.config.tie_word_embeddings:
             self._tie()
         return self
 

@@ -15,9 +15,9 @@ from dobby_dagster.domain.errors import ModelError, PromptError
 from dobby_dagster.domain.filesystem import expanded
 from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.domain.suggest import suggestion
-from dobby_dagster.inference.models.architecture import ARCHITECTURES, Shape, shape_of
 from dobby_dagster.inference.models.folder_files import digest, is_file, read_json, require_regular_files
 from dobby_dagster.inference.models.model_card import CARD, read_card
+from dobby_dagster.inference.models.model_config import ModelConfig, parse_config
 from dobby_dagster.inference.models.quantization import Scheme, scheme_of
 from dobby_dagster.inference.models.tokenizer_files import check_tokenizer
 from dobby_dagster.inference.models.weight_files import check_weights, find_weights
@@ -37,8 +37,8 @@ class ModelFolder:
 
     Attributes:
         path: The folder.
-        config: What its ``config.json`` says, whole.
-        shape: What of that decides what is computed.
+        config_json: The whole object in its ``config.json``.
+        config: The fields of that which decide what is computed.
         weights: Its files of weights.
         card: What its ``dobby.json`` says, which models that were made for Dobby have.
         calibration: From log-probabilities to a confidence; None where the card has none.
@@ -46,8 +46,8 @@ class ModelFolder:
     """
 
     path: Path
-    config: dict[str, Any]
-    shape: Shape
+    config_json: dict[str, Any]
+    config: ModelConfig
     weights: tuple[Path, ...]
     card: dict[str, Any]
     calibration: Calibration | None = None
@@ -61,7 +61,7 @@ class ModelFolder:
     @property
     def architecture(self) -> str:
         """``Qwen2`` or ``Llama``."""
-        return ARCHITECTURES[self.config["model_type"]]
+        return self.config.architecture
 
     @property
     def shipped(self) -> bool:
@@ -91,7 +91,7 @@ class ModelFolder:
         Raises:
             ModelError: The positions leave no room.
         """
-        positions = self.shape.positions
+        positions = self.config.max_position_embeddings
         if positions - new_tokens < _LEAST_PROMPT:
             raise ModelError(
                 f"model {self.name} has {positions} positions (max_position_embeddings): "
@@ -160,18 +160,18 @@ def check_folder(path: Path) -> ModelFolder:
         ModelError: Naming the file and what is wrong with it.
     """
     require_regular_files(path)
-    config = read_json(path / "config.json")
-    shape = shape_of(config, path)
-    if "auto_map" in config:
+    config_json = read_json(path / "config.json")
+    config = parse_config(config_json, path)
+    if "auto_map" in config_json:
         raise ModelError(f"{path}: the model brings its own code, which is never run", hint="use a plain checkpoint")
     if is_file(path / "adapter_config.json"):
         raise ModelError(f"{path}: the model has an adapter that is not merged into it", hint="merge it, and save")
-    scheme = scheme_of(config, path)
+    scheme = scheme_of(config_json, path)
     weights = find_weights(path)
-    check_weights(weights, shape, path)
-    check_tokenizer(path, shape.vocabulary)
+    check_weights(weights, config, path)
+    check_tokenizer(path, config.vocab_size)
     card = read_card(path)
-    return ModelFolder(path, config, shape, weights, card, calibration_of(card, path.name), scheme)
+    return ModelFolder(path, config_json, config, weights, card, calibration_of(card, path.name), scheme)
 
 
 def _download(name: str) -> Path:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from dobby_dagster.domain.errors import ModelError
-from dobby_dagster.inference.models.architecture import TokenIds
 from dobby_dagster.inference.models.folder_files import (
     LARGEST_TOKENIZER_BYTES,
     digest,
@@ -19,6 +18,7 @@ from dobby_dagster.inference.models.folder_files import (
     read_text,
     validated,
 )
+from dobby_dagster.inference.models.model_config import TokenIds
 
 TOKENIZER, SETTINGS, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
 # Qwen2.5 has 22 added tokens, Llama 3 has 256; a library takes seconds for ten thousands of them.

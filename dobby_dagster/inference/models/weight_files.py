@@ -9,8 +9,8 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from dobby_dagster.domain.errors import ModelError
-from dobby_dagster.inference.models.architecture import Shape
 from dobby_dagster.inference.models.folder_files import is_file, read_json, validated
+from dobby_dagster.inference.models.model_config import ModelConfig
 from dobby_dagster.inference.models.tensor_files import read_header, whole_name
 
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -45,7 +45,7 @@ def find_weights(folder: Path) -> tuple[Path, ...]:
     raise ModelError(f"{folder} has no model.safetensors")
 
 
-def check_weights(files: tuple[Path, ...], shape: Shape, folder: Path) -> None:
+def check_weights(files: tuple[Path, ...], config: ModelConfig, folder: Path) -> None:
     """Check the headers of all files, and the sizes in them, before anything of such sizes is allocated.
 
     Raises:
@@ -55,12 +55,12 @@ def check_weights(files: tuple[Path, ...], shape: Shape, folder: Path) -> None:
     for file in files:
         found |= {whole_name(name): entry for name, entry in read_header(file).items()}
     expected = {
-        "model.embed_tokens.weight": (shape.vocabulary, shape.hidden),
-        "lm_head.weight": (shape.vocabulary, shape.hidden),
-        "model.norm.weight": (shape.hidden,),
-        _LAYER.format(0): (shape.inner, shape.hidden),
-        "model.layers.0.self_attn.q_proj.weight": (shape.heads * shape.size, shape.hidden),
-        "model.layers.0.self_attn.k_proj.weight": (shape.shared * shape.size, shape.hidden),
+        "model.embed_tokens.weight": (config.vocab_size, config.hidden_size),
+        "lm_head.weight": (config.vocab_size, config.hidden_size),
+        "model.norm.weight": (config.hidden_size,),
+        _LAYER.format(0): (config.intermediate_size, config.hidden_size),
+        "model.layers.0.self_attn.q_proj.weight": (config.num_heads * config.head_dim, config.hidden_size),
+        "model.layers.0.self_attn.k_proj.weight": (config.num_kv_heads * config.head_dim, config.hidden_size),
     }
     for name, size in expected.items():
         if name in found and found[name] != size:
@@ -68,6 +68,6 @@ def check_weights(files: tuple[Path, ...], shape: Shape, folder: Path) -> None:
                 f"{folder}: {name} is {found[name]}, but the configuration says {size}",
                 hint="use the configuration that the model was trained with",
             )
-    for index in range(shape.layers):
+    for index in range(config.num_layers):
         if _LAYER.format(index) not in found:
             raise ModelError(f"{folder}: weights are missing: {_LAYER.format(index)}", hint="copy it again")

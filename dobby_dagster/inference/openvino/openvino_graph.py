@@ -15,8 +15,8 @@ import numpy as np
 from openvino import Model, Node, Shape, Tensor, Type, opset13
 from openvino.op import Constant, _PagedAttentionExtension
 
-from dobby_dagster.inference.models import architecture
 from dobby_dagster.inference.models.checkpoint import EMBEDDING, HEAD, Checkpoint
+from dobby_dagster.inference.models.model_config import ModelConfig
 from dobby_dagster.inference.models.model_folder import ModelFolder
 
 # What the operator takes beyond what is used here, in its order, as it is when it is not used: sliding window, ALiBi
@@ -44,7 +44,7 @@ class Graph:
     """
 
     model: Any
-    shape: architecture.Shape
+    config: ModelConfig
     parameters: int
     bytes: int
 
@@ -61,72 +61,71 @@ def build_graph(folder: ModelFolder, dtype: str, *, int8: bool = False) -> Graph
         ModelError: A tensor is missing, or has another shape than the configuration says.
     """
     with Checkpoint(folder, "np") as checkpoint:
-        return _Building(folder.shape, checkpoint, "int8" if int8 else dtype).graph()
+        return _Building(folder.config, checkpoint, "int8" if int8 else dtype).graph()
 
 
 class _Building:
-    def __init__(self, shape: architecture.Shape, checkpoint: Checkpoint, kind: str) -> None:
-        self._shape = shape
+    def __init__(self, config: ModelConfig, checkpoint: Checkpoint, kind: str) -> None:
+        self._config = config
         self._checkpoint = checkpoint
         self._kind = kind
         self._bytes = 0
         self._parameters: list[Any] = []
 
     def graph(self) -> Graph:
-        shape = self._shape
-        ids, positions, asked = (
+        config = self._config
+        ids, positions, self._sampled = (
             self._input(name, [-1], Type.i64) for name in ("input_ids", "position_ids", "sampled_tokens_indices")
         )
         names = ("past_lens", "subsequence_begins", "block_indices", "block_indices_begins")
         self._pages = [self._input(name, [-1], Type.i32) for name in names]
         self._longest = self._input("max_context_len", [], Type.i32)
-        self._asked = asked
         self._cosine, self._sine = self._angles(positions)
-        embedding = self._matrix(EMBEDDING, shape.vocabulary, shape.hidden)
+        embedding = self._matrix(EMBEDDING, config.vocab_size, config.hidden_size)
         x = opset13.gather(embedding, ids, _integers(0))
-        for index in range(shape.layers):
+        for index in range(config.num_layers):
             x = self._layer(index, x)
         x = self._norm(x, "model.norm.weight")
-        head = embedding if self._checkpoint.tied else self._matrix(HEAD, shape.vocabulary, shape.hidden)
+        head = embedding if self._checkpoint.tied else self._matrix(HEAD, config.vocab_size, config.hidden_size)
         result = opset13.result(opset13.matmul(x, head, False, True))
         model = Model([result], self._parameters, "dobby")
-        return Graph(model, shape, self._checkpoint.parameters, self._bytes)
+        return Graph(model, config, self._checkpoint.parameters, self._bytes)
 
     def _layer(self, index: int, x: Node) -> Node:
-        shape, prefix = self._shape, f"model.layers.{index}."
-        normed = self._norm(x, f"{prefix}input_layernorm.weight")
-        query = self._rotated(self._projection(normed, f"{prefix}self_attn.q_proj", shape.heads), shape.heads)
-        key = self._rotated(self._projection(normed, f"{prefix}self_attn.k_proj", shape.shared), shape.shared)
-        value = self._projection(normed, f"{prefix}self_attn.v_proj", shape.shared)
+        prefix, heads, kv_heads = f"model.layers.{index}", self._config.num_heads, self._config.num_kv_heads
+        hidden, intermediate = self._config.hidden_size, self._config.intermediate_size
+        normed = self._norm(x, f"{prefix}.input_layernorm.weight")
+        query = self._rotated(self._projection(normed, f"{prefix}.self_attn.q_proj", heads), heads)
+        key = self._rotated(self._projection(normed, f"{prefix}.self_attn.k_proj", kv_heads), kv_heads)
+        value = self._projection(normed, f"{prefix}.self_attn.v_proj", kv_heads)
         attended = self._attention(index, query, key, value)
-        if index == shape.layers - 1:  # of the others only keys and values were needed
-            x, attended = (opset13.gather(each, self._asked, _integers(0)) for each in (x, attended))
-        x = opset13.add(
-            x, self._linear(attended, f"{prefix}self_attn.o_proj.weight", shape.hidden, shape.heads * shape.size)
-        )
-        normed = self._norm(x, f"{prefix}post_attention_layernorm.weight")
-        gate = opset13.swish(self._linear(normed, f"{prefix}mlp.gate_proj.weight", shape.inner, shape.hidden))
-        up = self._linear(normed, f"{prefix}mlp.up_proj.weight", shape.inner, shape.hidden)
-        down = self._linear(opset13.multiply(gate, up), f"{prefix}mlp.down_proj.weight", shape.hidden, shape.inner)
+        if index == self._config.num_layers - 1:  # of the other tokens only keys and values were needed
+            x, attended = (opset13.gather(each, self._sampled, _integers(0)) for each in (x, attended))
+        out = self._linear(attended, f"{prefix}.self_attn.o_proj.weight", hidden, heads * self._config.head_dim)
+        x = opset13.add(x, out)
+        normed = self._norm(x, f"{prefix}.post_attention_layernorm.weight")
+        gate = opset13.swish(self._linear(normed, f"{prefix}.mlp.gate_proj.weight", intermediate, hidden))
+        up = self._linear(normed, f"{prefix}.mlp.up_proj.weight", intermediate, hidden)
+        down = self._linear(opset13.multiply(gate, up), f"{prefix}.mlp.down_proj.weight", hidden, intermediate)
         return opset13.add(x, down)
 
     def _attention(self, index: int, query: Node, key: Node, value: Node) -> Node:
-        shape = self._shape
+        config = self._config
         caches = [self._input(f"{kind}_cache.{index}", [-1] * 4, Type.dynamic) for kind in ("key", "value")]
         scale, window, slopes, *unused = (
-            opset13.constant(each) for each in (np.float32(shape.size**-0.5), _NO_WINDOW, _NO_SLOPES, *_UNUSED)
+            opset13.constant(each) for each in (np.float32(config.head_dim**-0.5), _NO_WINDOW, _NO_SLOPES, *_UNUSED)
         )
         inputs = [query, key, value, *caches, *self._pages, scale, window, slopes, self._longest, *unused]
         attention = _PagedAttentionExtension([each.output(0) for each in inputs])
-        heads = {"num_k_heads": shape.shared, "num_v_heads": shape.shared}
-        for name, number in (heads | {"k_head_size": shape.size, "v_head_size": shape.size}).items():
+        heads = {"num_k_heads": config.num_kv_heads, "num_v_heads": config.num_kv_heads}
+        for name, number in (heads | {"k_head_size": config.head_dim, "v_head_size": config.head_dim}).items():
             attention.get_rt_info()[name] = number  # the shape of a page, for the pass that gives the caches theirs
         return attention.output(0)
 
     def _projection(self, x: Node, name: str, heads: int) -> Node:
-        rows = heads * self._shape.size
-        y = self._linear(x, f"{name}.weight", rows, self._shape.hidden)
-        return opset13.add(y, self._vector(f"{name}.bias", rows)) if self._shape.biased else y
+        rows = heads * self._config.head_dim
+        y = self._linear(x, f"{name}.weight", rows, self._config.hidden_size)
+        return opset13.add(y, self._vector(f"{name}.bias", rows)) if self._config.qkv_bias else y
 
     def _linear(self, x: Node, name: str, rows: int, columns: int) -> Node:
         return opset13.matmul(x, self._matrix(name, rows, columns), False, True)
@@ -134,14 +133,14 @@ class _Building:
     def _norm(self, x: Node, name: str) -> Node:
         """Root mean square norm (Zhang and Sennrich 2019)."""
         mean = opset13.reduce_mean(opset13.power(x, _number(2.0)), _integers([-1]), True)
-        root = opset13.sqrt(opset13.add(mean, _number(self._shape.epsilon)))
+        root = opset13.sqrt(opset13.add(mean, _number(self._config.rms_norm_eps)))
         normed = opset13.multiply(x, opset13.divide(_number(1.0), root))
-        return opset13.multiply(self._vector(name, self._shape.hidden), normed)
+        return opset13.multiply(self._vector(name, self._config.hidden_size), normed)
 
     def _angles(self, positions: Node) -> tuple[Node, Node]:
         """Cosine and sine of the rotary embedding (Su et al. 2021), (tokens, 1, 1, head size) each."""
-        size = self._shape.size
-        frequencies = self._shape.rotary.rope_theta ** (-np.arange(0, size, 2, dtype=np.float32) / size)
+        size = self._config.head_dim
+        frequencies = self._config.rotary.rope_theta ** (-np.arange(0, size, 2, dtype=np.float32) / size)
         numbers = opset13.convert(opset13.unsqueeze(positions, _integers([1])), "f32")
         half = opset13.multiply(numbers, opset13.constant(frequencies.astype(np.float32)[None]))
         angles = opset13.concat([half, half], -1)
@@ -151,12 +150,12 @@ class _Building:
         )
 
     def _rotated(self, x: Node, heads: int) -> Node:
-        size = self._shape.size
+        size = self._config.head_dim
         x = opset13.reshape(x, _integers([-1, heads, 1, size]), False)
         begin, middle, end, step, axis = (_integers([n]) for n in (0, size // 2, 2**62, 1, 3))
         first, second = opset13.slice(x, begin, middle, step, axis), opset13.slice(x, middle, end, step, axis)
-        turned = opset13.concat([opset13.multiply(second, _number(-1.0)), first], -1)
-        both = opset13.add(opset13.multiply(x, self._cosine), opset13.multiply(turned, self._sine))
+        rotated = opset13.concat([opset13.multiply(second, _number(-1.0)), first], -1)
+        both = opset13.add(opset13.multiply(x, self._cosine), opset13.multiply(rotated, self._sine))
         return opset13.reshape(both, _integers([-1, heads * size]), False)
 
     def _input(self, name: str, shape: list[int], kind: Any) -> Node:

@@ -63,7 +63,7 @@ class OpenVinoNetwork:
         compiled: What :func:`compile_graph` gives; several networks may share it.
     """
 
-    fixed = False
+    batch_invariant = False
 
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()

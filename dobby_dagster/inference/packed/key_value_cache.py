@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from dobby_dagster.inference.models.architecture import Shape
+from dobby_dagster.inference.models.model_config import ModelConfig
 
 # Rows in use and columns come in multiples of these: every new shape costs a compiled kernel, in time and in memory.
 ROW_STEP = 8
@@ -20,7 +20,7 @@ class SlotCache:
     """``rows`` slots of ``columns`` tokens.
 
     Args:
-        shape: The model's.
+        config: The model's.
         rows: Slots.
         columns: Tokens of the longest prompt with its output; rounded up.
         dtype: Of keys and values.
@@ -30,11 +30,12 @@ class SlotCache:
         values: (layers, rows, key-value heads, columns, head size).
     """
 
-    def __init__(self, shape: Shape, rows: int, columns: int, dtype: torch.dtype) -> None:
+    def __init__(self, config: ModelConfig, rows: int, columns: int, dtype: torch.dtype) -> None:
         self.rows, self.columns = rows, rounded(columns, COLUMN_STEP)
         # Zeroed, since a number that is none would spread from a column that is masked.
-        self.keys = torch.zeros(shape.layers, self.rows, shape.shared, shape.size, self.columns, dtype=dtype)
-        self.values = torch.zeros(shape.layers, self.rows, shape.shared, self.columns, shape.size, dtype=dtype)
+        layers, heads, size = config.num_layers, config.num_kv_heads, config.head_dim
+        self.keys = torch.zeros(layers, rows, heads, size, self.columns, dtype=dtype)
+        self.values = torch.zeros(layers, rows, heads, self.columns, size, dtype=dtype)
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first ``length`` tokens of one slot to another."""

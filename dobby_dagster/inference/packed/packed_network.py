@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from dobby_dagster.inference.packed.attention import HIDDEN, attend, causal, product
 from dobby_dagster.inference.packed.key_value_cache import COLUMN_STEP, ROW_STEP, SlotCache, rounded
-from dobby_dagster.inference.packed.packed_weights import Layer, Weights
+from dobby_dagster.inference.packed.packed_weights import Block, LastLayer, Layer, Weights
 from dobby_dagster.inference.packed.packing import Packing
 
 # Padded prompts (in the attention only) come in multiples of this.
@@ -42,19 +42,19 @@ class PackedNetwork:
 
     Args:
         weights: What :func:`~dobby_dagster.inference.packed.packed_weights.load_weights` gives.
-        fixed: Decode with all slots of a cache and all its columns, in use or not, so that no number depends on
-            how many share it.
+        batch_invariant: Decode with all slots of a cache and all its columns, in use or not, so that no number
+            depends on how many requests share it.
     """
 
-    def __init__(self, weights: Weights, *, fixed: bool = False) -> None:
+    def __init__(self, weights: Weights, *, batch_invariant: bool = False) -> None:
         self.weights = weights
-        self.fixed = fixed
-        self.shape = weights.shape
+        self.batch_invariant = batch_invariant
+        self.config = weights.config
         self.dtype = weights.embedding.dtype
 
     def slots(self, rows: int, columns: int) -> SlotCache:
         """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`."""
-        return SlotCache(self.shape, rows, columns, self.dtype)
+        return SlotCache(self.config, rows, columns, self.dtype)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def prefix(self, ids: Sequence[int]) -> Prefix:
@@ -68,110 +68,92 @@ class PackedNetwork:
         self, prompts: Sequence[Sequence[int]], slots: SlotCache, first: int, prefix: Prefix | None = None
     ) -> np.ndarray:
         """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`."""
-        shape, count = self.shape, len(prompts)
+        heads, kv_heads, head_dim = self.config.num_heads, self.config.num_kv_heads, self.config.head_dim
         offset = len(prefix.ids) if prefix else 0
         lengths = torch.tensor([len(prompt) for prompt in prompts])
         longest = rounded(int(lengths.max()), LENGTH_STEP)
-        packing = Packing(lengths, longest, shape.heads, shape.shared)
+        packing = Packing(lengths, longest, heads, kv_heads)
         ids = torch.zeros(packing.tokens, dtype=torch.long)
         ids[: packing.used] = torch.tensor([token for prompt in prompts for token in prompt])
         cosine, sine = self._angles(packing.positions + offset)
         x = self.weights.embedding[ids]
         mask = causal(longest, offset, self.dtype)
-        rows, end = slice(first, first + count), min(offset + longest, slots.columns)
+        rows = slice(first, first + len(prompts))
         for index, layer in enumerate(self.weights.layers):
-            normed = self._norm(x)
-            if layer.query_key_value is not None:
-                joined = layer.query_key_value(normed).view(-1, shape.heads + 2 * shape.shared, shape.size)
-                turned = _rotated(joined[:, : -shape.shared], cosine, sine)
-                query, key, value = turned[:, : shape.heads], turned[:, shape.heads :], joined[:, -shape.shared :]
-            else:
-                joined = layer.key_value(normed).view(-1, 2 * shape.shared, shape.size)  # type: ignore[misc]
-                key, value = _rotated(joined[:, : shape.shared], cosine, sine), joined[:, shape.shared :]
-            # (prompts, key-value heads, tokens, head size)
-            keys, values = packing.shared_apart(key), packing.shared_apart(value)
-            slots.keys[index, rows, :, :, offset:end] = keys[:, :, : end - offset].transpose(2, 3)
-            slots.values[index, rows, :, offset:end] = values[:, :, : end - offset]
-            if prefix:
-                slots.keys[index, rows, :, :, :offset] = prefix.keys[index]
-                slots.values[index, rows, :, :offset] = prefix.values[index]
-                keys = torch.cat([prefix.keys[index].transpose(1, 2).expand(count, -1, -1, -1), keys], 2)
-                values = torch.cat([prefix.values[index].expand(count, -1, -1, -1), values], 2)
-            if layer.query_key_value is not None:
-                attended = packing.together(attend(packing.apart(query), keys, values, mask, shape.group))
-                x = self._rest(layer, attended, x)
-        return _logits(self._last(x, packing, keys, values, lengths, offset))
+            qkv = layer.query_key_value(self._norm(x)).view(-1, heads + 2 * kv_heads, head_dim)
+            rotated = _rotated(qkv[:, :-kv_heads], cosine, sine)
+            keys, values = packing.unpack_kv(rotated[:, heads:]), packing.unpack_kv(qkv[:, -kv_heads:])
+            keys, values = _store(slots, index, rows, keys, values, prefix)
+            attended = attend(packing.unpack(rotated[:, :heads]), keys, values, mask, self.config.group_size)
+            x = self._after_attention(layer, packing.pack(attended), x)
+        # The last layer needs keys and values of all tokens, but the query of each prompt's last token only.
+        kv = self.weights.last.key_value(self._norm(x)).view(-1, 2 * kv_heads, head_dim)
+        keys = packing.unpack_kv(_rotated(kv[:, :kv_heads], cosine, sine))
+        keys, values = _store(slots, -1, rows, keys, packing.unpack_kv(kv[:, kv_heads:]), prefix)
+        return _logits(self._last_tokens(x[packing.last], keys, values, lengths + offset))
 
-    def _last(
-        self,
-        x: torch.Tensor,
-        packing: Packing,
-        keys: torch.Tensor,
-        values: torch.Tensor,
-        lengths: torch.Tensor,
-        offset: int,
+    def _last_tokens(
+        self, x: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, lengths: torch.Tensor
     ) -> torch.Tensor:
-        """The last layer and the head, for the last token of each prompt only."""
-        shape, layer = self.shape, self.weights.layers[-1]
-        count = len(lengths)
-        x = x[packing.last]
-        query = layer.query(self._norm(x)).view(count, shape.heads, shape.size)  # type: ignore[misc]
-        query = _rotated(query, *self._angles(lengths - 1 + offset))
-        seen = torch.arange(keys.shape[2]) < (lengths + offset)[:, None]
+        """The last layer and the head for the last token of each prompt: (prompts, hidden) to (prompts, vocabulary).
+
+        ``keys`` and ``values`` are (prompts, key-value heads, tokens, head size), of which ``lengths`` are in use.
+        """
+        config, layer, count = self.config, self.weights.last, len(lengths)
+        query = layer.query(self._norm(x)).view(count, config.num_heads, config.head_dim)
+        query = _rotated(query, *self._angles(lengths - 1))
+        seen = torch.arange(keys.shape[2]) < lengths[:, None]
         mask = torch.zeros(seen.shape, dtype=self.dtype).masked_fill_(~seen, HIDDEN)
-        mask = mask.repeat_interleave(shape.shared, 0)[:, None]
+        matrices = count * config.num_kv_heads
         attended = product(
-            query.reshape(count * shape.shared, shape.group, shape.size),
-            keys.reshape(count * shape.shared, -1, shape.size).transpose(1, 2),
-            values.reshape(count * shape.shared, -1, shape.size),
-            mask,
+            query.reshape(matrices, config.group_size, config.head_dim),
+            keys.reshape(matrices, -1, config.head_dim).transpose(1, 2),
+            values.reshape(matrices, -1, config.head_dim),
+            mask.repeat_interleave(config.num_kv_heads, 0)[:, None],
         )
-        return self.weights.head(self._norm(self._rest(layer, attended.reshape(count, -1), x)))
+        return self.weights.head(self._norm(self._after_attention(layer, attended.reshape(count, -1), x)))
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def decode(self, tokens: Sequence[int], positions: Sequence[int], slots: SlotCache) -> np.ndarray:
         """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`."""
-        asked = len(tokens)
-        rows = slots.rows if self.fixed else min(slots.rows, rounded(asked, ROW_STEP))
-        ids, places = (functional.pad(torch.tensor(each), (0, rows - asked)) for each in (tokens, positions))
-        return _logits(self._decode(ids, places, slots)[:asked])
+        running = len(tokens)
+        rows = slots.rows if self.batch_invariant else min(slots.rows, rounded(running, ROW_STEP))
+        ids, places = (functional.pad(torch.tensor(each), (0, rows - running)) for each in (tokens, positions))
+        return _logits(self._decode(ids, places, slots)[:running])
 
     def _decode(self, tokens: torch.Tensor, positions: torch.Tensor, cache: SlotCache) -> torch.Tensor:
         """For (rows,) tokens and positions, logits of (rows, vocabulary)."""
-        shape, rows = self.shape, len(tokens)
+        heads, kv_heads, head_dim = self.config.num_heads, self.config.num_kv_heads, self.config.head_dim
+        rows = len(tokens)
+        matrices = rows * kv_heads
         needed = rounded(int(positions.max()) + 1, COLUMN_STEP)
         # A part of the columns has to be copied before it is multiplied, which costs as much as half of them again.
-        columns = cache.columns if self.fixed or needed * 3 >= cache.columns * 2 else needed
+        columns = cache.columns if self.batch_invariant or needed * 3 >= cache.columns * 2 else needed
         cosine, sine = self._angles(positions)
         hidden = (torch.arange(columns) > positions[:, None]).to(self.dtype) * HIDDEN
-        mask = hidden.repeat_interleave(shape.shared, 0)[:, None]
-        heads = torch.arange(rows * shape.shared)
-        at = positions.repeat_interleave(shape.shared)
-        value_places = heads * cache.columns + at
-        key_places = (heads[:, None] * shape.size + torch.arange(shape.size)) * cache.columns + at[:, None]
-        key_places = key_places.view(-1)
+        mask = hidden.repeat_interleave(kv_heads, 0)[:, None]
+        column = positions.repeat_interleave(kv_heads)
+        value_places = torch.arange(matrices) * cache.columns + column
+        key_rows = torch.arange(matrices)[:, None] * head_dim + torch.arange(head_dim)
+        key_places = (key_rows * cache.columns + column[:, None]).view(-1)
         x = self.weights.embedding[tokens]
-        for index, layer in enumerate(self.weights.layers):
-            normed = self._norm(x)
-            if layer.query_key_value is not None:
-                joined = layer.query_key_value(normed)
-            else:
-                joined = torch.cat([layer.query(normed), layer.key_value(normed)], -1)  # type: ignore[misc]
-            joined = joined.view(rows, -1, shape.size)
-            turned = _rotated(joined[:, : -shape.shared], cosine, sine)
+        layers: list[Layer | LastLayer] = [*self.weights.layers, self.weights.last]
+        for index, layer in enumerate(layers):
+            qkv = layer.query_key_value(self._norm(x)).view(rows, -1, head_dim)
+            rotated = _rotated(qkv[:, :-kv_heads], cosine, sine)
             keys, values = cache.keys[index, :rows], cache.values[index, :rows]
-            keys.view(-1).index_copy_(0, key_places, turned[:, shape.heads :].reshape(-1))
-            values.view(-1, shape.size).index_copy_(0, value_places, joined[:, -shape.shared :].reshape(-1, shape.size))
+            keys.view(-1).index_copy_(0, key_places, rotated[:, heads:].reshape(-1))
+            values.view(-1, head_dim).index_copy_(0, value_places, qkv[:, -kv_heads:].reshape(-1, head_dim))
             attended = product(
-                turned[:, : shape.heads].reshape(rows * shape.shared, shape.group, shape.size),
-                keys.view(rows * shape.shared, shape.size, -1)[:, :, :columns],
-                values.view(rows * shape.shared, -1, shape.size)[:, :columns],
+                rotated[:, :heads].reshape(matrices, self.config.group_size, head_dim),
+                keys.view(matrices, head_dim, -1)[:, :, :columns],
+                values.view(matrices, -1, head_dim)[:, :columns],
                 mask,
             )
-            x = self._rest(layer, attended.view(rows, -1), x)
+            x = self._after_attention(layer, attended.view(rows, -1), x)
         return self.weights.head(self._norm(x))
 
-    def _rest(self, layer: Layer, attended: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    def _after_attention(self, layer: Block, attended: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         x = layer.out.plus(attended, x)
         normed = self._norm(x)
         return layer.down.plus(layer.up.times(normed, layer.gate.swish(normed)), x)
@@ -179,10 +161,33 @@ class PackedNetwork:
     def _norm(self, x: torch.Tensor) -> torch.Tensor:
         """Root mean square norm without its gain (Zhang and Sennrich 2019); torch's own is far slower on a CPU."""
         mean = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32).square_().div_(x.shape[-1])
-        return x * mean.add_(self.shape.epsilon).rsqrt_().to(x.dtype)
+        return x * mean.add_(self.config.rms_norm_eps).rsqrt_().to(x.dtype)
 
     def _angles(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.weights.cosine[positions][:, None], self.weights.sine[positions][:, None]
+
+
+def _store(
+    slots: SlotCache, layer: int, rows: slice, keys: torch.Tensor, values: torch.Tensor, prefix: Prefix | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put keys and values (prompts, key-value heads, tokens, head size) of a layer into the slots ``rows``.
+
+    Returns:
+        The same, with the prefix's in front.
+    """
+    offset = len(prefix.ids) if prefix else 0
+    end = min(offset + keys.shape[2], slots.columns)
+    slots.keys[layer, rows, :, :, offset:end] = keys[:, :, : end - offset].transpose(2, 3)
+    slots.values[layer, rows, :, offset:end] = values[:, :, : end - offset]
+    if prefix is None:
+        return keys, values
+    slots.keys[layer, rows, :, :, :offset] = prefix.keys[layer]
+    slots.values[layer, rows, :, :offset] = prefix.values[layer]
+    count = len(keys)
+    return (
+        torch.cat([prefix.keys[layer].transpose(1, 2).expand(count, -1, -1, -1), keys], 2),
+        torch.cat([prefix.values[layer].expand(count, -1, -1, -1), values], 2),
+    )
 
 
 def _rotated(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:

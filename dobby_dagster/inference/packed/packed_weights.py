@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 
-from dobby_dagster.inference.models.architecture import Shape
 from dobby_dagster.inference.models.checkpoint import EMBEDDING, HEAD, Checkpoint
+from dobby_dagster.inference.models.model_config import ModelConfig
 from dobby_dagster.inference.models.model_folder import ModelFolder
 from dobby_dagster.inference.packed.linear_layer import Linear, can_prepack
 
+# A weight (out, in), and a bias (out,) where the architecture has one.
+Projection: TypeAlias = tuple[torch.Tensor, torch.Tensor | None]
+
 
 @dataclass(frozen=True, slots=True)
-class Layer:
-    """One block. The joined projections give queries first, then keys, then values.
+class Block:
+    """What follows the attention in a layer: the output projection, and the feed-forward network."""
 
-    The last block has them apart: only the last token of a prompt asks there, though all are attended to.
-    """
-
-    query_key_value: Linear | None
-    query: Linear | None
-    key_value: Linear | None
     out: Linear
     gate: Linear
     up: Linear
@@ -29,12 +27,41 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class Weights:
-    """All of a model, ready to multiply."""
+class Layer(Block):
+    """A layer whose projections are one matrix: (tokens, hidden) to (tokens, queries + keys + values)."""
 
-    shape: Shape
+    query_key_value: Linear
+
+
+@dataclass(frozen=True, slots=True)
+class LastLayer(Block):
+    """The last layer: in prefill only a prompt's last token needs a query there, but all need keys and values."""
+
+    query: Linear
+    key_value: Linear
+
+    def query_key_value(self, x: torch.Tensor) -> torch.Tensor:
+        """(tokens, hidden) to (tokens, queries + keys + values)."""
+        return torch.cat([self.query(x), self.key_value(x)], -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """All of a model, ready to multiply.
+
+    Attributes:
+        embedding: (vocabulary, hidden).
+        layers: All but the last.
+        head: (tokens, hidden) to (tokens, vocabulary).
+        cosine, sine: Of the rotary embedding, (positions, head size).
+        parameters: How many numbers the model has.
+        bytes: Of the weights in memory.
+    """
+
+    config: ModelConfig
     embedding: torch.Tensor
     layers: list[Layer]
+    last: LastLayer
     head: Linear
     cosine: torch.Tensor
     sine: torch.Tensor
@@ -63,22 +90,24 @@ class _Folding:
     def __init__(self, folder: ModelFolder, dtype: torch.dtype, checkpoint: Checkpoint, positions: int | None) -> None:
         self._checkpoint = checkpoint
         self._dtype = dtype
-        self._shape = folder.shape
-        self._positions = min(folder.shape.positions, positions or folder.shape.positions)
+        self._config = folder.config
+        self._positions = min(folder.config.max_position_embeddings, positions or folder.config.max_position_embeddings)
         self._prepacked = can_prepack(dtype)
         self._bytes = 0
 
     def weights(self) -> Weights:
-        shape = self._shape
-        embedding = self._read(EMBEDDING, shape.vocabulary, shape.hidden)
-        head = embedding if self._checkpoint.tied else self._read(HEAD, shape.vocabulary, shape.hidden)
-        layers = [self._layer(index) for index in range(shape.layers)]
-        cosine, sine = _angles(shape, self._positions)
+        config = self._config
+        embedding = self._read(EMBEDDING, config.vocab_size, config.hidden_size)
+        head = embedding if self._checkpoint.tied else self._read(HEAD, config.vocab_size, config.hidden_size)
+        layers = [self._layer(index) for index in range(config.num_layers - 1)]
+        last = self._last_layer(config.num_layers - 1)
+        cosine, sine = _angles(config, self._positions)
         return Weights(
-            shape=shape,
+            config=config,
             embedding=embedding.to(self._dtype),
             layers=layers,
-            head=self._linear(head * self._read("model.norm.weight", shape.hidden)),
+            last=last,
+            head=self._linear(head * self._read("model.norm.weight", config.hidden_size)),
             cosine=cosine.to(self._dtype),
             sine=sine.to(self._dtype),
             parameters=self._checkpoint.parameters,
@@ -86,32 +115,41 @@ class _Folding:
         )
 
     def _layer(self, index: int) -> Layer:
-        shape, prefix = self._shape, f"model.layers.{index}."
-        hidden, inner = shape.hidden, shape.inner
-        before = self._read(f"{prefix}input_layernorm.weight", hidden)
-        between = self._read(f"{prefix}post_attention_layernorm.weight", hidden)
-        attended = shape.heads * shape.size
-        query = self._projection(f"{prefix}self_attn.q_proj", attended, before * shape.size**-0.5, shape.size**-0.5)
-        key, value = (self._projection(f"{prefix}self_attn.{n}_proj", shape.shared * shape.size, before) for n in "kv")
-        last = index == shape.layers - 1
-        return Layer(
-            query_key_value=None if last else self._joined(query, key, value),
-            query=self._joined(query) if last else None,
-            key_value=self._joined(key, value) if last else None,
-            out=self._linear(self._read(f"{prefix}self_attn.o_proj.weight", hidden, attended)),
-            gate=self._linear(self._read(f"{prefix}mlp.gate_proj.weight", inner, hidden) * between),
-            up=self._linear(self._read(f"{prefix}mlp.up_proj.weight", inner, hidden) * between),
-            down=self._linear(self._read(f"{prefix}mlp.down_proj.weight", hidden, inner)),
+        query, key, value = self._projections(index)
+        return Layer(query_key_value=self._joined(query, key, value), **self._block(index))
+
+    def _last_layer(self, index: int) -> LastLayer:
+        query, key, value = self._projections(index)
+        return LastLayer(query=self._joined(query), key_value=self._joined(key, value), **self._block(index))
+
+    def _block(self, index: int) -> dict[str, Linear]:
+        prefix, hidden, intermediate = f"model.layers.{index}", self._config.hidden_size, self._config.intermediate_size
+        gain = self._read(f"{prefix}.post_attention_layernorm.weight", hidden)
+        attended = self._config.num_heads * self._config.head_dim
+        return {
+            "out": self._linear(self._read(f"{prefix}.self_attn.o_proj.weight", hidden, attended)),
+            "gate": self._linear(self._read(f"{prefix}.mlp.gate_proj.weight", intermediate, hidden) * gain),
+            "up": self._linear(self._read(f"{prefix}.mlp.up_proj.weight", intermediate, hidden) * gain),
+            "down": self._linear(self._read(f"{prefix}.mlp.down_proj.weight", hidden, intermediate)),
+        }
+
+    def _projections(self, index: int) -> tuple[Projection, Projection, Projection]:
+        """To queries, keys and values; the scores' scale is in the queries'."""
+        config, prefix = self._config, f"model.layers.{index}"
+        gain = self._read(f"{prefix}.input_layernorm.weight", config.hidden_size)
+        scale, kv_rows = config.head_dim**-0.5, config.num_kv_heads * config.head_dim
+        return (
+            self._projection(f"{prefix}.self_attn.q_proj", config.num_heads * config.head_dim, gain * scale, scale),
+            self._projection(f"{prefix}.self_attn.k_proj", kv_rows, gain),
+            self._projection(f"{prefix}.self_attn.v_proj", kv_rows, gain),
         )
 
-    def _projection(
-        self, name: str, rows: int, gain: torch.Tensor, scale: float = 1.0
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _projection(self, name: str, rows: int, gain: torch.Tensor, scale: float = 1.0) -> Projection:
         """Weight and bias of one projection, the gain of the norm before it and the scores' scale folded in."""
-        bias = self._read(f"{name}.bias", rows) * scale if self._shape.biased else None
-        return self._read(f"{name}.weight", rows, self._shape.hidden) * gain, bias
+        bias = self._read(f"{name}.bias", rows) * scale if self._config.qkv_bias else None
+        return self._read(f"{name}.weight", rows, self._config.hidden_size) * gain, bias
 
-    def _joined(self, *projections: tuple[torch.Tensor, torch.Tensor | None]) -> Linear:
+    def _joined(self, *projections: Projection) -> Linear:
         biases = [bias for _, bias in projections if bias is not None]
         return self._linear(torch.cat([weight for weight, _ in projections]), torch.cat(biases) if biases else None)
 
@@ -125,11 +163,11 @@ class _Folding:
         return tensor
 
 
-def _angles(shape: Shape, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _angles(config: ModelConfig, positions: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Cosine and sine of the rotary embedding (Su et al. 2021), (positions, head size) each.
 
     The first half of the sine is negative: rotating is then ``x * cosine + halves exchanged(x) * sine``.
     """
-    frequencies = 1.0 / shape.rotary.rope_theta ** (torch.arange(0, shape.size, 2).float() / shape.size)
+    frequencies = 1.0 / config.rotary.rope_theta ** (torch.arange(0, config.head_dim, 2).float() / config.head_dim)
     angles = torch.outer(torch.arange(positions).float(), frequencies)
     return torch.cat([angles.cos()] * 2, -1), torch.cat([-angles.sin(), angles.sin()], -1)
