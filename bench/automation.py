@@ -96,7 +96,7 @@ def arrivals(hours: float = 1.0, rows_a_tick: int = 20) -> list[dict[str, Any]]:
                         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                     )  # fmt: skip
                 if (tick + 1) % max(1, ticks // 10) == 0 or tick == ticks + 19:
-                    status = store.reports.status("record", store.work.latest_recipe())
+                    status = store.reports.status("record", store.recipes.latest())
                     shown.append(
                         {
                             "minute": round((tick + 1) * TICK_SECONDS / 60),

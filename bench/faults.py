@@ -28,6 +28,7 @@ from bench.verifier import verify
 from dobby_dagster.domain.errors import DobbyError, StoreFaultError, StoreUnavailableError
 from dobby_dagster.domain.http_client import Reply
 from dobby_dagster.domain.owner import is_alive
+from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.pipeline.planning.planner import plan
@@ -47,6 +48,7 @@ MOMENTS = ("before", "during", "after")
 SECONDS = 120
 # Rounds are about order, not about the disk: a file system in memory avoids its waits.
 _FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+RUN = RunId("run")
 FORMER = Recipe(PROMPT.name, PROMPT.text, "former", "0", {})
 _PANICKING = "?[key] := *record{key}, not *dobby_version{key @ 'END'}"
 
@@ -155,30 +157,29 @@ def life(store: CozoStore) -> None:
 
 def finish(store: CozoStore) -> None:
     """What a next run does: recover what dead processes left, and do what is to do."""
-    for owner in store.work.owners():
+    for owner in store.states.owners():
         if not is_alive(owner.owner, owner.since):
-            store.work.release(owner.owner, owner.recipe, owner.batch)
+            store.states.release(owner.owner, owner.scope)
     _work(store)
 
 
 def _work(store: CozoStore, recipe: Recipe = RECIPE) -> None:
     source = store.source(SourceSettings())
     plan(store, source, 3)
-    store.work.remember_recipe(recipe)
-    left = list(store.work.unsettled("record", recipe.id, 3))
-    store.attempts.note(left, recipe.id, "run")
+    store.recipes.remember(recipe)
+    left = list(store.states.runnable_by_batch("record", recipe.id, 3))
+    store.attempts.note_run(recipe.id, left, RUN)
 
-    def work() -> Iterator[tuple[str, list[Item]]]:
+    def work() -> Iterator[tuple[BatchId, list[Item]]]:
         for batch in left:
-            members = store.work.todo(source, batch, recipe.id, 3)
+            members = store.states.runnable(source, Scope(recipe.id, batch), 3)
             found = source.get([member.version.key for member in members])
             yield batch, [Item(member, found.get(member.version.key)) for member in members]
 
-    with Summarizer(store, FakeEngine(), PROMPT, recipe, "run", 2) as summarizer:
-        for number, chunk in enumerate(summarizer.summarize(work())):
-            name = f"{os.getpid()}-{time.monotonic_ns()}-{number}"
-            store.chunks.commit(source, chunk.outcomes, chunk.stats, recipe.id, chunk.batch, "run", name)
-    store.attempts.forget(left, recipe.id)
+    with Summarizer(store, FakeEngine(), PROMPT, recipe, RUN, 2) as summarizer:
+        for batch, chunk in summarizer.summarize(work()):
+            store.chunks.commit(source, chunk, Scope(recipe.id, batch, RUN))
+    store.attempts.forget(recipe.id, left)
 
 
 def operations(engine: str) -> int:

@@ -10,12 +10,13 @@ from typing import Any
 
 from bench.workload import functions
 from dobby_dagster.domain.records import RecordVersion, content_hash
+from dobby_dagster.domain.scope import BatchId, RecipeId, RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import COMPLETED
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.pipeline.reporting.batch_metrics import percentile
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import ChunkStats, Outcome
+from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
 
 
 def seconds(action: Callable[[], Any]) -> float:
@@ -54,7 +55,8 @@ def contracts(engine: str = "sqlite") -> dict[str, float]:
 def _commits(store: CozoStore, rows: list[list[str]]) -> list[float]:
     source = store.source(SourceSettings())
     times = []
-    for number, begin in enumerate(range(0, 1_280, 64)):
+    scope = Scope(RecipeId("recipe"), BatchId("batch"), RunId("run"))
+    for begin in range(0, 1_280, 64):
         outcomes = []
         for key, content in rows[begin : begin + 64]:
             version = RecordVersion("record", key, content_hash(content))
@@ -63,10 +65,6 @@ def _commits(store: CozoStore, rows: list[list[str]]) -> list[float]:
                 "model", "summary@1", "recipe", "batch", 0.01, 1.0,
             )  # fmt: skip
             outcomes.append(Outcome(version, content, COMPLETED, summary, True))
-        stats = ChunkStats(1.0, 2.0, [0.01] * 64)
-        times.append(
-            seconds(
-                lambda o=outcomes, n=number, s=stats: store.chunks.commit(source, o, s, "recipe", "batch", "r", str(n))
-            )
-        )
+        chunk = Chunk(outcomes, ChunkStats(1.0, 2.0, [0.01] * 64))
+        times.append(seconds(lambda chunk=chunk: store.chunks.commit(source, chunk, scope)))
     return times

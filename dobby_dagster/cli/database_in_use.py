@@ -13,6 +13,7 @@ from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.errors import DobbyError, SettingsError
 from dobby_dagster.domain.printable import shell_word
 from dobby_dagster.domain.remembered import memory_of
+from dobby_dagster.domain.scope import BatchId, RecipeId
 from dobby_dagster.domain.settings import DatabaseSettings, Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.domain.suggest import suggestion
@@ -61,20 +62,20 @@ class Opened:
         """
         return self.store.source(self.settings.source)
 
-    def recipe(self, named: str | None = None) -> str | None:
+    def recipe(self, named: str | None = None) -> RecipeId | None:
         """The recipe that is named, else the last used one; None where none was used.
 
         Raises:
             SettingsError: There is none of that name.
         """
         if named is None:
-            return self.store.work.latest_recipe()
-        known = [row["recipe"] for row in self.store.work.recipes()]
+            return self.store.recipes.latest()
+        known = [row["recipe"] for row in self.store.recipes.all()]
         if named not in known:
             raise SettingsError(f"there is no recipe '{named}'", hint=suggestion(named, known))
-        return named
+        return RecipeId(named)
 
-    def batches(self, *named: str | None) -> list[str]:
+    def batches(self, *named: str | None) -> list[BatchId]:
         """All batches of the source, in order.
 
         Raises:

@@ -9,10 +9,11 @@ from dobby_dagster.domain.addresses import mask_credentials
 
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
+    from dobby_dagster.domain.scope import RecipeId
     from dobby_dagster.store.cozo_store import CozoStore
 
 
-def sample(store: CozoStore, relation: str, recipe: str, count: int) -> list[tuple[str, str, str]]:
+def sample(store: CozoStore, relation: str, recipe: RecipeId, count: int) -> list[tuple[str, str, str]]:
     """``count`` summaries spread evenly over all keys, none picked: key, text, confidence."""
     from dobby_dagster.pipeline.planning.record_selection import spread
     from dobby_dagster.pipeline.reporting.export import shown_confidence

@@ -12,6 +12,7 @@ from dobby_dagster.defs.partitions import add_partitions, backfill_policy, recor
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.defs.runs.crash_recovery import DEVICE_POOL
 from dobby_dagster.defs.runs.step_retries import STEP_RETRIES, by_recommendation
+from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.settings import DagsterSettings
 
 OWNERS = ["team:dobby"]
@@ -58,16 +59,17 @@ def pending_records(
     """The record versions of each batch that have no summary yet from this model and prompt."""
     from dobby_dagster.pipeline.summarization.frames import pending_table
 
-    database.store.work.remember_recipe(models.recipe)
+    database.store.recipes.remember(models.recipe)
     tables, source, begun = [], database.records(), []
-    for batch in context.partition_keys:
-        todo = database.store.work.todo(source, batch, models.recipe.id, options.max_retries)
+    for batch in map(BatchId, context.partition_keys):
+        scope = Scope(models.recipe.id, batch)
+        todo = database.store.states.runnable(source, scope, options.max_retries)
         tables.append(pending_table(batch, todo))
         begun += [batch] if todo else []
-        counts = database.store.work.counts(batch, models.recipe.id)
+        counts = database.store.states.counts(scope)
         metadata = event_metadata.pending_metadata(counts["members"], len(todo))
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
-    database.store.attempts.note(begun, models.recipe.id, context.run_id)
+    database.store.attempts.note_run(models.recipe.id, begun, RunId(context.run_id))
     return pa.concat_tables(tables)
 
 
@@ -98,13 +100,18 @@ def summaries(
 
     def chunks() -> Iterator[pa.RecordBatch]:
         with Summarizer(
-            database.store, models.engine, models.chosen_prompt, models.recipe, context.run_id, options.chunk_size
+            database.store,
+            models.engine,
+            models.chosen_prompt,
+            models.recipe,
+            RunId(context.run_id),
+            options.chunk_size,
         ) as summarizer:
-            for chunk in summarizer.summarize(work_items(frame) for frame in pending_records.chunks):
-                yield outcome_frame(chunk)
-        for batch in context.partition_keys:
+            for batch, chunk in summarizer.summarize(work_items(frame) for frame in pending_records.chunks):
+                yield outcome_frame(batch, chunk)
+        for batch in map(BatchId, context.partition_keys):
             metadata, reason = event_metadata.summary_metadata(
-                database.store, batch, models.recipe.id, options.failed_share_limit, options.unsure_below
+                database.store, Scope(models.recipe.id, batch), options.failed_share_limit, options.unsure_below
             )
             context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
             verdicts[batch] = Verdict(metadata, reason)
@@ -135,8 +142,8 @@ def metrics(
     from dobby_dagster.store.ledger.record_states import no_batch
 
     rows: list[dict[str, Any]] = []
-    for batch in context.partition_keys:
-        values = batch_metrics(database.store, batch, models.recipe.id, options.unsure_below)
+    for batch in map(BatchId, context.partition_keys):
+        values = batch_metrics(database.store, Scope(models.recipe.id, batch), options.unsure_below)
         if not values["records"]:
             raise no_batch(batch)
         rows.append({"batch": batch, **values})

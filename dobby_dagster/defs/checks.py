@@ -7,6 +7,7 @@ import dagster as dg
 from dobby_dagster.defs.assets import metrics, summaries
 from dobby_dagster.defs.partitions import record_batch_partitions
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
+from dobby_dagster.domain.scope import BatchId, Scope
 
 
 @dg.multi_asset_check(
@@ -107,7 +108,7 @@ def summaries_in_doubt(
     from dobby_dagster.pipeline.reporting.doubtful_summaries import CUT_OFF_SHARE_LIMIT, UNSURE_SHARE_LIMIT, Doubts
 
     reports = database.store.reports
-    rows = [row for batch in chosen_batches(context) for row in reports.batch_outputs(batch, models.recipe.id)]
+    rows = [row for batch in chosen_batches(context) for row in reports.batch_outputs(Scope(models.recipe.id, batch))]
     found = Doubts.of(rows, options.unsure_below)
     for name, count, limit, way_out in (
         ("summaries_are_sure", found.unsure, UNSURE_SHARE_LIMIT, "dobby redo --model PATH"),
@@ -124,9 +125,9 @@ def summaries_in_doubt(
         )
 
 
-def chosen_batches(context: dg.AssetCheckExecutionContext) -> list[str]:
+def chosen_batches(context: dg.AssetCheckExecutionContext) -> list[BatchId]:
     """The partitions of the run, or all of them where the check runs on its own."""
     step = context.op_execution_context
     if step.has_partition_key or step.has_partition_key_range:
-        return list(step.partition_keys)
-    return list(context.instance.get_dynamic_partitions(str(record_batch_partitions.name)))
+        return list(map(BatchId, step.partition_keys))
+    return list(map(BatchId, context.instance.get_dynamic_partitions(str(record_batch_partitions.name))))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from dobby_dagster.domain.markdown import code, prose, table
+from dobby_dagster.domain.scope import Scope
 
 if TYPE_CHECKING:
     from dobby_dagster.pipeline.planning.planner import Changes
@@ -16,7 +18,7 @@ SAMPLES = 10
 CELL_LENGTH = 160
 
 
-def plan_metadata(changes: Changes, partitions: list[str]) -> dict[str, Any]:
+def plan_metadata(changes: Changes, partitions: Sequence[str]) -> dict[str, Any]:
     """What one look at the source found."""
     return {
         "change_tracking": f"{changes.way}: {changes.why}",
@@ -34,16 +36,16 @@ def pending_metadata(members: int, todo: int) -> dict[str, Any]:
 
 
 def summary_metadata(
-    store: CozoStore, batch: str, recipe: str, failed_share_limit: float, unsure_below: float = 0.0
+    store: CozoStore, scope: Scope, failed_share_limit: float, unsure_below: float = 0.0
 ) -> tuple[dict[str, Any], str]:
     """Counts, speed, confidence and samples of a batch, and why it is to fail; empty where it is not."""
     from dobby_dagster.pipeline.planning.record_selection import spread
     from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics
     from dobby_dagster.pipeline.reporting.export import shown_confidence
 
-    values = batch_metrics(store, batch, recipe, unsure_below)
-    rows = store.reports.batch_summaries(batch, recipe)
-    errors = [row for row in store.reports.batch_errors(batch, recipe) if row["state"] == "failed"]
+    values = batch_metrics(store, scope, unsure_below)
+    rows = store.reports.batch_summaries(scope)
+    errors = [row for row in store.reports.batch_errors(scope) if row["state"] == "failed"]
     rows = sorted(rows, key=lambda row: row["key"])
     samples = [
         [rows[place]["key"], rows[place]["text"], shown_confidence(rows[place])] for place in spread(len(rows), SAMPLES)
@@ -57,7 +59,7 @@ def summary_metadata(
         metadata["failures"] = dg.MetadataValue.md(
             table({"key": code, "error": prose, "tries": str}, failures[:SAMPLES], CELL_LENGTH)
         )
-        metadata["all_failures"] = f"dobby failed list --batch {batch}"
+        metadata["all_failures"] = f"dobby failed list --batch {scope.batch}"
     metadata |= {
         "records_per_minute": round(values["records_per_second"] * 60, 1),
         **{name: values[name] for name in ("summaries_unsure", "summaries_cut_off", "contents_truncated")},

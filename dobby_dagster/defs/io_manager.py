@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.defs.runs.step_retries import by_recommendation
+from dobby_dagster.domain.scope import NO_RUN, BatchId, RunId
 
 if TYPE_CHECKING:
     from dobby_dagster.defs.tables import Table
@@ -62,7 +63,7 @@ class CozoIOManager(dg.ConfigurableIOManager):
         Raises:
             Failure: Some partition has more failed records than the limit; all that went well is stored.
         """
-        table = self._table(context, context.run_id)
+        table = self._table(context, RunId(context.run_id))
         if not isinstance(obj, RecordStream):
             table.write(_as_arrow(obj, context))
             return
@@ -93,15 +94,15 @@ class CozoIOManager(dg.ConfigurableIOManager):
         upstream = context.upstream_output
         if upstream is None:
             raise dg.DagsterInvariantViolationError("the input has no upstream asset")
-        table = self._table(upstream, "")
-        partitions = sorted(context.asset_partition_keys) if context.has_asset_partitions else []
+        table = self._table(upstream, NO_RUN)
+        partitions = sorted(map(BatchId, context.asset_partition_keys)) if context.has_asset_partitions else []
         wanted = context.dagster_type.typing_type
         if wanted is RecordStream:
             return RecordStream(table.stream(partitions))
         whole = table.read(partitions)
         return whole.to_pandas() if wanted.__module__.startswith("pandas") else whole
 
-    def _table(self, context: dg.OutputContext, run: str) -> "Table":
+    def _table(self, context: dg.OutputContext, run: RunId) -> "Table":
         from dobby_dagster.defs.tables import TABLES
 
         name = (context.definition_metadata or {}).get("dobby/table")

@@ -64,9 +64,9 @@ def look_and_start(
 
     store, source = database.store, database.records()
     plan(store, source, options.batch_size, recompare=config.compare_everything)
-    store.work.remember_recipe(models.recipe)
+    store.recipes.remember(models.recipe)
     add_partitions(context.instance, store)
-    left = store.work.unsettled(source.settings.relation, models.recipe.id, options.max_retries)
+    left = store.states.runnable_by_batch(source.settings.relation, models.recipe.id, options.max_retries)
     _start(context, list(left), f"Summarise {sum(left.values()):,} records")
 
 

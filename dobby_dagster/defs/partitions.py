@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 if TYPE_CHECKING:
+    from dobby_dagster.domain.scope import BatchId
     from dobby_dagster.store.cozo_store import CozoStore
 
 record_batch_partitions = dg.DynamicPartitionsDefinition(name="record_batches")
@@ -15,7 +16,7 @@ def backfill_policy(partitions_per_run: int) -> dg.BackfillPolicy:
     return dg.BackfillPolicy.multi_run(max_partitions_per_run=partitions_per_run)
 
 
-def add_partitions(instance: dg.DagsterInstance, store: "CozoStore") -> list[str]:
+def add_partitions(instance: dg.DagsterInstance, store: "CozoStore") -> "list[BatchId]":
     """Add a partition for every batch that Dagster does not know yet; which those are.
 
     All that lack, not only the newest: a planner may have died between the database and Dagster.

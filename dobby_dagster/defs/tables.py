@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from dobby_dagster.defs.resources import CozoDatabase, PipelineOptions
 from dobby_dagster.domain.records import RecordVersion
+from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.states import PENDING
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.pipeline.progress import report
@@ -29,11 +29,11 @@ class Table(Protocol):
         """Store rows; for a stream, one chunk as one transaction."""
         ...
 
-    def read(self, partitions: list[str]) -> pa.Table:
+    def read(self, partitions: list[BatchId]) -> pa.Table:
         """The rows of ``partitions``."""
         ...
 
-    def stream(self, partitions: list[str]) -> Iterator[pa.RecordBatch]:
+    def stream(self, partitions: list[BatchId]) -> Iterator[pa.RecordBatch]:
         """The same, a chunk at a time."""
         ...
 
@@ -45,25 +45,25 @@ class PendingTable:
     database: CozoDatabase
     recipe: Recipe
     options: PipelineOptions
-    run: str
+    run: RunId
 
     def write(self, data: pa.Table | pa.RecordBatch) -> None:
         """Give the state pending to versions that have none, or whose content came back."""
-        fresh: dict[str, list[RecordVersion]] = {}
+        fresh: dict[BatchId, list[RecordVersion]] = {}
         for row in data.to_pylist():
             if row["state"] in ("", "skipped"):
                 version = RecordVersion(row["source"], row["key"], row["content_hash"], row["priority"], row["size"])
                 fresh.setdefault(row["batch"], []).append(version)
         for batch, versions in fresh.items():
-            self.database.store.work.set_states(versions, PENDING, self.recipe.id, batch, self.run)
+            self.database.store.states.set_states(versions, PENDING, Scope(self.recipe.id, batch, self.run))
 
-    def read(self, partitions: list[str]) -> pa.Table:
+    def read(self, partitions: list[BatchId]) -> pa.Table:
         """What is to do now, without contents."""
         source = self.database.records()
         found = (pending_table(partition, self._members(source, partition)) for partition in partitions)
-        return pa.concat_tables([pending_table("", []), *found])
+        return pa.concat_tables([pending_table(BatchId(""), []), *found])
 
-    def stream(self, partitions: list[str]) -> Iterator[pa.RecordBatch]:
+    def stream(self, partitions: list[BatchId]) -> Iterator[pa.RecordBatch]:
         """Chunks with contents, partition by partition; each is read when it is asked for."""
         source = self.database.records()
         for partition in partitions:
@@ -72,8 +72,9 @@ class PendingTable:
                 found = source.get([member.version.key for member in chunk])
                 yield work_frame(partition, [Item(m, found.get(m.version.key)) for m in chunk])
 
-    def _members(self, source: Source, partition: str) -> list[Member]:
-        return self.database.store.work.todo(source, partition, self.recipe.id, self.options.max_retries)
+    def _members(self, source: Source, partition: BatchId) -> list[Member]:
+        scope = Scope(self.recipe.id, partition)
+        return self.database.store.states.runnable(source, scope, self.options.max_retries)
 
 
 @dataclass(frozen=True)
@@ -83,26 +84,23 @@ class SummariesTable:
     database: CozoDatabase
     recipe: Recipe
     options: PipelineOptions
-    run: str
+    run: RunId
 
     def write(self, data: pa.Table | pa.RecordBatch) -> None:
         """Commit one chunk."""
-        chunk = chunk_of(data)
-        name = f"{chunk.stats.started_at:.6f}-{uuid.uuid4().hex[:8]}"
-        self.database.store.chunks.commit(
-            self.database.records(), chunk.outcomes, chunk.stats, self.recipe.id, chunk.batch, self.run, name
-        )
+        batch, chunk = chunk_of(data)
+        self.database.store.chunks.commit(self.database.records(), chunk, Scope(self.recipe.id, batch, self.run))
         report("summarizing", len(chunk.outcomes), sum(outcome.inferred for outcome in chunk.outcomes))
 
-    def read(self, partitions: list[str]) -> pa.Table:
+    def read(self, partitions: list[BatchId]) -> pa.Table:
         """All stored summaries of the partitions' records under the recipe in use."""
         rows = []
         for partition in partitions:
-            found = self.database.store.reports.batch_summaries(partition, self.recipe.id)
+            found = self.database.store.reports.batch_summaries(Scope(self.recipe.id, partition))
             rows += [row | {"partition": partition} for row in found]
         return pa.Table.from_pylist(rows) if rows else pa.table({"partition": pa.array([], pa.string())})
 
-    def stream(self, partitions: list[str]) -> Iterator[pa.RecordBatch]:
+    def stream(self, partitions: list[BatchId]) -> Iterator[pa.RecordBatch]:
         """The same, a partition at a time."""
         for partition in partitions:
             yield from self.read([partition]).to_batches()
@@ -118,15 +116,15 @@ class MetricsTable:
     database: CozoDatabase
     recipe: Recipe
     options: PipelineOptions
-    run: str
+    run: RunId
 
     def write(self, data: pa.Table | pa.RecordBatch) -> None:
         """Store each row under its batch and the recipe in use."""
         for row in data.to_pylist():
             values = json.loads(json.dumps({name: value for name, value in row.items() if name != "batch"}))
-            self.database.store.reports.save_metrics(row["batch"], self.recipe.id, values)
+            self.database.store.reports.save_metrics(Scope(self.recipe.id, row["batch"]), values)
 
-    def read(self, partitions: list[str]) -> pa.Table:
+    def read(self, partitions: list[BatchId]) -> pa.Table:
         """The stored rows."""
         found = self.database.store.reports.metrics()
         rows = [
@@ -136,7 +134,7 @@ class MetricsTable:
         ]
         return pa.Table.from_pylist(rows) if rows else pa.table({"batch": pa.array([], pa.string())})
 
-    def stream(self, partitions: list[str]) -> Iterator[pa.RecordBatch]:
+    def stream(self, partitions: list[BatchId]) -> Iterator[pa.RecordBatch]:
         """The same, a partition at a time."""
         for partition in partitions:
             yield from self.read([partition]).to_batches()

@@ -11,14 +11,16 @@ from collections.abc import Collection
 
 import psutil
 
+from dobby_dagster.domain.scope import OwnerId
+
 FOREIGN_HOST_PATIENCE_SECONDS = 3_600.0
 START_TOLERANCE_SECONDS = 0.05
 
-_active: set[str] = set()
+_active: set[OwnerId] = set()
 _guard = threading.Lock()
 
 
-def new_owner() -> str:
+def new_owner() -> OwnerId:
     """A new owner of this process: ``host/pid/start/token``. It lives until :func:`retire` or the process ends."""
     owner = owner_of(os.getpid())
     with _guard:
@@ -26,13 +28,13 @@ def new_owner() -> str:
     return owner
 
 
-def owner_of(pid: int) -> str:
+def owner_of(pid: int) -> OwnerId:
     """An owner of the process ``pid``.
 
     Raises:
         psutil.Error: There is no such process.
     """
-    return f"{socket.gethostname()}/{pid}/{started(pid):.2f}/{uuid.uuid4().hex[:12]}"
+    return OwnerId(f"{socket.gethostname()}/{pid}/{started(pid):.2f}/{uuid.uuid4().hex[:12]}")
 
 
 def started(pid: int) -> float:
@@ -45,7 +47,7 @@ def started(pid: int) -> float:
     return float(psutil.Process(pid).create_time() - booted)
 
 
-def retire(owner: str) -> None:
+def retire(owner: OwnerId) -> None:
     """Declare that ``owner`` has stopped working."""
     with _guard:
         _active.discard(owner)

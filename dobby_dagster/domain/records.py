@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from dobby_dagster.domain.scope import BatchId
+
 
 class Structured(str):
     """A structured content, as the JSON text that the database has for it.
@@ -136,15 +138,15 @@ class RecordVersion:
 class Batch:
     """An immutable list of record versions, and one dynamic partition."""
 
-    id: str
+    id: BatchId
     source: str
     members: int
     created_at: float
 
 
-def batch_id(number: int) -> str:
+def batch_id(number: int) -> BatchId:
     """The partition key of the ``number``-th batch: zero-padded, so that insertion order is key order."""
-    return f"batch-{number:06d}"
+    return BatchId(f"batch-{number:06d}")
 
 
 def batch_number(batch: str) -> int:

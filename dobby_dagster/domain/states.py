@@ -43,7 +43,7 @@ class ProcessingState:
     owner: str = ""
     batch: str = ""
 
-    def is_work(self, batch: str, max_retries: int, owner_is_alive: bool) -> bool:
+    def is_runnable(self, batch: str, max_retries: int, owner_is_alive: bool) -> bool:
         """Whether a run of ``batch`` that meets this state has something to do."""
         match self.state:
             case State.PENDING:

@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from dobby_dagster.domain.scope import RecipeId
+
 # ``length``: the output was cut off at the most tokens that were allowed; ``unknown``: a model server does not say.
 FinishReason: TypeAlias = Literal["stop", "length", "unknown"]
 CUT_OFF: FinishReason = "length"
@@ -36,9 +38,9 @@ class Recipe:
     settings: dict[str, Any]
 
     @property
-    def id(self) -> str:
+    def id(self) -> RecipeId:
         """16 hex digits that name the recipe."""
-        return digest(self.prompt, self.prompt_text, self.model_revision, self.settings)[:16]
+        return RecipeId(digest(self.prompt, self.prompt_text, self.model_revision, self.settings)[:16])
 
     def fingerprint(self, content_hash: str, language: str) -> str:
         """SHA-256 (hex) of all that decides a summary: content, prompt with its language, model, settings."""

@@ -13,10 +13,11 @@ from dobby_dagster.store.database.connect import connect
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.chunks import Chunks
 from dobby_dagster.store.ledger.own_records import Records
-from dobby_dagster.store.ledger.record_states import Work
-from dobby_dagster.store.ledger.record_versions import Versions
+from dobby_dagster.store.ledger.recipes import Recipes
+from dobby_dagster.store.ledger.record_states import RecordStates
+from dobby_dagster.store.ledger.record_versions import RecordVersions
 from dobby_dagster.store.ledger.reports import Reports
-from dobby_dagster.store.ledger.run_attempts import Attempts
+from dobby_dagster.store.ledger.run_attempts import RunAttempts
 from dobby_dagster.store.ledger.schema import identity, memory, migrate, relations, schema_version, set_meta
 from dobby_dagster.store.maintenance.backup_file import write_backup
 from dobby_dagster.store.maintenance.integrity import Reading, read_everything
@@ -45,9 +46,10 @@ class CozoStore:
         self.connection = connection
         migrate(connection)
         self.records = Records(connection)
-        self.versions = Versions(connection)
-        self.work = Work(connection)
-        self.attempts = Attempts(connection)
+        self.versions = RecordVersions(connection)
+        self.recipes = Recipes(connection)
+        self.states = RecordStates(connection)
+        self.attempts = RunAttempts(connection)
         self.chunks = Chunks(connection)
         self.reports = Reports(connection)
         self.upkeep = Upkeep(connection)

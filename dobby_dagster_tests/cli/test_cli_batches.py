@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from dobby_dagster.domain.owner import owner_of
+from dobby_dagster.domain.scope import NO_RECIPE, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.store.cozo_store import CozoStore
@@ -53,7 +54,7 @@ def test_one_red_batch_leaves_the_metrics_and_checks_of_the_others_green(
     faults.set("f2(")
     assert dobby("summarize", *WHERE).code == 1
     faults.set()
-    recipe = filled.work.latest_recipe() or ""
+    recipe = filled.recipes.latest() or NO_RECIPE
     assert filled.reports.measured(recipe) == {"batch-000001", "batch-000003"}
     with dg.DagsterInstance.from_config(".dagster_home") as instance:
         for asset in ("summaries", "metrics"):
@@ -186,7 +187,7 @@ def test_summaries_of_a_former_model_stay_until_they_are_purged(
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     dobby("summarize", *WHERE)
-    first = filled.work.latest_recipe()
+    first = filled.recipes.latest()
     dobby("summarize", "--model", llama, *WHERE, "--config", _tolerant())
     assert {row["model"] for row in filled.reports.summaries_of("record", "k0")} >= {"dobby-code-11m"}
     assert "there is no recipe 'nope'" in dobby("purge", "nope", "--yes", *WHERE).err
@@ -195,10 +196,10 @@ def test_summaries_of_a_former_model_stay_until_they_are_purged(
     assert asked.code != 0, "without --yes it asks, and nobody answers"
     assert f"{first}: 6 summaries by dobby-code-11m, summary@" in asked.err
     assert "Delete 6 summaries and all else of 1 recipe?" in asked.err
-    assert len(filled.work.recipes()) == 2
+    assert len(filled.recipes.all()) == 2
     assert dobby("purge", "--old", "--yes", *WHERE, "--json").json == {first: 6}
     assert "dobby-code-11m" not in {row["model"] for row in filled.reports.summaries_of("record", "k0")}
-    assert len(filled.work.recipes()) == 1
+    assert len(filled.recipes.all()) == 1
     assert "Nothing to purge" in dobby("purge", "--old", "--yes", *WHERE).out
 
 
@@ -216,7 +217,7 @@ def test_doctor_shows_what_is_stuck_and_recover_mends_it(filled: CozoStore, dobb
     assert "Nothing was stuck." in dobby("recover", *WHERE).out
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     owner = owner_of(process.pid)
-    filled.work.claim(filled.work.members("batch-000001", "r"), owner, "r", "batch-000001", "run")
+    filled.states.claim(filled.states.members(Scope("r", "batch-000001")), owner, Scope("r", "batch-000001", "run"))
     assert "nothing" in next(line for line in dobby("doctor", *WHERE).out.splitlines() if "stuck" in line)
     process.kill()
     process.wait()
@@ -232,7 +233,7 @@ def test_doctor_shows_what_is_stuck_and_recover_mends_it(filled: CozoStore, dobb
 
 def test_doctor_examines_the_ledger_and_recover_repairs_it(filled: CozoStore, dobby: Dobby) -> None:
     dobby("summarize", *WHERE)
-    recipe = filled.work.latest_recipe()
+    recipe = filled.recipes.latest()
     filled.connection.run(
         "?[source, key, fingerprint] := *dobby_summary{source, key, fingerprint}, key == 'k0'"
         " :rm dobby_summary {source, key, fingerprint}",
@@ -250,11 +251,11 @@ def test_doctor_examines_the_ledger_and_recover_repairs_it(filled: CozoStore, do
 
 def test_doctor_names_batches_that_were_given_up(filled: CozoStore, dobby: Dobby) -> None:
     dobby("summarize", *WHERE)
-    recipe = filled.work.latest_recipe() or ""
+    recipe = filled.recipes.latest() or NO_RECIPE
     filled.upkeep.redo("record", recipe, ["k0"])
-    filled.attempts.note(["batch-000001"], recipe, "0")
+    filled.attempts.note_run(recipe, ["batch-000001"], "0")
     for number in range(1, 4):
-        filled.attempts.note(["batch-000001"], recipe, str(number))
+        filled.attempts.note_run(recipe, ["batch-000001"], str(number))
     sick = dobby("doctor", *WHERE)
     assert sick.code == 1
     assert "batch-000001: 4 runs committed nothing; it is not tried again by itself" in sick.out

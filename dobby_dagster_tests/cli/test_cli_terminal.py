@@ -135,7 +135,7 @@ def test_ctrl_c_is_said_truly_and_ends_with_130(moment: str) -> None:
     if moment == "after a commit":
         [told] = re.findall(r"Stopped: (\d+) of 600 done", text)
         store = CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db"))
-        status = store.reports.status("record", store.work.latest_recipe())
+        status = store.reports.status("record", store.recipes.latest())
         assert status["completed"] + status["failed"] == int(told) > 0
         assert status["in_progress"] == 0
 

@@ -19,6 +19,7 @@ from dobby_dagster.defs.runs.batch_runs import ranges
 from dobby_dagster.defs.runs.dagster_home import dagster_home
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.records import batch_id
+from dobby_dagster.domain.scope import NO_RECIPE, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.cozo_store import CozoStore
@@ -54,7 +55,7 @@ class World:
 
     @property
     def status(self) -> dict[str, int]:
-        return self.store.reports.status("record", self.store.work.latest_recipe())
+        return self.store.reports.status("record", self.store.recipes.latest())
 
 
 @pytest.fixture
@@ -132,10 +133,10 @@ def test_a_range_of_partitions_in_one_run(world: World) -> None:
 def test_a_second_materialization_infers_nothing(world: World) -> None:
     partitions = world.plan()
     world.run(partitions[0])
-    before = world.store.reports.chunks(partitions[0], world.store.work.latest_recipe() or "")
+    before = world.store.reports.chunks(Scope(world.store.recipes.latest() or NO_RECIPE, partitions[0]))
     again = world.run(partitions[0])
     assert again.success
-    assert world.store.reports.chunks(partitions[0], world.store.work.latest_recipe() or "") == before
+    assert world.store.reports.chunks(Scope(world.store.recipes.latest() or NO_RECIPE, partitions[0])) == before
     assert values_of(again, "pending_records")[partitions[0]]["dagster/partition_row_count"] == 0
 
 
@@ -183,11 +184,11 @@ def test_a_batch_of_another_relation_is_refused_and_left_as_it_is(world: World, 
 def test_the_same_records_under_two_models_side_by_side(world: World, twin: Path, make_settings: Make) -> None:
     partitions = world.plan()
     assert world.run(partitions[0], partitions[-1]).success
-    first = world.store.work.latest_recipe()
+    first = world.store.recipes.latest()
     before = {e["key"]: e["summary"] for e in world.store.reports.entries("record", first)}
     world.settings = make_settings(model__path=str(twin), model__device="cpu", pipeline__failed_share_limit=1.0)
     assert world.run(partitions[0], partitions[-1]).success
-    second = world.store.work.latest_recipe()
+    second = world.store.recipes.latest()
     assert first != second
     assert {e["key"]: e["summary"] for e in world.store.reports.entries("record", first)} == before
     under_both = [key for key in CODE if len(world.store.reports.summaries_of("record", key)) == 2]
@@ -274,7 +275,7 @@ def test_the_io_manager_loads_pandas_and_arrow_and_names_what_it_can_not_store(w
     result = world.materialize([*chain, as_pandas, as_arrow], tags=tags, selection=[as_pandas, as_arrow])
     assert result.success
     assert list(seen["pandas"]["batch"]) == partitions[:2]
-    assert seen["arrow"].num_rows == len(world.store.reports.batch_summaries(partitions[0], world.store.work.latest_recipe() or "")) + len(world.store.reports.batch_summaries(partitions[1], world.store.work.latest_recipe() or ""))  # fmt: skip
+    assert seen["arrow"].num_rows == len(world.store.reports.batch_summaries(Scope(world.store.recipes.latest() or NO_RECIPE, partitions[0]))) + len(world.store.reports.batch_summaries(Scope(world.store.recipes.latest() or NO_RECIPE, partitions[1])))  # fmt: skip
     for asset, message in ((unknown, "'dobby/table' = 'nope'"), (wrong, "returned int; the CozoDB IO manager stores")):
         failed = world.materialize([*chain, asset], tags=tags, selection=[asset])
         assert message in str([event.event_specific_data for event in failed.all_events if event.is_failure])

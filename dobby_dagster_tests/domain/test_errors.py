@@ -41,4 +41,4 @@ def test_codes_are_unique() -> None:
     ],
 )
 def test_which_states_are_work(state: ProcessingState, alive: bool, work: bool) -> None:
-    assert state.is_work("batch-000001", 3, alive) is work
+    assert state.is_runnable("batch-000001", 3, alive) is work

@@ -266,7 +266,7 @@ api_key = "key-of-the-model"
         answer = dobby(command, *everything, "--config", "mine.toml")
         assert answer.code == 0, answer.err
         assert set(server.keys) == {"Bearer key-of-the-model"}
-        assert store.reports.status("record", store.work.latest_recipe())["completed"] == 1
+        assert store.reports.status("record", store.recipes.latest())["completed"] == 1
 
 
 def test_a_launchpad_that_names_other_servers_gets_no_secret(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import dagster as dg
 
 from dobby_dagster.definitions import build_definitions
 from dobby_dagster.domain.records import RecordVersion
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.states import COMPLETED, ProcessingState
 from dobby_dagster.inference.recipe import recipe_for
@@ -20,11 +21,11 @@ def recipe(settings: Settings) -> str:
 
 
 def versions(store: CozoStore, settings: Settings, batch: str) -> list[RecordVersion]:
-    return [member.version for member in store.work.members(batch, recipe(settings))]
+    return [member.version for member in store.states.members(Scope(recipe(settings), batch))]
 
 
 def settle(store: CozoStore, settings: Settings, batch: str, state: ProcessingState = COMPLETED) -> None:
-    store.work.set_states(versions(store, settings, batch), state, recipe(settings), batch, "run")
+    store.states.set_states(versions(store, settings, batch), state, Scope(recipe(settings), batch, "run"))
 
 
 def run(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dobby_dagster.domain.records import Content, RecordVersion, content_hash
+from dobby_dagster.domain.scope import BatchId, RecipeId, RunId, Scope
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.domain.states import COMPLETED
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import ChunkStats, Outcome
+from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
 from dobby_dagster.store.ledger.record_states import Member
 from dobby_dagster.store.source.source_relation import Source
 from dobby_dagster_tests.helpers.records import put
 
-R = "recipe"
+R = RecipeId("recipe")
 
 
 def source_with(store: CozoStore, rows: dict[str, Content]) -> Source:
@@ -22,7 +23,7 @@ def source_with(store: CozoStore, rows: dict[str, Content]) -> Source:
 
 def batch_of(
     store: CozoStore, rows: dict[str, Content], priority: dict[str, int] | None = None
-) -> tuple[Source, str, list[Member]]:
+) -> tuple[Source, BatchId, list[Member]]:
     source = source_with(store, rows)
     versions = [
         RecordVersion("record", key, content_hash(content), (priority or {}).get(key, 0), 1)
@@ -31,7 +32,7 @@ def batch_of(
     store.versions.note(source, versions, [])
     batch = store.versions.cut_batch("record", 1_000)
     assert batch is not None
-    return source, batch.id, store.work.members(batch.id, R)
+    return source, batch.id, store.states.members(Scope(R, batch.id))
 
 
 def done(member: Member, content: Content, batch: str = "b", text: str = "A good summary.") -> Outcome:
@@ -43,5 +44,5 @@ def done(member: Member, content: Content, batch: str = "b", text: str = "A good
     return Outcome(version, content, COMPLETED, summary, inferred=True)
 
 
-def commit(store: CozoStore, source: Source, batch: str, outcomes: list[Outcome], chunk: str = "c") -> set[str]:
-    return store.chunks.commit(source, outcomes, ChunkStats(1.0, 2.0, [0.1]), R, batch, "run", chunk)
+def commit(store: CozoStore, source: Source, batch: BatchId, outcomes: list[Outcome]) -> set[str]:
+    return store.chunks.commit(source, Chunk(outcomes, ChunkStats(1.0, 2.0, [0.1])), Scope(R, batch, RunId("run")))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import BUILT_IN_MODEL, InferenceSettings, PipelineSettings, Settings
 from dobby_dagster.inference.models.model_folder import shelf
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt, PromptLibrary
@@ -52,9 +53,9 @@ def test_doubts_are_counted_and_unknown_is_not_unsure(sqlite_store: CozoStore) -
     assert doubts(sqlite_store, "record", RECIPE.id, 0.1) == Doubts(3, 0, 1, 1, 0)
     assert doubts(sqlite_store, "record", RECIPE.id, 0.9) == Doubts(3, 2, 1, 1, 0)
     assert doubts(sqlite_store, "record", "another", 0.9) == Doubts()
-    values = batch_metrics(sqlite_store, "batch-000001", RECIPE.id, 0.9)
+    values = batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001"), 0.9)
     assert (values["summaries_unsure"], values["summaries_cut_off"], values["contents_truncated"]) == (2, 1, 0)
-    assert batch_metrics(sqlite_store, "batch-000001", RECIPE.id)["summaries_unsure"] == 0
+    assert batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001"))["summaries_unsure"] == 0
     entries = list(sqlite_store.reports.entries("record", RECIPE.id))
     assert [entry["key"] for entry in only_unsure(entries, 0.9)] == ["b", "c"]
 
@@ -74,9 +75,11 @@ def test_unsure_records_come_into_a_batch_of_their_own(sqlite_store: CozoStore) 
         batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.1)
     name = batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.9)
     assert name == "batch-000002"
-    assert [member.version.key for member in sqlite_store.work.members(name, RECIPE.id)] == ["b", "c"]
-    assert name not in sqlite_store.work.unsettled("record", RECIPE.id, 3), "the first recipe has nothing to do in it"
-    assert sqlite_store.work.unsettled("record", "another", 3)[name] == 2
+    assert [member.version.key for member in sqlite_store.states.members(Scope(RECIPE.id, name))] == ["b", "c"]
+    assert name not in sqlite_store.states.runnable_by_batch("record", RECIPE.id, 3), (
+        "the first recipe has nothing to do in it"
+    )
+    assert sqlite_store.states.runnable_by_batch("record", "another", 3)[name] == 2
     assert sqlite_store.reports.status("record", RECIPE.id)["completed"] == 3
     put(sqlite_store, {"d": "word4"})
     run(sqlite_store, FakeEngine())

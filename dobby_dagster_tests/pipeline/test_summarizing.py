@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dobby_dagster.defs.event_metadata import metric_metadata, summary_metadata
 from dobby_dagster.domain.records import Content, Record
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.domain.states import State
 from dobby_dagster.pipeline.planning.planner import plan
@@ -18,8 +19,9 @@ from dobby_dagster.pipeline.planning.record_selection import redo
 from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics, percentile
 from dobby_dagster.pipeline.reporting.export import export_file
 from dobby_dagster.pipeline.summarization.frames import pending_table, work_frame, work_items
-from dobby_dagster.pipeline.summarization.summarizer import Chunk, Item, Summarizer
+from dobby_dagster.pipeline.summarization.summarizer import Item, Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.chunks import Chunk
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, entries, run
 from dobby_dagster_tests.helpers.records import put
@@ -137,7 +139,7 @@ def test_what_may_pass_is_tried_again_and_what_never_will_is_not(sqlite_store: C
         run(sqlite_store, engine)
     assert entries(sqlite_store)["once"]["state"] == "completed"
     assert engine.asked == {"ONCE": 2, "FAIL": 6, "EMPTY": 1}
-    failed = {row["key"]: row for row in sqlite_store.work.failed("record", RECIPE.id)}
+    failed = {row["key"]: row for row in sqlite_store.states.failed("record", RECIPE.id)}
     assert failed["fail"]["retry_count"] == 3
     assert failed["empty"]["error_code"] == "degenerate_output"
 
@@ -177,7 +179,7 @@ def test_two_runs_of_one_batch_share_it_without_doubling(sqlite_store: CozoStore
 def test_metrics_follow_from_what_is_stored(sqlite_store: CozoStore) -> None:
     put(sqlite_store, {**{f"k{i}": f"word{i}" for i in range(8)}, "bad": "FAIL", "none": ""})
     run(sqlite_store, FakeEngine())
-    values = batch_metrics(sqlite_store, "batch-000001", RECIPE.id)
+    values = batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001"))
     assert (values["records"], values["records_completed"], values["records_failed"], values["records_skipped"]) == (
         10,
         8,
@@ -191,7 +193,7 @@ def test_metrics_follow_from_what_is_stored(sqlite_store: CozoStore) -> None:
     assert values["latency_p50_seconds"] <= values["latency_p95_seconds"] <= values["latency_p99_seconds"]
     assert values["memory_bytes"] > 10_000_000
     assert values["slots"] == 4
-    assert batch_metrics(sqlite_store, "batch-000001", RECIPE.id) == values
+    assert batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001")) == values
 
 
 def test_what_is_unknown_is_stored_and_shown_as_unknown_and_left_out_of_means(
@@ -203,7 +205,7 @@ def test_what_is_unknown_is_stored_and_shown_as_unknown_and_left_out_of_means(
     unknown = ("confidence", "mean_logprob", "min_logprob", "prompt_tokens", "output_tokens")
     assert [found["a"][name] for name in unknown] == [None] * 5
     assert {key: entry["finish_reason"] for key, entry in found.items()} == {"a": "unknown", "b": "stop", "c": "length"}
-    values = batch_metrics(sqlite_store, "batch-000001", RECIPE.id)
+    values = batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001"))
     assert values["confidence_mean"] == pytest.approx(0.6065)
     assert (values["confidence_unknown"], values["summaries_cut_off"], values["output_tokens"]) == (1, 1, 10)
     for name in ("a.jsonl", "a.csv", "a.md", "a.parquet"):
@@ -211,7 +213,7 @@ def test_what_is_unknown_is_stored_and_shown_as_unknown_and_left_out_of_means(
         assert name.endswith("parquet") or "nan" not in (tmp_path / name).read_text().lower()
     assert "*confidence unknown, fake*" in (tmp_path / "a.md").read_text()
     assert pq.read_table(tmp_path / "a.parquet")["confidence"].to_pylist() == [None, 0.6065, 0.6065]
-    metadata, _ = summary_metadata(sqlite_store, "batch-000001", RECIPE.id, 1.0)
+    metadata, _ = summary_metadata(sqlite_store, Scope(RECIPE.id, "batch-000001"), 1.0)
     assert metadata["confidence_mean"] == 0.6065
     assert "| `a` | It says word1 UNSURE indeed. | unknown |" in metadata["samples"].value
     assert redo(sqlite_store, "record", RECIPE.id, confidence_below=0.9) == {"batch-000001": 2}, "unknown is not low"
@@ -220,12 +222,12 @@ def test_what_is_unknown_is_stored_and_shown_as_unknown_and_left_out_of_means(
 def test_a_mean_of_nothing_known_is_unknown_and_in_no_plot(sqlite_store: CozoStore) -> None:
     put(sqlite_store, {"a": "word1 UNSURE"})
     run(sqlite_store, FakeEngine())
-    values = batch_metrics(sqlite_store, "batch-000001", RECIPE.id)
+    values = batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001"))
     unknown = {"confidence_mean", "prompt_tokens_mean", "output_tokens_mean", "output_tokens"}
     assert {name for name, value in values.items() if value is None} == unknown
     assert not unknown & metric_metadata(values).keys()
-    assert not unknown & summary_metadata(sqlite_store, "batch-000001", RECIPE.id, 1.0)[0].keys()
-    sqlite_store.reports.save_metrics("batch-000001", RECIPE.id, values)
+    assert not unknown & summary_metadata(sqlite_store, Scope(RECIPE.id, "batch-000001"), 1.0)[0].keys()
+    sqlite_store.reports.save_metrics(Scope(RECIPE.id, "batch-000001"), values)
     assert sqlite_store.reports.metrics()[0]["values"] == values
     assert redo(sqlite_store, "record", RECIPE.id, prefix="a") == {"batch-000001": 1}
 
@@ -268,7 +270,7 @@ def test_work_is_pulled_a_window_at_a_time(sqlite_store: CozoStore) -> None:
     put(sqlite_store, {f"k{i:02d}": f"word{i}" for i in range(36)})
     source = sqlite_store.source(SourceSettings())
     [batch] = plan(sqlite_store, source, 50).batches
-    members = sqlite_store.work.members(batch.id, RECIPE.id)
+    members = sqlite_store.states.members(Scope(RECIPE.id, batch.id))
     pulled = []
 
     def work() -> Iterator[tuple[str, list[Item]]]:
@@ -279,12 +281,14 @@ def test_work_is_pulled_a_window_at_a_time(sqlite_store: CozoStore) -> None:
 
     with Summarizer(sqlite_store, engine, PROMPT, RECIPE, "run", chunk_size=4) as summarizer:
         stream = summarizer.summarize(work())
-        assert len(next(stream).outcomes) == 4
+        assert len(next(stream)[1].outcomes) == 4
         assert pulled == [0, 3, 6], "two slots take eight records at once, and the third three did not fit"
         assert sum(engine.asked.values()) <= 6
-        assert len(next(stream).outcomes) == 2
+        assert len(next(stream)[1].outcomes) == 2
         next(stream)
         assert pulled == [0, 3, 6, 9, 12]
-        assert [owner.run for owner in sqlite_store.work.owners()] == ["run"]
-    assert sqlite_store.work.owners() == []
-    assert sqlite_store.work.counts(batch.id, RECIPE.id)["pending"] == 36, "what was not committed is given back"
+        assert [owner.scope.run for owner in sqlite_store.states.owners()] == ["run"]
+    assert sqlite_store.states.owners() == []
+    assert sqlite_store.states.counts(Scope(RECIPE.id, batch.id))["pending"] == 36, (
+        "what was not committed is given back"
+    )

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from dobby_dagster.domain.records import RecordVersion, content_hash
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.states import State
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
@@ -52,7 +53,7 @@ def test_completed_records_without_summaries_return_to_pending(store: CozoStore)
     assert store.audit.repair() == 3
     assert told(store) == []
     assert store.reports.status("record", R) | {"batches": 1} == store.reports.status("record", R)
-    assert store.work.counts(batch, R)["pending"] == 3
+    assert store.states.counts(Scope(R, batch))["pending"] == 3
 
 
 def test_a_version_in_no_batch_waits_again(store: CozoStore) -> None:
@@ -69,17 +70,20 @@ def test_a_version_in_no_batch_waits_again(store: CozoStore) -> None:
     assert told(store) == []
     batch = store.versions.cut_batch("record", 10)
     assert batch is not None
-    assert [(m.version.key, m.version.priority) for m in store.work.members(batch.id, R)] == [("a", 5), ("b", 5)]
+    assert [(m.version.key, m.version.priority) for m in store.states.members(Scope(R, batch.id))] == [
+        ("a", 5),
+        ("b", 5),
+    ]
 
 
 def test_a_claim_that_nobody_is_known_to_have_is_given_back(store: CozoStore) -> None:
     _, batch, members = batch_of(store, {"a": "1", "b": "2"})
-    store.work.claim(members, "me", R, batch, "run")
+    store.states.claim(members, "me", Scope(R, batch, "run"))
     assert told(store) == []
     write(store, "?[owner, batch, recipe] := *dobby_owner{owner, batch, recipe} :rm dobby_owner {owner, batch, recipe}")
     assert told(store) == [("records in progress have an owner", 2)]
     assert store.audit.repair() == 2
-    assert store.work.counts(batch, R)["pending"] == 2
+    assert store.states.counts(Scope(R, batch))["pending"] == 2
 
 
 def test_what_can_only_be_restored_is_named(store: CozoStore) -> None:
@@ -123,27 +127,27 @@ def test_a_purge_that_dies_anywhere_leaves_no_record_completed_without_a_summary
     while deaths(sqlite_store, monkeypatch, died + 1):
         died += 1
         assert told(sqlite_store) == []
-        counts = sqlite_store.work.counts(batch, R)
+        counts = sqlite_store.states.counts(Scope(R, batch))
         assert counts["completed"] + counts["pending"] == counts["members"] == len(ROWS)
         assert counts["completed"] == sqlite_store.reports.status("record", R)["summaries"]
     assert died >= 3
     assert sqlite_store.reports.status("record", R)["summaries"] == 0
-    assert sqlite_store.work.history("record", "k00") != []
-    members = sqlite_store.work.members(batch, R)
+    assert sqlite_store.states.history("record", "k00") != []
+    members = sqlite_store.states.members(Scope(R, batch))
     assert all(member.state is None for member in members)
 
 
 def test_a_purge_says_how_many_summaries_it_deletes_and_touches_no_other_recipe(store: CozoStore) -> None:
     _, batch = summarized(store)
     other = "another"
-    store.work.set_states(
-        [RecordVersion("record", "k00", content_hash(ROWS["k00"]))], done_state(), other, batch, "run"
+    store.states.set_states(
+        [RecordVersion("record", "k00", content_hash(ROWS["k00"]))], done_state(), Scope(other, batch, "run")
     )
     assert store.upkeep.purgeable(R) == len(ROWS)
     deleted = store.upkeep.purge(R)
     assert deleted["dobby_summary"] == len(ROWS)
     assert store.upkeep.purgeable(R) == 0
-    assert store.work.counts(batch, other)["failed"] == 1
+    assert store.states.counts(Scope(other, batch))["failed"] == 1
 
 
 def done_state() -> Any:

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dobby_dagster.domain.errors import DobbyError, SourceError
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
@@ -64,7 +65,7 @@ def test_optional_columns_are_carried_along(store: CozoStore) -> None:
     record = source.get(["b"])["b"]
     assert (record.language, record.priority, record.metadata) == ("go", 9, {"path": "p/b"})
     [batch] = plan(store, source, 10).batches
-    assert [m.version.key for m in store.work.members(batch.id, "r")] == ["b", "a"]
+    assert [m.version.key for m in store.states.members(Scope("r", batch.id))] == ["b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -190,7 +191,7 @@ def test_hostile_values_stay_values(sqlite_store: CozoStore, value: str) -> None
     plan(sqlite_store, source, 10)
     assert value in sqlite_store.versions.known(source, [value])
     assert sqlite_store.reports.summaries_of("record", value) == []
-    assert [event["event"] for event in sqlite_store.work.history("record", value)][:1] == ["seen"]
+    assert [event["event"] for event in sqlite_store.states.history("record", value)][:1] == ["seen"]
     assert sqlite_store.health().schema_version == LATEST
 
 
@@ -255,7 +256,7 @@ def test_an_odd_priority_stops_nothing(sqlite_store: CozoStore, priority: Any) -
     create = "id: String => body: String, prio"
     spec = relation(sqlite_store, create, [["a", "x", priority], ["b", "y", 1]], priority="prio")
     [batch] = plan(sqlite_store, sqlite_store.source(spec), 10).batches
-    assert {m.version.key for m in sqlite_store.work.members(batch.id, "r")} == {"a", "b"}
+    assert {m.version.key for m in sqlite_store.states.members(Scope("r", batch.id))} == {"a", "b"}
 
 
 QUEUED = ["a", "json:x", 5, 1.5, None, True, [1, "x"], {"b": 1}]

@@ -8,12 +8,12 @@ import pytest
 
 from dobby_dagster.domain.errors import InferenceError, SourceError, StoreAccessError, StoreError
 from dobby_dagster.domain.records import Content, RecordVersion
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import COMPLETED, PENDING, ProcessingState, State, skipped
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import ChunkStats, Outcome
-from dobby_dagster.store.ledger.run_attempts import ASKED
+from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
 from dobby_dagster.store.ledger.schema import LATEST
 from dobby_dagster.store.maintenance.backup_file import restore
 from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done, source_with
@@ -65,7 +65,7 @@ def test_batches_take_the_highest_priority_first_and_each_version_once(store: Co
     batches = []
     while batch := store.versions.cut_batch("record", 4):
         batches.append(batch)
-    members = [m.version for b in batches for m in store.work.members(b.id, R)]
+    members = [m.version for b in batches for m in store.states.members(Scope(R, b.id))]
     assert [b.members for b in batches] == [4, 4, 2]
     assert [m.priority for m in members] == sorted((m.priority for m in members), reverse=True)
     assert Counter(m.key for m in members) == Counter(f"k{i}" for i in range(10))
@@ -79,7 +79,7 @@ def test_a_version_that_changes_again_waits_once(store: CozoStore) -> None:
     assert store.versions.waiting("record") == 1
     batch = store.versions.cut_batch("record", 10)
     assert batch is not None
-    assert [m.version.content_hash for m in store.work.members(batch.id, R)] == ["h2"]
+    assert [m.version.content_hash for m in store.states.members(Scope(R, batch.id))] == ["h2"]
 
 
 def test_a_deleted_record_no_longer_waits(store: CozoStore) -> None:
@@ -94,41 +94,43 @@ def test_a_deleted_record_no_longer_waits(store: CozoStore) -> None:
 
 def test_a_claim_has_one_winner(store: CozoStore) -> None:
     _, batch, members = batch_of(store, {"a": "1", "b": "2"})
-    first = store.work.claim(members, "me", R, batch, "run")
-    second = store.work.claim(members, "you", R, batch, "run")
+    first = store.states.claim(members, "me", Scope(R, batch, "run"))
+    second = store.states.claim(members, "you", Scope(R, batch, "run"))
     assert first == {(m.version.key, m.version.content_hash) for m in members}
     assert second == set()
 
 
 def test_a_dead_owners_claim_can_be_taken_once(store: CozoStore) -> None:
     _, batch, members = batch_of(store, {"a": "1"})
-    store.work.claim(members, "dead", R, batch, "run")
-    seen = store.work.members(batch, R)
-    assert len(store.work.claim(seen, "heir", R, batch, "run")) == 1
-    assert store.work.claim(seen, "second heir", R, batch, "run") == set()
+    store.states.claim(members, "dead", Scope(R, batch, "run"))
+    seen = store.states.members(Scope(R, batch))
+    assert len(store.states.claim(seen, "heir", Scope(R, batch, "run"))) == 1
+    assert store.states.claim(seen, "second heir", Scope(R, batch, "run")) == set()
 
 
 def test_release_returns_what_was_begun(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2"})
-    store.work.claim(members, "me", R, batch, "run")
+    store.states.claim(members, "me", Scope(R, batch, "run"))
     commit(store, source, batch, [done(members[0], "1", batch)])
-    assert store.work.release("me", R, batch) == 1
-    assert store.work.counts(batch, R) == {
+    assert store.states.release("me", Scope(R, batch)) == 1
+    assert store.states.counts(Scope(R, batch)) == {
         "members": 2, "completed": 1, "pending": 1, "in_progress": 0, "failed": 0, "skipped": 0,
     }  # fmt: skip
 
 
 def test_release_leaves_alone_what_another_has_taken_over(store: CozoStore) -> None:
     _, batch, members = batch_of(store, {"a": "1", "b": "2"})
-    store.work.claim(members, "dead", R, batch, "run")
-    seen = store.work.members(batch, R)
-    store.work.claim(seen[:1], "heir", R, batch, "run")
-    assert {owner.owner for owner in store.work.owners()} == {"dead", "heir"}
-    assert store.work.release("dead", R, batch) == 1
-    states = {m.version.key: (m.state.state.value, m.state.owner) for m in store.work.members(batch, R) if m.state}
+    store.states.claim(members, "dead", Scope(R, batch, "run"))
+    seen = store.states.members(Scope(R, batch))
+    store.states.claim(seen[:1], "heir", Scope(R, batch, "run"))
+    assert {owner.owner for owner in store.states.owners()} == {"dead", "heir"}
+    assert store.states.release("dead", Scope(R, batch)) == 1
+    states = {
+        m.version.key: (m.state.state.value, m.state.owner) for m in store.states.members(Scope(R, batch)) if m.state
+    }
     assert states == {"a": ("in_progress", "heir"), "b": ("pending", "")}
-    assert [owner.owner for owner in store.work.owners()] == ["heir"]
-    assert store.work.release("dead", R, batch) == 0
+    assert [owner.owner for owner in store.states.owners()] == ["heir"]
+    assert store.states.release("dead", Scope(R, batch)) == 0
 
 
 def test_what_is_newest_stays_newest_when_the_clock_is_set_back(store: CozoStore) -> None:
@@ -137,39 +139,39 @@ def test_what_is_newest_stays_newest_when_the_clock_is_set_back(store: CozoStore
     ahead = int((time.time() + 3_600) * 1e6)
     store.connection.run("?[name, at] <- [['clock', $at]] :put dobby_clock {name => at}", {"at": ahead}, write=True)
     for owner in ("first", "second"):
-        seen = store.work.members(batch, R)
-        assert len(store.work.claim(seen, owner, R, batch, "run")) == 1
-        store.work.release(owner, R, batch)
+        seen = store.states.members(Scope(R, batch))
+        assert len(store.states.claim(seen, owner, Scope(R, batch, "run"))) == 1
+        store.states.release(owner, Scope(R, batch))
     source_with(store, {"a": "changed"})
     batch_2 = plan(store, store.source(SourceSettings()), 10).batches[0].id
-    assert store.work.counts(batch, R)["pending"] == 1
-    store.work.set_states([members[0].version], COMPLETED, R, batch, "run")
-    assert store.work.counts(batch, R)["completed"] == 1
-    assert store.work.counts(batch_2, R)["pending"] == 1
-    states = [event["event"] for event in store.work.history("record", "a")]
+    assert store.states.counts(Scope(R, batch))["pending"] == 1
+    store.states.set_states([members[0].version], COMPLETED, Scope(R, batch, "run"))
+    assert store.states.counts(Scope(R, batch))["completed"] == 1
+    assert store.states.counts(Scope(R, batch_2))["pending"] == 1
+    states = [event["event"] for event in store.states.history("record", "a")]
     assert states == ["seen", "in_progress", "pending", "in_progress", "pending", "seen", "completed"]
 
 
 def test_attempts_count_until_a_chunk_is_committed(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2"})
     assert store.attempts.batches("record", R) == []
-    store.attempts.note([batch], R, ASKED)
+    store.attempts.note_request(R, [batch])
     assert store.attempts.batches("record", R) == [batch]
     assert store.attempts.batches("other", R) == store.attempts.batches("record", "other") == []
-    assert len(store.attempts.vain(batch, R)) == 1
-    store.attempts.note([batch], R, "run-1")
-    assert len(store.attempts.vain(batch, R)) == 1, "the one that was asked for has begun"
-    store.attempts.note([batch], R, "run-2")
-    assert len(store.attempts.vain(batch, R)) == 2
+    assert len(store.attempts.failed(Scope(R, batch))) == 1
+    store.attempts.note_run(R, [batch], "run-1")
+    assert len(store.attempts.failed(Scope(R, batch))) == 1, "the one that was asked for has begun"
+    store.attempts.note_run(R, [batch], "run-2")
+    assert len(store.attempts.failed(Scope(R, batch))) == 2
     now = time.time()
-    store.chunks.commit(source, [done(members[0], "1", batch)], ChunkStats(now, now), R, batch, "run-2", "c")
-    assert store.attempts.vain(batch, R) == []
+    store.chunks.commit(source, Chunk([done(members[0], "1", batch)], ChunkStats(now, now)), Scope(R, batch, "run-2"))
+    assert store.attempts.failed(Scope(R, batch)) == []
     assert store.attempts.batches("record", R) == [batch]
-    store.attempts.note([batch], R, "run-3")
-    assert len(store.attempts.vain(batch, R)) == 1
-    store.chunks.commit(source, [], ChunkStats(1.0, 2.0), R, "another batch", "run-3", "c")
-    assert store.attempts.vain(batch, R) == [], "what ended run-3 was no fault of this batch's"
-    store.attempts.forget([batch], R)
+    store.attempts.note_run(R, [batch], "run-3")
+    assert len(store.attempts.failed(Scope(R, batch))) == 1
+    store.chunks.commit(source, Chunk([], ChunkStats(1.0, 2.0)), Scope(R, "another batch", "run-3"))
+    assert store.attempts.failed(Scope(R, batch)) == [], "what ended run-3 was no fault of this batch's"
+    store.attempts.forget(R, [batch])
     assert store.attempts.batches("record", R) == []
 
 
@@ -181,30 +183,30 @@ def test_batches_and_their_work_are_read_from_where_one_stopped(store: CozoStore
     assert [batch.id for batch in store.versions.batches(after=ids[1])] == ids[2:]
     assert [batch.id for batch in store.versions.batches(after=ids[0], limit=2)] == ids[1:3]
     assert store.versions.batches("other") == []
-    assert store.work.unsettled("record", R, 3, ids[2:]) == {ids[2]: 2, ids[3]: 1}
-    assert store.work.unsettled("record", R, 3, []) == {}
+    assert store.states.runnable_by_batch("record", R, 3, ids[2:]) == {ids[2]: 2, ids[3]: 1}
+    assert store.states.runnable_by_batch("record", R, 3, []) == {}
 
 
 def test_compaction_keeps_what_was_in_force(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2"})
     plan(store, source, 10)
     for _ in range(3):
-        store.work.claim(store.work.members(batch, R), "me", R, batch, "run")
-        store.work.release("me", R, batch)
+        store.states.claim(store.states.members(Scope(R, batch)), "me", Scope(R, batch, "run"))
+        store.states.release("me", Scope(R, batch))
     before = time.time()
-    store.work.claim(store.work.members(batch, R), "me", R, batch, "run")
+    store.states.claim(store.states.members(Scope(R, batch)), "me", Scope(R, batch, "run"))
     commit(store, source, batch, [done(members[0], "1", batch)])
-    counts, status = store.work.counts(batch, R), store.reports.status("record", R)
-    assert len(store.work.history("record", "a")) == 9
+    counts, status = store.states.counts(Scope(R, batch)), store.reports.status("record", R)
+    assert len(store.states.history("record", "a")) == 9
     assert store.upkeep.compact(before - 3_600) == 0
     assert store.upkeep.compact(before) == 10
-    assert [event["event"] for event in store.work.history("record", "a")] == [
+    assert [event["event"] for event in store.states.history("record", "a")] == [
         "seen", "pending", "in_progress", "completed",
     ]  # fmt: skip
     assert store.upkeep.compact(before) == 0
-    assert (store.work.counts(batch, R), store.reports.status("record", R)) == (counts, status)
+    assert (store.states.counts(Scope(R, batch)), store.reports.status("record", R)) == (counts, status)
     assert store.upkeep.compact(time.time() + 60) == 3
-    assert (store.work.counts(batch, R), store.reports.status("record", R)) == (counts, status)
+    assert (store.states.counts(Scope(R, batch)), store.reports.status("record", R)) == (counts, status)
 
 
 def test_what_is_done_again_is_pending_with_all_records_of_equal_content(store: CozoStore) -> None:
@@ -218,26 +220,26 @@ def test_what_is_done_again_is_pending_with_all_records_of_equal_content(store: 
     assert store.upkeep.redo("record", R, ["nobody"]) == {}
     assert store.upkeep.redo("record", "another recipe", ["a"]) == {}
     assert store.upkeep.redo("record", R, ["a"]) == {batch: 2}
-    counts = store.work.counts(batch, R)
+    counts = store.states.counts(Scope(R, batch))
     assert (counts["completed"], counts["pending"]) == (1, 2)
     assert [store.reports.summaries_of("record", key) != [] for key in "abc"] == [False, False, True]
-    assert store.work.unsettled("record", R, 3) == {batch: 2}
-    assert "completed" in [event["event"] for event in store.work.history("record", "a")]
+    assert store.states.runnable_by_batch("record", R, 3) == {batch: 2}
+    assert "completed" in [event["event"] for event in store.states.history("record", "a")]
 
 
 def test_a_purge_takes_one_recipe_and_leaves_the_others(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1"})
     commit(store, source, batch, [done(members[0], "1", batch)])
-    store.work.set_states([members[0].version], COMPLETED, "other", batch, "run")
-    store.attempts.note([batch], R, "run")
-    store.reports.save_metrics(batch, R, {"x": 1})
+    store.states.set_states([members[0].version], COMPLETED, Scope("other", batch, "run"))
+    store.attempts.note_run(R, [batch], "run")
+    store.reports.save_metrics(Scope(R, batch), {"x": 1})
     deleted = store.upkeep.purge(R)
     assert deleted == {
         "dobby_summary": 1, "dobby_state": 1, "dobby_chunk": 1, "dobby_metric": 1, "dobby_attempt": 1, "dobby_recipe": 0,
     }  # fmt: skip
     assert store.reports.summaries_of("record", "a") == []
-    assert store.work.counts(batch, "other")["completed"] == 1
-    assert store.work.counts(batch, R)["pending"] == 1
+    assert store.states.counts(Scope("other", batch))["completed"] == 1
+    assert store.states.counts(Scope(R, batch))["pending"] == 1
 
 
 def test_a_sound_database_has_no_problems(store: CozoStore) -> None:
@@ -251,7 +253,7 @@ def test_a_commit_stores_the_summary_of_a_content_that_is_still_there(store: Coz
     assert commit(store, source, batch, [done(members[0], content, batch)]) == set()
     [row] = store.reports.summaries_of("record", "k")
     assert row["text"] == "A good summary."
-    assert store.work.counts(batch, R)["completed"] == 1
+    assert store.states.counts(Scope(R, batch))["completed"] == 1
 
 
 @pytest.mark.parametrize("change", ["edit", "delete"])
@@ -266,7 +268,7 @@ def test_a_commit_stores_no_summary_of_a_content_that_is_gone(store: CozoStore, 
     assert commit(store, source, batch, outcomes) == {"k"}
     assert store.reports.summaries_of("record", "k") == []
     assert len(store.reports.summaries_of("record", "other")) == 1
-    states = {m.version.key: m.state for m in store.work.members(batch, R)}
+    states = {m.version.key: m.state for m in store.states.members(Scope(R, batch))}
     assert states["k"] is not None
     assert (states["k"].state, states["k"].reason) == (State.SKIPPED, "superseded")
 
@@ -276,25 +278,25 @@ def test_failures_and_skips_are_stored_with_their_reasons(store: CozoStore) -> N
     failed = ProcessingState.failed(InferenceError("no luck"), 2)
     outcomes = [Outcome(members[0].version, "1", failed), Outcome(members[1].version, "2", skipped("binary"))]
     commit(store, source, batch, outcomes)
-    [row] = store.work.failed("record", R)
+    [row] = store.states.failed("record", R)
     assert (row["key"], row["error"], row["retry_count"], row["retry"]) == ("a", "no luck", 2, "retry")
-    assert [event["event"] for event in store.work.history("record", "b")] == ["seen", "skipped"]
-    [chunk] = store.reports.chunks(batch, R)
+    assert [event["event"] for event in store.states.history("record", "b")] == ["seen", "skipped"]
+    [chunk] = store.reports.chunks(Scope(R, batch))
     assert (chunk["failed"], chunk["skipped"], chunk["last_error"]) == (1, 1, "no luck")
 
 
 def test_unsettled_batches_are_those_with_work(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2", "c": "3", "d": "4"})
-    assert store.work.unsettled("record", R, 3) == {batch: 4}
+    assert store.states.runnable_by_batch("record", R, 3) == {batch: 4}
     failed = ProcessingState.failed(InferenceError("x"), 1)
     outcomes = [
         done(members[0], "1", batch), Outcome(members[1].version, "2", skipped("empty content")),
         Outcome(members[2].version, "3", failed), Outcome(members[3].version, None, skipped("deleted")),
     ]  # fmt: skip
     commit(store, source, batch, outcomes)
-    assert store.work.unsettled("record", R, 3) == {batch: 1}
-    assert store.work.unsettled("record", R, 1) == {}
-    assert store.work.unsettled("record", "another recipe", 3) == {batch: 4}
+    assert store.states.runnable_by_batch("record", R, 3) == {batch: 1}
+    assert store.states.runnable_by_batch("record", R, 1) == {}
+    assert store.states.runnable_by_batch("record", "another recipe", 3) == {batch: 4}
 
 
 def test_a_stored_summary_is_found_by_its_fingerprint(store: CozoStore) -> None:
@@ -308,11 +310,11 @@ def test_a_stored_summary_is_found_by_its_fingerprint(store: CozoStore) -> None:
 
 def test_history_tells_every_step(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1"})
-    store.work.set_states([members[0].version], PENDING, R, batch, "run")
-    store.work.claim(store.work.members(batch, R), "me", R, batch, "run")
+    store.states.set_states([members[0].version], PENDING, Scope(R, batch, "run"))
+    store.states.claim(store.states.members(Scope(R, batch)), "me", Scope(R, batch, "run"))
     commit(store, source, batch, [done(members[0], "1", batch)])
     store.versions.note(source, [], ["a"])
-    events = store.work.history("record", "a")
+    events = store.states.history("record", "a")
     assert [event["event"] for event in events] == ["seen", "pending", "in_progress", "completed", "deleted"]
     assert [event["at"] for event in events] == sorted(event["at"] for event in events)
 
@@ -362,7 +364,7 @@ def test_the_current_summary_comes_first_and_former_ones_say_why(store: CozoStor
     commit(store, source, batch, [done(members[0], "first", batch, "Of the first.")])
     source_with(store, {"a": "second"})
     plan(store, source, 10)
-    [edited] = store.work.members("batch-000002", R)
+    [edited] = store.states.members(Scope(R, "batch-000002"))
     commit(store, source, "batch-000002", [done(edited, "second", "batch-000002", "Of the second.")])
 
     def told(recipe: str = R) -> list[tuple[str, str]]:
@@ -396,9 +398,9 @@ def test_entries_hold_every_record_under_its_own_key(store: CozoStore) -> None:
 
 
 def test_metrics_are_kept_by_batch_and_recipe(store: CozoStore) -> None:
-    store.reports.save_metrics("b1", R, {"x": 1.5})
-    store.reports.save_metrics("b1", R, {"x": 2.5})
-    store.reports.save_metrics("b2", R, {"x": 3})
+    store.reports.save_metrics(Scope(R, "b1"), {"x": 1.5})
+    store.reports.save_metrics(Scope(R, "b1"), {"x": 2.5})
+    store.reports.save_metrics(Scope(R, "b2"), {"x": 3})
     assert [row["values"] for row in store.reports.metrics("b1")] == [{"x": 2.5}]
     assert len(store.reports.metrics()) == 2
 
@@ -457,7 +459,7 @@ def test_two_planners_at_once_cut_each_version_into_one_batch(database: Database
     for thread in threads:
         thread.join()
     assert errors == []
-    members = [m.version.key for b in store.versions.batches() for m in store.work.members(b.id, R)]
+    members = [m.version.key for b in store.versions.batches() for m in store.states.members(Scope(R, b.id))]
     assert sorted(members) == [v.key for v in versions]
     assert store.versions.waiting("record") == 0
 
@@ -470,11 +472,11 @@ def test_looking_at_a_batch_reads_no_other_batch(store: CozoStore, monkeypatch: 
     monkeypatch.setattr(
         store.connection, "run", lambda query, params: asked.append((query, params)) or run(query, params)
     )
-    assert {row["key"] for row in store.reports.batch_summaries(batch, R)} == {"a", "b"}
-    assert [row["output_tokens"] for row in store.reports.batch_outputs(batch, R)] == [5, 5]
-    assert store.reports.batch_summaries(batch, "another recipe") == []
-    assert store.reports.batch_errors(batch, R) == []
-    assert len(store.work.members(batch, R)) == 2
+    assert {row["key"] for row in store.reports.batch_summaries(Scope(R, batch))} == {"a", "b"}
+    assert [row["output_tokens"] for row in store.reports.batch_outputs(Scope(R, batch))] == [5, 5]
+    assert store.reports.batch_summaries(Scope("another recipe", batch)) == []
+    assert store.reports.batch_errors(Scope(R, batch)) == []
+    assert len(store.states.members(Scope(R, batch))) == 2
     assert len(store.reports.summaries_of("record", "a", R)) == 1
     assert len(asked) >= 5
     for query, params in asked:

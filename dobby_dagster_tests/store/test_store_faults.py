@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dobby_dagster.domain.errors import StoreError, StoreFaultError
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.states import State
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import cozo_client
@@ -68,7 +69,7 @@ def test_a_commit_whose_answer_is_lost_blames_no_record(
     with pytest.raises(StoreFaultError):
         commit(sqlite_store, source, batch, outcomes)
     monkeypatch.undo()
-    states = [member.state.state for member in sqlite_store.work.members(batch, R) if member.state]
+    states = [member.state.state for member in sqlite_store.states.members(Scope(R, batch)) if member.state]
     assert State.FAILED not in states
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from dobby_dagster.domain.errors import InferenceError, StoreBusyError, StoreError
 from dobby_dagster.domain.records import Record
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.domain.states import ProcessingState
 from dobby_dagster.domain.summaries import Recipe
@@ -54,8 +55,8 @@ def test_one_outcome_that_can_not_be_stored_fails_alone(
     assert (found["a"], found["c"]) == (("completed", ""), ("completed", ""))
     assert found["b"][0] == "failed"
     assert re.search(message, found["b"][1])
-    assert store.work.counts(batch, R)["completed"] == 2
-    [chunk] = store.reports.chunks(batch, R)
+    assert store.states.counts(Scope(R, batch))["completed"] == 2
+    [chunk] = store.reports.chunks(Scope(R, batch))
     assert (chunk["completed"], chunk["failed"]) == (2, 1)
 
 
@@ -68,8 +69,8 @@ def test_errors_and_names_are_stored_with_escapes(store: CozoStore) -> None:
     commit(store, source, batch, made)
     assert states(store)["a"] == ("failed", r"the server said \udce9")
     assert [row["model"] for row in store.reports.summaries_of("record", "c", R)] == [r"caf\udce9"]
-    store.work.remember_recipe(Recipe("p@1", "text \ud800", "caf\udce9", "1", {"stop": ["\udfff"]}))
-    assert [row["model"] for row in store.work.recipes()] == [r"caf\udce9"]
+    store.recipes.remember(Recipe("p@1", "text \ud800", "caf\udce9", "1", {"stop": ["\udfff"]}))
+    assert [row["model"] for row in store.recipes.all()] == [r"caf\udce9"]
 
 
 def test_records_with_half_characters_are_written_with_escapes(store: CozoStore) -> None:

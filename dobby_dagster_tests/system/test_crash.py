@@ -44,7 +44,7 @@ def claims(store: CozoStore) -> int:
 
 
 def settled(store: CozoStore) -> int:
-    status = store.reports.status("record", store.work.latest_recipe())
+    status = store.reports.status("record", store.recipes.latest())
     return status["completed"] + status["failed"] + status["skipped"]
 
 
@@ -127,7 +127,7 @@ def test_a_stop_by_the_user_keeps_what_was_done(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode != 0, out
     assert "Traceback" not in err
-    status = store.reports.status("record", store.work.latest_recipe())
+    status = store.reports.status("record", store.recipes.latest())
     assert status["in_progress"] == 0
     assert status["completed"] >= 2 * CHUNK - 2
     assert status["pending"] > 0
@@ -151,7 +151,7 @@ def test_a_clock_set_back_an_hour_hides_nothing_and_doubles_nothing(tmp_path: Pa
     assert (set_back["completed"] + set_back["failed"], set_back["pending"], claims(store)) == (80, 0, 90)
     assert summarize(*back)["inferred"] == 0
     assert summarize()["inferred"] == 0
-    events = store.work.history("record", "k0003")
+    events = store.states.history("record", "k0003")
     assert [event["event"] for event in events if event["event"] in ("seen", "completed", "failed")][::2] == [
         "seen",
         "seen",

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pycozo.client import Client
 
 from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import State
 from dobby_dagster.domain.summaries import Recipe
@@ -120,15 +121,15 @@ def summarize(store: CozoStore, source: Source) -> None:
     plan(store, source, 7)
 
     def work() -> Iterator[tuple[str, list[Item]]]:
-        for batch in store.work.unsettled("r", RECIPE.id, 1):
-            members = store.work.members(batch, RECIPE.id)
+        for batch in store.states.runnable_by_batch("r", RECIPE.id, 1):
+            members = store.states.members(Scope(RECIPE.id, batch))
             found = source.get([member.version.key for member in members])
             yield work_items(work_frame(batch, [Item(m, found.get(m.version.key)) for m in members]))
 
     with Summarizer(store, FakeEngine(), PROMPT, RECIPE, "run", 5) as summarizer:
-        for number, chunk in enumerate(summarizer.summarize(work())):
-            again = chunk_of(outcome_frame(chunk))
-            store.chunks.commit(source, again.outcomes, again.stats, RECIPE.id, chunk.batch, "run", str(number))
+        for batch, chunk in summarizer.summarize(work()):
+            _, again = chunk_of(outcome_frame(batch, chunk))
+            store.chunks.commit(source, again, Scope(RECIPE.id, batch, "run"))
 
 
 def settled(store: CozoStore, source: Source) -> None:

@@ -60,7 +60,7 @@ class System:
 
     @property
     def status(self) -> dict[str, int]:
-        return self.store.reports.status("record", self.store.work.latest_recipe())
+        return self.store.reports.status("record", self.store.recipes.latest())
 
     @property
     def settled(self) -> int:
@@ -87,7 +87,7 @@ class System:
         settings = load_settings(arguments, environment={}).settings
         prompt = chosen_prompt(settings.prompt)
         recipe = recipe_of(settings.model, settings.inference, prompt)
-        assert self.store.work.latest_recipe() == recipe.id
+        assert self.store.recipes.latest() == recipe.id
         found = examine(self.store, recipe, prompt, [batch.id for batch in self.store.versions.batches()])
         assert (found.unaccounted, found.unsound, found.without_summary) == ([], [], [])
         status = self.status
@@ -185,7 +185,7 @@ def test_whatever_is_killed_the_work_goes_on_by_itself(system: tuple[System, Ser
         world.wait(lambda: all(run.is_finished for run in instance.get_runs()), "the end of every run", 120)
         storage = instance.event_log_storage
         world.wait(lambda: not storage.get_concurrency_info("device").active_run_ids, "every slot coming back", 120)
-    assert world.store.work.owners() == []
+    assert world.store.states.owners() == []
 
 
 @pytest.mark.timeout(600)

@@ -10,6 +10,7 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from dobby_dagster.domain.scope import NO_RECIPE
 from dobby_dagster_tests.helpers.browser import browser, until
 from dobby_dagster_tests.helpers.flawed_engine import Faults
 from dobby_dagster_tests.helpers.records import prepared
@@ -69,7 +70,7 @@ def test_plan_and_materialize_one_partition_by_click(browser: webdriver.Chrome, 
         click(browser, "Launch")
 
         def done() -> bool:
-            status = store.reports.status("record", store.work.latest_recipe())
+            status = store.reports.status("record", store.recipes.latest())
             return status["completed"] + status["failed"] == 20
 
         until(done, "the summaries of one partition", 180)
@@ -81,7 +82,7 @@ def test_plan_and_materialize_one_partition_by_click(browser: webdriver.Chrome, 
         shows(browser, "source_records", "record_batches", "pending_records", "summaries", "metrics", "3 partitions")
         picture(browser, "graph")
     assert [row["batch"] for row in store.reports.metrics()] == ["batch-000002"]
-    assert store.reports.status("record", store.work.latest_recipe())["pending"] == 40
+    assert store.reports.status("record", store.recipes.latest())["pending"] == 40
 
 
 @pytest.mark.timeout(600)
@@ -96,7 +97,7 @@ def test_a_failed_backfill_is_read_re_executed_and_checked_by_click(browser: web
     faults.set(*broken)
 
     def status() -> dict[str, int]:
-        return store.reports.status("record", store.work.latest_recipe())
+        return store.reports.status("record", store.recipes.latest())
 
     with dagster_dev(tmp_path, environment) as served:
         url = served.url
@@ -120,7 +121,9 @@ def test_a_failed_backfill_is_read_re_executed_and_checked_by_click(browser: web
             failed = until(failed_run, "the run that fails", 180)
             assert status()["completed"] + status()["failed"] == 60
             retried = [
-                row for row in store.work.failed("record", store.work.latest_recipe() or "") if row["retry"] == "retry"
+                row
+                for row in store.states.failed("record", store.recipes.latest() or NO_RECIPE)
+                if row["retry"] == "retry"
             ]
             assert len(retried) == 5
             assert len(set(faults.asked())) == 60

@@ -14,10 +14,12 @@ from dobby_dagster.cli.output import note, out, print_json, print_table
 from dobby_dagster.cli.recipe_labels import described, settings_by_recipe
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.scope import NO_RECIPE
 
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
     from dobby_dagster.defs.runs.terminal_runs import Report
+    from dobby_dagster.domain.scope import BatchId
     from dobby_dagster.store.cozo_store import CozoStore
 
 
@@ -85,8 +87,8 @@ def _headline(report: Report, counts: dict[str, int], seconds: float, failed: bo
 
 
 def _chosen(
-    use: Opened, first: str | None, last: str | None, failed: bool, store: CozoStore, left: dict[str, int]
-) -> list[str]:
+    use: Opened, first: str | None, last: str | None, failed: bool, store: CozoStore, left: dict[BatchId, int]
+) -> list[BatchId]:
     if first is not None:
         there = use.batches(first, last)
         if last is not None and last < first:
@@ -101,7 +103,7 @@ def _chosen(
     return [candidate.batch for candidate in left_undone(use.settings, store)]
 
 
-def _submit(use: Opened, choose: partial[list[str]], as_json: bool) -> None:
+def _submit(use: Opened, choose: partial[list[BatchId]], as_json: bool) -> None:
     from dobby_dagster.cli.server.dev_services import Served
     from dobby_dagster.defs.partitions import add_partitions
     from dobby_dagster.defs.runs.batch_runs import submit_backfill
@@ -112,7 +114,7 @@ def _submit(use: Opened, choose: partial[list[str]], as_json: bool) -> None:
     settings, store = use.settings, use.store
     recipe = recipe_for(settings).id
     _ = use.source.types
-    chosen = choose(store, store.work.unsettled(use.relation, recipe, settings.pipeline.max_retries))
+    chosen = choose(store, store.states.runnable_by_batch(use.relation, recipe, settings.pipeline.max_retries))
     if not chosen:
         print_json({"backfill": "", "batches": []}) if as_json else out.print("Nothing to backfill.")
         return
@@ -175,7 +177,7 @@ def preview(
     ]
     print_table(["what", "how much"], rows)
     if found.others:
-        differences = settings_by_recipe(use.store.work.recipes())
+        differences = settings_by_recipe(use.store.recipes.all())
         print_table(
             ["recipe", "model", "prompt", "settings", "summaries"],
             [(r, m, p, differences.get(r, ""), f"{count:,}") for r, m, p, count in found.others],
@@ -206,8 +208,8 @@ def purge(
     if bool(recipes) == old:
         raise SettingsError("what to purge is not clear", hint="give recipes, or --old")
     use = opened(config, database__url=database)
-    known = {row["recipe"]: row for row in use.store.work.recipes()}
-    chosen = list(known)[1:] if old else [str(use.recipe(recipe)) for recipe in recipes or []]
+    known = {row["recipe"]: row for row in use.store.recipes.all()}
+    chosen = list(known)[1:] if old else [use.recipe(recipe) or NO_RECIPE for recipe in recipes or []]
     if chosen and not yes:
         counts = use.store.upkeep.summaries_by_recipe()
         differences = settings_by_recipe(list(known.values()))

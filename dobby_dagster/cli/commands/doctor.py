@@ -108,7 +108,7 @@ def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator
     """What is stuck among the records, and what waits."""
     from dobby_dagster.pipeline.planning.retry_policy import unsettled
 
-    recipe = store.work.latest_recipe()
+    recipe = store.recipes.latest()
     if recipe is None:
         return
     relation, retries = settings.source.relation, settings.pipeline.max_retries
@@ -128,7 +128,7 @@ def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator
         )  # fmt: skip
     quarantined = sum(
         row["retry"] not in ("retry", "back_off") or row["retry_count"] >= retries
-        for row in store.work.failed(relation, recipe)
+        for row in store.states.failed(relation, recipe)
     )
     if quarantined:
         yield Finding(

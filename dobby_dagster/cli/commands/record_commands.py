@@ -19,6 +19,7 @@ from dobby_dagster.cli.progress_bars import progress
 from dobby_dagster.domain.errors import DobbyError, SettingsError, SourceError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import printable
+from dobby_dagster.domain.scope import NO_RECIPE
 
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
@@ -100,7 +101,7 @@ def history(
 ) -> None:
     """Show everything that ever happened to a record: the audit trail."""
     use = opened(config, database__url=database, source__relation=relation)
-    events = use.store.work.history(use.relation, key)
+    events = use.store.states.history(use.relation, key)
     if not events:
         require_row(use, key)
     if as_json:
@@ -178,7 +179,7 @@ def failed_list(
     use = opened(config, database__url=database, source__relation=relation)
     _ = use.source.types
     use.batches(batch)
-    rows = list(use.store.work.failed(use.relation, use.recipe() or ""))
+    rows = list(use.store.states.failed(use.relation, use.recipe() or NO_RECIPE))
     rows = [row for row in rows if batch in (None, row["batch"])]
     retries = use.settings.pipeline.max_retries
     for row in rows:
@@ -206,7 +207,7 @@ def failed_release(
 
     use = opened(config, database__url=database, source__relation=relation)
     _ = use.source.types
-    released = release(use.store, use.relation, use.recipe() or "", keys or [])
+    released = release(use.store, use.relation, use.recipe() or NO_RECIPE, keys or [])
     chosen = [key for batch in released.values() for key in batch]
     if as_json:
         print_json({"released": chosen})

@@ -13,13 +13,14 @@ from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import out, print_json
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.scope import NO_RECIPE, RecipeId
 
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
     from dobby_dagster.pipeline.reporting.doubtful_summaries import Doubts
 
 
-def look(use: Opened, recipe: str) -> Doubts:
+def look(use: Opened, recipe: RecipeId) -> Doubts:
     """The doubts about all current summaries under ``recipe``."""
     from dobby_dagster.pipeline.reporting.doubtful_summaries import doubts
 
@@ -86,7 +87,7 @@ def redo(
     settings, store = use.settings, use.store
     new = recipe_for(settings).id
     _ = use.source.types
-    old = use.recipe(recipe) or ""
+    old = use.recipe(recipe) or NO_RECIPE
     if old == new:
         raise SettingsError(
             "the same model and prompt would write the same again", hint="name another with --model or --prompt"

@@ -19,6 +19,7 @@ from dobby_dagster.cli.exit_status import FAILED
 from dobby_dagster.cli.output import fail, note, out, print_json, print_table
 from dobby_dagster.cli.progress_bars import progress
 from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.scope import NO_RECIPE, RecipeId
 
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
@@ -78,7 +79,7 @@ def summarize(
     began = time.perf_counter()
     report, counts = run_with_bars(partial(plan_and_run, use.settings))
     seconds = time.perf_counter() - began
-    recipe = use.recipe() or ""
+    recipe = use.recipe() or NO_RECIPE
     status = use.store.reports.status(use.relation, recipe)
     if output is not None and not report.stopped:
         rows = described(use.store.reports.rows(use.source, recipe))
@@ -153,7 +154,7 @@ def end(report: Report) -> None:
 
 def _show(
     use: Opened,
-    recipe: str,
+    recipe: RecipeId,
     report: Report,
     status: dict[str, int],
     counts: dict[str, int],
@@ -170,7 +171,7 @@ def _show(
     rows = sample(store, relation, recipe, show)
     if rows:
         print_table(["key", "summary", "confidence"], rows, title=f"{len(rows)} of the summaries")
-    failed = list(store.work.failed(relation, recipe))
+    failed = list(store.states.failed(relation, recipe))
     for line in lines(use, look(use, recipe)):
         out.print(line, soft_wrap=True)
     if failed:

@@ -42,7 +42,7 @@ def status(
     use = opened(config, database__url=database, source__relation=relation)
     chosen = use.recipe(recipe)
     counts = use.store.reports.overview(use.source, chosen)
-    recipes = use.store.work.recipes()
+    recipes = use.store.recipes.all()
     if as_json:
         print_json(
             {

@@ -145,7 +145,6 @@ def _add_partitions(tick: Tick, store: Any, instance: dg.DagsterInstance) -> Non
 def _ask(tick: Tick, settings: Settings, instance: dg.DagsterInstance, store: Any) -> None:
     """Ask for runs of the batches past the cursor that have work in them and are in no run yet."""
     from dobby_dagster.inference.recipe import recipe_for
-    from dobby_dagster.store.ledger.run_attempts import ASKED
 
     automation, relation = settings.automation, settings.source.relation
     now_under_way = under_way(instance)
@@ -159,7 +158,7 @@ def _ask(tick: Tick, settings: Settings, instance: dg.DagsterInstance, store: An
         tick.reasons.append("no batch is new")
         return
     recipe = recipe_for(settings).id
-    left = store.work.unsettled(relation, recipe, settings.pipeline.max_retries, fresh)
+    left = store.states.runnable_by_batch(relation, recipe, settings.pipeline.max_retries, fresh)
     wanted = [batch for batch in left if batch not in now_under_way.batches]
     chosen = ranges(wanted, longest)[:room]
     for first, last in chosen:
@@ -167,7 +166,7 @@ def _ask(tick: Tick, settings: Settings, instance: dg.DagsterInstance, store: An
         tags = {**range_tags(first, last), ASKED_BY_TAG: NAME}
         tick.requests.append(dg.RunRequest(run_key=key, job_name=summarize_batches.name, tags=tags))
     asked = [batch for batch in wanted if chosen and batch <= chosen[-1][1]]
-    store.attempts.note(asked, recipe, ASKED)
+    store.attempts.note_request(recipe, asked)
     complete = len(chosen) == len(ranges(wanted, longest))
     tick.move(asked=fresh[-1] if complete else chosen[-1][1])
     if not wanted:

@@ -82,7 +82,7 @@ def recover(instance: dg.DagsterInstance, store: CozoStore) -> Recovered:
         instance.report_run_failed(run, DIED)
         found.runs.append(run.run_id)
     for owner in abandoned_owners(store):
-        found.records += store.work.release(owner.owner, owner.recipe, owner.batch)
+        found.records += store.states.release(owner.owner, owner.scope)
     for run_id in leaked_slots(instance):
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
         found.slots.append(run_id)
@@ -98,7 +98,7 @@ def repair(instance: dg.DagsterInstance, store: CozoStore) -> Recovered:
 
 def abandoned_owners(store: CozoStore) -> list[Ownership]:
     """Who began records, and died."""
-    return [owner for owner in store.work.owners() if not is_alive(owner.owner, owner.since)]
+    return [owner for owner in store.states.owners() if not is_alive(owner.owner, owner.since)]
 
 
 def device_users(instance: dg.DagsterInstance) -> list[str]:

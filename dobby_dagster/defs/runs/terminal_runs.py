@@ -14,6 +14,7 @@ from dobby_dagster.defs.runs.batch_runs import range_tags, ranges
 from dobby_dagster.defs.runs.crash_recovery import device_users, recover
 from dobby_dagster.defs.runs.dagster_home import terminal_instance
 from dobby_dagster.defs.runs.in_process import cause, run_job, was_stopped
+from dobby_dagster.domain.scope import BatchId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.store.cozo_store import CozoStore
@@ -36,7 +37,7 @@ class Report:
     """
 
     planned: dict[str, Any] = field(default_factory=dict)
-    todo: dict[str, int] = field(default_factory=dict)
+    todo: dict[BatchId, int] = field(default_factory=dict)
     done: int = 0
     runs: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -73,7 +74,7 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
 
 def backfill(
     settings: Settings,
-    choose: Callable[[CozoStore, dict[str, int]], list[str]],
+    choose: Callable[[CozoStore, dict[BatchId, int]], list[BatchId]],
     on_plan: Callable[[Report], None],
     *,
     remember: bool = True,
@@ -109,17 +110,17 @@ def _ready(settings: Settings) -> Iterator[tuple[dg.DagsterInstance, CozoStore, 
     recipe = recipe_for(settings)
     store = CozoStore.open(settings.database, create=False)
     store.source(settings.source)
-    store.work.remember_recipe(recipe)
+    store.recipes.remember(recipe)
     with terminal_instance(settings) as instance:
         recover(instance, store)
         yield instance, store, recipe
 
 
-def _left(settings: Settings, store: CozoStore, recipe: Recipe) -> dict[str, int]:
-    return store.work.unsettled(settings.source.relation, recipe.id, settings.pipeline.max_retries)
+def _left(settings: Settings, store: CozoStore, recipe: Recipe) -> dict[BatchId, int]:
+    return store.states.runnable_by_batch(settings.source.relation, recipe.id, settings.pipeline.max_retries)
 
 
-def _unmeasured(settings: Settings, store: CozoStore, recipe: Recipe, left: Mapping[str, int]) -> list[str]:
+def _unmeasured(settings: Settings, store: CozoStore, recipe: Recipe, left: Mapping[BatchId, int]) -> list[BatchId]:
     """Settled batches without metrics that a run makes green: another batch of their run failed, or it died too soon.
 
     One with too many failed records is red for good reason, and a run would change nothing of it.
@@ -128,7 +129,7 @@ def _unmeasured(settings: Settings, store: CozoStore, recipe: Recipe, left: Mapp
     found = []
     for batch in store.versions.batches(settings.source.relation):
         if batch.id not in measured and batch.id not in left:
-            counts = store.work.counts(batch.id, recipe.id)
+            counts = store.states.counts(Scope(recipe.id, batch.id))
             if counts["failed"] <= settings.pipeline.failed_share_limit * counts["members"]:
                 found.append(batch.id)
     return found
@@ -156,7 +157,7 @@ def _run(
     report.done = sum(max(0, todo - left.get(batch, 0)) for batch, todo in report.todo.items())
 
 
-def _run_batches(settings: Settings, instance: dg.DagsterInstance, batches: Iterable[str], report: Report) -> None:
+def _run_batches(settings: Settings, instance: dg.DagsterInstance, batches: Iterable[BatchId], report: Report) -> None:
     for first, last in ranges(batches, settings.dagster.partitions_per_run):
         while device_users(instance):  # the queue is the daemon's; here a run waits for itself
             time.sleep(DEVICE_POLL_SECONDS)

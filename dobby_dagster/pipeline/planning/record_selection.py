@@ -7,9 +7,9 @@ from typing import Any
 
 from dobby_dagster.domain.errors import SettingsError, SourceError
 from dobby_dagster.domain.records import RecordVersion
+from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
 from dobby_dagster.domain.states import PENDING
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.run_attempts import ASKED
 
 
 def spread(count: int, wanted: int) -> list[int]:
@@ -22,7 +22,7 @@ def spread(count: int, wanted: int) -> list[int]:
     return [place * count // taken for place in range(taken)]
 
 
-def release(store: CozoStore, relation: str, recipe: str, keys: Sequence[str] = ()) -> dict[str, list[str]]:
+def release(store: CozoStore, relation: str, recipe: RecipeId, keys: Sequence[str] = ()) -> dict[BatchId, list[str]]:
     """Return failed records to pending, their tries forgotten: the keys by batch.
 
     Args:
@@ -34,29 +34,29 @@ def release(store: CozoStore, relation: str, recipe: str, keys: Sequence[str] = 
     Raises:
         SourceError: One of them is not failed; nothing is changed then.
     """
-    rows = {row["key"]: row for row in store.work.failed(relation, recipe)}
+    rows = {row["key"]: row for row in store.states.failed(relation, recipe)}
     for key in keys:
         if key not in rows:
             raise SourceError(f"record '{key}' is not failed", hint="see dobby failed list")
     chosen: list[dict[str, Any]] = [rows[key] for key in keys or rows]
-    released: dict[str, list[str]] = {}
+    released: dict[BatchId, list[str]] = {}
     for batch in sorted({row["batch"] for row in chosen}):
         mine = [row for row in chosen if row["batch"] == batch]
         versions = [RecordVersion(relation, row["key"], row["content_hash"]) for row in mine]
-        store.work.set_states(versions, PENDING, recipe, batch, "")
+        store.states.set_states(versions, PENDING, Scope(recipe, batch))
         released[batch] = [row["key"] for row in mine]
-    store.attempts.note(list(released), recipe, ASKED)
+    store.attempts.note_request(recipe, list(released))
     return released
 
 
 def redo(
     store: CozoStore,
     relation: str,
-    recipe: str,
+    recipe: RecipeId,
     keys: Sequence[str] = (),
     prefix: str = "",
     confidence_below: float = 0.0,
-) -> dict[str, int]:
+) -> dict[BatchId, int]:
     """Delete the chosen summaries and return their records to pending: records by batch.
 
     Args:
@@ -88,5 +88,5 @@ def redo(
             if key.startswith(prefix) and (whichever or (confidence is not None and confidence < confidence_below))
         }
     batches = store.upkeep.redo(relation, recipe, sorted(chosen))
-    store.attempts.note(list(batches), recipe, ASKED)
+    store.attempts.note_request(recipe, list(batches))
     return batches

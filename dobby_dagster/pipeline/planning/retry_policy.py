@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
 from dobby_dagster.domain.states import State
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.record_states import Member
@@ -24,7 +25,7 @@ class Unsettled:
         tries: Runs that came to the batch in vain since its last commit.
     """
 
-    batch: str
+    batch: BatchId
     left: int
     failed: int
     due_at: float
@@ -45,7 +46,7 @@ def back_off(wait: float, tries: int) -> float:
     return math.ldexp(wait, max(0, tries - 1))
 
 
-def unsettled(store: CozoStore, relation: str, recipe: str, max_retries: int, wait: float) -> list[Unsettled]:
+def unsettled(store: CozoStore, relation: str, recipe: RecipeId, max_retries: int, wait: float) -> list[Unsettled]:
     """Every batch that was begun under ``recipe`` and has something to do, oldest first.
 
     A batch that no run was ever asked for is nobody's failure: it is new, or of the time before the model was changed.
@@ -59,18 +60,19 @@ def unsettled(store: CozoStore, relation: str, recipe: str, max_retries: int, wa
         wait: Seconds before the first retry.
     """
     attempted = store.attempts.batches(relation, recipe)
-    left = store.work.unsettled(relation, recipe, max_retries, attempted)
+    left = store.states.runnable_by_batch(relation, recipe, max_retries, attempted)
     found = []
     for batch in left:
-        work = [m for m in store.work.members(batch, recipe) if m.is_work(batch, max_retries)]
+        scope = Scope(recipe, batch)
+        work = [m for m in store.states.members(scope) if m.is_runnable(batch, max_retries)]
         failed = [m for m in work if m.state and m.state.state is State.FAILED]
-        attempts = store.attempts.vain(batch, recipe)
+        attempts = store.attempts.failed(scope)
         due = [_retry_at(member, wait) for member in failed]
         if len(work) > len(failed):
             due.append(_run_at(attempts, max_retries, wait))
         if due:
             found.append(Unsettled(batch, len(work) - len(failed), len(failed), min(due), len(attempts)))
-    store.attempts.forget([batch for batch in attempted if batch not in left], recipe)
+    store.attempts.forget(recipe, [batch for batch in attempted if batch not in left])
     return found
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from statistics import fmean
 
 from dobby_dagster.domain.records import readable_text
+from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.engine import Request
@@ -37,10 +38,10 @@ class Preview:
         others: Stored summaries under other recipes: identifier, model, prompt, summaries.
     """
 
-    recipe: str
+    recipe: RecipeId
     model: str
     prompt: str
-    batches: dict[str, int] = field(default_factory=dict)
+    batches: dict[BatchId, int] = field(default_factory=dict)
     records: int = 0
     contents: int = 0
     prompt_tokens: int | None = None
@@ -48,7 +49,7 @@ class Preview:
     output_is_limit: bool = False
     seconds: float | None = None
     waiting: int = 0
-    others: list[tuple[str, str, str, int]] = field(default_factory=list)
+    others: list[tuple[RecipeId, str, str, int]] = field(default_factory=list)
 
 
 def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe, prompt: Prompt) -> Preview:
@@ -62,10 +63,10 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
         prompt: The prompt.
     """
     relation = source.settings.relation
-    left = store.work.unsettled(relation, recipe.id, settings.pipeline.max_retries)
+    left = store.states.runnable_by_batch(relation, recipe.id, settings.pipeline.max_retries)
     others = [
         (row["recipe"], row["model"], row["prompt"], row["summaries"])
-        for row in store.reports.recipes(relation)
+        for row in store.recipes.with_summaries(relation)
         if row["recipe"] != recipe.id
     ]
     found = Preview(recipe.id, recipe.model, recipe.prompt, left, sum(left.values()), others=others)
@@ -75,8 +76,8 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
         return found
     hashes, keys = set(), []
     for batch in left:
-        for member in store.work.members(batch, recipe.id):
-            if member.is_work(batch, settings.pipeline.max_retries):
+        for member in store.states.members(Scope(recipe.id, batch)):
+            if member.is_runnable(batch, settings.pipeline.max_retries):
                 hashes.add(member.version.content_hash)
                 keys.append(member.version.key)
     if found.waiting:

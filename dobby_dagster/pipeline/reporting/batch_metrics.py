@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import PipelineSettings
 from dobby_dagster.pipeline.reporting.doubtful_summaries import Doubts
 from dobby_dagster.store.cozo_store import CozoStore
@@ -40,25 +41,24 @@ def mean_known(values: Sequence[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def batch_metrics(store: CozoStore, batch: str, recipe: str, unsure_below: float = UNSURE_BELOW) -> dict[str, Any]:
-    """Every metric of ``batch`` under ``recipe``; seconds, bytes and shares as the names say, None what is unknown.
+def batch_metrics(store: CozoStore, scope: Scope, unsure_below: float = UNSURE_BELOW) -> dict[str, Any]:
+    """Every metric of a batch under a recipe; seconds, bytes and shares as the names say, None what is unknown.
 
     Derived from what is stored, so that computing it again after a run that inferred nothing gives the same.
 
     Args:
         store: Where it is.
-        batch: Which.
-        recipe: Under which.
+        scope: Which batch, under which recipe.
         unsure_below: Summaries of lower confidence count as unsure.
     """
-    chunks = store.reports.chunks(batch, recipe)
-    written = store.reports.batch_outputs(batch, recipe)
-    counts = store.work.counts(batch, recipe)
+    chunks = store.reports.chunks(scope)
+    written = store.reports.batch_outputs(scope)
+    counts = store.states.counts(scope)
     latencies = [float(value) for chunk in chunks for value in chunk["latencies"]]
     busy = sum(chunk["finished_at"] - chunk["started_at"] for chunk in chunks)
     inferred = sum(chunk["inferred"] for chunk in chunks)
     processed = counts["completed"] + counts["failed"] + counts["skipped"]
-    errors = [error for error in store.reports.batch_errors(batch, recipe) if error["state"] == "failed"]
+    errors = [error for error in store.reports.batch_errors(scope) if error["state"] == "failed"]
     weights = [max(1, len(chunk["latencies"])) for chunk in chunks]
     return {
         "records": counts["members"],

@@ -8,6 +8,7 @@ from typing import Any
 
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import RecordVersion
+from dobby_dagster.domain.scope import BatchId, RecipeId
 from dobby_dagster.domain.summaries import CUT_OFF
 from dobby_dagster.store.cozo_store import CozoStore
 
@@ -65,7 +66,7 @@ def is_unsure(confidence: float | None, unsure_below: float) -> bool:
     return confidence is not None and confidence < unsure_below
 
 
-def doubts(store: CozoStore, relation: str, recipe: str, unsure_below: float) -> Doubts:
+def doubts(store: CozoStore, relation: str, recipe: RecipeId, unsure_below: float) -> Doubts:
     """Count the current summaries of a source under ``recipe``."""
     return Doubts.of(store.reports.outputs(relation, recipe), unsure_below)
 
@@ -75,7 +76,7 @@ def only_unsure(entries: Iterable[dict[str, Any]], unsure_below: float) -> Itera
     return (entry for entry in entries if entry.get("summary") and is_unsure(entry["confidence"], unsure_below))
 
 
-def batch_of_unsure(store: CozoStore, relation: str, recipe: str, unsure_below: float) -> str:
+def batch_of_unsure(store: CozoStore, relation: str, recipe: RecipeId, unsure_below: float) -> BatchId:
     """Put the records whose current summary under ``recipe`` is unsure into a new batch, for another model: its name.
 
     Raises:

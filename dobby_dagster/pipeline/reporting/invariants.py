@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dobby_dagster.domain.errors import DegenerateOutputError
 from dobby_dagster.domain.owner import is_alive
+from dobby_dagster.domain.scope import BatchId, Scope
 from dobby_dagster.domain.states import State
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.prompts import Prompt
@@ -28,12 +29,13 @@ class Findings:
     failing: list[str] = field(default_factory=list)
 
 
-def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[str]) -> Findings:
+def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[BatchId]) -> Findings:
     """Examine ``batches`` under ``recipe``."""
     found = Findings()
     said = {batch.id: batch.members for batch in store.versions.batches()}
     for batch in batches:
-        members = store.work.members(batch, recipe.id)
+        scope = Scope(recipe.id, batch)
+        members = store.states.members(scope)
         states = Counter(member.state.state if member.state else State.PENDING for member in members)
         found.examined += len(members)
         left = states[State.PENDING] + sum(abandoned(member) for member in members)
@@ -41,7 +43,7 @@ def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[str]
             found.unaccounted.append(f"{batch}: {left} of {len(members)} members are not settled")
         if said.get(batch) != len(members):
             found.unaccounted.append(f"{batch}: {len(members)} members are there, {said.get(batch, 0)} were planned")
-        rows = store.reports.batch_summaries(batch, recipe.id)
+        rows = store.reports.batch_summaries(scope)
         stored = Counter((row["key"], row["content_hash"]) for row in rows)
         for member in members:
             version = (member.version.key, member.version.content_hash)

@@ -11,10 +11,11 @@ import pyarrow as pa
 
 from dobby_dagster.domain.errors import Retry
 from dobby_dagster.domain.records import Content, Record, RecordVersion, Structured, content_bytes
+from dobby_dagster.domain.scope import BatchId
 from dobby_dagster.domain.states import ProcessingState, State
 from dobby_dagster.domain.summaries import Summary
-from dobby_dagster.pipeline.summarization.summarizer import Chunk, Item
-from dobby_dagster.store.ledger.chunks import ChunkStats, Outcome
+from dobby_dagster.pipeline.summarization.summarizer import Item
+from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
 from dobby_dagster.store.ledger.record_states import Member
 
 _VERSION = [("source", pa.string()), ("key", pa.string()), ("content_hash", pa.string())]
@@ -32,7 +33,7 @@ _VERSION_FIELDS, _STATE_FIELDS, _SUMMARY_FIELDS = (
 )
 
 
-def pending_table(batch: str, members: Sequence[Member]) -> pa.Table:
+def pending_table(batch: BatchId, members: Sequence[Member]) -> pa.Table:
     """What is to do in ``batch``, a row a record version; ``state`` is empty where it never had one."""
     rows = [
         {"batch": batch, **_values(m.version, _VERSION_FIELDS), "state": m.state.state.value if m.state else ""}
@@ -41,7 +42,7 @@ def pending_table(batch: str, members: Sequence[Member]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=PENDING)
 
 
-def work_frame(batch: str, items: Sequence[Item]) -> pa.RecordBatch:
+def work_frame(batch: BatchId, items: Sequence[Item]) -> pa.RecordBatch:
     """A chunk of work with its contents."""
     rows = []
     for item in items:
@@ -63,7 +64,7 @@ def work_frame(batch: str, items: Sequence[Item]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist(rows, schema=WORK.with_metadata({BATCH: batch.encode()}))
 
 
-def work_items(frame: pa.RecordBatch) -> tuple[str, list[Item]]:
+def work_items(frame: pa.RecordBatch) -> tuple[BatchId, list[Item]]:
     """The batch and the items of :func:`work_frame`."""
     items = []
     for row in frame.to_pylist():
@@ -72,11 +73,11 @@ def work_items(frame: pa.RecordBatch) -> tuple[str, list[Item]]:
         member = Member(version, _state(state) if state else None, since)
         record = Record(row["key"], _unpack(row), row["source"], language=row["language"]) if row["present"] else None
         items.append(Item(member, record))
-    return frame.schema.metadata[BATCH].decode(), items
+    return BatchId(frame.schema.metadata[BATCH].decode()), items
 
 
-def outcome_frame(chunk: Chunk) -> pa.RecordBatch:
-    """A chunk that is done, its statistics beside it."""
+def outcome_frame(batch: BatchId, chunk: Chunk) -> pa.RecordBatch:
+    """A chunk of ``batch`` that is done, its statistics beside it."""
     rows = [
         {
             "source": outcome.version.source,
@@ -89,19 +90,19 @@ def outcome_frame(chunk: Chunk) -> pa.RecordBatch:
         }
         for outcome in chunk.outcomes
     ]
-    metadata = {BATCH: chunk.batch.encode(), STATS: json.dumps(asdict(chunk.stats)).encode()}
+    metadata = {BATCH: batch.encode(), STATS: json.dumps(asdict(chunk.stats)).encode()}
     return pa.RecordBatch.from_pylist(rows, schema=OUTCOMES.with_metadata(metadata))
 
 
-def chunk_of(frame: pa.RecordBatch) -> Chunk:
-    """The chunk of :func:`outcome_frame`."""
+def chunk_of(frame: pa.RecordBatch) -> tuple[BatchId, Chunk]:
+    """The batch and the chunk of :func:`outcome_frame`."""
     outcomes = []
     for row in frame.to_pylist():
         version = RecordVersion(row["source"], row["key"], row["content_hash"])
         summary = Summary(**json.loads(row["summary"])) if row["summary"] is not None else None
         outcomes.append(Outcome(version, _unpack(row), _state(json.loads(row["state"])), summary, row["inferred"]))
     metadata = frame.schema.metadata
-    return Chunk(metadata[BATCH].decode(), outcomes, ChunkStats(**json.loads(metadata[STATS])))
+    return BatchId(metadata[BATCH].decode()), Chunk(outcomes, ChunkStats(**json.loads(metadata[STATS])))
 
 
 def _state(values: dict[str, Any]) -> ProcessingState:

@@ -11,6 +11,7 @@ import psutil
 from dobby_dagster.domain.errors import DobbyError, RecordError, Retry
 from dobby_dagster.domain.owner import new_owner, retire
 from dobby_dagster.domain.records import Record, content_hash, readable_text
+from dobby_dagster.domain.scope import BatchId, OwnerId, RunId, Scope
 from dobby_dagster.domain.states import COMPLETED, ProcessingState, skipped
 from dobby_dagster.domain.summaries import Recipe, Summary
 from dobby_dagster.inference.engine import WINDOW, Engine, Failure, Generation, Request
@@ -18,7 +19,7 @@ from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.progress import report
 from dobby_dagster.pipeline.summarization.quality_gate import gate
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import ChunkStats, Outcome
+from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
 from dobby_dagster.store.ledger.record_states import Member
 
 
@@ -28,15 +29,6 @@ class Item:
 
     member: Member
     record: Record | None
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """What became of a chunk, ready to be committed."""
-
-    batch: str
-    outcomes: list[Outcome]
-    stats: ChunkStats
 
 
 class Summarizer:
@@ -54,7 +46,7 @@ class Summarizer:
     """
 
     def __init__(
-        self, store: CozoStore, engine: Engine, prompt: Prompt, recipe: Recipe, run: str, chunk_size: int
+        self, store: CozoStore, engine: Engine, prompt: Prompt, recipe: Recipe, run: RunId, chunk_size: int
     ) -> None:
         self._chunk_size = chunk_size
         self._store = store
@@ -63,8 +55,8 @@ class Summarizer:
         self._recipe = recipe
         self._run = run
         self._process = psutil.Process()
-        self._owner = ""
-        self._begun: set[str] = set()
+        self._owner = OwnerId("")
+        self._begun: set[BatchId] = set()
 
     def __enter__(self) -> Summarizer:
         self._owner = new_owner()
@@ -73,9 +65,9 @@ class Summarizer:
     def __exit__(self, *exc: object) -> None:
         retire(self._owner)
         for batch in sorted(self._begun):
-            self._store.work.release(self._owner, self._recipe.id, batch)
+            self._store.states.release(self._owner, self._scope(batch))
 
-    def summarize(self, work: Iterable[tuple[str, Sequence[Item]]]) -> Iterator[Chunk]:
+    def summarize(self, work: Iterable[tuple[BatchId, Sequence[Item]]]) -> Iterator[tuple[BatchId, Chunk]]:
         """One outcome for each item that is still to do; an item that another run has taken is left to it.
 
         Outcomes come in chunks of at most ``chunk_size``, as they are ready; work is taken in windows that keep the
@@ -91,16 +83,16 @@ class Summarizer:
                 tray.append(entry)
                 report("inferring", 1)
                 if len(tray) == self._chunk_size:
-                    yield self._chunk(batch, tray, began, cpu)
+                    yield batch, self._chunk(tray, began, cpu)
                     tray, began, cpu = [], time.time(), self._cpu_seconds()
             if tray:
-                yield self._chunk(batch, tray, began, cpu)
+                yield batch, self._chunk(tray, began, cpu)
                 tray = []
 
-    def _windows(self, work: Iterable[tuple[str, Sequence[Item]]]) -> Iterator[tuple[str, list[Item]]]:
+    def _windows(self, work: Iterable[tuple[BatchId, Sequence[Item]]]) -> Iterator[tuple[BatchId, list[Item]]]:
         """Items of one batch, as many as keep the slots full."""
         gathered: list[Item] = []
-        of = ""
+        of = BatchId("")
         for batch, items in work:
             if gathered and (batch != of or len(gathered) + len(items) > self._engine.slots * WINDOW):
                 yield of, gathered
@@ -110,7 +102,7 @@ class Summarizer:
         if gathered:
             yield of, gathered
 
-    def _outcomes_of(self, batch: str, items: Sequence[Item]) -> Iterator[tuple[Outcome, Generation | None]]:
+    def _outcomes_of(self, batch: BatchId, items: Sequence[Item]) -> Iterator[tuple[Outcome, Generation | None]]:
         """What needs no inference first, then each outcome as it is inferred."""
         ready: dict[str, tuple[Item, str]] = {}
         for item in items:
@@ -132,11 +124,11 @@ class Summarizer:
             return
         members = [item.member for item, _ in ready.values()]
         self._begun.add(batch)
-        won = self._store.work.claim(members, self._owner, self._recipe.id, batch, self._run)
+        won = self._store.states.claim(members, self._owner, self._scope(batch))
         mine = {key: entry for key, entry in ready.items() if (key, entry[0].member.version.content_hash) in won}
         yield from self._infer(mine, batch)
 
-    def _infer(self, mine: dict[str, tuple[Item, str]], batch: str) -> Iterator[tuple[Outcome, Generation | None]]:
+    def _infer(self, mine: dict[str, tuple[Item, str]], batch: BatchId) -> Iterator[tuple[Outcome, Generation | None]]:
         """Each fingerprint once; what fails and may be better for it, once more and alone."""
         groups: dict[str, list[Item]] = {}
         for item, fingerprint in mine.values():
@@ -174,7 +166,7 @@ class Summarizer:
         return Request(fingerprint, _text(item.record), language)
 
     def _outcomes(
-        self, items: list[Item], fingerprint: str, batch: str, result: Generation | RecordError
+        self, items: list[Item], fingerprint: str, batch: BatchId, result: Generation | RecordError
     ) -> Iterator[tuple[Outcome, Generation | None]]:
         for place, item in enumerate(items):
             version, content = item.member.version, item.record.content if item.record else None
@@ -205,7 +197,7 @@ class Summarizer:
             )
             yield Outcome(version, content, COMPLETED, summary, inferred=first), result if first else None
 
-    def _reused(self, item: Item, fingerprint: str, batch: str, row: dict[str, object]) -> Outcome:
+    def _reused(self, item: Item, fingerprint: str, batch: BatchId, row: dict[str, object]) -> Outcome:
         """The summary of an equal content, stored under this record as well."""
         version = item.member.version
         names = Summary.__dataclass_fields__
@@ -216,9 +208,7 @@ class Summarizer:
         content = item.record.content if item.record else None
         return Outcome(version, content, COMPLETED, Summary(**values))  # type: ignore[arg-type]
 
-    def _chunk(
-        self, batch: str, entries: Sequence[tuple[Outcome, Generation | None]], began: float, cpu: float
-    ) -> Chunk:
+    def _chunk(self, entries: Sequence[tuple[Outcome, Generation | None]], began: float, cpu: float) -> Chunk:
         answers = [answer for _, answer in entries if answer]
         ended = time.time()
         wall = max(ended - began, 1e-9)
@@ -231,7 +221,10 @@ class Summarizer:
             slots=self._engine.slots,
             slots_in_use=sum(a.batch_size for a in answers) / len(answers) if answers else 0.0,
         )
-        return Chunk(batch, [outcome for outcome, _ in entries], stats)
+        return Chunk([outcome for outcome, _ in entries], stats)
+
+    def _scope(self, batch: BatchId) -> Scope:
+        return Scope(self._recipe.id, batch, self._run)
 
     def _cpu_seconds(self) -> float:
         times = self._process.cpu_times()

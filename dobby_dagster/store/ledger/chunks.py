@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dobby_dagster.domain.errors import ChangedBackError, StoreError, UnstorableError
 from dobby_dagster.domain.records import Content, RecordVersion, content_hash
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.states import ProcessingState, State
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.store.cozoscript.script import MOMENT, put, script, unpack
@@ -56,22 +58,21 @@ class ChunkStats:
     slots_in_use: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A few dozen records of one batch: the unit of commit."""
+
+    outcomes: Sequence[Outcome]
+    stats: ChunkStats
+
+
 class Chunks:
     """Summaries as they are stored, a chunk at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def commit(
-        self,
-        source: Source,
-        outcomes: Sequence[Outcome],
-        stats: ChunkStats,
-        recipe: str,
-        batch: str,
-        run: str,
-        chunk: str,
-    ) -> set[str]:
+    def commit(self, source: Source, chunk: Chunk, scope: Scope) -> set[str]:
         """Store summaries, states and statistics of a chunk in one transaction.
 
         A record whose content in the source is not the one that was summarised gets no summary: its state
@@ -81,35 +82,31 @@ class Chunks:
         Returns:
             The keys that were superseded.
         """
-        wanted = [_storable(outcome) for outcome in outcomes]
-        scope = (recipe, batch, run)
+        name = f"{chunk.stats.started_at:.6f}-{uuid.uuid4().hex[:8]}"
+        wanted = [_storable(outcome) for outcome in chunk.outcomes]
         try:
-            superseded = self._commit(source, wanted, [_chunk_row(wanted, stats, recipe, batch, run, chunk)], *scope)
+            superseded = self._commit(source, wanted, [_chunk_row(name, wanted, chunk.stats, scope)], scope)
         except StoreError as error:
             _reraise_unless_refused(error)
-            wanted, superseded = self._commit_each(source, wanted, *scope)
-            self._commit(source, [], [_chunk_row(wanted, stats, recipe, batch, run, chunk)], *scope)
-        return superseded - self._give_back(source, wanted, superseded, *scope)
+            wanted, superseded = self._commit_each(source, wanted, scope)
+            self._commit(source, [], [_chunk_row(name, wanted, chunk.stats, scope)], scope)
+        return superseded - self._give_back(source, wanted, superseded, scope)
 
-    def _commit_each(
-        self, source: Source, outcomes: Sequence[Outcome], recipe: str, batch: str, run: str
-    ) -> tuple[list[Outcome], set[str]]:
+    def _commit_each(self, source: Source, outcomes: Sequence[Outcome], scope: Scope) -> tuple[list[Outcome], set[str]]:
         """Commit one by one; return what each ended as, and the keys that were superseded."""
         stored, superseded = [], set()
         for outcome in outcomes:
             ended = outcome
             try:
-                superseded |= self._commit(source, [ended], [], recipe, batch, run)
+                superseded |= self._commit(source, [ended], [], scope)
             except StoreError as error:
                 _reraise_unless_refused(error)
                 ended = _failed(outcome, UnstorableError(f"what came of it can't be stored: {error.message}"))
-                superseded |= self._commit(source, [ended], [], recipe, batch, run)
+                superseded |= self._commit(source, [ended], [], scope)
             stored.append(ended)
         return stored, superseded
 
-    def _give_back(
-        self, source: Source, outcomes: Sequence[Outcome], superseded: set[str], recipe: str, batch: str, run: str
-    ) -> set[str]:
+    def _give_back(self, source: Source, outcomes: Sequence[Outcome], superseded: set[str], scope: Scope) -> set[str]:
         """Let those of ``superseded`` be tried again whose content is what it was: no plan would see a change."""
         found = source.get(sorted(superseded)) if superseded else {}
         back = {
@@ -118,14 +115,12 @@ class Chunks:
             if o.version.key in found and content_hash(found[o.version.key].content) == o.version.content_hash
         }
         state = ProcessingState.failed(ChangedBackError("its content changed for a moment while it was summarised"), 1)
-        rows = [state_row(version, state, recipe, batch, run) for version in back.values()]
+        rows = [state_row(version, state, scope) for version in back.values()]
         if rows:
             self._connection.run(script([put("dobby_state", STATE_KEYS, STATE_VALUES)]), {"rows": rows}, write=True)
         return set(back)
 
-    def _commit(
-        self, source: Source, outcomes: Sequence[Outcome], chunk: list[list[Any]], recipe: str, batch: str, run: str
-    ) -> set[str]:
+    def _commit(self, source: Source, outcomes: Sequence[Outcome], chunk: list[list[Any]], scope: Scope) -> set[str]:
         judged = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
         others = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
         rules, parameters = source.wanted([o.version.key for o in judged])
@@ -151,10 +146,10 @@ class Chunks:
         stale = ProcessingState(State.SKIPPED, reason="superseded")
         params = parameters | {
             "guard": [[o.version.key, *remember(o.content)] for o in judged],
-            "summaries": [_summary_row(o.summary, run) for o in judged if o.summary],
-            "judged": [state_row(o.version, o.state, recipe, batch, run) for o in judged],
-            "stale": [state_row(o.version, stale, recipe, batch, run) for o in judged],
-            "others": [state_row(o.version, o.state, recipe, batch, run) for o in others],
+            "summaries": [_summary_row(o.summary, scope) for o in judged if o.summary],
+            "judged": [state_row(o.version, o.state, scope) for o in judged],
+            "stale": [state_row(o.version, stale, scope) for o in judged],
+            "others": [state_row(o.version, o.state, scope) for o in others],
             "chunk": chunk,
         }
         fresh = {row[0] for row in self._connection.run(script(blocks), params, write=True).rows}
@@ -192,17 +187,15 @@ def _failed(outcome: Outcome, error: UnstorableError) -> Outcome:
     return replace(outcome, state=state, summary=None)
 
 
-def _summary_row(summary: Summary, run: str) -> list[Any]:
-    return [run if column == "run" else getattr(summary, column) for column in (*SUMMARY_KEYS, *SUMMARY_VALUES)]
+def _summary_row(summary: Summary, scope: Scope) -> list[Any]:
+    return [scope.run if column == "run" else getattr(summary, column) for column in (*SUMMARY_KEYS, *SUMMARY_VALUES)]
 
 
-def _chunk_row(
-    outcomes: Sequence[Outcome], stats: ChunkStats, recipe: str, batch: str, run: str, chunk: str
-) -> list[Any]:
+def _chunk_row(name: str, outcomes: Sequence[Outcome], stats: ChunkStats, scope: Scope) -> list[Any]:
     count = {state: sum(o.state.state is state for o in outcomes) for state in State}
     errors = [o.state.error for o in outcomes if o.state.error]
     return [
-        batch, recipe, chunk, run, stats.started_at, stats.finished_at, count[State.COMPLETED],
+        scope.batch, scope.recipe, name, scope.run, stats.started_at, stats.finished_at, count[State.COMPLETED],
         sum(o.inferred for o in outcomes), count[State.FAILED], count[State.SKIPPED], stats.latencies,
         stats.rss_bytes, stats.cpu_share, stats.slots, stats.slots_in_use, errors[-1] if errors else "",
     ]  # fmt: skip

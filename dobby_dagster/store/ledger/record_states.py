@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from dobby_dagster.domain.errors import Retry, SourceError
 from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.records import RecordVersion
+from dobby_dagster.domain.scope import BatchId, OwnerId, RecipeId, Scope
 from dobby_dagster.domain.states import PASSING_REASONS, ProcessingState, State
-from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.store.cozoscript.script import MOMENT, put, script, unpack
-from dobby_dagster.store.cozoscript.storable import storable_value
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.source.source_relation import Source
 
@@ -31,51 +30,30 @@ class Member:
     state: ProcessingState | None
     since: float = 0.0
 
-    def is_work(self, batch: str, max_retries: int) -> bool:
+    def is_runnable(self, batch: BatchId, max_retries: int) -> bool:
         """Whether a run of ``batch`` that begins now has something to do."""
         if self.state is None:
             return True
-        return self.state.is_work(batch, max_retries, is_alive(self.state.owner, self.since))
+        return self.state.is_runnable(batch, max_retries, is_alive(self.state.owner, self.since))
 
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Who works on records of a batch, under which recipe, in which run, since when (seconds since the epoch)."""
+    """Who works on the records of a scope, and since when (seconds since the epoch)."""
 
-    owner: str
-    batch: str
-    recipe: str
-    run: str
+    owner: OwnerId
+    scope: Scope
     since: float
 
 
-class Work:
+class RecordStates:
     """States of record versions under recipes, kept with Cozo's time travel."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def remember_recipe(self, recipe: Recipe) -> None:
-        """Store what ``recipe.id`` stands for, and that it was used now."""
-        row = [recipe.id, recipe.prompt, recipe.prompt_text, recipe.model, recipe.model_revision, recipe.settings]
-        row = storable_value(row)
-        values = ["prompt", "prompt_text", "model", "model_revision", "settings", "used_at"]
-        self._connection.run(put("dobby_recipe", ["recipe"], values), {"rows": [[*row, time.time()]]}, write=True)
-
-    def latest_recipe(self) -> str | None:
-        """The identifier of the recipe that was used last."""
-        rows = self._connection.run(
-            "?[used_at, recipe] := *dobby_recipe{recipe, used_at} :order -used_at :limit 1"
-        ).rows
-        return str(rows[0][1]) if rows else None
-
-    def recipes(self) -> list[dict[str, Any]]:
-        """All recipes, the last used first."""
-        query = "?[recipe, prompt, model, settings, used_at] := *dobby_recipe{recipe, prompt, model, settings, used_at} :order -used_at"
-        return list(self._connection.run(query).dicts())
-
-    def members(self, batch: str, recipe: str) -> list[Member]:
-        """All members of ``batch`` in their order, with their states under ``recipe``."""
+    def members(self, scope: Scope) -> list[Member]:
+        """All members of the batch in their order, with their states under the recipe."""
         member = "*dobby_member{batch: $batch, position, source, key, content_hash, priority, size}"
         names = ", ".join(value for value in STATE_VALUES if value != "batch")
         state = f"*dobby_state{{source, key, content_hash, recipe: $recipe, batch: in_batch, {names} @ 'END'}}"
@@ -85,31 +63,31 @@ class Work:
         ?[{head}] := {member}, {state}
         ?[{head}] := {member}, not has[position], state = '', error = '', error_code = '', retry = '',
             retry_count = 0, reason = '', owner = '', run = '', since = 0.0, in_batch = ''"""
-        rows = self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts()
+        rows = self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts()
         return [_member(row) for row in sorted(rows, key=lambda row: row["position"])]
 
-    def todo(self, source: Source, batch: str, recipe: str, max_retries: int) -> list[Member]:
-        """The members of ``batch`` that a run would have to look at.
+    def runnable(self, source: Source, scope: Scope, max_retries: int) -> list[Member]:
+        """The members of the batch that a run would process now.
 
         Raises:
             SourceError: There is no such batch, or it holds records of another relation than ``source``.
         """
-        members = self.members(batch, recipe)
+        members = self.members(scope)
         if not members:
-            raise no_batch(batch)
+            raise no_batch(scope.batch)
         relation = source.settings.relation
         for member in members:
             if member.version.source != relation:
                 raise SourceError(
-                    f"{batch} holds records of relation '{member.version.source}', the settings name '{relation}'",
+                    f"{scope.batch} holds records of relation '{member.version.source}', the settings name '{relation}'",
                     hint="choose it with --relation or DOBBY_SOURCE_RELATION",
                 )
-        return [member for member in members if member.is_work(batch, max_retries)]
+        return [member for member in members if member.is_runnable(scope.batch, max_retries)]
 
-    def unsettled(
-        self, relation: str, recipe: str, max_retries: int, batches: Sequence[str] | None = None
-    ) -> dict[str, int]:
-        """Batches with members that a run would have to look at, and how many those are, oldest first.
+    def runnable_by_batch(
+        self, relation: str, recipe: RecipeId, max_retries: int, batches: Sequence[BatchId] | None = None
+    ) -> dict[BatchId, int]:
+        """Batches with members that a run would process now, and how many those are, oldest first.
 
         Args:
             relation: The source.
@@ -133,26 +111,24 @@ class Work:
             "retried": [Retry.RETRY.value, Retry.BACK_OFF.value],
             "batches": list(batches or []),
         }
-        return {str(batch): int(count) for batch, count in sorted(self._connection.run(query, params).rows)}
+        return {BatchId(batch): int(count) for batch, count in sorted(self._connection.run(query, params).rows)}
 
-    def counts(self, batch: str, recipe: str) -> dict[str, int]:
-        """Members of ``batch`` by state, and in all; a member without a state is pending."""
-        members = self.members(batch, recipe)
+    def counts(self, scope: Scope) -> dict[str, int]:
+        """Members of the batch by state, and in all; a member without a state is pending."""
+        members = self.members(scope)
         found = dict.fromkeys((state.value for state in State), 0)
         for member in members:
             found[member.state.state if member.state else State.PENDING] += 1
         return found | {"members": len(members)}
 
-    def set_states(
-        self, versions: Iterable[RecordVersion], state: ProcessingState, recipe: str, batch: str, run: str
-    ) -> None:
+    def set_states(self, versions: Iterable[RecordVersion], state: ProcessingState, scope: Scope) -> None:
         """Give all ``versions`` the same state."""
-        rows = [state_row(version, state, recipe, batch, run) for version in versions]
+        rows = [state_row(version, state, scope) for version in versions]
         if rows:
             block = put("dobby_state", STATE_KEYS, STATE_VALUES)
             self._connection.run(script([block]), {"rows": rows}, write=True)
 
-    def claim(self, members: Sequence[Member], owner: str, recipe: str, batch: str, run: str) -> set[tuple[str, str]]:
+    def claim(self, members: Sequence[Member], owner: OwnerId, scope: Scope) -> set[tuple[str, str]]:
         """Mark as in progress what nobody else has taken meanwhile; return ``(key, content hash)`` of what was won."""
         rows = [
             [
@@ -181,18 +157,21 @@ class Work:
             " :put dobby_owner {owner, batch, recipe => run, since} }",
             "{ ?[key, content_hash] := *_won{key, content_hash} }",
         ]
-        params = {"rows": rows, "recipe": recipe, "owner": owner, "batch": batch, "run": run, "now": time.time()}
+        params = {"rows": rows, "owner": owner, "now": time.time(), **asdict(scope)}
         return {(row[0], row[1]) for row in self._connection.run(script(blocks), params, write=True).rows}
 
     def owners(self) -> list[Ownership]:
         """Who has begun records and not declared that he ended; the dead among them left some behind."""
         query = "?[owner, batch, recipe, run, since] := *dobby_owner{owner, batch, recipe, run, since}"
-        return [Ownership(*row) for row in self._connection.run(query).rows]
+        return [
+            Ownership(owner, Scope(recipe, batch, run), since)
+            for owner, batch, recipe, run, since in self._connection.run(query).rows
+        ]
 
-    def release(self, owner: str, recipe: str, batch: str) -> int:
-        """Return to pending what ``owner`` had begun in ``batch`` and not ended; how many records those were.
+    def release(self, owner: OwnerId, scope: Scope) -> int:
+        """Return to pending what ``owner`` has started in the batch and not finished; how many records those were.
 
-        One transaction, in which only what is still his is touched; he is forgotten by it.
+        One transaction, which touches only what the owner still holds, and forgets the owner.
         """
         blocks = [
             """{ ?[source, key, content_hash, retry_count] := *dobby_member{batch: $batch, source, key, content_hash},
@@ -206,10 +185,10 @@ class Work:
             "{ ?[owner, batch, recipe] <- [[$owner, $batch, $recipe]] :rm dobby_owner {owner, batch, recipe} }",
             "{ ?[count(key)] := *_left{key} }",
         ]
-        params = {"owner": owner, "recipe": recipe, "batch": batch, "now": time.time()}
+        params = {"owner": owner, "recipe": scope.recipe, "batch": scope.batch, "now": time.time()}
         return int(self._connection.run(script(blocks), params, write=True).rows[0][0])
 
-    def failed(self, relation: str, recipe: str) -> Iterator[dict[str, Any]]:
+    def failed(self, relation: str, recipe: RecipeId) -> Iterator[dict[str, Any]]:
         """Failed records in their present version: key, error, error_code, retry, retry_count, batch, since."""
         columns = "key, error, error_code, retry, retry_count, batch, since"
         query = f"""?[{columns}, content_hash] := *dobby_version{{source: $source, key, content_hash, deleted @ 'END'}},
@@ -247,9 +226,9 @@ def _member(row: dict[str, Any]) -> Member:
     return Member(version, state, row["since"])
 
 
-def state_row(version: RecordVersion, state: ProcessingState, recipe: str, batch: str, run: str) -> list[Any]:
+def state_row(version: RecordVersion, state: ProcessingState, scope: Scope) -> list[Any]:
     """One row of the relation of states, its columns but ``at``, in their order."""
     return [
-        version.source, version.key, version.content_hash, recipe, state.state.value, state.error, state.error_code,
-        state.retry.value, state.retry_count, state.reason, state.owner, batch, run, time.time(),
+        version.source, version.key, version.content_hash, scope.recipe, state.state.value, state.error, state.error_code,
+        state.retry.value, state.retry_count, state.reason, state.owner, scope.batch, scope.run, time.time(),
     ]  # fmt: skip

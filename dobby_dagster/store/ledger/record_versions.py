@@ -24,7 +24,7 @@ class Known:
     deleted: bool
 
 
-class Versions:
+class RecordVersions:
     """Record versions and the batches that they are cut into."""
 
     def __init__(self, connection: Connection) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dobby_dagster.domain.records import content_hash
+from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
 from dobby_dagster.domain.states import State
 from dobby_dagster.store.cozoscript.script import put
 from dobby_dagster.store.database.connection import Connection
@@ -38,7 +39,7 @@ class Reports:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def status(self, relation: str, recipe: str | None) -> dict[str, int]:
+    def status(self, relation: str, recipe: RecipeId | None) -> dict[str, int]:
         """Counts of what Dobby knows of a source: records by state under ``recipe``, batches, stored summaries.
 
         Returns:
@@ -48,7 +49,7 @@ class Reports:
         with self._connection.session():
             return self._counts(relation, recipe, [])
 
-    def overview(self, source: Source, recipe: str | None) -> dict[str, int]:
+    def overview(self, source: Source, recipe: RecipeId | None) -> dict[str, int]:
         """What the source holds now, and how far its rows are under ``recipe``.
 
         Only keys are read; an edit that no plan has looked at yet is not seen.
@@ -70,7 +71,7 @@ class Reports:
         query = f"?[key] := {_NOW}, deleted == false"
         return {row[0] for row in self._connection.run(query, {"source": relation}).rows}
 
-    def _counts(self, relation: str, recipe: str | None, gone: list[str]) -> dict[str, int]:
+    def _counts(self, relation: str, recipe: RecipeId | None, gone: list[str]) -> dict[str, int]:
         params = {"source": relation, "recipe": recipe or "", "gone": gone}
         absent = "gone[key] := key in $gone\n"
         now = f"now[key, content_hash] := {_NOW}, deleted == false, not gone[key]\n"
@@ -94,7 +95,7 @@ class Reports:
     def _count(self, query: str, params: dict[str, Any]) -> int:
         return int(self._connection.run(query, params).rows[0][0])
 
-    def entries(self, relation: str, recipe: str | None, page: int = 500) -> Iterator[dict[str, Any]]:
+    def entries(self, relation: str, recipe: RecipeId | None, page: int = 500) -> Iterator[dict[str, Any]]:
         """Every record that is not deleted, in key order: its key, state, reason or error, and its summary if it has one.
 
         Read page by page; the database is let go in between.
@@ -118,7 +119,9 @@ class Reports:
             if len(rows) < page:
                 return
 
-    def _describe(self, relation: str, recipe: str | None, present: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    def _describe(
+        self, relation: str, recipe: RecipeId | None, present: list[tuple[str, str]]
+    ) -> Iterator[dict[str, Any]]:
         params = {"rows": present, "source": relation, "recipe": recipe or ""}
         wanted = "r in $rows, key = get(r, 0), content_hash = get(r, 1)"
         states = self._connection.run(
@@ -140,7 +143,7 @@ class Reports:
             state = by_key.get(key, {"state": "pending", "error": "", "error_code": "", "reason": "", "batch": ""})
             yield {**state, **(texts.get(key) or blank), "key": key}
 
-    def rows(self, source: Source, recipe: str | None, page: int = 500) -> Iterator[dict[str, Any]]:
+    def rows(self, source: Source, recipe: RecipeId | None, page: int = 500) -> Iterator[dict[str, Any]]:
         """Every row that the source holds now, in key order, as its content is now.
 
         Other than :meth:`entries`, which tells what is planned, this reads the source: a row that no plan has seen is
@@ -165,7 +168,7 @@ class Reports:
                     "content": record.content,
                 }
 
-    def state_of(self, relation: str, key: str, recipe: str | None) -> dict[str, Any] | None:
+    def state_of(self, relation: str, key: str, recipe: RecipeId | None) -> dict[str, Any] | None:
         """How one record stands now; None of one that no plan has ever seen.
 
         Returns:
@@ -183,7 +186,7 @@ class Reports:
             entry["state"] = "deleted"
         return {**entry, "content_hash": found_hash}
 
-    def summaries_of(self, relation: str, key: str, recipe: str | None = None) -> list[dict[str, Any]]:
+    def summaries_of(self, relation: str, key: str, recipe: RecipeId | None = None) -> list[dict[str, Any]]:
         """All summaries of one record, of every model and prompt: the current one first, then the newest.
 
         Args:
@@ -210,17 +213,17 @@ class Reports:
         rows = list(self._connection.run(query, params).dicts())
         return sorted(rows, key=lambda row: row["former"] != "")
 
-    def batch_summaries(self, batch: str, recipe: str) -> list[dict[str, Any]]:
-        """The stored summaries of the members of ``batch`` under ``recipe``."""
+    def batch_summaries(self, scope: Scope) -> list[dict[str, Any]]:
+        """The stored summaries of the members of the batch under the recipe."""
         columns = [c for c in (*SUMMARY_KEYS, *SUMMARY_VALUES) if c not in ("batch", "recipe")]
-        return self._of_batch(batch, recipe, columns)
+        return self._of_batch(scope, columns)
 
-    def batch_outputs(self, batch: str, recipe: str) -> list[dict[str, Any]]:
+    def batch_outputs(self, scope: Scope) -> list[dict[str, Any]]:
         """Of the same summaries: key, confidence, prompt_tokens, output_tokens (None: unknown), finish_reason, truncated."""
         columns = ["key", "confidence", "prompt_tokens", "output_tokens", "finish_reason", "truncated"]
-        return self._of_batch(batch, recipe, columns)
+        return self._of_batch(scope, columns)
 
-    def outputs(self, relation: str, recipe: str) -> list[dict[str, Any]]:
+    def outputs(self, relation: str, recipe: RecipeId) -> list[dict[str, Any]]:
         """Of every current summary under ``recipe``: key, content_hash, confidence (None: unknown), finish_reason, truncated.
 
         Texts are not read. A summary is current where its record is not deleted and has that content now.
@@ -231,36 +234,36 @@ class Reports:
             truncated}}, summarized == content_hash"""
         return list(self._connection.run(query, {"source": relation, "recipe": recipe}).dicts())
 
-    def _of_batch(self, batch: str, recipe: str, columns: list[str]) -> list[dict[str, Any]]:
+    def _of_batch(self, scope: Scope, columns: list[str]) -> list[dict[str, Any]]:
         # Joined by source and key, which the summaries are ordered by: joined by content and recipe as well, all
         # summaries there are would be read for each batch.
         of_summary = ", ".join(sorted({"source", "key", *columns} - {"content_hash"}))
         query = f"""?[{", ".join(columns)}] := *dobby_member{{batch: $batch, source, key, content_hash}},
             *dobby_summary{{{of_summary}, content_hash: summarized, recipe}},
             summarized == content_hash, recipe == $recipe"""
-        return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
+        return list(self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts())
 
-    def batch_errors(self, batch: str, recipe: str) -> list[dict[str, Any]]:
-        """Failed and skipped members of ``batch``: key, state, error, reason, retry_count."""
+    def batch_errors(self, scope: Scope) -> list[dict[str, Any]]:
+        """Failed and skipped members of the batch: key, state, error, reason, retry_count."""
         query = """?[key, state, error, reason, retry_count, since] := *dobby_member{batch: $batch, source, key, content_hash},
             *dobby_state{source, key, content_hash, recipe: $recipe, state, error, reason, retry_count, since @ 'END'},
             is_in(state, ['failed', 'skipped']) :order since"""
-        return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
+        return list(self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts())
 
-    def chunks(self, batch: str, recipe: str) -> list[dict[str, Any]]:
-        """The statistics of every chunk of ``batch`` under ``recipe``, oldest first."""
+    def chunks(self, scope: Scope) -> list[dict[str, Any]]:
+        """The statistics of every chunk of the batch under the recipe, oldest first."""
         columns = ", ".join([*CHUNK_KEYS, *CHUNK_VALUES])
         query = f"?[{columns}] := *dobby_chunk{{{columns}}}, batch = $batch, recipe = $recipe :order started_at"
-        return list(self._connection.run(query, {"batch": batch, "recipe": recipe}).dicts())
+        return list(self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts())
 
-    def save_metrics(self, batch: str, recipe: str, values: dict[str, Any]) -> None:
-        """Store the metrics of a batch under a recipe."""
-        rows = [[batch, recipe, time.time(), values]]
+    def save_metrics(self, scope: Scope, values: dict[str, Any]) -> None:
+        """Store the metrics of the batch under the recipe."""
+        rows = [[scope.batch, scope.recipe, time.time(), values]]
         self._connection.run(
             put("dobby_metric", ["batch", "recipe"], ["stored_at", "values"]), {"rows": rows}, write=True
         )
 
-    def measured(self, recipe: str) -> set[str]:
+    def measured(self, recipe: RecipeId) -> set[BatchId]:
         """The batches that have metrics under ``recipe``."""
         rows = self._connection.run(
             "?[batch] := *dobby_metric{batch, recipe}, recipe == $recipe", {"recipe": recipe}
@@ -273,19 +276,6 @@ class Reports:
             "?[batch, recipe, stored_at, values] := *dobby_metric{batch, recipe, stored_at, values}"
         ).dicts()
         return [row for row in rows if batch in (None, row["batch"])]
-
-    def recipes(self, relation: str) -> list[dict[str, Any]]:
-        """Every recipe that was used, the last used first, with how many summaries of ``relation`` it has."""
-        counts = dict(
-            self._connection.run(
-                "?[recipe, count(fingerprint)] := *dobby_summary{source: $source, key, fingerprint, recipe}",
-                {"source": relation},
-            ).rows
-        )
-        rows = self._connection.run(
-            "?[recipe, prompt, model, used_at] := *dobby_recipe{recipe, prompt, model, used_at} :order -used_at"
-        ).dicts()
-        return [row | {"summaries": counts.get(row["recipe"], 0)} for row in rows]
 
     def rates(self, model_revision: str) -> Rates:
         """How fast the model was, under whatever prompt."""

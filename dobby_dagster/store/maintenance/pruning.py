@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dobby_dagster.domain.scope import BatchId, RecipeId
 from dobby_dagster.store.cozoscript.script import MOMENT, script, unpack
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.record_states import STATE_KEYS, STATE_VALUES
@@ -41,10 +42,10 @@ class Upkeep:
             for relation, keys in _HISTORIES.items()
         )
 
-    def summaries_by_recipe(self) -> dict[str, int]:
+    def summaries_by_recipe(self) -> dict[RecipeId, int]:
         """How many summaries each recipe has, of all sources: what :meth:`purge` would delete."""
         rows = self._connection.run("?[recipe, count(key)] := *dobby_summary{source, key, fingerprint, recipe}").rows
-        return {str(recipe): int(count) for recipe, count in rows}
+        return {RecipeId(recipe): int(count) for recipe, count in rows}
 
     def _keys(self) -> Iterator[tuple[str, list[str]]]:
         sources = self._connection.run("?[relation] := *dobby_source{relation}").rows
@@ -71,12 +72,12 @@ class Upkeep:
             self._connection.run(f"{old} :rm {relation} {{{head}, at}}", params, write=True)
         return len(found)
 
-    def purgeable(self, recipe: str) -> int:
+    def purgeable(self, recipe: RecipeId) -> int:
         """How many summaries :meth:`purge` would delete."""
         query = "?[count(key)] := *dobby_summary{source, key, fingerprint, recipe}, recipe == $recipe"
         return int(self._connection.run(query, {"recipe": recipe}).rows[0][0])
 
-    def purge(self, recipe: str) -> dict[str, int]:
+    def purge(self, recipe: RecipeId) -> dict[str, int]:
         """Delete everything that was made under ``recipe``: rows deleted by relation.
 
         A record's summaries go with its states, in one transaction a page: a purge that dies between pages leaves no
@@ -94,7 +95,7 @@ class Upkeep:
                 self._connection.run(f"{query} :rm {relation} {{{head}}}", {"recipe": recipe}, write=True)
         return deleted
 
-    def _purge_page(self, recipe: str) -> tuple[int, int]:
+    def _purge_page(self, recipe: RecipeId) -> tuple[int, int]:
         """Delete summaries and states of some records: how many of each, none where none are left."""
         blocks = [
             f"""{{ ?[source, key] := *dobby_state{{source, key, content_hash, recipe}}, recipe == $recipe
@@ -117,18 +118,18 @@ class Upkeep:
         summaries, states = self._connection.run(script(blocks), {"recipe": recipe}, write=True).rows[0]
         return int(summaries), int(states)
 
-    def redo(self, source: str, recipe: str, keys: Sequence[str]) -> dict[str, int]:
+    def redo(self, source: str, recipe: RecipeId, keys: Sequence[str]) -> dict[BatchId, int]:
         """Delete the summaries of ``keys`` under ``recipe`` and return the records to pending: records by batch.
 
         Records of equal contents share a summary, and so are done again with them. The audit trail stays.
         """
-        batches: dict[str, int] = {}
+        batches: dict[BatchId, int] = {}
         for begin in range(0, len(keys), PAGE):
             for batch, count in self._redo(source, recipe, list(keys[begin : begin + PAGE])):
                 batches[batch] = batches.get(batch, 0) + count
         return dict(sorted(batches.items()))
 
-    def _redo(self, source: str, recipe: str, keys: list[str]) -> list[tuple[str, int]]:
+    def _redo(self, source: str, recipe: RecipeId, keys: list[str]) -> list[tuple[BatchId, int]]:
         state_keys, state_values = ", ".join(STATE_KEYS), ", ".join(STATE_VALUES)
         blocks = [
             f"""{{ ?[fingerprint] := {unpack(["key"])}, *dobby_summary{{source: $source, key, fingerprint, recipe: $recipe}}

@@ -18,6 +18,7 @@ from dobby_dagster.defs.automation.source_cursor import Cursor
 from dobby_dagster.defs.runs.batch_runs import RANGE_END_TAG, RANGE_START_TAG, batches_of
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import batch_id
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.inference.recipe import recipe_for
@@ -111,7 +112,7 @@ def test_few_rows_are_gathered_for_a_while_and_then_cut(world: World) -> None:
     assert world.partitions == ["batch-000001"]
     [request] = third.run_requests or []
     assert (request.tags[RANGE_START_TAG], request.tags[RANGE_END_TAG]) == ("batch-000001", "batch-000001")
-    assert len(world.store.work.members("batch-000001", "r")) == 5
+    assert len(world.store.states.members(Scope("r", "batch-000001"))) == 5
     assert "0 records wait to be put into a batch; no batch is new" in reason(world.step())
 
 
@@ -162,8 +163,8 @@ def test_a_batch_that_is_done_or_in_a_run_is_not_asked_for(world: World) -> None
     recipe = recipe_for(world.settings).id
     from dobby_dagster.domain.states import COMPLETED
 
-    members = world.store.work.members("batch-000001", recipe)
-    world.store.work.set_states([m.version for m in members], COMPLETED, recipe, "batch-000001", "by hand")
+    members = world.store.states.members(Scope(recipe, "batch-000001"))
+    world.store.states.set_states([m.version for m in members], COMPLETED, Scope(recipe, "batch-000001", "by hand"))
     job = build_definitions(world.settings).resolve_job_def("summarize_batches")
     world.instance.create_run_for_job(job, tags={"dagster/partition": "batch-000002"})
     world.step()
@@ -205,7 +206,7 @@ def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(
     present = {(key, known.content_hash) for key, known in world.store.versions.known(
         world.store.source(world.settings.source), [f"k{i:05d}" for i in range(written)]
     ).items()}  # fmt: skip
-    members = [m.version for batch in planned for m in world.store.work.members(batch, "r")]
+    members = [m.version for batch in planned for m in world.store.states.members(Scope("r", batch))]
     assert {(v.key, v.content_hash) for v in members} >= present
     assert len({v.key for v in members}) == written
 

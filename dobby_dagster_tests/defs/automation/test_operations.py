@@ -9,6 +9,7 @@ from dobby_dagster.domain.errors import (
     ModelError,
 )  # fmt: skip
 from dobby_dagster.domain.records import batch_id
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.states import ProcessingState
 from dobby_dagster.store.cozo_store import CozoStore
@@ -75,9 +76,9 @@ def test_the_quarantine_is_released_with_its_tries_forgotten(
     )
     assert "record 'k00' is not failed" in str([e.event_specific_data for e in refused.all_events if e.is_failure])
     assert run("release_quarantine", settings, instance).success
-    states = {m.state.state.value for m in store.work.members(batch_id(2), rid) if m.state}
+    states = {m.state.state.value for m in store.states.members(Scope(rid, batch_id(2))) if m.state}
     assert states == {"pending"}
-    assert [m.state.retry_count for m in store.work.members(batch_id(2), rid) if m.state] == [0] * 5
+    assert [m.state.retry_count for m in store.states.members(Scope(rid, batch_id(2))) if m.state] == [0] * 5
     assert backfills(instance) == [("Try 5 failed records again", [batch_id(2)])]
 
 

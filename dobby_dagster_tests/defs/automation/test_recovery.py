@@ -14,6 +14,7 @@ from dobby_dagster.defs.runs.crash_recovery import DIED, OWNER_TAG, dead_runs, d
 from dobby_dagster.defs.runs.terminal_runs import Report, backfill
 from dobby_dagster.domain.owner import new_owner, owner_of, retire
 from dobby_dagster.domain.records import batch_id
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.automation import recipe, run
@@ -51,7 +52,7 @@ def test_what_a_dead_process_began_is_mended_and_what_a_living_one_does_is_not_t
     rid, dead, alive = recipe(settings), dead_owner(), new_owner()
     try:
         for owner, batch in ((dead, batch_id(1)), (alive, batch_id(2))):
-            store.work.claim(store.work.members(batch, rid)[:3], owner, rid, batch, "run")
+            store.states.claim(store.states.members(Scope(rid, batch))[:3], owner, Scope(rid, batch, "run"))
         died = started_run(instance, settings, dead)
         lives = started_run(instance, settings, alive)
         inherits = started_run(instance, settings, dead, inherited=True)
@@ -66,8 +67,8 @@ def test_what_a_dead_process_began_is_mended_and_what_a_living_one_does_is_not_t
         statuses = {r.run_id: r.status for r in instance.get_runs()}
         assert statuses[died] == dg.DagsterRunStatus.FAILURE
         assert {statuses[r] for r in (lives, inherits, elsewhere)} == {dg.DagsterRunStatus.STARTED}
-        assert store.work.counts(batch_id(1), rid)["pending"] == 5
-        assert store.work.counts(batch_id(2), rid)["in_progress"] == 3
+        assert store.states.counts(Scope(rid, batch_id(1)))["pending"] == 5
+        assert store.states.counts(Scope(rid, batch_id(2)))["in_progress"] == 3
         assert storage.get_concurrency_info("device").active_run_ids == {lives}
         messages = [log.message for log in instance.all_logs(died)]
         assert any(DIED in message for message in messages)
@@ -94,7 +95,7 @@ def test_a_run_says_who_works_on_it_and_leaves_no_owner_behind(
     [tags] = [r.tags for r in instance.get_runs()]
     assert tags[OWNER_TAG].startswith(f"{result.run_id}/")
     assert leaked_slots(instance) == []
-    assert store.work.owners() == []
+    assert store.states.owners() == []
 
 
 def test_a_run_of_the_terminal_waits_for_the_one_that_uses_the_device(

@@ -17,6 +17,7 @@ from dobby_dagster.domain.errors import (
     StoreUnavailableError,
 )  # fmt: skip
 from dobby_dagster.domain.records import batch_id
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.states import ProcessingState
 from dobby_dagster.pipeline.planning.retry_policy import back_off, due, unsettled
@@ -30,7 +31,7 @@ def test_back_off_doubles_and_has_an_end(store: CozoStore, settings: Settings) -
     assert unsettled(store, "record", rid, 3, 100) == [], "what nobody ever began is nobody's failure"
     seen = []
     for number in range(4):
-        store.attempts.note(["batch-000001"], rid, f"run-{number}")
+        store.attempts.note_run(rid, ["batch-000001"], f"run-{number}")
         [candidate] = unsettled(store, "record", rid, 3, 100)
         seen.append((candidate.left, candidate.tries, round(candidate.due_at - now, -1)))
         assert due([candidate]) == []
@@ -42,17 +43,17 @@ def test_a_failed_record_is_due_after_its_own_back_off_and_only_if_it_may_get_be
     store: CozoStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rid = recipe(settings)
-    store.attempts.note([batch_id(1), batch_id(2), batch_id(3)], rid, "run")
+    store.attempts.note_run(rid, [batch_id(1), batch_id(2), batch_id(3)], "run")
     for number in (2, 3):
         settle(store, settings, batch_id(number))
     may, never = InferenceError("flaky"), ModelError("wrong")
     members = versions(store, settings, batch_id(1))
-    store.work.set_states(members[:1], ProcessingState.failed(may, 2), rid, batch_id(1), "run")
-    store.work.set_states(members[1:], ProcessingState.failed(never, 1), rid, batch_id(1), "run")
+    store.states.set_states(members[:1], ProcessingState.failed(may, 2), Scope(rid, batch_id(1), "run"))
+    store.states.set_states(members[1:], ProcessingState.failed(never, 1), Scope(rid, batch_id(1), "run"))
     [candidate] = unsettled(store, "record", rid, 3, 100)
     assert (candidate.batch, candidate.left, candidate.failed) == (batch_id(1), 0, 1)
     assert 190 < candidate.due_at - time.time() <= 200
-    store.work.set_states(members[:1], ProcessingState.failed(may, 3), rid, batch_id(1), "run")
+    store.states.set_states(members[:1], ProcessingState.failed(may, 3), Scope(rid, batch_id(1), "run"))
     assert unsettled(store, "record", rid, 3, 100) == [], "it was tried often enough: quarantined"
 
 
@@ -61,7 +62,7 @@ def test_the_schedule_runs_what_is_due_and_says_why_nothing(
 ) -> None:
     rid = recipe(settings)
     instance.add_dynamic_partitions("record_batches", [batch_id(1), batch_id(2)])
-    store.attempts.note([batch_id(1), batch_id(2), batch_id(3)], rid, "run")
+    store.attempts.note_run(rid, [batch_id(1), batch_id(2), batch_id(3)], "run")
     later = retry_schedule.evaluate(settings, instance, "t1")
     assert isinstance(later, dg.SkipReason)
     assert "2 batches wait for their next try, 0 were tried often enough" in (later.skip_message or "")
@@ -73,7 +74,7 @@ def test_the_schedule_runs_what_is_due_and_says_why_nothing(
     instance.create_run_for_job(job, tags=dict(asked[0].tags))
     assert isinstance(retry_schedule.evaluate(at_once, instance, "t2"), dg.SkipReason), "they are in a run"
     for number in range(5):
-        store.attempts.note([batch_id(1)], rid, f"again-{number}")
+        store.attempts.note_run(rid, [batch_id(1)], f"again-{number}")
     for under_way in instance.get_runs():
         instance.delete_run(under_way.run_id)
     settle(store, settings, batch_id(2))

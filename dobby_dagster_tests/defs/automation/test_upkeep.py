@@ -9,6 +9,7 @@ from dobby_dagster.domain.errors import (
     StoreAccessError,
 )  # fmt: skip
 from dobby_dagster.domain.records import batch_id
+from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.states import COMPLETED, PENDING
 from dobby_dagster.pipeline.backup_rotation import back_up
 from dobby_dagster.pipeline.planning.planner import plan
@@ -30,16 +31,16 @@ def test_upkeep_checks_backs_up_rotates_and_compacts(
         store.backup(folder / f"dobby-202001{day}-000000.backup")
     (folder / "mine.txt").write_text("not Dobby's")
     version = versions(store, settings, batch_id(1))
-    store.work.set_states(version, PENDING, recipe(settings), batch_id(1), "")
-    store.work.set_states(version, COMPLETED, recipe(settings), batch_id(1), "")
+    store.states.set_states(version, PENDING, Scope(recipe(settings), batch_id(1), ""))
+    store.states.set_states(version, COMPLETED, Scope(recipe(settings), batch_id(1), ""))
     assert run("upkeep", settings, instance).success
     kept = sorted(path.name for path in folder.iterdir())
     assert [kept[0], kept[1], kept[3]] == ["dobby-20200101-000000.backup", "dobby-20200104-000000.backup", "mine.txt"]
     assert len(kept) == 4, "two are kept, and the oldest"
-    assert len(store.work.history("record", "a")) == 3, "nothing is a month old yet"
+    assert len(store.states.history("record", "a")) == 3, "nothing is a month old yet"
     today = {"ops": {"compact_history": {"config": {"days": 1e-9}}}}
     assert run("upkeep", make_settings(), instance, today).success
-    assert [event["event"] for event in store.work.history("record", "a")] == ["seen", "completed"]
+    assert [event["event"] for event in store.states.history("record", "a")] == ["seen", "completed"]
     assert sorted(path.name for path in folder.iterdir()) == kept
     from dobby_dagster.domain.settings import DatabaseSettings
     from dobby_dagster.store.maintenance.backup_file import restore

@@ -1,0 +1,44 @@
+"""The recipes that were used: what each identifier stands for, and which is in use."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from dobby_dagster.domain.scope import RecipeId
+from dobby_dagster.domain.summaries import Recipe
+from dobby_dagster.store.cozoscript.script import put
+from dobby_dagster.store.cozoscript.storable import storable_value
+from dobby_dagster.store.database.connection import Connection
+
+
+class Recipes:
+    """Every model, prompt and settings that made summaries here."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def remember(self, recipe: Recipe) -> None:
+        """Store what ``recipe.id`` stands for, and that it was used now."""
+        row = [recipe.id, recipe.prompt, recipe.prompt_text, recipe.model, recipe.model_revision, recipe.settings]
+        values = ["prompt", "prompt_text", "model", "model_revision", "settings", "used_at"]
+        rows = [[*storable_value(row), time.time()]]
+        self._connection.run(put("dobby_recipe", ["recipe"], values), {"rows": rows}, write=True)
+
+    def latest(self) -> RecipeId | None:
+        """The recipe that was used last."""
+        rows = self._connection.run(
+            "?[used_at, recipe] := *dobby_recipe{recipe, used_at} :order -used_at :limit 1"
+        ).rows
+        return RecipeId(rows[0][1]) if rows else None
+
+    def all(self) -> list[dict[str, Any]]:
+        """Every recipe, the last used first: recipe, prompt, model, settings, used_at."""
+        columns = "recipe, prompt, model, settings, used_at"
+        return list(self._connection.run(f"?[{columns}] := *dobby_recipe{{{columns}}} :order -used_at").dicts())
+
+    def with_summaries(self, relation: str) -> list[dict[str, Any]]:
+        """As :meth:`all`, and how many ``summaries`` of ``relation`` each has."""
+        query = "?[recipe, count(fingerprint)] := *dobby_summary{source: $source, key, fingerprint, recipe}"
+        counts = dict(self._connection.run(query, {"source": relation}).rows)
+        return [row | {"summaries": counts.get(row["recipe"], 0)} for row in self.all()]
