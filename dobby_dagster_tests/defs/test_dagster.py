@@ -123,7 +123,7 @@ def test_a_range_of_partitions_in_one_run(world: World) -> None:
     )
     assert len(world.store.reports.metrics()) == 3
     checks = {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
-    assert isinstance(checks.pop("performance_contracts"), bool), "how fast it was is not for a test to say"
+    del checks["performance_contracts"]  # it ran; how fast is not for a test to say
     assert checks == {
         "members_accounted_for": True, "summaries_are_sound": True, "completed_have_summaries": True,
         "error_rate": world.status["failed"] == 0,

@@ -243,7 +243,9 @@ def test_what_shares_the_slots_changes_no_token_of_the_default_engine(
     engine.slots = slots
     contents = [*CONTENTS, *LONG]
     asked = [Request(str(index), contents[index], "python") for index in order[:count]]
-    for answer in engine.infer(asked, PROMPT):
+    answers = list(engine.infer(asked, PROMPT))
+    assert len(answers) == count
+    for answer in answers:
         assert isinstance(answer, Generation)
         assert answer.text == alone[int(answer.id)].text
         assert answer.mean_logprob == pytest.approx(alone[int(answer.id)].mean_logprob, abs=1e-3)

@@ -50,7 +50,9 @@ def test_requests_are_pulled_in_bounded_numbers(engine: Engine) -> None:
 
 
 def test_figures_make_sense(engine: Engine) -> None:
-    for answer in engine.infer(requests(CONTENTS), PROMPT):
+    answers = list(engine.infer(requests(CONTENTS), PROMPT))
+    assert len(answers) == len(CONTENTS)
+    for answer in answers:
         assert isinstance(answer, Generation)
         assert answer.min_logprob <= answer.mean_logprob <= 0
         assert answer.prompt_tokens > 0

@@ -228,16 +228,23 @@ def test_a_library_that_fails_is_done_without(
     assert len(texts(engine, CONTENTS[:3])) == 3
 
 
-def test_devices_fall_back_and_say_why() -> None:
-    reasons = available()
-    assert reasons["cpu"] == ""
-    chosen = place(ModelSettings(device="auto"), reproducible=False)
-    assert chosen.device == next(name for name, reason in reasons.items() if not reason)
-    for device in ("mps", "cuda"):
-        if reasons[device]:
-            fallen = place(ModelSettings(device=device), reproducible=False)
-            assert fallen.device == "cpu"
-            assert f"{device} was asked for, but {reasons[device]}" in fallen.reason
+@pytest.mark.parametrize(
+    ("missing", "asked", "device", "reason"),
+    [
+        ({}, "auto", "mps", "auto chose mps"),
+        ({"mps": "no Metal"}, "auto", "cuda", "auto chose cuda (mps: no Metal)"),
+        ({"mps": "no Metal", "cuda": "no CUDA"}, "auto", "cpu", "auto chose cpu (mps: no Metal; cuda: no CUDA)"),
+        ({"mps": "no Metal"}, "mps", "cpu", "mps was asked for, but no Metal: using the CPU"),
+        ({"cuda": "no CUDA"}, "cuda", "cpu", "cuda was asked for, but no CUDA: using the CPU"),
+        ({}, "cuda", "cuda", "cuda was asked for"),
+    ],
+)
+def test_devices_fall_back_and_say_why(
+    missing: dict[str, str], asked: str, device: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "available", lambda: {"mps": "", "cuda": "", "cpu": ""} | missing)
+    chosen = place(ModelSettings.model_validate({"device": asked, "dtype": "float32"}), reproducible=False)
+    assert (chosen.device, chosen.reason) == (device, reason)
 
 
 def test_without_a_drivers_file_torch_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
