@@ -2,29 +2,30 @@
 # make test  everything that tests need, and the tests, with coverage (minutes)
 # make check what a change has to pass while you work on it: make lint and the tests that are not slow
 # make dev   the Dagster UI with this project, on http://127.0.0.1:3000
-# make lint  lint, format, types and the import contract (pyproject.toml); make format fixes what can be fixed
+# make lint  lint, format, types and the import contract (pyproject.toml); make format fixes what it can
 # make bench speed and memory on this machine
-# make model the built-in model from nothing: corpus, training, calibration, in build/ (hours; it goes on where it was)
-# make finetuned  the larger one from a pretrained model, in build/ (minutes on a GPU, days on two cores; it goes on)
-# make eval  its quality on projects that it never saw, into docs/model
-# make lock  the locked dependencies anew
+# make model the built-in model from scratch: corpus, training, calibration, in build/ (hours; resumable)
+# make finetuned  the larger one from a pretrained model, in build/ (minutes on a GPU, days on two cores; resumable)
+# make eval  its quality on projects that it was not trained on, into docs/model
+# make docs  the reference of the commands, docs/cli.md, from their help texts
+# make lock  resolve and lock the dependencies again
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Records that `make run` summarises; as many as take about half a minute on two cores.
+# Records that `make run` summarises: about half a minute on two cores.
 N ?= 4000
-# The model that `make eval` looks at.
+# The model that `make eval` evaluates.
 MODEL ?= models/dobby-code-11m
 export DATABASE_URL ?= sqlite:///.demo/stdlib.db
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# A lock names everything, with hashes.
+# A lock file names every dependency, with hashes.
 LOCKED := $(PIP) install -q --require-hashes --no-deps
 PYTEST = env -u DATABASE_URL -u DAGSTER_HOME $(BIN)/python -m pytest -n logical
 STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 
-.PHONY: run test check dev lint format bench corpus model finetuned eval lock clean
+.PHONY: run test check dev lint format bench corpus model finetuned eval docs lock clean
 
 run: $(VENV)/run.done
 	@mkdir -p .demo
@@ -80,11 +81,14 @@ finetuned: build/examples/train.npz
 eval: build/corpus/statistics.json
 	@$(BIN)/python -m training.evaluation --model $(MODEL) --corpus build/corpus --out docs/model
 
+docs: $(VENV)/dev.done
+	@$(BIN)/python -m dobby_dagster.cli.reference
+
 LOCK = $(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --no-emit-options --no-annotate --no-header --allow-unsafe --build-deps-for editable \
 	-c requirements/torch.txt
 
-# torch has another build, with another hash, for every kind of device: it stands in torch.txt, with its version only.
+# torch has another build, with another hash, for every kind of device: torch.txt pins its version only.
 lock: $(VENV)/dev.done
 	$(LOCK) -o requirements/run.lock pyproject.toml
 	$(LOCK) --extra torch --extra test --extra dev --extra training -c requirements/run.lock -o requirements/dev.lock pyproject.toml

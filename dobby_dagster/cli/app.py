@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-STOPPED = 130
+from dobby_dagster.cli.exit_codes import STOPPED
 
 
 def heed_interrupts() -> None:

@@ -9,9 +9,25 @@ from typing import Annotated
 import typer
 
 from dobby_dagster import __version__
-from dobby_dagster.cli.commands import batch_commands, ingest_command, record_commands, redo_command, system_commands
-from dobby_dagster.cli.commands.init_command import init
-from dobby_dagster.cli.commands.summarize_command import summarize
+from dobby_dagster.cli.commands.backfill import backfill
+from dobby_dagster.cli.commands.backup import backup
+from dobby_dagster.cli.commands.config import config
+from dobby_dagster.cli.commands.dev import dev
+from dobby_dagster.cli.commands.doctor import doctor
+from dobby_dagster.cli.commands.export import export
+from dobby_dagster.cli.commands.failed import failed
+from dobby_dagster.cli.commands.history import history
+from dobby_dagster.cli.commands.ingest import ingest
+from dobby_dagster.cli.commands.init import init
+from dobby_dagster.cli.commands.models import models
+from dobby_dagster.cli.commands.preview import preview
+from dobby_dagster.cli.commands.purge import purge
+from dobby_dagster.cli.commands.recover import recover
+from dobby_dagster.cli.commands.redo import redo
+from dobby_dagster.cli.commands.restore import restore
+from dobby_dagster.cli.commands.show import show
+from dobby_dagster.cli.commands.status import status
+from dobby_dagster.cli.commands.summarize import summarize
 from dobby_dagster.cli.exit_status import exit_status
 from dobby_dagster.cli.help_format import Command, Group
 from dobby_dagster.cli.output import encode_anything, log_to_stderr
@@ -50,37 +66,17 @@ def _root(
 
 
 # The help lists commands by task, in the order in which a new user needs them.
-COMMANDS: dict[str, dict[str, Callable[..., None]]] = {
-    "Summarise": {
-        "init": init,
-        "ingest": ingest_command.ingest,
-        "preview": batch_commands.preview,
-        "summarize": summarize,
-    },
-    "Look at what there is": {
-        "status": system_commands.status,
-        "show": record_commands.show,
-        "history": record_commands.history,
-        "export": record_commands.export,
-    },
-    "Repeat and clean up": {
-        "backfill": batch_commands.backfill,
-        "redo": redo_command.redo,
-        "purge": batch_commands.purge,
-    },
-    "Operate": {
-        "dev": system_commands.dev,
-        "doctor": system_commands.doctor,
-        "recover": system_commands.recover,
-        "backup": system_commands.backup,
-        "restore": system_commands.restore,
-    },
-    "Settings": {"config": system_commands.show_config, "models": system_commands.models},
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Summarise": (init, ingest, preview, summarize),
+    "Show results": (status, show, history, export),
+    "Repeat and clean up": (backfill, redo, purge),
+    "Operate": (dev, doctor, recover, backup, restore),
+    "Settings": (config, models),
 }
 for panel, commands in COMMANDS.items():
-    for name, command in commands.items():
-        app.command(name, cls=Command, rich_help_panel=panel)(command)
-app.add_typer(record_commands.failed_app, name="failed", rich_help_panel="Repeat and clean up")
+    for command in commands:
+        app.command(command.__name__, cls=Command, rich_help_panel=panel)(command)
+app.add_typer(failed, name="failed", rich_help_panel="Repeat and clean up")
 
 
 def run() -> int:

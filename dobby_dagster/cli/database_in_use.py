@@ -7,8 +7,9 @@ import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from dobby_dagster.cli.options import Given
 from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.errors import DobbyError, SettingsError
 from dobby_dagster.domain.printable import shell_word
@@ -22,9 +23,8 @@ from dobby_dagster.store.cozo_store import CozoStore
 if TYPE_CHECKING:
     from dobby_dagster.store.source.source_relation import Source
 
-# Which options the commands have beside --database and --config.
-_SOURCE_OPTIONS = ("--relation",)
-_MODEL_OPTIONS = ("--relation", "--key", "--content", "--model", "--prompt")
+# The options that choose a source and a model, and the commands that take all of them, or none.
+MODEL_OPTIONS = ("--relation", "--key", "--content", "--model", "--prompt")
 _WITH_MODEL = ("summarize", "backfill", "preview", "redo", "dev", "doctor")
 _WITHOUT_SOURCE = ("recover", "purge", "backup", "restore", "ingest", "config")
 _COMMAND = re.compile(
@@ -104,10 +104,6 @@ class Opened:
 
         What only this process's environment says is said: make and scripts export variables that no shell has later.
         """
-        if words[0] in _WITHOUT_SOURCE:
-            taken: tuple[str, ...] = ()
-        else:
-            taken = _MODEL_OPTIONS if words[0] in _WITH_MODEL else _SOURCE_OPTIONS
         options = ["--config", shell_word(str(self.config))] if self.config else []
         named: dict[str, str] = {}
         if load_settings(file=self.config, environment={}).settings.database.url != self.settings.database.url:
@@ -115,9 +111,17 @@ class Opened:
             options += ["--database", _without_credentials(self.settings.database.url)]
         bare = _in_use(load_settings(named, file=self.config, environment={}, memory=self.store.memory).settings)
         for option, value in _in_use(self.settings).items():
-            if value != bare[option] and option in taken and option not in words:
+            if value != bare[option] and option in options_of(words[0]) and option not in words:
                 options += [option, shell_word(value)]
         return options
+
+
+def options_of(command: str) -> tuple[str, ...]:
+    """Those of ``MODEL_OPTIONS`` that a command takes."""
+    name = command.split()[0]
+    if name in _WITHOUT_SOURCE:
+        return ()
+    return MODEL_OPTIONS if name in _WITH_MODEL else MODEL_OPTIONS[:1]
 
 
 def _without_credentials(url: str) -> str:
@@ -138,22 +142,17 @@ def _in_use(settings: Settings) -> dict[str, str]:
     }
 
 
-def opened(config: Path | None, **named: Any) -> Opened:
+def opened(given: Given) -> Opened:
     """Open the database that the settings name, with what it remembers.
-
-    Args:
-        config: The settings file; None for the default one.
-        named: Options as ``section__name``; None for not given.
 
     Raises:
         SettingsError: The settings are wrong.
         StoreError: The database is not there or can't be used.
     """
-    arguments = {name.replace("__", "."): value for name, value in named.items()}
-    database = load_settings(arguments, file=config).settings.database
+    database = given.load().settings.database
     require_lasting(database)
     store = CozoStore.open(database, create=False)
-    use = Opened(load_settings(arguments, file=config, memory=store.memory).settings, store, config)
+    use = Opened(given.load(store.memory).settings, store, given.config)
     _last[:] = [use]
     return use
 

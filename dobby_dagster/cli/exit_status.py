@@ -9,13 +9,12 @@ from collections.abc import Callable
 
 import typer
 
-from dobby_dagster.cli.app import STOPPED
 from dobby_dagster.cli.database_in_use import pasteable
+from dobby_dagster.cli.exit_codes import FAILED, STOPPED
 from dobby_dagster.cli.output import fail
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.printable import message
 
-FAILED = 1
 # What typer raises for wrong arguments; its public name is that of a subclass.
 _WrongArguments: type[Exception] = typer.BadParameter.__bases__[0]
 _log = logging.getLogger("dobby")

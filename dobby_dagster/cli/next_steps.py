@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def sample(store: CozoStore, relation: str, recipe: RecipeId, count: int) -> list[tuple[str, str, str]]:
     """``count`` summaries spread evenly over all keys, none picked: key, text, confidence."""
     from dobby_dagster.pipeline.planning.record_selection import spread
-    from dobby_dagster.pipeline.reporting.export import shown_confidence
+    from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 
     places = set(spread(store.reports.status(relation, recipe)["completed"], count))
     if not places:

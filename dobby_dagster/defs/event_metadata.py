@@ -41,7 +41,7 @@ def summary_metadata(
     """Counts, speed, confidence and samples of a batch, and why it is to fail; empty where it is not."""
     from dobby_dagster.pipeline.planning.record_selection import spread
     from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics
-    from dobby_dagster.pipeline.reporting.export import shown_confidence
+    from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 
     values = batch_metrics(store, scope, unsure_below)
     rows = store.reports.batch_summaries(scope)

@@ -111,7 +111,7 @@ def test_a_backfill_of_a_range_or_of_all(filled: CozoStore, dobby: Dobby) -> Non
     assert dobby("backfill", "batch-000002", *WHERE, "--json").json["inferred"] == 0, "it is done already"
     assert dobby("backfill", "--all", *WHERE, "--json").json["batches"] == ["batch-000001"]
     assert dobby("backfill", "--all", *WHERE).out == "Nothing to backfill: every batch is settled.\n"
-    assert dobby("backfill", "batch-000002", *WHERE).out == "1 batch: nothing was left to do.\n"
+    assert dobby("backfill", "batch-000002", *WHERE).out == "1 batch: nothing was missing.\n"
     turned = dobby("backfill", "batch-000003", "batch-000001", *WHERE)
     assert turned.code == 1
     assert "did you mean: dobby backfill --database sqlite:///code.db batch-000001 batch-000003" in turned.err
@@ -119,7 +119,7 @@ def test_a_backfill_of_a_range_or_of_all(filled: CozoStore, dobby: Dobby) -> Non
     assert refused.code == 1
     assert "there is no batch 'batch-000009' of 'record' (there are batch-000001 to batch-000003)" in refused.err
     for unclear in ([], ["--failed", "--all"], ["batch-000001", "--all"]):
-        assert "what to backfill is not clear" in dobby("backfill", *unclear, *WHERE).err
+        assert "which batches to backfill is ambiguous" in dobby("backfill", *unclear, *WHERE).err
 
 
 def test_runs_from_the_terminal_are_runs_of_the_code_locations_jobs(filled: CozoStore, dobby: Dobby) -> None:
@@ -191,7 +191,7 @@ def test_summaries_of_a_former_model_stay_until_they_are_purged(
     dobby("summarize", "--model", llama, *WHERE, "--config", _tolerant())
     assert {row["model"] for row in filled.reports.summaries_of("record", "k0")} >= {"dobby-code-11m"}
     assert "there is no recipe 'nope'" in dobby("purge", "nope", "--yes", *WHERE).err
-    assert "what to purge is not clear" in dobby("purge", *WHERE).err
+    assert "which recipes to purge is ambiguous" in dobby("purge", *WHERE).err
     asked = dobby("purge", "--old", *WHERE)
     assert asked.code != 0, "without --yes it asks, and nobody answers"
     assert f"{first}: 6 summaries by dobby-code-11m, summary@" in asked.err

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from dobby_dagster.cli.options import Given
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.remembered import REMEMBERED, as_environment, memory_of, remembered_values, value_of
 from dobby_dagster.domain.settings import DatabaseSettings
@@ -53,7 +54,7 @@ def test_what_was_named_once_is_remembered(dobby: Dobby, monkeypatch: pytest.Mon
         from dobby_dagster.cli.database_in_use import opened
 
         monkeypatch.setattr("sys.argv", ["dobby"])
-        use = opened(None, database__url=WHERE[1])
+        use = opened(Given({"database.url": WHERE[1]}))
         assert pasted(dobby, use.command("show", key)).code == 0
 
 
@@ -64,13 +65,13 @@ def test_options_that_a_file_contradicts_are_printed(dobby: Dobby, monkeypatch: 
     fill(CODE, relation="other")
     Path("my.toml").write_text('[database]\nurl = "sqlite:///code.db"\n[source]\nrelation = "other"\nkey = "id"\n')
     monkeypatch.setattr("sys.argv", ["dobby"])
-    use = opened(Path("my.toml"), source__relation="code_data")
+    use = opened(Given({"source.relation": "code_data"}, Path("my.toml")))
     assert use.command("status") == "dobby status --config my.toml --relation code_data"
     assert pasted(dobby, use.command("status --json")).json["relation"] == "code_data"
-    plain = opened(Path("my.toml"))
+    plain = opened(Given({}, Path("my.toml")))
     assert plain.command("dev") == "dobby dev --config my.toml"
     monkeypatch.setenv("DOBBY_SOURCE_CONTENT", "content")
-    assert opened(Path("my.toml"), source__key="id").command("dev") == "dobby dev --config my.toml"
+    assert opened(Given({"source.key": "id"}, Path("my.toml"))).command("dev") == "dobby dev --config my.toml"
 
 
 def test_a_hint_names_a_command_that_works(dobby: Dobby) -> None:
@@ -254,7 +255,7 @@ def test_a_database_in_memory_is_refused(dobby: Dobby) -> None:
 
 def test_help_is_grouped_with_examples_and_switches_have_no_type(dobby: Dobby) -> None:
     text = dobby("--help").out
-    for words in ("Summarise", "Look at what there is", "Repeat and clean up", "Operate", "Examples", "completion"):
+    for words in ("Summarise", "Show results", "Repeat and clean up", "Operate", "Examples", "completion"):
         assert words in text
     for command in ([], ["summarize"], ["failed", "list"], ["purge"]):
         assert "<bool>" not in dobby(*command, "--help").out

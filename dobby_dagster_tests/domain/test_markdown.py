@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 
 from dobby_dagster.domain.markdown import code, prose, table
 from dobby_dagster.domain.printable import printable
-from dobby_dagster.pipeline.reporting.export import csv_field
+from dobby_dagster.pipeline.reporting.export_formats import csv_field
 
 PARSER = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 # What GitHub's and Dagster's renderer (remark-gfm) makes a link of, in any text.

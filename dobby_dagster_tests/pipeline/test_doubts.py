@@ -113,16 +113,16 @@ def test_a_run_says_how_many_are_unsure_and_the_printed_command_does_only_those(
     assert done > 0
     said = next(line for line in ran.out.splitlines() if line.startswith("Unsure"))
     assert said.startswith(
-        f"Unsure, of a confidence below {PipelineSettings().unsure_below:g}: {done} of {done} summar"
+        f"Unsure, with a confidence below {PipelineSettings().unsure_below:g}: {done} of {done} summar"
     )
-    assert f"Cut off in the middle: {done} of {done} summaries; --max-new-tokens N" in ran.out
+    assert f"Cut off at the token limit: {done} of {done} summaries; raise it with --max-new-tokens N" in ran.out
     command = next(line.split() for line in ran.out.splitlines() if line.startswith("  dobby redo"))
     assert command[:4] == ["dobby", "redo", "--model", "dobby-code-73m"]
     exported = dobby("export", *THEIRS[:4], "--format", "jsonl", "--unsure")
     assert len(exported.out.splitlines()) == done
     same = dobby(*command[1:2], "--model", low, "--device", "cpu", "--max-new-tokens", 6, *command[4:])
     assert same.code != 0
-    assert "the same model and prompt would write the same again" in same.err
+    assert "the same model and prompt would give the same summaries" in same.err
     again = dobby(*command[1:2], "--model", high, "--device", "cpu", *command[4:], "--json")
     assert again.code == 0, again.err
     assert again.json["settled"] == done

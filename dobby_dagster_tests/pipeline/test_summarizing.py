@@ -19,7 +19,7 @@ from dobby_dagster.domain.states import State
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.planning.record_selection import redo
 from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics, percentile
-from dobby_dagster.pipeline.reporting.export import export_file
+from dobby_dagster.pipeline.reporting.export_formats import export_file
 from dobby_dagster.pipeline.summarization.frames import pending_table, work_frame, work_items
 from dobby_dagster.pipeline.summarization.summarizer import Item, Summarizer
 from dobby_dagster.store.cozo_store import CozoStore

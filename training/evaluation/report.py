@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dobby_dagster.inference.scoring.content_kind import kind_of
-from dobby_dagster.pipeline.reporting.export import shown_confidence
+from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 from training.calibrate import LANGUAGES, agrees
 from training.corpus.pair import Pair
 from training.evaluation.answers import MADE_UP, Answered, answers, as_records, sample, sample_kinds, with_documentation

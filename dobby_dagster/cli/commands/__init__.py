@@ -1,1 +1,1 @@
-"""The commands, a module for each group."""
+"""The commands, a module for each, named as the command."""

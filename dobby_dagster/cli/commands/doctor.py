@@ -1,211 +1,45 @@
-"""What ``dobby doctor`` looks at."""
+"""``dobby doctor``: check that everything works."""
 
 from __future__ import annotations
 
-import platform
-import shutil
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable
 
-from dobby_dagster.domain.errors import DobbyError, StoreError
-from dobby_dagster.domain.plurals import counted
-from dobby_dagster.domain.settings import Settings
+import typer
 
-if TYPE_CHECKING:
-    from dobby_dagster.store.cozo_store import CozoStore
-
-PACKAGES = ("dobby-dagster", "dagster", "dagster-webserver", "pycozo", "cozo-embedded")
-EXTRAS = ("openvino", "torch", "transformers")
-LOW_DISK_BYTES = 1_000_000_000
+from dobby_dagster.cli import options
+from dobby_dagster.cli.database_in_use import opened
+from dobby_dagster.cli.exit_codes import FAILED
+from dobby_dagster.cli.output import is_unicode, print_json, print_table
+from dobby_dagster.cli.progress_bars import working
+from dobby_dagster.domain.errors import StoreError
+from dobby_dagster.domain.printable import shell_word
 
 
-# Writes a command line of dobby's that works with the present settings, given its name and arguments.
-Command: TypeAlias = Callable[..., str]
+@options.takes("database", *options.SOURCE, "model", "device", "prompt")
+def doctor(given: options.Given, as_json: options.Json = False) -> None:
+    """Check versions, database, model and device: what works, and how to fix the rest."""
+    from dobby_dagster.cli.health_checks import diagnose
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at; ``remedy`` is what to do where it is not well."""
-
-    name: str
-    ok: bool
-    message: str
-    remedy: str = ""
-
-
-Check: TypeAlias = Callable[[Settings, Command], Iterator[Finding]]
-
-
-def diagnose(settings: Settings, command: Command) -> list[Finding]:
-    """Look at everything; one thing's failure does not keep the others from being looked at.
-
-    Args:
-        settings: Those in use.
-        command: For the remedies.
-    """
-    checks: tuple[tuple[str, Check], ...] = (
-        ("versions", _versions),
-        ("database", _database),
-        ("model", _model),
-        ("dagster", _dagster),
-        ("disk", _disk),
-    )
-    findings: list[Finding] = []
-    for name, check in checks:
-        try:
-            findings += check(settings, command)
-        except DobbyError as error:
-            findings.append(Finding(name, False, error.message, error.hint or ""))
-    return findings
-
-
-def _versions(settings: Settings, command: Command) -> Iterator[Finding]:
-    found, lacking = [f"Python {platform.python_version()}"], []
-    for package in (*PACKAGES, *EXTRAS):
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            lacking += [package] * (package in PACKAGES)
-    remedy = f"pip install {' '.join(lacking)}" if lacking else ""
-    yield Finding("versions", not lacking, ", ".join(found), remedy)
-
-
-def _database(settings: Settings, command: Command) -> Iterator[Finding]:
-    from dobby_dagster.store.cozo_store import CozoStore
-    from dobby_dagster.store.source.change_tracking import choose
-
-    store = CozoStore.open(settings.database, create=False)
-    health = store.health()
-    yield Finding(
-        "database", True, f"{health.url}: schema {health.schema_version}, answers in {health.seconds * 1000:.1f} ms"
-    )
+    command: Callable[..., str]
     try:
-        source = store.source(settings.source)
-    except DobbyError as error:
-        yield Finding("source", False, error.message, error.hint or "")
-        return
-    way, why = choose(source)
-    yield Finding("source", True, f"'{settings.source.relation}': {source.count():,} rows; changes by {way}: {why}")
-    yield from _invariants(command, store)
-    yield from _records(settings, command, store)
-
-
-def _invariants(command: Command, store: CozoStore) -> Iterator[Finding]:
-    """What must always hold of the ledger, for every source and recipe."""
-    violations = store.audit.examine()
-    for violation in violations:
-        remedy = command(violation.remedy) if violation.remedy else "restore a backup"
-        yield Finding("invariants", False, str(violation), remedy)
-    if not violations:
-        yield Finding("invariants", True, "all hold")
-
-
-def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:
-    """What is stuck among the records, and what waits."""
-    from dobby_dagster.pipeline.planning.retry_policy import unsettled
-
-    recipe = store.recipes.latest()
-    if recipe is None:
-        return
-    relation, retries = settings.source.relation, settings.pipeline.max_retries
-    left = unsettled(store, relation, recipe, retries, settings.automation.retry_seconds)
-    ended = [candidate.batch for candidate in left if candidate.given_up]
-    if ended:
-        named = f"{ended[0]}{f' and {len(ended) - 1} more' if len(ended) > 1 else ''}"
-        yield Finding(
-            "batches", False, f"{named}: {retries + 1} runs committed nothing; it is not tried again by itself",
-            f"see the run's error in the UI; then {command('backfill', ended[0])}",
-        )  # fmt: skip
-    waiting = len(left) - len(ended)
-    if waiting:
-        yield Finding(
-            "batches", True, f"{counted(waiting, 'batch')} started but not finished; retried by themselves",
-            command("backfill --failed"),
-        )  # fmt: skip
-    quarantined = sum(
-        row["retry"] not in ("retry", "back_off") or row["retry_count"] >= retries
-        for row in store.states.failed(relation, recipe)
-    )
-    if quarantined:
-        yield Finding(
-            "quarantine", True, counted(quarantined, "record"), f"{command('failed list')}, {command('failed release')}"
-        )
-
-
-def _model(settings: Settings, command: Command) -> Iterator[Finding]:
-    from dobby_dagster.inference.engine_selection import engine_for
-    from dobby_dagster.inference.models.model_folder import find_model
-    from dobby_dagster.inference.prompts import chosen_prompt
-
-    prompt = chosen_prompt(settings.prompt)
-    if settings.model.url:
-        yield Finding("model", True, f"{settings.model.served_name}, run by {settings.model.url}")
+        use = opened(given)
+    except StoreError:  # the check of the database reports it
+        settings, command = given.load().settings, _plain_command
     else:
-        folder = find_model(settings.model)
-        about = folder.card.get("description", "a model of yours")
-        yield Finding("model", True, f"{folder.name}: {folder.architecture}, {folder.size / 1e6:.0f} MB; {about}")
-        folder.require_prompt(prompt)
-    engine = engine_for(settings.model, settings.inference)
-    try:
-        info = engine.load()
-        yield Finding(
-            "device", True, f"{info.device}, {info.dtype}: {info.device_reason}; loaded in {info.load_seconds:.1f} s"
-        )
-        yield Finding("engine", True, f"{info.engine}, {engine.slots} slots: {info.engine_reason}")
-        if info.promise:
-            yield Finding("consistency", True, f"summarized again, a record gets {info.promise}")
-        health = engine.health()
-        yield Finding("inference", health.ok, f"{health.message} in {health.seconds * 1000:.0f} ms",
-                      "" if health.ok else "try --device cpu, or another model")  # fmt: skip
-    finally:
-        engine.close()
+        settings, command = use.settings, use.command
+    with working("Checking versions, database, model and device…"):
+        findings = diagnose(settings, command)
+    if as_json:
+        print_json([finding.__dict__ for finding in findings])
+    else:
+        good, bad, arrow = ("✓", "✗", "→") if is_unicode() else ("ok", "!", "->")
+        rows = [
+            (good if f.ok else bad, f.name, f.message + (f"\n{arrow} {f.remedy}" if f.remedy else "")) for f in findings
+        ]
+        print_table(["", "check", "result"], rows)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(FAILED)
 
 
-def _dagster(settings: Settings, command: Command) -> Iterator[Finding]:
-    from dobby_dagster.cli.server.dev_services import Served
-    from dobby_dagster.defs.runs.crash_recovery import abandoned_owners, dead_runs, leaked_slots
-    from dobby_dagster.defs.runs.dagster_home import home_path, opened_instance
-    from dobby_dagster.domain.owner import is_alive
-    from dobby_dagster.store.cozo_store import CozoStore
-
-    home = home_path(settings)
-    if not home.is_dir():
-        yield Finding("dagster", True, f"DAGSTER_HOME will be {home}; the first run makes it")
-        return
-    served = Served.read(home)
-    alive = bool(served.supervisor) and is_alive(served.supervisor, time.time())
-    how = f"served at {served.url}" if alive else "not served: sensors and schedules run with dobby dev only"
-    yield Finding("dagster", True, f"DAGSTER_HOME is {home}; {how}")
-    try:
-        store = CozoStore.open(settings.database, create=False)
-    except StoreError:  # said under "database"
-        return
-    with opened_instance(settings) as instance:
-        stuck = {
-            "run of a dead process": len(dead_runs(instance)),
-            "record claim of a dead process": len(abandoned_owners(store)),
-            "leaked pool slot": len(leaked_slots(instance)),
-        }
-    found = ", ".join(_stuck(count, what) for what, count in stuck.items() if count)
-    yield Finding("stuck", not found, found or "nothing", command("recover") if found else "")
-
-
-def _stuck(count: int, what: str) -> str:
-    noun, of, owner = what.partition(" of ")
-    return f"{counted(count, noun)}{of}{owner}"
-
-
-def _disk(settings: Settings, command: Command) -> Iterator[Finding]:
-    scheme, _, rest = settings.database.url.partition(":///")
-    folder = Path(rest).absolute().parent if scheme in ("sqlite", "rocksdb") else Path().absolute()
-    while not folder.is_dir():  # the nearest that is there
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    ok = free >= LOW_DISK_BYTES
-    yield Finding(
-        "disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else "free some space: a full disk stops every write"
-    )
+def _plain_command(name: str, *arguments: str) -> str:
+    return " ".join(["dobby", name, *map(shell_word, arguments)])

@@ -1,4 +1,4 @@
-"""``dobby init``: a settings file to begin with."""
+"""``dobby init``: write a settings file."""
 
 from __future__ import annotations
 
@@ -23,18 +23,9 @@ SHOWN = (
 )  # fmt: skip
 
 
-def init(
-    database: options.Database = None,
-    relation: options.Relation = None,
-    key: options.Key = None,
-    content: options.ContentColumn = None,
-    language: options.Language = None,
-    updated_at: options.UpdatedAt = None,
-    model: options.Model = None,
-    prompt: options.PromptId = None,
-    force: options.Force = False,
-) -> None:
-    """Write a dobby.toml with these options, for every command that is given in this folder.
+@options.takes("database", *options.SOURCE, "language", "updated_at", "model", "prompt", config=False)
+def init(given: options.Given, force: options.Force = False) -> None:
+    """Write a dobby.toml with these options; every command in this folder reads it.
 
     Example: dobby init --database sqlite:///code.db --relation code_data --key id --content body
     """
@@ -46,21 +37,20 @@ def init(
     path = Path(DEFAULT_FILE)
     if path.exists() and not force:
         raise StoreAccessError(f"'{path}' exists already", hint="--force replaces it")
-    given = {
-        "database.url": database, "source.relation": relation, "source.key": key, "source.content": content,
-        "source.language": language, "source.updated_at": updated_at, "model.path": model, "prompt.id": prompt,
-    }  # fmt: skip
-    loaded = load_settings(given, file=path if path.exists() else None)
+    named_relation = given.settings["source.relation"] is not None
+    loaded = load_settings(given.settings, file=path if path.exists() else None)
     settings = loaded.settings
     try:
         CozoStore.open(settings.database, create=False).source(settings.source)
     except StoreAccessError as error:
-        if relation is not None or not _is_missing(error):
+        if named_relation or not _is_missing(error):
             raise
     recipe_for(settings)
     with replacing(path, overwrite=force) as draft:
         draft.write_text(toml_of(loaded), encoding="utf-8")
-    note(f"{path} written. Next: " + ("dobby summarize" if relation else "dobby ingest PATH, then dobby summarize"))
+    note(
+        f"{path} written. Next: " + ("dobby summarize" if named_relation else "dobby ingest PATH, then dobby summarize")
+    )
 
 
 def _is_missing(error: StoreAccessError) -> bool:

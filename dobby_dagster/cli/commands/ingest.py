@@ -1,4 +1,4 @@
-"""The command that fills Dobby's own relation from source trees and text files."""
+"""``dobby ingest``: fill Dobby's own relation from source trees and text files."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 LINES = 6  # of reasons why files were left out, on the screen
 
 
+@options.takes("database")
 def ingest(
-    paths: Annotated[list[Path], typer.Argument(help="Source trees, text files.", metavar="PATH...")],
-    database: options.Database = None,
+    given: options.Given,
+    paths: Annotated[list[Path], typer.Argument(help="Source trees, text files.", metavar="PATH")],
     limit: Annotated[int | None, typer.Option(min=1, help="Keep at most this many records (a stable sample).")] = None,
     name: Annotated[str | None, typer.Option(help="First part of every key; by default the path's own name.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave out files that match this glob.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before records are deleted.")] = False,
-    config: options.ConfigFile = None,
     as_json: options.Json = False,
 ) -> None:
     """Fill Dobby's relation 'record' from source trees and text files: a record a function, class or section."""
@@ -42,7 +42,7 @@ def ingest(
     def may_delete(loss: Loss) -> bool:
         return yes or (sys.stdin.isatty() and typer.confirm(_question(loss), err=True))
 
-    settings = options.settings_from(config, database__url=database)
+    settings = given.load().settings
     require_lasting(settings.database)
     store = CozoStore.open(settings.database)
     began = time.perf_counter()

@@ -1,0 +1,38 @@
+"""``dobby history``: one record's audit trail."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from dobby_dagster.cli import options
+from dobby_dagster.cli.commands.show import require_row
+from dobby_dagster.cli.database_in_use import opened
+from dobby_dagster.cli.output import out, print_json, print_table
+
+
+@options.takes("database", "relation")
+def history(
+    given: options.Given,
+    key: Annotated[str, typer.Argument(help="The record's key.")],
+    as_json: options.Json = False,
+) -> None:
+    """Show everything that ever happened to a record: the audit trail."""
+    use = opened(given)
+    events = use.store.states.history(use.relation, key)
+    if not events:
+        require_row(use, key)
+    if as_json:
+        print_json(events)
+        return
+    if not events:
+        out.print("Nothing yet: no plan has seen this record.")
+        return
+    rows = []
+    for event in events:
+        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event["at"]))
+        what = event["error"] or event["reason"]
+        rows.append((when, event["event"], event["content_hash"][:8], event["batch"], event["run"][:8], what))
+    print_table(["when", "event", "content", "batch", "run", "why"], rows)

@@ -1,0 +1,39 @@
+"""``dobby models``: the models and prompts that ship with Dobby."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dobby_dagster.cli import options
+from dobby_dagster.cli.output import out, print_json, print_table
+
+if TYPE_CHECKING:
+    from dobby_dagster.inference.models.model_folder import ModelFolder
+
+
+def models(as_json: options.Json = False) -> None:
+    """List the models that ship with Dobby, and the prompts."""
+    from dobby_dagster.inference.models.model_folder import check_folder, shelf
+    from dobby_dagster.inference.prompts import PromptLibrary
+
+    prompts = PromptLibrary.load().prompts.values()
+    folders = [check_folder(path) for path in shelf().values()]
+    if as_json:
+        print_json(
+            {
+                "models": [
+                    {"name": f.name, "path": str(f.path), "architecture": f.architecture, **f.card} for f in folders
+                ],
+                "prompts": [{"id": p.id, "version": p.version, "description": p.description} for p in prompts],
+            }
+        )
+        return
+    rows = [(f.name, f.architecture, f"{f.size / 1e6:.0f} MB", _about(f)) for f in folders]
+    print_table(["model", "architecture", "size", "what it is"], rows)
+    out.print("Any folder of Qwen2 or Llama architecture with safetensors will do: --model PATH.\n", highlight=False)
+    print_table(["prompt", "what it asks"], [(p.name, p.description) for p in prompts])
+
+
+def _about(folder: ModelFolder) -> str:
+    confidence = f" Its confidence is {folder.calibration.meaning}." if folder.calibration else ""
+    return f"{folder.card.get('description', '')}{confidence}"

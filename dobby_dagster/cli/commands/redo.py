@@ -1,0 +1,54 @@
+"""``dobby redo``: summarise what was unsure again, with another model or prompt."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from dobby_dagster.cli import options
+from dobby_dagster.cli.database_in_use import opened
+from dobby_dagster.cli.output import out, print_json
+from dobby_dagster.cli.run_progress import run_with_bars
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.scope import NO_RECIPE
+
+
+@options.takes(
+    "below", "database", *options.SOURCE, "language", "model", "device", "prompt", "prompt_file", "max_new_tokens"
+)
+def redo(
+    given: options.Given,
+    recipe: Annotated[
+        str | None, typer.Option(help="The recipe with the unsure summaries; by default the last used.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Summarise the unsure records again, with another model or prompt.
+
+    The records go into a batch of their own. The earlier summaries stay.
+    """
+    from dobby_dagster.defs.runs import terminal_runs
+    from dobby_dagster.inference.recipe import recipe_for
+    from dobby_dagster.pipeline.reporting.doubtful_summaries import batch_of_unsure
+
+    use = opened(given)
+    settings, store = use.settings, use.store
+    new = recipe_for(settings).id
+    _ = use.source.types
+    old = use.recipe(recipe) or NO_RECIPE
+    if old == new:
+        raise SettingsError(
+            "the same model and prompt would give the same summaries", hint="name another with --model or --prompt"
+        )
+    batch = batch_of_unsure(store, use.relation, old, settings.pipeline.unsure_below)
+    finished = run_with_bars(partial(terminal_runs.backfill, settings, lambda store, left: [batch], remember=False))
+    if as_json:
+        print_json({**finished.metrics(), "batch": batch, "recipe": new, "former_recipe": old})
+    else:
+        out.print(finished.headline(store.reports.status(use.relation, new)), highlight=False)
+        out.print(f"They are the batch {batch}, of recipe {new}; the others are still under recipe {old}:")
+        for one in (new, old):
+            out.print(f"  {use.command(f'export --recipe {one}')}", soft_wrap=True)
+    finished.exit()

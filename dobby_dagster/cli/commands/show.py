@@ -1,0 +1,78 @@
+"""``dobby show``: one record's state and summaries."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dobby_dagster.cli import options
+from dobby_dagster.cli.database_in_use import opened
+from dobby_dagster.cli.output import out, print_json, print_table
+from dobby_dagster.domain.errors import DobbyError, SourceError
+from dobby_dagster.domain.printable import printable
+
+if TYPE_CHECKING:
+    from dobby_dagster.cli.database_in_use import Opened
+
+# Keys that a misspelt one is compared with, at most.
+NEAR_KEYS = 20_000
+FORMER = {
+    "content": "former: of an earlier content",
+    "recipe": "former: of another model, prompt or setting",
+    "deleted": "former: the record is deleted",
+    "": "current",
+}
+
+
+@options.takes("database", "relation")
+def show(
+    given: options.Given,
+    key: Annotated[str, typer.Argument(help="The record's key.")],
+    as_json: options.Json = False,
+) -> None:
+    """Show a record's state and its summaries: the current one first, then former ones."""
+    use = opened(given)
+    recipe = use.recipe()
+    state = use.store.reports.state_of(use.relation, key, recipe)
+    if state is None:
+        require_row(use, key)
+        state = {"state": "pending", "reason": "no plan has seen it yet", "error": ""}
+    rows = use.store.reports.summaries_of(use.relation, key, recipe)
+    if as_json:
+        print_json({"key": key, "state": state["state"], "reason": state["reason"], "error": state["error"],
+                    "summaries": rows})  # fmt: skip
+        return
+    out.print(f"{printable(key)}: {state['state']} {state['reason'] or state['error']}".rstrip())
+    for row in rows:
+        out.print(f"\n{row['text']}")
+        facts = ("model", "prompt", "confidence", "min_logprob", "prompt_tokens", "output_tokens", "truncated",
+                 "finish_reason", "batch", "fingerprint")  # fmt: skip
+        told = [("summary", FORMER[row["former"]])]
+        print_table(["", ""], told + [(name, "unknown" if row[name] is None else row[name]) for name in facts])
+
+
+def require_row(use: Opened, key: str) -> None:
+    """Raise unless the source holds a row at ``key``.
+
+    Raises:
+        SourceError: It does not; the hint names a key that is near.
+    """
+    message = f"there is no record '{key}' in '{use.relation}'"
+    try:
+        if use.source.get([key]):
+            return
+    except SourceError as error:
+        raise SourceError(message, hint=str(error)) from error
+    except DobbyError:
+        raise
+    except Exception:  # noqa: S110 - a text that is no key of the column's type is the key of no row
+        pass
+    known: list[str] = []
+    for page in use.source.key_pages(NEAR_KEYS):
+        known = page
+        break
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"see {use.command('export')}"
+    raise SourceError(message, hint=hint)

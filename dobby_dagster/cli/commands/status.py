@@ -1,0 +1,56 @@
+"""``dobby status``: how many records there are, by state."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dobby_dagster.cli import options
+from dobby_dagster.cli.database_in_use import opened
+from dobby_dagster.cli.doubt_lines import doubt_lines, doubts_of
+from dobby_dagster.cli.output import out, print_json, print_table
+from dobby_dagster.cli.recipe_labels import settings_by_recipe
+from dobby_dagster.domain.addresses import mask_credentials
+from dobby_dagster.domain.plurals import counted
+
+MEANINGS = {"rows": "rows in the source", "unplanned": "new, not planned yet", "records": "records planned"}
+
+
+@options.takes("database", "relation")
+def status(
+    given: options.Given,
+    recipe: Annotated[
+        str | None, typer.Option(help="Model and prompt, by identifier; by default the last used.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show the progress: rows of the source, records by state, batches, summaries."""
+    use = opened(given)
+    chosen = use.recipe(recipe)
+    counts = use.store.reports.overview(use.source, chosen)
+    recipes = use.store.recipes.all()
+    if as_json:
+        print_json(
+            {
+                **counts,
+                **(doubts_of(use, chosen).metrics() if chosen else {}),
+                "database": mask_credentials(use.settings.database.url),
+                "relation": use.relation,
+                "recipe": chosen,
+            }
+        )
+        return
+    print_table([use.relation, "count"], [(MEANINGS.get(name, name), f"{n:,}") for name, n in counts.items()])
+    if recipes:
+        settings = settings_by_recipe(recipes)
+        rows = [
+            ("*" if r["recipe"] == chosen else "", r["recipe"], r["model"], r["prompt"], settings[r["recipe"]])
+            for r in recipes
+        ]
+        print_table(["", "recipe", "model", "prompt", "settings"], rows)
+    for line in doubt_lines(use, chosen) if chosen else []:
+        out.print(line, soft_wrap=True)
+    left = counts["unplanned"] + counts["pending"]
+    if left:
+        out.print(f"{counted(left, 'record')} to do: {use.command('summarize')}", soft_wrap=True)

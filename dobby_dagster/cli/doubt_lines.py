@@ -1,0 +1,43 @@
+"""What a command says about the summaries that may be wrong or incomplete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dobby_dagster.domain.plurals import counted
+
+if TYPE_CHECKING:
+    from dobby_dagster.cli.database_in_use import Opened
+    from dobby_dagster.domain.scope import RecipeId
+    from dobby_dagster.pipeline.reporting.doubtful_summaries import Doubts
+
+
+def doubts_of(use: Opened, recipe: RecipeId) -> Doubts:
+    """The doubts about all current summaries under ``recipe``."""
+    from dobby_dagster.pipeline.reporting.doubtful_summaries import doubts
+
+    return doubts(use.store, use.relation, recipe, use.settings.pipeline.unsure_below)
+
+
+def doubt_lines(use: Opened, recipe: RecipeId) -> list[str]:
+    """A line on unsure summaries, and one on each other doubt that there is; none where there is no summary."""
+    from dobby_dagster.inference.models.model_folder import another_model
+
+    found = doubts_of(use, recipe)
+    if not found.summaries:
+        return []
+    of = f"of {counted(found.summaries, 'summary')}"
+    lines = [f"Unsure, with a confidence below {use.settings.pipeline.unsure_below:g}: {found.unsure:,} {of}."]
+    if found.unsure:
+        lines[0] += " To summarise only those again with another model:"
+        lines.append(f"  {use.command(f'redo --model {another_model(use.settings.model.path)}')}")
+    if found.unknown:
+        lines.append(
+            f"Unknown confidence: {found.unknown:,} {of}, because the model's confidence was not calibrated for that"
+            " kind of content, or the model server returns no probabilities."
+        )
+    if found.cut_off:
+        lines.append(f"Cut off at the token limit: {found.cut_off:,} {of}; raise it with --max-new-tokens N.")
+    if found.truncated:
+        lines.append(f"Content too long for the model: {found.truncated:,} {of}; the middle was left out.")
+    return lines
