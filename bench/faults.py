@@ -28,11 +28,11 @@ from bench.verifier import verify
 from dobby_dagster.domain.errors import DobbyError, StoreFaultError, StoreUnavailableError
 from dobby_dagster.domain.http_client import Reply
 from dobby_dagster.domain.owner import is_alive
-from dobby_dagster.domain.scope import BatchId, RunId, Scope
+from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.pipeline.planning.planner import plan
-from dobby_dagster.pipeline.summarization.summarizer import Item, Summarizer
+from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.database.embedded_connection import EmbeddedConnection
@@ -170,15 +170,12 @@ def _work(store: CozoStore, recipe: Recipe = RECIPE) -> None:
     left = list(store.states.runnable_by_batch("record", recipe.id, 3))
     store.attempts.note_run(recipe.id, left, RUN)
 
-    def work() -> Iterator[tuple[BatchId, list[Item]]]:
+    with Summarizer(store, source, FakeEngine(), PROMPT, recipe, 2) as summarizer:
         for batch in left:
-            members = store.states.runnable(source, Scope(recipe.id, batch), 3)
-            found = source.get([member.version.key for member in members])
-            yield batch, [Item(member, found.get(member.version.key)) for member in members]
-
-    with Summarizer(store, FakeEngine(), PROMPT, recipe, RUN, 2) as summarizer:
-        for batch, chunk in summarizer.summarize(work()):
-            store.chunks.commit(source, chunk, Scope(recipe.id, batch, RUN))
+            scope = Scope(recipe.id, batch, RUN)
+            members = [m for m in store.states.members_from(source, scope) if m.is_runnable(batch, 3)]
+            for chunk in summarizer.summarize(members, scope):
+                store.chunks.commit(source, chunk, scope)
     store.attempts.forget(recipe.id, left)
 
 

@@ -1,19 +1,20 @@
 """The assets, in the order of the story: what changed, what is to do, the summaries, how it went."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator
 from typing import Any
 
 import dagster as dg
 import pyarrow as pa
 
 from dobby_dagster.defs import event_metadata
-from dobby_dagster.defs.io_manager import RecordStream, Verdict
 from dobby_dagster.defs.partitions import add_partitions, backfill_policy, record_batch_partitions
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.defs.runs.crash_recovery import DEVICE_POOL
 from dobby_dagster.defs.runs.step_retries import STEP_RETRIES, by_recommendation
+from dobby_dagster.defs.summary_stream import PartitionEnd, SummaryEvent, SummaryStream
 from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.settings import DagsterSettings
+from dobby_dagster.pipeline.summarization.pending_records import PendingBatch, PendingRecords
 
 OWNERS = ["team:dobby"]
 GROUP = "summaries"
@@ -55,22 +56,19 @@ def record_batches(
 @by_recommendation()
 def pending_records(
     context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
-) -> pa.Table:
+) -> PendingRecords:
     """The record versions of each batch that have no summary yet from this model and prompt."""
-    from dobby_dagster.pipeline.summarization.frames import pending_table
-
-    database.store.recipes.remember(models.recipe)
-    tables, source, begun = [], database.records(), []
+    store, source = database.store, database.records()
+    store.recipes.remember(models.recipe)
+    batches = []
     for batch in map(BatchId, context.partition_keys):
-        scope = Scope(models.recipe.id, batch)
-        todo = database.store.states.runnable(source, scope, options.max_retries)
-        tables.append(pending_table(batch, todo))
-        begun += [batch] if todo else []
-        counts = database.store.states.counts(scope)
-        metadata = event_metadata.pending_metadata(counts["members"], len(todo))
+        members = store.states.members_from(source, Scope(models.recipe.id, batch))
+        pending = [member for member in members if member.is_runnable(batch, options.max_retries)]
+        batches.append(PendingBatch(batch, pending))
+        metadata = event_metadata.pending_metadata(len(members), len(pending))
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
-    database.store.attempts.note_run(models.recipe.id, begun, RunId(context.run_id))
-    return pa.concat_tables(tables)
+    store.attempts.note_run(models.recipe.id, [b.id for b in batches if b.members], RunId(context.run_id))
+    return PendingRecords(batches)
 
 
 @dg.asset(
@@ -87,39 +85,30 @@ def pending_records(
 @by_recommendation()
 def summaries(
     context: dg.AssetExecutionContext,
-    pending_records: RecordStream,
+    pending_records: PendingRecords,
     database: CozoDatabase,
     models: ModelPool,
     options: PipelineOptions,
-) -> RecordStream:
-    """A summary of each record by the local model, committed chunk by chunk; what fails is set aside with its error."""
-    from dobby_dagster.pipeline.summarization.frames import outcome_frame, work_items
+) -> SummaryStream:
+    """A summary of each record by the local model, committed chunk by chunk; failed records are set aside."""
     from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 
-    verdicts: dict[str, Verdict] = {}
-
-    def chunks() -> Iterator[pa.RecordBatch]:
+    def events() -> Generator[SummaryEvent, None, None]:
+        store = database.store
         with Summarizer(
-            database.store,
-            models.engine,
-            models.chosen_prompt,
-            models.recipe,
-            RunId(context.run_id),
-            options.chunk_size,
+            store, database.records(), models.engine, models.chosen_prompt, models.recipe, options.chunk_size
         ) as summarizer:
-            for batch, chunk in summarizer.summarize(work_items(frame) for frame in pending_records.chunks):
-                yield outcome_frame(batch, chunk)
-        for batch in map(BatchId, context.partition_keys):
-            metadata, reason = event_metadata.summary_metadata(
-                database.store, Scope(models.recipe.id, batch), options.failed_share_limit, options.unsure_below
-            )
-            context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
-            verdicts[batch] = Verdict(metadata, reason)
+            for batch in pending_records.batches:
+                scope = Scope(models.recipe.id, batch.id, RunId(context.run_id))
+                for chunk in summarizer.summarize(batch.members, scope):
+                    yield scope, chunk
+                metadata, failure = event_metadata.summary_metadata(
+                    store, scope, options.failed_share_limit, options.unsure_below
+                )
+                context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch.id)
+                yield PartitionEnd(batch.id, metadata, failure)
 
-    def ended() -> Mapping[str, Verdict]:
-        return verdicts
-
-    return RecordStream(chunks(), ended)
+    return SummaryStream(events())
 
 
 @dg.asset(

@@ -1,147 +1,145 @@
-"""What each asset's table is in the store: how it is written, read, and streamed."""
+"""The tables behind the assets: what is stored of each, and how it is loaded."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import islice
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
+import dagster as dg
+import pandas as pd
 import pyarrow as pa
 
 from dobby_dagster.defs.resources import CozoDatabase, PipelineOptions
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import BatchId, RunId, Scope
-from dobby_dagster.domain.states import PENDING
-from dobby_dagster.domain.summaries import Recipe
-from dobby_dagster.pipeline.progress import report
-from dobby_dagster.pipeline.summarization.frames import chunk_of, pending_table, work_frame
-from dobby_dagster.pipeline.summarization.summarizer import Item
+from dobby_dagster.domain.states import PENDING, State
+from dobby_dagster.domain.summaries import Recipe, Summary
+from dobby_dagster.pipeline.summarization.pending_records import PendingBatch, PendingRecords
 from dobby_dagster.store.ledger.record_states import Member
-from dobby_dagster.store.source.source_relation import Source
-
-
-class Table(Protocol):
-    """A table of the store."""
-
-    def write(self, data: pa.Table | pa.RecordBatch) -> None:
-        """Store rows; for a stream, one chunk as one transaction."""
-        ...
-
-    def read(self, partitions: list[BatchId]) -> pa.Table:
-        """The rows of ``partitions``."""
-        ...
-
-    def stream(self, partitions: list[BatchId]) -> Iterator[pa.RecordBatch]:
-        """The same, a chunk at a time."""
-        ...
 
 
 @dataclass(frozen=True)
-class PendingTable:
-    """Record versions that are to do; streamed with their contents."""
+class Table(ABC):
+    """What is stored for one asset, under the recipe in use; ``run`` is the run that writes."""
+
+    # Of a table without rows: a downstream asset selects columns by name, whether there are rows or not.
+    columns: ClassVar[Sequence[str]]
 
     database: CozoDatabase
     recipe: Recipe
     options: PipelineOptions
     run: RunId
 
-    def write(self, data: pa.Table | pa.RecordBatch) -> None:
-        """Give the state pending to versions that have none, or whose content came back."""
-        fresh: dict[BatchId, list[RecordVersion]] = {}
-        for row in data.to_pylist():
-            if row["state"] in ("", "skipped"):
-                version = RecordVersion(row["source"], row["key"], row["content_hash"], row["priority"], row["size"])
-                fresh.setdefault(row["batch"], []).append(version)
-        for batch, versions in fresh.items():
-            self.database.store.states.set_states(versions, PENDING, Scope(self.recipe.id, batch, self.run))
+    @abstractmethod
+    def write(self, obj: Any) -> None:
+        """Store what the asset returned."""
 
-    def read(self, partitions: list[BatchId]) -> pa.Table:
-        """What is to do now, without contents."""
-        source = self.database.records()
-        found = (pending_table(partition, self._members(source, partition)) for partition in partitions)
-        return pa.concat_tables([pending_table(BatchId(""), []), *found])
+    @abstractmethod
+    def rows(self, scope: Scope) -> list[dict[str, Any]]:
+        """The stored rows of one partition."""
 
-    def stream(self, partitions: list[BatchId]) -> Iterator[pa.RecordBatch]:
-        """Chunks with contents, partition by partition; each is read when it is asked for."""
-        source = self.database.records()
-        for partition in partitions:
-            members = iter(self._members(source, partition))
-            while chunk := list(islice(members, self.options.chunk_size)):
-                found = source.get([member.version.key for member in chunk])
-                yield work_frame(partition, [Item(m, found.get(m.version.key)) for m in chunk])
+    def load(self, partitions: Sequence[BatchId], wanted: Any) -> Any:
+        """All rows of ``partitions``, as a pandas DataFrame if ``wanted`` is that, otherwise as an Arrow table."""
+        rows = [row for scope in self.scopes(partitions) for row in self.rows(scope)]
+        frame = pd.DataFrame(rows, columns=None if rows else list(self.columns))
+        return frame if wanted is pd.DataFrame else pa.Table.from_pylist(rows) if rows else pa.Table.from_pandas(frame)
 
-    def _members(self, source: Source, partition: BatchId) -> list[Member]:
-        scope = Scope(self.recipe.id, partition)
-        return self.database.store.states.runnable(source, scope, self.options.max_retries)
+    def scopes(self, partitions: Sequence[BatchId]) -> list[Scope]:
+        """The scope of each partition."""
+        return [Scope(self.recipe.id, batch, self.run) for batch in partitions]
 
 
 @dataclass(frozen=True)
-class SummariesTable:
-    """Summaries and the states they bring; written chunk by chunk, each one transaction."""
+class PendingTable(Table):
+    """Record versions that need a run, one row each."""
 
-    database: CozoDatabase
-    recipe: Recipe
-    options: PipelineOptions
-    run: RunId
+    columns = ("batch", *RecordVersion.__dataclass_fields__, "state")
 
-    def write(self, data: pa.Table | pa.RecordBatch) -> None:
-        """Commit one chunk."""
-        batch, chunk = chunk_of(data)
-        self.database.store.chunks.commit(self.database.records(), chunk, Scope(self.recipe.id, batch, self.run))
-        report("summarizing", len(chunk.outcomes), sum(outcome.inferred for outcome in chunk.outcomes))
+    def write(self, obj: PendingRecords) -> None:
+        """Give the state pending to versions that have no state yet, or that are work again."""
+        for batch in obj.batches:
+            fresh = [m.version for m in batch.members if m.state is None or m.state.state is State.SKIPPED]
+            self.database.store.states.set_states(fresh, PENDING, Scope(self.recipe.id, batch.id, self.run))
 
-    def read(self, partitions: list[BatchId]) -> pa.Table:
-        """All stored summaries of the partitions' records under the recipe in use."""
-        rows = []
-        for partition in partitions:
-            found = self.database.store.reports.batch_summaries(Scope(self.recipe.id, partition))
-            rows += [row | {"partition": partition} for row in found]
-        return pa.Table.from_pylist(rows) if rows else pa.table({"partition": pa.array([], pa.string())})
+    def rows(self, scope: Scope) -> list[dict[str, Any]]:
+        """What is pending now, without contents."""
+        return [_pending_row(scope.batch, member) for member in self._runnable(scope)]
 
-    def stream(self, partitions: list[BatchId]) -> Iterator[pa.RecordBatch]:
-        """The same, a partition at a time."""
-        for partition in partitions:
-            yield from self.read([partition]).to_batches()
+    def load(self, partitions: Sequence[BatchId], wanted: Any) -> Any:
+        """The pending members as objects if ``wanted`` is :class:`PendingRecords`, else their rows."""
+        return (
+            PendingRecords(self._batches(partitions)) if wanted is PendingRecords else super().load(partitions, wanted)
+        )
+
+    def _batches(self, partitions: Sequence[BatchId]) -> Iterator[PendingBatch]:
+        for scope in self.scopes(partitions):
+            yield PendingBatch(scope.batch, self._runnable(scope))
+
+    def _runnable(self, scope: Scope) -> list[Member]:
+        members = self.database.store.states.members_from(self.database.records(), scope)
+        return [member for member in members if member.is_runnable(scope.batch, self.options.max_retries)]
 
 
 @dataclass(frozen=True)
-class MetricsTable:
-    """Metrics, one row per partition.
+class SummariesTable(Table):
+    """Stored summaries, one row each; they are committed from a stream, see :class:`SummaryStream`."""
 
-    Columns: ``batch`` and those of :func:`~dobby_dagster.pipeline.reporting.batch_metrics.batch_metrics`.
-    """
+    columns = (*(name for name in Summary.__dataclass_fields__ if name not in ("batch", "recipe")), "partition")
 
-    database: CozoDatabase
-    recipe: Recipe
-    options: PipelineOptions
-    run: RunId
+    def write(self, obj: Any) -> None:
+        """Refuse: summaries have states, and both are committed together.
 
-    def write(self, data: pa.Table | pa.RecordBatch) -> None:
-        """Store each row under its batch and the recipe in use."""
-        for row in data.to_pylist():
+        Raises:
+            DagsterInvariantViolationError: Always.
+        """
+        raise unsupported("summaries", obj, "a SummaryStream")
+
+    def rows(self, scope: Scope) -> list[dict[str, Any]]:
+        """The summaries of the partition's records."""
+        return [row | {"partition": scope.batch} for row in self.database.store.reports.batch_summaries(scope)]
+
+
+@dataclass(frozen=True)
+class MetricsTable(Table):
+    """Metrics: ``batch``, and what :func:`~dobby_dagster.pipeline.reporting.batch_metrics.batch_metrics` returns."""
+
+    columns = ("batch",)
+
+    def write(self, obj: pa.Table | pd.DataFrame) -> None:
+        """Store each row under its batch.
+
+        Raises:
+            DagsterInvariantViolationError: ``obj`` is no table.
+        """
+        if not isinstance(obj, pa.Table | pd.DataFrame):
+            raise unsupported("metrics", obj, "a pandas DataFrame or an Arrow table")
+        table = pa.Table.from_pandas(obj, preserve_index=False) if isinstance(obj, pd.DataFrame) else obj
+        for row in table.to_pylist():
             values = json.loads(json.dumps({name: value for name, value in row.items() if name != "batch"}))
-            self.database.store.reports.save_metrics(Scope(self.recipe.id, row["batch"]), values)
+            self.database.store.reports.save_metrics(Scope(self.recipe.id, row["batch"], self.run), values)
 
-    def read(self, partitions: list[BatchId]) -> pa.Table:
-        """The stored rows."""
-        found = self.database.store.reports.metrics()
-        rows = [
+    def rows(self, scope: Scope) -> list[dict[str, Any]]:
+        """The stored metrics of the partition."""
+        return [
             {"batch": row["batch"], **row["values"]}
-            for row in found
-            if row["batch"] in partitions and row["recipe"] == self.recipe.id
+            for row in self.database.store.reports.metrics()
+            if row["batch"] == scope.batch and row["recipe"] == scope.recipe
         ]
-        return pa.Table.from_pylist(rows) if rows else pa.table({"batch": pa.array([], pa.string())})
-
-    def stream(self, partitions: list[BatchId]) -> Iterator[pa.RecordBatch]:
-        """The same, a partition at a time."""
-        for partition in partitions:
-            yield from self.read([partition]).to_batches()
 
 
-TABLES: dict[str, type[PendingTable | SummariesTable | MetricsTable]] = {
-    "pending": PendingTable,
-    "summaries": SummariesTable,
-    "metrics": MetricsTable,
-}
+TABLES: dict[str, type[Table]] = {"pending": PendingTable, "summaries": SummariesTable, "metrics": MetricsTable}
+
+
+def unsupported(table: str, obj: Any, expected: str) -> dg.DagsterInvariantViolationError:
+    """The error of an asset that returned something which its table can't store."""
+    return dg.DagsterInvariantViolationError(
+        f"an asset of the table '{table}' returned {type(obj).__name__}; the CozoDB IO manager stores {expected} there"
+    )
+
+
+def _pending_row(batch: BatchId, member: Member) -> dict[str, Any]:
+    state = member.state.state.value if member.state else ""
+    return {"batch": batch, **asdict(member.version), "state": state}

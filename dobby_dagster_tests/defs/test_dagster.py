@@ -1,5 +1,6 @@
 """The assets in Dagster, in this process: runs over ranges, failures, checks, the IO manager."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,12 @@ from dobby_dagster.definitions import build_definitions
 from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
 from dobby_dagster.defs.builders import build_assets, build_resources
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
-from dobby_dagster.defs.io_manager import RecordStream
 from dobby_dagster.defs.partitions import record_batch_partitions
 from dobby_dagster.defs.runs.batch_runs import ranges
 from dobby_dagster.defs.runs.dagster_home import dagster_home
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.records import batch_id
-from dobby_dagster.domain.scope import NO_RECIPE, Scope
+from dobby_dagster.domain.scope import NO_RECIPE, BatchId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.cozo_store import CozoStore
@@ -241,45 +241,130 @@ def test_a_check_sees_what_a_person_broke(world: World) -> None:
     assert "k00 is completed without a summary" in failed["completed_have_summaries"]
 
 
-def test_the_io_manager_loads_pandas_and_arrow_and_names_what_it_can_not_store(world: World) -> None:
+def test_a_finished_partition_is_reported_before_the_next_one_begins(world: World) -> None:
     partitions = world.plan()
-    world.run(partitions[0], partitions[-1])
-    seen: dict[str, Any] = {}
-    options: dict[str, Any] = {
-        "partitions_def": record_batch_partitions,
-        "io_manager_key": "cozo",
-        "backfill_policy": dg.BackfillPolicy.single_run(),
-    }
+    seen: dict[str, list[str]] = {}
+    commit = world.store.chunks.__class__.commit
 
-    @dg.asset(**options, metadata={"dobby/table": "metrics"})
-    def as_pandas(metrics: pd.DataFrame) -> pd.DataFrame:
-        seen["pandas"] = metrics
+    def noting(self: Any, source: Any, chunk: Any, scope: Scope) -> set[str]:
+        reported = world.instance.fetch_materializations(summaries.key, limit=10).records
+        seen.setdefault(scope.batch, sorted(str(record.partition_key) for record in reported))
+        return commit(self, source, chunk, scope)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.store.chunks.__class__, "commit", noting)
+        assert world.run(partitions[0], partitions[-1]).success
+    assert seen == {partitions[0]: [], partitions[1]: partitions[:1], partitions[2]: partitions[:2]}
+
+
+def test_a_run_that_dies_between_partitions_leaves_the_finished_ones_materialized(world: World) -> None:
+    partitions = world.plan()
+    commit = world.store.chunks.__class__.commit
+
+    def dying(self: Any, source: Any, chunk: Any, scope: Scope) -> set[str]:
+        if scope.batch == partitions[2]:
+            raise RuntimeError("the disk is gone")
+        return commit(self, source, chunk, scope)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(world.store.chunks.__class__, "commit", dying)
+        assert not world.run(partitions[0], partitions[-1]).success
+    assert world.instance.get_materialized_partitions(summaries.key) == set(partitions[:2])
+    assert world.status["in_progress"] == 0, "claims are released"
+
+
+DOWNSTREAM = {
+    "partitions_def": record_batch_partitions,
+    "io_manager_key": "cozo",
+    "backfill_policy": dg.BackfillPolicy.single_run(),
+}
+
+
+def test_the_io_manager_loads_every_table_as_pandas_or_arrow(world: World) -> None:
+    partitions = world.plan()
+    world.run(partitions[0], partitions[-2])
+    seen: dict[str, Any] = {}
+
+    @dg.asset(**DOWNSTREAM, metadata={"dobby/table": "metrics"})
+    def as_pandas(metrics: pd.DataFrame, summaries: pd.DataFrame, pending_records: pd.DataFrame) -> pd.DataFrame:
+        seen["pandas"] = [metrics, summaries, pending_records]
         return metrics
 
-    @dg.asset(**options, metadata={"dobby/table": "metrics"})
-    def as_arrow(summaries: pa.Table) -> pa.Table:
-        seen["arrow"] = summaries
+    @dg.asset(**DOWNSTREAM, metadata={"dobby/table": "metrics"})
+    def as_arrow(metrics: pa.Table, summaries: pa.Table, pending_records: pa.Table) -> pa.Table:
+        seen["arrow"] = [metrics, summaries, pending_records]
         return pa.table({"batch": ["b"], "x": [1.5]})
 
-    @dg.asset(**options, metadata={"dobby/table": "nope"})
-    def unknown(metrics: RecordStream) -> pa.Table:
-        return pa.table({})
-
-    @dg.asset(**options, metadata={"dobby/table": "metrics"})
-    def wrong(metrics: RecordStream) -> int:
-        seen["stream"] = list(metrics.chunks)
-        return 3
-
-    tags = {"dagster/asset_partition_range_start": partitions[0], "dagster/asset_partition_range_end": partitions[1]}
+    tags = {"dagster/asset_partition_range_start": partitions[0], "dagster/asset_partition_range_end": partitions[2]}
     chain = [pending_records, summaries, metrics]
     result = world.materialize([*chain, as_pandas, as_arrow], tags=tags, selection=[as_pandas, as_arrow])
     assert result.success
-    assert list(seen["pandas"]["batch"]) == partitions[:2]
-    assert seen["arrow"].num_rows == len(world.store.reports.batch_summaries(Scope(world.store.recipes.latest() or NO_RECIPE, partitions[0]))) + len(world.store.reports.batch_summaries(Scope(world.store.recipes.latest() or NO_RECIPE, partitions[1])))  # fmt: skip
-    for asset, message in ((unknown, "'dobby/table' = 'nope'"), (wrong, "returned int; the CozoDB IO manager stores")):
-        failed = world.materialize([*chain, asset], tags=tags, selection=[asset])
+    recipe = world.store.recipes.latest() or NO_RECIPE
+    stored = [row for batch in partitions for row in world.store.reports.batch_summaries(Scope(recipe, BatchId(batch)))]
+    for frame, table in zip(seen["pandas"], seen["arrow"], strict=True):
+        assert frame.to_dict("records") == table.to_pylist()
+    measured, made, pending = seen["arrow"]
+    assert measured.column("batch").to_pylist() == partitions[:2]
+    assert sorted(made.column("text").to_pylist()) == sorted(row["text"] for row in stored)
+    assert set(made.column("partition").to_pylist()) == set(partitions[:2])
+    assert pending.column("key").to_pylist() == ["k10", "k11"]
+    assert set(pending.column("batch").to_pylist()) == {partitions[2]}
+
+
+def test_a_partition_without_rows_loads_as_an_empty_table(world: World) -> None:
+    [first, *_] = world.plan()
+    seen: list[Any] = []
+
+    @dg.asset(partitions_def=record_batch_partitions)
+    def looking(summaries: pd.DataFrame, metrics: pa.Table) -> None:
+        seen.extend([summaries, metrics])
+
+    assert world.materialize([pending_records, summaries, metrics, looking], partition_key=first, selection=[looking])
+    assert [len(table) for table in seen] == [0, 0]
+    assert {"key", "text", "confidence", "partition"} <= set(seen[0].columns)
+    assert seen[1].column_names == ["batch"]
+
+
+def test_what_the_io_manager_can_not_store_is_named(world: World) -> None:
+    [first, *_] = world.plan()
+
+    @dg.asset(**DOWNSTREAM, metadata={"dobby/table": "nope"})
+    def unknown() -> pa.Table:
+        return pa.table({})
+
+    @dg.asset(**DOWNSTREAM, metadata={"dobby/table": "metrics"})
+    def wrong() -> int:
+        return 3
+
+    @dg.asset(**DOWNSTREAM, metadata={"dobby/table": "summaries"})
+    def frame() -> pd.DataFrame:
+        return pd.DataFrame({"key": ["k00"], "text": ["A text."]})
+
+    for asset, message in (
+        (unknown, "'dobby/table' = 'nope'; tables are: pending, summaries, metrics"),
+        (wrong, "returned int; the CozoDB IO manager stores a pandas DataFrame or an Arrow table there"),
+        (frame, "returned DataFrame; the CozoDB IO manager stores a SummaryStream there"),
+    ):
+        failed = world.materialize([asset], partition_key=first)
         assert message in str([event.event_specific_data for event in failed.all_events if event.is_failure])
-    assert len(seen["stream"]) == 2
+
+
+def test_the_example_of_a_downstream_asset_in_the_documents_runs(world: World) -> None:
+    partitions = world.plan()
+    assert world.run(partitions[0]).success
+    text = (Path(__file__).parents[2] / "docs" / "operation.md").read_text()
+    [block] = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "short_summaries" in code]
+    names: dict[str, Any] = {}
+    exec(block, names)
+    result = world.materialize(
+        [pending_records, summaries, metrics, names["short_summaries"]],
+        partition_key=partitions[0],
+        selection=[names["short_summaries"]],
+    )
+    assert result.success
+    [value] = values_of(result, "short_summaries").values()
+    rows = world.store.reports.batch_summaries(Scope(world.store.recipes.latest() or NO_RECIPE, BatchId(partitions[0])))
+    assert value["short"] == sum(len(row["text"]) < 40 for row in rows)
 
 
 def test_the_model_is_freed_when_a_run_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,8 +45,8 @@ class Faults:
 
         begin = Summarizer.__init__
 
-        def init(self_: Any, store: Any, engine: Engine, *rest: Any) -> None:
-            begin(self_, store, FlawedEngine(engine, self), *rest)
+        def init(self_: Any, store: Any, source: Any, engine: Engine, *rest: Any) -> None:
+            begin(self_, store, source, FlawedEngine(engine, self), *rest)
 
         patch(Summarizer, "__init__", init)
 

@@ -2,7 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from dobby_dagster.defs.event_metadata import metric_metadata, summary_metadata
 from dobby_dagster.domain.errors import DobbyError
-from dobby_dagster.domain.records import Content, Record
+from dobby_dagster.domain.records import Content
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.domain.states import State
@@ -20,12 +19,11 @@ from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.planning.record_selection import redo
 from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics, percentile
 from dobby_dagster.pipeline.reporting.export_formats import export_file
-from dobby_dagster.pipeline.summarization.frames import pending_table, work_frame, work_items
-from dobby_dagster.pipeline.summarization.summarizer import Item, Summarizer
+from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import Chunk
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, entries, run
+from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, RUN, entries, run
 from dobby_dagster_tests.helpers.records import put
 
 
@@ -245,55 +243,25 @@ def test_a_percentile_is_one_of_the_values_with_enough_at_or_below(values: list[
     assert percentile([], share) == 0.0
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.text(),
-            st.one_of(
-                st.none(),
-                st.text(st.characters(exclude_categories=["Cs"])),
-                st.binary(),
-                st.dictionaries(st.text(), st.integers()),
-            ),
-        )
-    )
-)
-def test_frames_bring_back_what_they_were_given(rows: list[tuple[str, Content]]) -> None:
-    from dobby_dagster.domain.records import RecordVersion
-    from dobby_dagster.store.ledger.record_states import Member
-
-    rows = [(key.encode("utf-8", "replace").decode(), content) for key, content in rows]
-    items = [Item(Member(RecordVersion("s", key, "h"), None), Record(key, content, "s")) for key, content in rows]
-    name, found = work_items(work_frame("b", items))
-    assert name == "b"
-    assert [(i.record.key, i.record.content) for i in found if i.record] == rows
-    assert pending_table("b", [i.member for i in items]).num_rows == len(rows)
-
-
-def test_work_is_pulled_a_window_at_a_time(sqlite_store: CozoStore) -> None:
+def test_work_is_read_a_window_at_a_time(sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine(slots=2)
     put(sqlite_store, {f"k{i:02d}": f"word{i}" for i in range(36)})
     source = sqlite_store.source(SourceSettings())
     [batch] = plan(sqlite_store, source, 50).batches
-    members = sqlite_store.states.members(Scope(RECIPE.id, batch.id))
-    pulled = []
-
-    def work() -> Iterator[tuple[str, list[Item]]]:
-        for begin in range(0, 36, 3):
-            pulled.append(begin)
-            found = source.get([m.version.key for m in members[begin : begin + 3]])
-            yield batch.id, [Item(m, found[m.version.key]) for m in members[begin : begin + 3]]
-
-    with Summarizer(sqlite_store, engine, PROMPT, RECIPE, "run", chunk_size=4) as summarizer:
-        stream = summarizer.summarize(work())
-        assert len(next(stream)[1].outcomes) == 4
-        assert pulled == [0, 3, 6], "two slots take eight records at once, and the third three did not fit"
+    scope = Scope(RECIPE.id, batch.id, RUN)
+    members = sqlite_store.states.members(scope)
+    read: list[int] = []
+    get = type(source).get
+    monkeypatch.setattr(type(source), "get", lambda self, keys: read.append(len(keys)) or get(self, keys))
+    with Summarizer(sqlite_store, source, engine, PROMPT, RECIPE, chunk_size=3) as summarizer:
+        stream = summarizer.summarize(members, scope)
+        assert len(next(stream).outcomes) == 3
+        assert read == [6], "two slots take eight records at once: two whole chunks"
         assert sum(engine.asked.values()) <= 6
-        assert len(next(stream)[1].outcomes) == 2
+        assert len(next(stream).outcomes) == 3
+        assert read == [6]
         next(stream)
-        assert pulled == [0, 3, 6, 9, 12]
-        assert [owner.scope.run for owner in sqlite_store.states.owners()] == ["run"]
+        assert read == [6, 6]
+        assert [owner.scope.run for owner in sqlite_store.states.owners()] == [RUN]
     assert sqlite_store.states.owners() == []
-    assert sqlite_store.states.counts(Scope(RECIPE.id, batch.id))["pending"] == 36, (
-        "what was not committed is given back"
-    )
+    assert sqlite_store.states.counts(scope)["pending"] == 36, "what was not committed is released"

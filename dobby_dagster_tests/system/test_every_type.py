@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from pycozo.client import Client
 
 from dobby_dagster.domain.errors import SourceError
-from dobby_dagster.domain.scope import Scope
+from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import State
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.pipeline.planning.planner import plan
-from dobby_dagster.pipeline.summarization.frames import chunk_of, outcome_frame, work_frame, work_items
-from dobby_dagster.pipeline.summarization.summarizer import Item, Summarizer
+from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.source.source_relation import Source
 from dobby_dagster_tests.helpers.cozo_server import running_server
@@ -120,16 +119,11 @@ def summarize(store: CozoStore, source: Source) -> None:
     """Plan, and bring every batch to its end, as the assets do."""
     plan(store, source, 7)
 
-    def work() -> Iterator[tuple[str, list[Item]]]:
+    with Summarizer(store, source, FakeEngine(), PROMPT, RECIPE, 5) as summarizer:
         for batch in store.states.runnable_by_batch("r", RECIPE.id, 1):
-            members = store.states.members(Scope(RECIPE.id, batch))
-            found = source.get([member.version.key for member in members])
-            yield work_items(work_frame(batch, [Item(m, found.get(m.version.key)) for m in members]))
-
-    with Summarizer(store, FakeEngine(), PROMPT, RECIPE, "run", 5) as summarizer:
-        for batch, chunk in summarizer.summarize(work()):
-            _, again = chunk_of(outcome_frame(batch, chunk))
-            store.chunks.commit(source, again, Scope(RECIPE.id, batch, "run"))
+            scope = Scope(RECIPE.id, batch, RunId("run"))
+            for chunk in summarizer.summarize(store.states.members(scope), scope):
+                store.chunks.commit(source, chunk, scope)
 
 
 def settled(store: CozoStore, source: Source) -> None:

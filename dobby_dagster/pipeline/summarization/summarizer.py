@@ -1,9 +1,9 @@
-"""Windows of items in, chunks of outcomes out, through the engine and the quality gate."""
+"""Members of a batch in, chunks of outcomes out, through the engine and the quality gate."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -11,7 +11,7 @@ import psutil
 from dobby_dagster.domain.errors import DobbyError, RecordError, Retry
 from dobby_dagster.domain.owner import new_owner, retire
 from dobby_dagster.domain.records import Record, content_hash, readable_text
-from dobby_dagster.domain.scope import BatchId, OwnerId, RunId, Scope
+from dobby_dagster.domain.scope import OwnerId, Scope
 from dobby_dagster.domain.states import COMPLETED, ProcessingState, skipped
 from dobby_dagster.domain.summaries import Recipe, Summary
 from dobby_dagster.inference.engine import WINDOW, Engine, Failure, Generation, Request
@@ -21,42 +21,49 @@ from dobby_dagster.pipeline.summarization.quality_gate import gate
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
 from dobby_dagster.store.ledger.record_states import Member
+from dobby_dagster.store.source.source_relation import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A member of a batch with its record as the source holds it now; None where it is gone."""
+    """A member of a batch with its record as the source holds it now."""
 
     member: Member
-    record: Record | None
+    record: Record
+    fingerprint: str
+
+    @property
+    def text(self) -> str:
+        """The content as the model reads it."""
+        return readable_text(self.record.content) or ""
 
 
 class Summarizer:
-    """Turns chunks of items into outcomes; commits nothing but claims.
+    """Turns members of batches into outcomes; writes nothing but claims.
 
-    A context manager: inside it its owner lives, and at the end what it had begun and not ended is given back.
+    A context manager: its owner lives inside it, and at the end it releases what it claimed and did not finish.
 
     Args:
         store: Where claims are made and earlier summaries found.
+        source: Where the records are.
         engine: Loaded at the first record that needs it.
         prompt: The prompt.
-        recipe: What decides the fingerprint.
-        run: The run's identifier, for the audit trail.
-        chunk_size: Outcomes of a chunk, at most.
+        recipe: What decides the fingerprints.
+        chunk_size: Maximum outcomes per chunk.
     """
 
     def __init__(
-        self, store: CozoStore, engine: Engine, prompt: Prompt, recipe: Recipe, run: RunId, chunk_size: int
+        self, store: CozoStore, source: Source, engine: Engine, prompt: Prompt, recipe: Recipe, chunk_size: int
     ) -> None:
-        self._chunk_size = chunk_size
         self._store = store
+        self._source = source
         self._engine = engine
         self._prompt = prompt
         self._recipe = recipe
-        self._run = run
+        self._chunk_size = chunk_size
         self._process = psutil.Process()
         self._owner = OwnerId("")
-        self._begun: set[BatchId] = set()
+        self._claimed: set[Scope] = set()
 
     def __enter__(self) -> Summarizer:
         self._owner = new_owner()
@@ -64,185 +71,173 @@ class Summarizer:
 
     def __exit__(self, *exc: object) -> None:
         retire(self._owner)
-        for batch in sorted(self._begun):
-            self._store.states.release(self._owner, self._scope(batch))
+        for scope in self._claimed:
+            self._store.states.release(self._owner, scope)
 
-    def summarize(self, work: Iterable[tuple[BatchId, Sequence[Item]]]) -> Iterator[tuple[BatchId, Chunk]]:
-        """One outcome for each item that is still to do; an item that another run has taken is left to it.
+    def summarize(self, members: Sequence[Member], scope: Scope) -> Iterator[Chunk]:
+        """One outcome for each member that still needs one; a member that another run has claimed is left to that run.
 
-        Outcomes come in chunks of at most ``chunk_size``, as they are ready; work is taken in windows that keep the
-        engine's slots full. Nothing is inferred while a chunk is being committed: the caller's pace is the engine's.
+        Outcomes come in chunks of at most ``chunk_size``, as they are ready. Nothing is inferred while a chunk is
+        being committed: the caller's pace is the engine's.
 
         Args:
-            work: Batches with their items; those of a batch one after another.
+            members: Members of the batch that need a run.
+            scope: The recipe, the batch and the run.
         """
-        tray: list[tuple[Outcome, Generation | None]] = []
-        for batch, items in self._windows(work):
-            began, cpu = time.time(), self._cpu_seconds()
-            for entry in self._outcomes_of(batch, items):
-                tray.append(entry)
+        for window in self._windows(members):
+            entries: list[tuple[Outcome, Generation | None]] = []
+            started, cpu = time.time(), self._cpu_seconds()
+            for entry in self._outcomes(window, scope):
+                entries.append(entry)
                 report("inferring", 1)
-                if len(tray) == self._chunk_size:
-                    yield batch, self._chunk(tray, began, cpu)
-                    tray, began, cpu = [], time.time(), self._cpu_seconds()
-            if tray:
-                yield batch, self._chunk(tray, began, cpu)
-                tray = []
+                if len(entries) == self._chunk_size:
+                    yield self._chunk(entries, started, cpu)
+                    entries, started, cpu = [], time.time(), self._cpu_seconds()
+            if entries:
+                yield self._chunk(entries, started, cpu)
 
-    def _windows(self, work: Iterable[tuple[BatchId, Sequence[Item]]]) -> Iterator[tuple[BatchId, list[Item]]]:
-        """Items of one batch, as many as keep the slots full."""
-        gathered: list[Item] = []
-        of = BatchId("")
-        for batch, items in work:
-            if gathered and (batch != of or len(gathered) + len(items) > self._engine.slots * WINDOW):
-                yield of, gathered
-                gathered = []
-            of = batch
-            gathered = [*gathered, *items]
-        if gathered:
-            yield of, gathered
+    def _windows(self, members: Sequence[Member]) -> Iterator[Sequence[Member]]:
+        """As many whole chunks of members as keep the engine's slots full."""
+        size = max(1, self._engine.slots * WINDOW // self._chunk_size) * self._chunk_size
+        for begin in range(0, len(members), size):
+            yield members[begin : begin + size]
 
-    def _outcomes_of(self, batch: BatchId, items: Sequence[Item]) -> Iterator[tuple[Outcome, Generation | None]]:
-        """What needs no inference first, then each outcome as it is inferred."""
-        ready: dict[str, tuple[Item, str]] = {}
+    def _outcomes(self, members: Sequence[Member], scope: Scope) -> Iterator[tuple[Outcome, Generation | None]]:
+        """First the outcomes that need no inference, then each as it is inferred."""
+        found = self._source.get([member.version.key for member in members])
+        items: list[Item] = []
+        for member in members:
+            record = found.get(member.version.key)
+            if record is None or (reason := _reason_to_skip(record, member)):
+                reason = "deleted" if record is None else reason
+                yield Outcome(member.version, record.content if record else None, skipped(reason)), None
+            else:
+                fingerprint = self._recipe.fingerprint(member.version.content_hash, record.language)
+                items.append(Item(member, record, fingerprint))
+        stored = self._store.chunks.find(sorted({item.fingerprint for item in items})) if items else {}
+        new = []
         for item in items:
-            version = item.member.version
-            reason = _reason_to_skip(item)
-            if reason:
-                content = item.record.content if item.record else None
-                yield Outcome(version, content, skipped(reason)), None
-            elif item.record is not None:
-                ready[version.key] = (item, self._recipe.fingerprint(version.content_hash, item.record.language))
-        if not ready:
-            return
-        stored = self._store.chunks.find(sorted({fingerprint for _, fingerprint in ready.values()}))
-        for key, (item, fingerprint) in list(ready.items()):
-            if fingerprint in stored:
-                yield self._reused(item, fingerprint, batch, stored[fingerprint]), None
-                del ready[key]
-        if not ready:
-            return
-        members = [item.member for item, _ in ready.values()]
-        self._begun.add(batch)
-        won = self._store.states.claim(members, self._owner, self._scope(batch))
-        mine = {key: entry for key, entry in ready.items() if (key, entry[0].member.version.content_hash) in won}
-        yield from self._infer(mine, batch)
+            if item.fingerprint in stored:
+                yield self._reused(item, scope, stored[item.fingerprint]), None
+            else:
+                new.append(item)
+        if new:
+            yield from self._infer(self._claim(new, scope), scope)
 
-    def _infer(self, mine: dict[str, tuple[Item, str]], batch: BatchId) -> Iterator[tuple[Outcome, Generation | None]]:
-        """Each fingerprint once; what fails and may be better for it, once more and alone."""
+    def _claim(self, items: Sequence[Item], scope: Scope) -> dict[str, list[Item]]:
+        """The items that no other run has claimed, by fingerprint: equal contents are inferred once."""
+        self._claimed.add(scope)
+        won = self._store.states.claim([item.member for item in items], self._owner, scope)
         groups: dict[str, list[Item]] = {}
-        for item, fingerprint in mine.values():
-            groups.setdefault(fingerprint, []).append(item)
-        again = []
+        for item in items:
+            if (item.member.version.key, item.member.version.content_hash) in won:
+                groups.setdefault(item.fingerprint, []).append(item)
+        return groups
+
+    def _infer(self, groups: dict[str, list[Item]], scope: Scope) -> Iterator[tuple[Outcome, Generation | None]]:
+        """An outcome for each item; what failed and may succeed alone is retried once, alone."""
+        retried = []
         for fingerprint, result in self._ask(groups):
             if isinstance(result, RecordError) and result.retry is Retry.RETRY:
-                again.append(fingerprint)
-                continue
-            yield from self._outcomes(groups[fingerprint], fingerprint, batch, result)
-        for fingerprint in again:
+                retried.append(fingerprint)
+            else:
+                yield from self._results(groups[fingerprint], scope, result)
+        for fingerprint in retried:
             for _, result in self._ask({fingerprint: groups[fingerprint]}):
-                yield from self._outcomes(groups[fingerprint], fingerprint, batch, result)
+                yield from self._results(groups[fingerprint], scope, result)
 
     def _ask(self, groups: dict[str, list[Item]]) -> Iterator[tuple[str, Generation | RecordError]]:
-        requests = (self._request(fingerprint, items[0]) for fingerprint, items in groups.items())
-        waiting = set(groups)
+        """The engine's answer for each fingerprint, as it comes; one that fails the quality gate is an error.
+
+        Raises:
+            DobbyError: The engine left a request unanswered.
+        """
+        requests = (Request(key, items[0].text, items[0].record.language) for key, items in groups.items())
+        unanswered = set(groups)
         for answer in self._engine.infer(requests, self._prompt):
-            waiting.remove(answer.id)
+            unanswered.remove(answer.id)
             if isinstance(answer, Failure):
                 yield answer.id, answer.error
                 continue
-            record = groups[answer.id][0].record
             try:
-                gate(answer.text, _text(record), self._prompt.text)
+                gate(answer.text, groups[answer.id][0].text, self._prompt.text)
             except RecordError as error:
                 yield answer.id, error
             else:
                 yield answer.id, answer
-        if waiting:
-            raise DobbyError(f"the engine left {len(waiting)} of {len(groups)} requests unanswered")
+        if unanswered:
+            raise DobbyError(f"the engine left {len(unanswered)} of {len(groups)} requests unanswered")
 
-    def _request(self, fingerprint: str, item: Item) -> Request:
-        language = item.record.language if item.record else ""
-        return Request(fingerprint, _text(item.record), language)
-
-    def _outcomes(
-        self, items: list[Item], fingerprint: str, batch: BatchId, result: Generation | RecordError
+    def _results(
+        self, items: list[Item], scope: Scope, result: Generation | RecordError
     ) -> Iterator[tuple[Outcome, Generation | None]]:
+        """The outcomes of items with equal contents; the inference counts for the first of them only."""
         for place, item in enumerate(items):
-            version, content = item.member.version, item.record.content if item.record else None
+            version, content = item.member.version, item.record.content
             if isinstance(result, RecordError):
-                tries = (item.member.state.retry_count if item.member.state else 0) + 1
-                yield Outcome(version, content, ProcessingState.failed(result, tries)), None
+                attempts = (item.member.state.retry_count if item.member.state else 0) + 1
+                yield Outcome(version, content, ProcessingState.failed(result, attempts)), None
                 continue
             first = place == 0
-            summary = Summary(
-                source=version.source,
-                key=version.key,
-                fingerprint=fingerprint,
-                content_hash=version.content_hash,
-                text=result.text,
-                confidence=result.confidence,
-                mean_logprob=result.mean_logprob,
-                min_logprob=result.min_logprob,
-                finish_reason=result.finish_reason,
-                prompt_tokens=result.prompt_tokens,
-                output_tokens=result.output_tokens,
-                truncated=result.truncated,
-                model=self._recipe.model,
-                prompt=self._recipe.prompt,
-                recipe=self._recipe.id,
-                batch=batch,
-                inference_seconds=result.seconds if first else 0.0,
-                created_at=time.time(),
-            )
+            summary = self._summary(item, scope, result, result.seconds if first else 0.0)
             yield Outcome(version, content, COMPLETED, summary, inferred=first), result if first else None
 
-    def _reused(self, item: Item, fingerprint: str, batch: BatchId, row: dict[str, object]) -> Outcome:
-        """The summary of an equal content, stored under this record as well."""
+    def _summary(self, item: Item, scope: Scope, result: Generation, seconds: float) -> Summary:
         version = item.member.version
-        names = Summary.__dataclass_fields__
-        values = {name: value for name, value in row.items() if name in names}
-        values |= {"source": version.source, "key": version.key, "fingerprint": fingerprint}
-        if row["key"] != version.key or row["source"] != version.source:
-            values |= {"batch": batch, "inference_seconds": 0.0, "created_at": time.time()}
-        content = item.record.content if item.record else None
-        return Outcome(version, content, COMPLETED, Summary(**values))  # type: ignore[arg-type]
+        return Summary(
+            source=version.source,
+            key=version.key,
+            fingerprint=item.fingerprint,
+            content_hash=version.content_hash,
+            text=result.text,
+            confidence=result.confidence,
+            mean_logprob=result.mean_logprob,
+            min_logprob=result.min_logprob,
+            finish_reason=result.finish_reason,
+            prompt_tokens=result.prompt_tokens,
+            output_tokens=result.output_tokens,
+            truncated=result.truncated,
+            model=self._recipe.model,
+            prompt=self._recipe.prompt,
+            recipe=self._recipe.id,
+            batch=scope.batch,
+            inference_seconds=seconds,
+            created_at=time.time(),
+        )
 
-    def _chunk(self, entries: Sequence[tuple[Outcome, Generation | None]], began: float, cpu: float) -> Chunk:
+    def _reused(self, item: Item, scope: Scope, row: dict[str, object]) -> Outcome:
+        """The stored summary of an equal content, under this record as well."""
+        version = item.member.version
+        values = {name: value for name, value in row.items() if name in Summary.__dataclass_fields__}
+        values |= {"source": version.source, "key": version.key, "fingerprint": item.fingerprint}
+        if row["key"] != version.key or row["source"] != version.source:
+            values |= {"batch": scope.batch, "inference_seconds": 0.0, "created_at": time.time()}
+        return Outcome(version, item.record.content, COMPLETED, Summary(**values))  # type: ignore[arg-type]
+
+    def _chunk(self, entries: Sequence[tuple[Outcome, Generation | None]], started: float, cpu: float) -> Chunk:
         answers = [answer for _, answer in entries if answer]
-        ended = time.time()
-        wall = max(ended - began, 1e-9)
+        finished = time.time()
         stats = ChunkStats(
-            started_at=began,
-            finished_at=ended,
+            started_at=started,
+            finished_at=finished,
             latencies=[round(answer.seconds, 6) for answer in answers],
             rss_bytes=self._process.memory_info().rss,
-            cpu_share=(self._cpu_seconds() - cpu) / wall,
+            cpu_share=(self._cpu_seconds() - cpu) / max(finished - started, 1e-9),
             slots=self._engine.slots,
             slots_in_use=sum(a.batch_size for a in answers) / len(answers) if answers else 0.0,
         )
         return Chunk([outcome for outcome, _ in entries], stats)
-
-    def _scope(self, batch: BatchId) -> Scope:
-        return Scope(self._recipe.id, batch, self._run)
 
     def _cpu_seconds(self) -> float:
         times = self._process.cpu_times()
         return float(times.user + times.system)
 
 
-def _reason_to_skip(item: Item) -> str:
-    record, version = item.record, item.member.version
-    if record is None:
-        return "deleted"
-    if content_hash(record.content) != version.content_hash:
+def _reason_to_skip(record: Record, member: Member) -> str:
+    if content_hash(record.content) != member.version.content_hash:
         return "superseded"
     if record.kind == "empty":
         return "empty content"
     if readable_text(record.content) is None:
         return f"binary content, {record.size:,} bytes"
     return ""
-
-
-def _text(record: Record | None) -> str:
-    return (readable_text(record.content) if record else None) or ""

@@ -66,8 +66,8 @@ class RecordStates:
         rows = self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts()
         return [_member(row) for row in sorted(rows, key=lambda row: row["position"])]
 
-    def runnable(self, source: Source, scope: Scope, max_retries: int) -> list[Member]:
-        """The members of the batch that a run would process now.
+    def members_from(self, source: Source, scope: Scope) -> list[Member]:
+        """All members of the batch, which is one of ``source``.
 
         Raises:
             SourceError: There is no such batch, or it holds records of another relation than ``source``.
@@ -82,7 +82,7 @@ class RecordStates:
                     f"{scope.batch} holds records of relation '{member.version.source}', the settings name '{relation}'",
                     hint="choose it with --relation or DOBBY_SOURCE_RELATION",
                 )
-        return [member for member in members if member.is_runnable(scope.batch, max_retries)]
+        return members
 
     def runnable_by_batch(
         self, relation: str, recipe: RecipeId, max_retries: int, batches: Sequence[BatchId] | None = None

@@ -1,0 +1,37 @@
+"""What the asset ``summaries`` hands to the IO manager: chunks to commit, and how each partition ended."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from dobby_dagster.domain.scope import BatchId, Scope
+from dobby_dagster.store.ledger.chunks import Chunk
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionEnd:
+    """How one partition ended; it comes after the partition's last chunk.
+
+    Attributes:
+        batch: The partition.
+        metadata: What the UI shows of it.
+        failure: Why it fails; empty if it does not.
+    """
+
+    batch: BatchId
+    metadata: Mapping[str, Any]
+    failure: str = ""
+
+
+SummaryEvent: TypeAlias = tuple[Scope, Chunk] | PartitionEnd
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryStream:
+    """Chunks of summaries, each with the scope to commit it in; a partition's chunks are followed by its end.
+
+    The next event is computed when the IO manager asks for it, after it has committed the one before: nothing is
+    inferred ahead of what is stored.
+    """
+
+    events: Generator[SummaryEvent, None, None]
