@@ -354,22 +354,3 @@ def test_a_full_disk_ends_with_one_clear_line(tmp_path: Path) -> None:
     [line] = [line for line in answer.stderr.splitlines() if line.startswith("error: ")]
     assert "the disk is full" in line
     assert "Traceback" not in answer.stderr
-
-
-def test_usage_errors_and_help(dobby: Dobby) -> None:
-    assert dobby("summarise").code == 2
-    assert dobby("ingest").code == 2
-    for command in (
-        "ingest",
-        "summarize",
-        "status",
-        "show",
-        "history",
-        "export",
-        "failed",
-        "config",
-        "models",
-        "doctor",
-        "dev",
-    ):
-        assert dobby(command, "--help").code == 0

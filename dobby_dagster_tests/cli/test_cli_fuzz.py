@@ -12,13 +12,11 @@ from typing import Any
 
 import hypothesis
 import pytest
-import typer
 from hypothesis import HealthCheck, given, note
 from hypothesis import strategies as st
 
-from dobby_dagster.cli.command_tree import app
 from dobby_dagster.cli.server.listening_address import listen
-from dobby_dagster_tests.helpers.command import Answer, Dobby
+from dobby_dagster_tests.helpers.command import COMMANDS, Answer, Dobby
 from dobby_dagster_tests.helpers.hostile_text import ENVIRONMENTS, HOSTILE, LONG, invisible
 from dobby_dagster_tests.helpers.records import fill
 
@@ -59,18 +57,6 @@ NUMBERS = [
     "1.5",
     " 7 ",
 ]
-
-
-def commands() -> dict[str, Any]:
-    """Every command of ``dobby`` by its words."""
-    found: dict[str, Any] = {}
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        found |= {f"{name} {word}": one for word, one in inner.items()} if inner else {name: command}
-    return found
-
-
-COMMANDS = commands()
 
 
 @st.composite

@@ -1,8 +1,12 @@
-"""What the command ``dobby`` answers, for tests that run it."""
+"""All commands of ``dobby``, and what one answers, for tests that run it."""
 
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+import typer
+
+from dobby_dagster.cli.command_tree import app
 
 
 class Answer(NamedTuple):
@@ -16,3 +20,15 @@ class Answer(NamedTuple):
 
 
 Dobby = Callable[..., Answer]
+
+
+def _commands(group: Any, words: tuple[str, ...] = ()) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inner = (*words, name)
+        found |= _commands(command, inner) if hasattr(command, "commands") else {" ".join(inner): command}
+    return found
+
+
+# Every command by its words.
+COMMANDS = _commands(typer.main.get_command(app))
