@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from dobby_dagster.inference.models.model_folder import CARD
-from dobby_dagster.inference.scoring.confidence import CALIBRATED, Calibration, Signs, Weights, is_copied
+from dobby_dagster.inference.scoring.confidence import CALIBRATED, Calibration, OutputFeatures, Weights, is_copied
 from dobby_dagster.inference.scoring.content_kind import kind_of
 from dobby_dagster.inference.scoring.grounding import grounded_share
 from training.corpus.pair import read
@@ -40,12 +40,12 @@ def agrees(answered: Answered) -> bool:
     return rouge_l(answered.pair.summary, answered.answer.text) >= AGREES
 
 
-def signs(answered: Answered) -> Signs:
+def features(answered: Answered) -> OutputFeatures:
     """What an answer shows, as the engine sees it."""
     answer, content = answered.answer, answered.pair.code
     if answer.mean_logprob is None or answer.min_logprob is None or answer.output_tokens is None:
         raise ValueError("calibration needs the log-probabilities of a local engine")
-    return Signs(
+    return OutputFeatures(
         answer.mean_logprob,
         answer.min_logprob,
         answer.output_tokens,
@@ -62,7 +62,7 @@ def fit(answered: Sequence[Answered]) -> Calibration:
     """
     by_kind: dict[str | None, list[Answered]] = defaultdict(list)
     for one in answered:
-        by_kind[signs(one).kind].append(one)
+        by_kind[features(one).kind].append(one)
     kinds = {
         kind: _weights(group)
         for kind, group in sorted(by_kind.items(), key=lambda item: str(item[0]))
@@ -73,7 +73,7 @@ def fit(answered: Sequence[Answered]) -> Calibration:
 
 def _weights(answered: Sequence[Answered]) -> Weights:
     rows = [
-        (s.mean_logprob, s.min_logprob, np.log(max(1, s.tokens)), s.copied, s.grounded) for s in map(signs, answered)
+        (s.mean_logprob, s.min_logprob, np.log(max(1, s.tokens)), s.copied, s.grounded) for s in map(features, answered)
     ]
     regression = LogisticRegression(C=STRENGTH, max_iter=2_000).fit(np.array(rows), [agrees(a) for a in answered])
     names = ("mean_logprob", "min_logprob", "log_tokens", "copied", "grounded")

@@ -20,7 +20,7 @@ from sklearn.feature_extraction import DictVectorizer
 from sklearn.feature_selection import SelectKBest, chi2
 from sklearn.linear_model import LogisticRegression
 
-from dobby_dagster.inference.scoring.content_kind import BY_LANGUAGE, WEIGHTS, signs_of
+from dobby_dagster.inference.scoring.content_kind import BY_LANGUAGE, WEIGHTS, features_of
 from training.corpus.kinds.build import LISTED
 from training.corpus.packages import archived, members_of, projects
 from training.corpus.pair import Pair, read
@@ -32,7 +32,7 @@ OTHER = frozenset(
 MOST_FILES = 60
 LARGEST_ARCHIVE = 14_000_000
 MOST_OF_A_LANGUAGE = 1_500
-SIGNS = 1_500
+FEATURES = 1_500
 LEAST_TIMES = 15
 PLACES = 2
 
@@ -74,12 +74,12 @@ def _others(archive: Path, rng: random.Random) -> Iterator[str]:
 
 
 def fit(contents: Sequence[str], kinds: Sequence[str]) -> dict[str, object]:
-    """The weights, as they are stored: ``kinds``, ``bias`` by kind, and ``weights`` by sign and kind."""
+    """The weights, as they are stored: ``kinds``, ``bias`` by kind, and ``weights`` by feature and kind."""
     vectorizer = DictVectorizer(dtype=np.float32)
-    rows = vectorizer.fit_transform([dict.fromkeys(signs_of(content), 1) for content in contents])
+    rows = vectorizer.fit_transform([dict.fromkeys(features_of(content), 1) for content in contents])
     names = np.array(vectorizer.get_feature_names_out())
     often = np.flatnonzero(np.asarray((rows > 0).sum(axis=0)).ravel() >= LEAST_TIMES)
-    chosen = often[SelectKBest(chi2, k=min(SIGNS, len(often))).fit(rows[:, often], kinds).get_support(indices=True)]
+    chosen = often[SelectKBest(chi2, k=min(FEATURES, len(often))).fit(rows[:, often], kinds).get_support(indices=True)]
     model = LogisticRegression(C=0.3, max_iter=300, class_weight="balanced").fit(rows[:, chosen], kinds)
     weights = {
         str(name): [round(float(w), PLACES) for w in column]

@@ -7,8 +7,8 @@ from typing import Any
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.local.devices import place
-from dobby_dagster.inference.local.generator import Generator
-from dobby_dagster.inference.local.generator_selection import Order, load_generator
+from dobby_dagster.inference.local.generator import Generator, LoadRequest
+from dobby_dagster.inference.local.generator_selection import load_generator
 from dobby_dagster.inference.local.prompt_encoding import Encoded
 from dobby_dagster.inference.local.token_selection import Selector
 from dobby_dagster.inference.models.model_folder import check_folder
@@ -33,8 +33,8 @@ class Dobby:
             inference = InferenceSettings(slots=self._slots, max_new_tokens=new, no_repeat_ngram=0)
             placement = place(self._model, reproducible=False)
             selector = Selector(inference, set(), lambda ids: "")
-            order = Order(check_folder(self._folder), self._model, inference, placement, selector, 4_096, 0)
-            self._generators[new] = load_generator(order).generator
+            request = LoadRequest(check_folder(self._folder), self._model, inference, placement, selector, 4_096, 0)
+            self._generators[new] = load_generator(request).generator
         return self._generators[new]
 
     def run(self, prompts: list[list[int]], new: int) -> list[list[int]]:

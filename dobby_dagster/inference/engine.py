@@ -102,16 +102,6 @@ class EngineHealth:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """Speed on requests made of one content."""
-
-    requests: int
-    seconds: float
-    records_per_minute: float
-    output_tokens_per_second: float
-
-
 class Engine(Protocol):
     """A model on a device.
 
@@ -136,10 +126,6 @@ class Engine(Protocol):
 
     def health(self) -> EngineHealth:
         """Generate one token."""
-        ...
-
-    def benchmark(self, requests: int = 64) -> Benchmark:
-        """Time ``requests`` like requests."""
         ...
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from itertools import islice
 
 from dobby_dagster.domain.errors import InferenceError, RecordError
 from dobby_dagster.domain.summaries import FinishReason
-from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
+from dobby_dagster.inference.engine import Answer, EngineHealth, Failure, Generation, ModelInfo, Request
 from dobby_dagster.inference.prompts import Prompt
 
 
@@ -54,9 +54,6 @@ class FakeEngine:
 
     def health(self) -> EngineHealth:
         return EngineHealth(True, 0.0, "fine")
-
-    def benchmark(self, requests: int = 64) -> Benchmark:
-        return Benchmark(requests, 1.0, requests * 60.0, 5.0)
 
     def close(self) -> None:
         self._loaded = False

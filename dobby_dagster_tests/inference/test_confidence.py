@@ -14,7 +14,7 @@ from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.prompts import PromptLibrary
-from dobby_dagster.inference.scoring.confidence import Signs, calibration_of, confidence, is_copied
+from dobby_dagster.inference.scoring.confidence import OutputFeatures, calibration_of, confidence, is_copied
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
 
 CARD = {
@@ -31,20 +31,22 @@ CARD = {
 
 def test_without_a_calibration_it_is_exp_of_the_mean() -> None:
     assert calibration_of({}, "m") is None
-    assert confidence(Signs(-0.5, -3.0, 9, False), None) == pytest.approx(math.exp(-0.5))
+    assert confidence(OutputFeatures(-0.5, -3.0, 9, False), None) == pytest.approx(math.exp(-0.5))
 
 
 def test_with_one_it_is_a_logistic_regression() -> None:
     score = 1.0 + 2.0 * -0.5 + 0.5 * -3.0 - 0.25 * math.log(9)
     calibration = calibration_of(CARD, "m")
-    assert confidence(Signs(-0.5, -3.0, 9, False), calibration) == pytest.approx(1 / (1 + math.exp(-score)))
-    assert confidence(Signs(-0.5, -3.0, 9, True), calibration) == pytest.approx(1 / (1 + math.exp(-score - 0.75)))
+    assert confidence(OutputFeatures(-0.5, -3.0, 9, False), calibration) == pytest.approx(1 / (1 + math.exp(-score)))
+    assert confidence(OutputFeatures(-0.5, -3.0, 9, True), calibration) == pytest.approx(
+        1 / (1 + math.exp(-score - 0.75))
+    )
 
 
 @given(st.floats(-1e6, 0), st.floats(-1e6, 0), st.integers(0, 4_096), st.booleans())
 def test_it_is_a_probability_whatever_the_output(mean: float, least: float, tokens: int, copied: bool) -> None:
     for calibration in (None, calibration_of(CARD, "m")):
-        assert 0.0 <= confidence(Signs(mean, least, tokens, copied), calibration) <= 1.0
+        assert 0.0 <= confidence(OutputFeatures(mean, least, tokens, copied), calibration) <= 1.0
 
 
 @pytest.mark.parametrize(

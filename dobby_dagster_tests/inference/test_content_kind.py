@@ -13,7 +13,7 @@ from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_folder import CARD, check_folder, shelf
 from dobby_dagster.inference.prompts import PromptLibrary
-from dobby_dagster.inference.scoring.confidence import Calibration, Signs, confidence
+from dobby_dagster.inference.scoring.confidence import Calibration, OutputFeatures, confidence
 from dobby_dagster.inference.scoring.content_kind import WEIGHTS, kind_of
 from dobby_dagster.inference.scoring.grounding import grounded_share
 
@@ -70,13 +70,13 @@ def test_any_text_has_a_kind_or_none(text: str) -> None:
 
 def test_a_confidence_off_its_domain_is_unknown() -> None:
     code_only = Calibration.model_validate({"meaning": "m", **WEIGHTLESS})
-    assert confidence(Signs(-0.1, -0.2, 9, True), code_only) == pytest.approx(0.5)
+    assert confidence(OutputFeatures(-0.1, -0.2, 9, True), code_only) == pytest.approx(0.5)
     for kind in ("prose", "shell", "data", None):
-        assert confidence(Signs(-0.1, -0.2, 9, True, kind=kind), code_only) is None
+        assert confidence(OutputFeatures(-0.1, -0.2, 9, True, kind=kind), code_only) is None
     both = Calibration.model_validate({"meaning": "m", **WEIGHTLESS, "kinds": {"prose": {**WEIGHTLESS, "bias": -3.0}}})
-    assert confidence(Signs(-0.1, -0.2, 9, True, kind="prose"), both) == pytest.approx(0.0474, abs=1e-3)
-    assert confidence(Signs(-0.1, -0.2, 9, True, kind="shell"), both) is None
-    assert confidence(Signs(-0.5, -0.2, 9, True, kind="shell"), None) == pytest.approx(0.6065, abs=1e-3)
+    assert confidence(OutputFeatures(-0.1, -0.2, 9, True, kind="prose"), both) == pytest.approx(0.0474, abs=1e-3)
+    assert confidence(OutputFeatures(-0.1, -0.2, 9, True, kind="shell"), both) is None
+    assert confidence(OutputFeatures(-0.5, -0.2, 9, True, kind="shell"), None) == pytest.approx(0.6065, abs=1e-3)
 
 
 def test_words_that_are_not_the_contents_lower_a_confidence() -> None:
@@ -84,7 +84,7 @@ def test_words_that_are_not_the_contents_lower_a_confidence() -> None:
     content = CONTENTS["code"]
     shares = [grounded_share(text, content) for text in ("Returns width times height.", "Initializes the DataFrame.")]
     assert shares[0] > shares[1] == 0.0
-    first, second = (confidence(Signs(-0.1, -0.2, 9, False, share), calibration) for share in shares)
+    first, second = (confidence(OutputFeatures(-0.1, -0.2, 9, False, share), calibration) for share in shares)
     assert first is not None
     assert second is not None
     assert first > second

@@ -89,7 +89,7 @@ def test_two_generators_leave_torchs_threads_as_they_were(qwen2: Path) -> None:
     torch.set_num_threads(2)
     try:
         engine = packed(qwen2, slots=128)
-        assert "2 generators side by side" in engine.load().engine_reason
+        assert "2 generators in parallel" in engine.load().engine_reason
         assert torch.get_num_threads() == 2
         assert len(texts(engine, CONTENTS)) == len(CONTENTS)
         assert torch.get_num_threads() == 2

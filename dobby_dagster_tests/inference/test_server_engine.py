@@ -70,7 +70,6 @@ def test_a_real_server_answers_each_request_once(served: tuple[str, str]) -> Non
         assert 0 < answer.output_tokens <= 8
         assert answer.confidence is None, "this server gives no probabilities, so nothing is claimed"
     assert engine.health().ok
-    assert engine.benchmark(3).requests == 3
     engine.close()
     assert len(list(engine.infer(requests(CONTENTS[:2]), PROMPT))) == 2
     engine.close()

@@ -14,7 +14,7 @@ from transformers import Qwen2ForCausalLM
 
 from dobby_dagster_tests.helpers.pairs import PYTHON, pair
 from training import train
-from training.calibrate import fit, signs
+from training.calibrate import features, fit
 from training.corpus.functions import pairs_of_file, records_of_file
 from training.corpus.pair import Pair
 from training.evaluation.answers import Answered, answers, sample, with_documentation
@@ -245,7 +245,7 @@ def test_attention_of_training_is_that_of_torch() -> None:
 
 def test_calibration_finds_what_the_log_probabilities_tell() -> None:
     from dobby_dagster.inference.engine import Generation
-    from dobby_dagster.inference.scoring.confidence import Signs
+    from dobby_dagster.inference.scoring.confidence import OutputFeatures
 
     rng = np.random.default_rng(0)
     answered = []
@@ -255,15 +255,15 @@ def test_calibration_finds_what_the_log_probabilities_tell() -> None:
         generation = Generation("0", text, 0.5, mean, mean - 1, "stop", 10, 8, False, 0.0)
         answered.append(Answered(pair("def f(): pass", "Return the name of it."), generation, False))
     calibration = fit(answered)
-    given = [calibration.probability(signs(a)) for a in answered]
+    given = [calibration.probability(features(a)) for a in answered]
     assert calibration_error(given, [a.answer.text != "Parse." for a in answered]) < 0.06
-    assert calibration.probability(Signs(-0.1, -1.1, 8, False)) > 0.8
-    assert calibration.probability(Signs(-2.5, -3.5, 8, False)) < 0.3
+    assert calibration.probability(OutputFeatures(-0.1, -1.1, 8, False)) > 0.8
+    assert calibration.probability(OutputFeatures(-2.5, -3.5, 8, False)) < 0.3
 
 
 def test_each_kind_of_content_has_weights_of_its_own_and_a_rare_one_has_none() -> None:
     from dobby_dagster.inference.engine import Generation
-    from dobby_dagster.inference.scoring.confidence import Signs, confidence
+    from dobby_dagster.inference.scoring.confidence import OutputFeatures, confidence
 
     rng = np.random.default_rng(0)
     answered = []
@@ -280,12 +280,12 @@ def test_each_kind_of_content_has_weights_of_its_own_and_a_rare_one_has_none() -
     assert set(calibration.kinds) == {"shell"}, "20 answers are too few"
     means = {}
     for kind in ("code", "shell"):
-        given = [confidence(signs(a), calibration) for a in answered if signs(a).kind == kind]
+        given = [confidence(features(a), calibration) for a in answered if features(a).kind == kind]
         assert None not in given
         means[kind] = np.mean([value for value in given if value is not None])
     assert means["code"] == pytest.approx(0.9, abs=0.05)
     assert means["shell"] == pytest.approx(0.1, abs=0.05)
-    assert confidence(Signs(-0.5, -1.5, 8, False, 0.0, "data"), calibration) is None
+    assert confidence(OutputFeatures(-0.5, -1.5, 8, False, 0.0, "data"), calibration) is None
 
 
 def test_the_table_of_other_kinds_has_an_ece_for_each_and_says_what_is_unknown() -> None:

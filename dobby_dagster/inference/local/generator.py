@@ -1,4 +1,4 @@
-"""What a generator is: it writes outputs for prompts."""
+"""What a generator is, and what it is loaded from."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.local.devices import Placement
 from dobby_dagster.inference.local.prompt_encoding import Encoded
-from dobby_dagster.inference.local.token_selection import Written
+from dobby_dagster.inference.local.token_selection import Selector, Written
+from dobby_dagster.inference.models.model_folder import ModelFolder
 
 
 class Generator(Protocol):
@@ -19,11 +22,38 @@ class Generator(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A generator with its weights in memory, and what there is to say about it."""
+class LoadRequest:
+    """A model to load, and what it will be used for.
+
+    Attributes:
+        longest_prompt: In tokens, the most that a prompt will have.
+        pad_token: Token to the left of shorter prompts, for a backend that pads.
+    """
+
+    folder: ModelFolder
+    model: ModelSettings
+    inference: InferenceSettings
+    placement: Placement
+    selector: Selector
+    longest_prompt: int
+    pad_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedGenerator:
+    """A generator with its weights in memory.
+
+    Attributes:
+        backend: ``openvino``, ``packed`` or ``transformers``.
+        reason: Why this backend, for people.
+        slots: Requests in progress at once, at most.
+        dtype: That the weights are computed in, such as ``bfloat16``.
+        parameters: How many numbers the model has.
+        bytes: Of the weights in memory.
+    """
 
     generator: Generator
-    engine: str
+    backend: str
     reason: str
     slots: int
     dtype: str

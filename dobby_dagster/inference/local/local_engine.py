@@ -13,38 +13,34 @@ from dataclasses import dataclass
 from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, ModelError, OutOfMemoryError, RecordError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.batch_invariance import promise
-from dobby_dagster.inference.benchmark import CONTENT, timed
 from dobby_dagster.inference.engine import (
     WINDOW,
     Answer,
-    Benchmark,
     EngineHealth,
     Failure,
     Generation,
     ModelInfo,
     Request,
 )
+from dobby_dagster.inference.health_probe import PROBE, PROBE_PROMPT
 from dobby_dagster.inference.local.devices import Placement, place
-from dobby_dagster.inference.local.generator import Generator
-from dobby_dagster.inference.local.generator_selection import Order, load_generator
+from dobby_dagster.inference.local.generator import Generator, LoadRequest
+from dobby_dagster.inference.local.generator_selection import load_generator
 from dobby_dagster.inference.local.prompt_encoding import Encoded, Encoder
 from dobby_dagster.inference.local.token_selection import Selector, Written
 from dobby_dagster.inference.local.tokenizer import Tokenizer, load_tokenizer
 from dobby_dagster.inference.models.model_folder import ModelFolder, one_line
 from dobby_dagster.inference.models.tokenizer_files import read_ends
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt
-from dobby_dagster.inference.scoring.confidence import Signs, confidence, is_copied
+from dobby_dagster.inference.scoring.confidence import OutputFeatures, confidence, is_copied
 from dobby_dagster.inference.scoring.content_kind import kind_of
 from dobby_dagster.inference.scoring.grounding import grounded_share
 
 log = logging.getLogger("dobby")
-# What is asked to see whether all of it works: tokenizer, chat template, and generation.
-_PROBE = Request("probe", CONTENT)
-_PROBE_PROMPT = Prompt(id="probe", version=1, system="Summarize.")
 
 
 @dataclass
-class _Loaded:
+class _LoadedModel:
     tokenizer: Tokenizer
     encoder: Encoder
     generator: Generator
@@ -57,7 +53,7 @@ class LocalEngine:
 
     Args:
         folder: A checked model folder.
-        model: Device, dtype, quantization, and which way to generate.
+        model: Device, dtype, quantization, and backend.
         inference: Slots, memory and generation.
     """
 
@@ -66,7 +62,7 @@ class LocalEngine:
         self.slots = inference.slots
         self._model_settings = model
         self._settings = inference.within(NEW_TOKENS)
-        self._loaded: _Loaded | None = None
+        self._loaded: _LoadedModel | None = None
 
     def load(self) -> ModelInfo:
         """See :class:`~dobby_dagster.inference.engine.Engine`."""
@@ -87,16 +83,12 @@ class LocalEngine:
         began = time.perf_counter()
         try:
             loaded = self._ready()
-            [written] = loaded.generator.run(loaded.encoder.encode([_PROBE], _PROBE_PROMPT), ["health"])
+            [written] = loaded.generator.run(loaded.encoder.encode([PROBE], PROBE_PROMPT), ["health"])
         except ModelError as error:
             return EngineHealth(False, time.perf_counter() - began, str(error))
         ok = written.output.finite
         message = "a summary generated" if ok else "the model's output is not finite"
         return EngineHealth(ok, time.perf_counter() - began, message)
-
-    def benchmark(self, requests: int = 64) -> Benchmark:
-        """See :class:`~dobby_dagster.inference.engine.Engine`."""
-        return timed(self, requests)
 
     def close(self) -> None:
         """See :class:`~dobby_dagster.inference.engine.Engine`."""
@@ -106,12 +98,12 @@ class LocalEngine:
         self._loaded = None
         _free(device)
 
-    def _ready(self) -> _Loaded:
+    def _ready(self) -> _LoadedModel:
         if self._loaded is None:
             self._loaded = self._load()
         return self._loaded
 
-    def _load(self) -> _Loaded:
+    def _load(self) -> _LoadedModel:
         began = time.perf_counter()
         if not self._model_settings.allow_download:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -122,15 +114,15 @@ class LocalEngine:
         ends = _end_tokens(self.folder, tokenizer)
         pad = tokenizer.token("pad_token")
         encoder = Encoder(tokenizer, limit)
-        encoder.encode([_PROBE], _PROBE_PROMPT)  # a template that can't be rendered shows here, not in the middle
+        encoder.encode([PROBE], PROBE_PROMPT)  # a template that can't be rendered shows here, not in the middle
         made = load_generator(
-            Order(
+            LoadRequest(
                 folder=self.folder,
                 model=self._model_settings,
                 inference=self._settings,
                 placement=placement,
                 selector=Selector(self._settings, ends, tokenizer.decode),
-                longest=limit,
+                longest_prompt=limit,
                 pad_token=min(ends, default=0) if pad is None else pad,
             )
         )
@@ -148,13 +140,15 @@ class LocalEngine:
             dtype=made.dtype,
             quantization=self._model_settings.quantization,
             load_seconds=time.perf_counter() - began,
-            engine=made.engine,
+            engine=made.backend,
             engine_reason=made.reason,
             promise=promise(self._settings, self._model_settings, made.dtype),
         )
-        return _Loaded(tokenizer, encoder, made.generator, placement, info)
+        return _LoadedModel(tokenizer, encoder, made.generator, placement, info)
 
-    def _answer(self, loaded: _Loaded, requests: Sequence[Request], encoded: Sequence[Encoded]) -> Iterator[Answer]:
+    def _answer(
+        self, loaded: _LoadedModel, requests: Sequence[Request], encoded: Sequence[Encoded]
+    ) -> Iterator[Answer]:
         """All of them; where memory runs out or something fails, what is left in halves, down to the one to blame."""
         left = dict(enumerate(requests))
         try:
@@ -174,7 +168,7 @@ class LocalEngine:
         for part in (places[:half], places[half:]):
             yield from self._answer(loaded, [left[i] for i in part], [encoded[i] for i in part])
 
-    def _finish(self, loaded: _Loaded, request: Request, item: Encoded, written: Written) -> Answer:
+    def _finish(self, loaded: _LoadedModel, request: Request, item: Encoded, written: Written) -> Answer:
         output = written.output
         if not output.finite:
             return Failure(request.id, DegenerateOutputError("the model's output is not finite"))
@@ -183,7 +177,7 @@ class LocalEngine:
             text = text.split(stop, 1)[0]
         logprobs = output.logprobs or [0.0]
         mean, least, tokens = sum(logprobs) / len(logprobs), min(logprobs), len(output.tokens)
-        signs = Signs(
+        features = OutputFeatures(
             mean,
             least,
             tokens,
@@ -194,7 +188,7 @@ class LocalEngine:
         return Generation(
             id=request.id,
             text=text.strip(),
-            confidence=confidence(signs, self.folder.calibration),
+            confidence=confidence(features, self.folder.calibration),
             mean_logprob=mean,
             min_logprob=least,
             finish_reason=output.finish_reason,

@@ -12,8 +12,8 @@ from typing import Any
 from dobby_dagster.domain.errors import DobbyError, InferenceError, ModelError, RecordError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.domain.suggest import suggestion
-from dobby_dagster.inference.benchmark import CONTENT, PROMPT, timed
-from dobby_dagster.inference.engine import Answer, Benchmark, EngineHealth, Failure, Generation, ModelInfo, Request
+from dobby_dagster.inference.engine import Answer, EngineHealth, Failure, Generation, ModelInfo, Request
+from dobby_dagster.inference.health_probe import PROBE, PROBE_PROMPT
 from dobby_dagster.inference.prompts import CUT, NEW_TOKENS, Prompt, truncate_middle
 from dobby_dagster.inference.recipe import served_revision
 from dobby_dagster.inference.remote.completion import Completion
@@ -111,16 +111,12 @@ class ServerEngine:
         began = time.perf_counter()
         try:
             self.load()
-            answer = self._ask(Request("health", CONTENT, "python"), PROMPT, 1)
+            answer = self._ask(PROBE, PROBE_PROMPT, 1)
         except DobbyError as error:
             return EngineHealth(False, time.perf_counter() - began, str(error))
         if isinstance(answer, Failure):
             return EngineHealth(False, time.perf_counter() - began, str(answer.error))
         return EngineHealth(True, time.perf_counter() - began, "a summary generated")
-
-    def benchmark(self, requests: int = 64) -> Benchmark:
-        """See :class:`~dobby_dagster.inference.engine.Engine`."""
-        return timed(self, requests)
 
     def close(self) -> None:
         """See :class:`~dobby_dagster.inference.engine.Engine`."""
@@ -134,7 +130,7 @@ class ServerEngine:
         return self._client
 
     def _probe(self) -> dict[str, Any]:
-        return self._body(Request("probe", CONTENT, "python"), PROMPT, CONTENT)
+        return self._body(PROBE, PROBE_PROMPT, PROBE.content)
 
     def _found(self, name: str, known: list[str]) -> str:
         """What the server calls the model: a name without a tag means the tag ``latest``, as in Ollama."""
@@ -146,7 +142,7 @@ class ServerEngine:
             hint=suggestion(name, [each[:100] for each in sorted(known)[:20]]),
         )
 
-    def _ask(self, request: Request, prompt: Prompt, company: int) -> Answer:
+    def _ask(self, request: Request, prompt: Prompt, batch_size: int) -> Answer:
         began = time.perf_counter()
         try:
             completion, truncated = self._completed(request, prompt)
@@ -170,8 +166,8 @@ class ServerEngine:
             prompt_tokens=(usage.prompt_tokens if usage else None) or None,
             output_tokens=tokens,
             truncated=truncated,
-            seconds=(time.perf_counter() - began) / company,
-            batch_size=company,
+            seconds=(time.perf_counter() - began) / batch_size,
+            batch_size=batch_size,
         )
 
     def _completed(self, request: Request, prompt: Prompt) -> tuple[Completion, bool]:

@@ -19,7 +19,7 @@ CALIBRATED = "code"
 
 
 @dataclass(frozen=True, slots=True)
-class Signs:
+class OutputFeatures:
     """What an output shows of how far it is to be trusted.
 
     Attributes:
@@ -39,7 +39,7 @@ class Signs:
 
 
 class Weights(BaseModel):
-    """Logistic regression on the signs of an output (Platt 1999).
+    """Logistic regression on the features of an output (Platt 1999).
 
     Attributes:
         bias: The intercept.
@@ -59,11 +59,11 @@ class Weights(BaseModel):
     copied: FiniteFloat = 0.0
     grounded: FiniteFloat = 0.0
 
-    def probability(self, signs: Signs) -> float:
-        """The confidence in (0, 1) of an output that shows ``signs``, whatever the kind of its content."""
-        score = self.bias + self.mean_logprob * signs.mean_logprob + self.min_logprob * signs.min_logprob
-        score += self.log_tokens * math.log(max(1, signs.tokens)) + self.copied * signs.copied
-        score += self.grounded * signs.grounded
+    def probability(self, features: OutputFeatures) -> float:
+        """The confidence in (0, 1) of an output that shows ``features``, whatever the kind of its content."""
+        score = self.bias + self.mean_logprob * features.mean_logprob + self.min_logprob * features.min_logprob
+        score += self.log_tokens * math.log(max(1, features.tokens)) + self.copied * features.copied
+        score += self.grounded * features.grounded
         return 1 / (1 + math.exp(-max(-500.0, min(500.0, score))))
 
 
@@ -102,15 +102,15 @@ def calibration_of(card: dict[str, Any], name: str) -> Calibration | None:
         ) from None
 
 
-def confidence(signs: Signs, calibration: Calibration | None) -> float | None:
+def confidence(features: OutputFeatures, calibration: Calibration | None) -> float | None:
     """The calibrated probability, or exp of the mean token log-probability where there is no calibration.
 
     None, for unknown, where the content is of a kind that the calibration was not measured on.
     """
     if calibration is not None:
-        weights = calibration.weights_of(signs.kind)
-        return None if weights is None else weights.probability(signs)
-    return min(1.0, math.exp(signs.mean_logprob))
+        weights = calibration.weights_of(features.kind)
+        return None if weights is None else weights.probability(features)
+    return min(1.0, math.exp(features.mean_logprob))
 
 
 def is_copied(text: str, content: str) -> bool:

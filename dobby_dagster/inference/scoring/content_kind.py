@@ -35,16 +35,16 @@ def _weights() -> tuple[list[str], list[float], dict[str, list[float]]]:
     return data["kinds"], data["bias"], data["weights"]
 
 
-def signs_of(content: str) -> set[str]:
+def features_of(content: str) -> set[str]:
     """What a content shows of its kind: its words and marks, and those that begin and end its lines."""
     text = content[:LOOKED_AT]
-    found = {_sign(token) for token in _TOKEN.findall(text)}
+    found = {_feature(token) for token in _TOKEN.findall(text)}
     for match in _EDGE.finditer(text):
         found.add(f"^{match[1][:_LONGEST_TOKEN].lower()}" if match[1] else f"{match[2]}$")
     return found
 
 
-def _sign(token: str) -> str:
+def _feature(token: str) -> str:
     """A word in small letters, any number as 0, a mark as it is."""
     return token[:_LONGEST_TOKEN].lower() if token[0].isalpha() else "0" if token[0].isdigit() else token
 
@@ -63,8 +63,8 @@ def kind_of(content: str, language: str = "") -> str | None:
         return named
     kinds, bias, weights = _weights()
     scores = list(bias)
-    for sign in signs_of(content):
-        row = weights.get(sign)
+    for feature in features_of(content):
+        row = weights.get(feature)
         if row is not None:
             scores = [score + weight for score, weight in zip(scores, row, strict=True)]
     top = max(scores)

@@ -1,0 +1,172 @@
+"""The backends that generate on this machine: OpenVINO and packed torch on the CPU, transformers on any device."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import psutil
+
+from dobby_dagster.inference.local.continuous_batching import ContinuousGenerator, Network
+from dobby_dagster.inference.local.generator import Generator, LoadedGenerator, LoadRequest
+from dobby_dagster.inference.local.memory_budget import token_budget
+from dobby_dagster.inference.local.parallel_generators import ParallelGenerator
+from dobby_dagster.inference.optional_packages import missing
+
+# A model of at most this size runs in one generator per core, if each of them gets enough slots to be fast.
+SMALL_BYTES = 64_000_000
+PART_SLOTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """How to load a model, and why that is not possible: the first reason that is not empty."""
+
+    load: Callable[[LoadRequest], LoadedGenerator]
+    obstacles: Callable[[LoadRequest], Iterator[str]]
+
+
+def unsupported_reason(backend: str, request: LoadRequest) -> str:
+    """Why a backend can't run a model; ``""`` where it can."""
+    return next(filter(None, BACKENDS[backend].obstacles(request)), "")
+
+
+def _cpu_obstacles(request: LoadRequest) -> Iterator[str]:
+    placement = request.placement
+    if placement.device != "cpu":
+        yield f"it is for the CPU, not for {placement.device}"
+    if placement.dtype not in ("float32", "bfloat16"):
+        yield f"it has no {placement.dtype}"
+
+
+def _openvino_obstacles(request: LoadRequest) -> Iterator[str]:
+    yield from _cpu_obstacles(request)
+    yield missing("openvino", "ml_dtypes")
+    if platform.machine() not in ("x86_64", "AMD64"):
+        yield f"it is tested on x86-64 only, not on {platform.machine()}"
+    if request.inference.reproducible:
+        yield "it has no reproducible mode"
+    yield request.folder.config.unsupported
+
+
+def _load_openvino(request: LoadRequest) -> LoadedGenerator:
+    """See :mod:`dobby_dagster.inference.openvino`."""
+    from dobby_dagster.inference.openvino.openvino_graph import build_graph
+    from dobby_dagster.inference.openvino.openvino_network import OpenVinoNetwork, compile_graph
+
+    dtype = request.placement.dtype
+    graph = build_graph(request.folder, dtype, int8=request.model.quantization == "int8")
+    cores = psutil.cpu_count(logical=False) or 1
+    parts = _parts(cores, request.inference.slots, graph.bytes)
+    compiled = compile_graph(graph, dtype, streams=parts, threads=cores)
+    networks = [OpenVinoNetwork(compiled) for _ in range(parts)]
+    networks[0].prefill([[0]], networks[0].slots(1, 1), 0)  # a model that it can't run fails here, not in every record
+    generators = _continuous(request, networks)
+    return LoadedGenerator(
+        generator=generators[0] if parts == 1 else ParallelGenerator(generators),
+        backend="openvino",
+        reason=f"OpenVINO is the fastest backend on the CPU{_parts_note(parts)}",
+        slots=request.inference.slots,
+        dtype=dtype,
+        parameters=graph.parameters,
+        bytes=graph.bytes,
+    )
+
+
+def _packed_obstacles(request: LoadRequest) -> Iterator[str]:
+    yield from _cpu_obstacles(request)
+    yield missing("torch")
+    if request.model.quantization != "none":
+        yield f"it has no {request.model.quantization}"
+    yield request.folder.config.unsupported
+
+
+def _load_packed(request: LoadRequest) -> LoadedGenerator:
+    """See :mod:`dobby_dagster.inference.packed`."""
+    import torch
+
+    from dobby_dagster.inference.packed.packed_network import PackedNetwork
+    from dobby_dagster.inference.packed.packed_weights import load_weights
+
+    positions = request.longest_prompt + request.inference.max_new_tokens
+    weights = load_weights(request.folder, getattr(torch, request.placement.dtype), positions=positions)
+    network = PackedNetwork(weights, batch_invariant=request.inference.reproducible)
+    cores = torch.get_num_threads()
+    parts = _parts(cores, request.inference.slots, weights.bytes)
+    generators = _continuous(request, [network] * parts)
+    generator: Generator = generators[0]
+    if parts > 1:
+        generator = ParallelGenerator(generators, partial(torch.set_num_threads, cores // parts))
+        torch.set_num_threads(cores)  # per thread, but new threads start with the last value
+    return LoadedGenerator(
+        generator=generator,
+        backend="packed",
+        reason=f"packed prompts with continuous batching, on the CPU{_parts_note(parts)}",
+        slots=request.inference.slots,
+        dtype=request.placement.dtype,
+        parameters=weights.parameters,
+        bytes=weights.bytes,
+    )
+
+
+def _transformers_obstacles(request: LoadRequest) -> Iterator[str]:
+    yield missing("torch", "transformers")
+
+
+def _load_transformers(request: LoadRequest) -> LoadedGenerator:
+    """See :mod:`dobby_dagster.inference.local.padded_generator`."""
+    from dobby_dagster.inference.local.padded_generator import PaddedGenerator
+    from dobby_dagster.inference.local.transformers_model import load_model, quantize
+
+    inference, placement = request.inference, request.placement
+    int8 = request.model.quantization == "int8"
+    if int8:
+        placement = replace(placement, dtype="float32")
+    model = load_model(request.folder, placement)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    if int8:
+        model = quantize(model)
+    # The amount of padding depends on what shares a batch, and rounding on the padding.
+    slots = 1 if inference.reproducible else inference.slots
+    budget = token_budget(inference, request.folder.config, placement)
+    requested = request.model.engine == "transformers"
+    return LoadedGenerator(
+        generator=PaddedGenerator(model, request.selector, slots, budget, inference.max_new_tokens, request.pad_token),
+        backend="transformers",
+        reason="transformers was requested" if requested else "transformers runs everywhere",
+        slots=slots,
+        dtype=placement.dtype,
+        parameters=parameters,
+        bytes=sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *model.buffers())),
+    )
+
+
+# In the order in which model.engine = auto tries them.
+BACKENDS = {
+    "openvino": Backend(_load_openvino, _openvino_obstacles),
+    "packed": Backend(_load_packed, _packed_obstacles),
+    "transformers": Backend(_load_transformers, _transformers_obstacles),
+}
+
+
+def _continuous(request: LoadRequest, networks: Sequence[Network[Any, Any]]) -> list[Generator]:
+    """A generator for each network; they share the slots and the memory in equal parts."""
+    inference, parts = request.inference, len(networks)
+    slots, new_tokens = inference.slots // parts, inference.max_new_tokens
+    budget = token_budget(inference, request.folder.config, request.placement) // parts
+    return [
+        ContinuousGenerator(network, request.selector, slots, budget, new_tokens, request.longest_prompt)
+        for network in networks
+    ]
+
+
+def _parts(cores: int, slots: int, size: int) -> int:
+    """How many generators run in parallel on a model of ``size`` bytes."""
+    return max(1, min(cores, slots // PART_SLOTS)) if size <= SMALL_BYTES else 1
+
+
+def _parts_note(parts: int) -> str:
+    return f"; {parts} generators in parallel, since the model is small" if parts > 1 else ""
