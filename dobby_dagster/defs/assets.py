@@ -1,6 +1,6 @@
-"""The assets, in the order of the story: what changed, what is to do, the summaries, how it went."""
+"""The assets, in the order of the story: what changed, what is pending, the summaries, how each batch went."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import dagster as dg
@@ -16,17 +16,32 @@ from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.settings import DagsterSettings
 from dobby_dagster.pipeline.summarization.pending_records import PendingBatch, PendingRecords
 
-OWNERS = ["team:dobby"]
-GROUP = "summaries"
+GROUP, OWNERS = "summaries", ["team:dobby"]
 BACKFILL_POLICY = backfill_policy(DagsterSettings().partitions_per_run)
 
 source_records = dg.AssetSpec(
     "source_records",
     description="The rows to summarise: Dobby's own relation `record`, or one of yours. Dobby only reads it.",
-    group_name=GROUP,
     kinds={"cozodb"},
+    group_name=GROUP,
     owners=OWNERS,
 )
+
+
+def per_batch(table: str, kinds: set[str], **options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """The decorator of an asset with a partition per batch, whose output the IO manager stores in ``table``."""
+    decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
+        partitions_def=record_batch_partitions,
+        backfill_policy=BACKFILL_POLICY,
+        io_manager_key="cozo",
+        metadata={"dobby/table": table},
+        kinds=kinds,
+        retry_policy=STEP_RETRIES,
+        group_name=GROUP,
+        owners=OWNERS,
+        **options,
+    )
+    return decorator
 
 
 @dg.asset(deps=[source_records], group_name=GROUP, kinds={"cozodb", "python"}, owners=OWNERS, retry_policy=STEP_RETRIES)
@@ -34,25 +49,15 @@ source_records = dg.AssetSpec(
 def record_batches(
     context: dg.AssetExecutionContext, database: CozoDatabase, options: PipelineOptions
 ) -> dg.MaterializeResult[None]:
-    """Look for rows that are new, changed or gone, and cut what is to do into batches: each becomes a partition."""
+    """Find new, changed and deleted rows, and cut them into batches: each becomes a partition."""
     from dobby_dagster.pipeline.planning.planner import plan
 
     changes = plan(database.store, database.records(), options.batch_size)
-    lacking = add_partitions(context.instance, database.store)
-    return dg.MaterializeResult(metadata=event_metadata.plan_metadata(changes, lacking))
+    added = add_partitions(context.instance, database.store)
+    return dg.MaterializeResult(metadata=event_metadata.plan_metadata(changes, added))
 
 
-@dg.asset(
-    deps=[record_batches],
-    partitions_def=record_batch_partitions,
-    backfill_policy=BACKFILL_POLICY,
-    io_manager_key="cozo",
-    metadata={"dobby/table": "pending"},
-    group_name=GROUP,
-    kinds={"cozodb", "arrow"},
-    owners=OWNERS,
-    retry_policy=STEP_RETRIES,
-)
+@per_batch("pending", {"cozodb", "arrow"}, deps=[record_batches])
 @by_recommendation()
 def pending_records(
     context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
@@ -71,17 +76,7 @@ def pending_records(
     return PendingRecords(batches)
 
 
-@dg.asset(
-    partitions_def=record_batch_partitions,
-    backfill_policy=BACKFILL_POLICY,
-    io_manager_key="cozo",
-    metadata={"dobby/table": "summaries"},
-    group_name=GROUP,
-    kinds={"pytorch", "huggingface", "cozodb"},
-    owners=OWNERS,
-    pool=DEVICE_POOL,
-    retry_policy=STEP_RETRIES,
-)
+@per_batch("summaries", {"pytorch", "huggingface", "cozodb"}, pool=DEVICE_POOL)
 @by_recommendation()
 def summaries(
     context: dg.AssetExecutionContext,
@@ -111,17 +106,7 @@ def summaries(
     return SummaryStream(events())
 
 
-@dg.asset(
-    deps=[summaries],
-    partitions_def=record_batch_partitions,
-    backfill_policy=BACKFILL_POLICY,
-    io_manager_key="cozo",
-    metadata={"dobby/table": "metrics"},
-    group_name=GROUP,
-    kinds={"cozodb", "arrow"},
-    owners=OWNERS,
-    retry_policy=STEP_RETRIES,
-)
+@per_batch("metrics", {"cozodb", "arrow"}, deps=[summaries])
 @by_recommendation()
 def metrics(
     context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
