@@ -59,6 +59,12 @@ def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     secrets._pattern.cache_clear()
 
 
+@pytest.fixture(autouse=True)
+def _steps_are_retried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster waits some seconds before it tries a step again; nothing in this process does."""
+    monkeypatch.setattr("dagster.RetryPolicy.calculate_delay", lambda self, attempt: 0)
+
+
 @pytest.fixture(params=ENGINES)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[DatabaseSettings]:
     """An empty database of each engine in turn."""

@@ -157,7 +157,8 @@ def test_ctrl_c_of_any_command_is_130(command: list[str]) -> None:
         assert "Traceback" not in terminal.text
 
 
-def test_a_model_server_that_refuses_is_no_success(dobby: Dobby) -> None:
+def test_a_model_server_that_refuses_is_no_success(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dobby_dagster.inference.remote.completions_client.ATTEMPTS", 2)
     fill(4)
     Path("dobby.toml").write_text('[model]\nurl = "http://127.0.0.1:9/v1"\nserved_name = "nope"\ntimeout_seconds = 1\n')
     answer = dobby("summarize")

@@ -10,7 +10,9 @@ from dobby_dagster.store.source.row_keys import decode_key, encode_key
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | TEXT, lambda x: st.lists(x) | st.dictionaries(TEXT, x)
+    st.none() | st.booleans() | st.integers(-(2**60), 2**60) | TEXT,
+    lambda x: st.lists(x, max_size=3) | st.dictionaries(TEXT, x, max_size=3),
+    max_leaves=8,
 )
 
 
@@ -51,7 +53,7 @@ def test_keys_of_any_type_survive(key: object) -> None:
     assert decode_key(encode_key(key, "Any?"), "Any?") == key
 
 
-@given(st.lists(JSON, unique_by=lambda v: json.dumps(v, sort_keys=True)))
+@given(st.lists(JSON, max_size=8, unique_by=lambda v: json.dumps(v, sort_keys=True)))
 def test_different_keys_have_different_texts(keys: list) -> None:
     assert len({encode_key(key, "Any?") for key in keys}) == len(keys)
 

@@ -27,7 +27,7 @@ from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, RUN, entrie
 from dobby_dagster_tests.helpers.records import put
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000), st.integers(1, 9))
 def test_each_summary_belongs_to_its_own_record_whatever_fails_or_is_shuffled(
     tmp_path_factory: pytest.TempPathFactory, seed: int, chunk_size: int

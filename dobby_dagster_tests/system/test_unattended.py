@@ -26,7 +26,7 @@ from dobby_dagster_tests.helpers.flawed_engine import Faults
 from dobby_dagster_tests.helpers.webserver import Served, dagster_dev
 
 ROUNDS = int(os.environ.get("ROUNDS", "1"))
-ROWS = int(os.environ.get("ROWS", "600"))
+ROWS = int(os.environ.get("ROWS", "300"))
 GIBIBYTE = 1024**3
 
 
