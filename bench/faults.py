@@ -167,7 +167,7 @@ def _work(store: CozoStore, recipe: Recipe = RECIPE) -> None:
     source = store.source(SourceSettings())
     plan(store, source, 3)
     store.recipes.remember(recipe)
-    left = list(store.states.runnable_by_batch("record", recipe.id, 3))
+    left = list(store.states.unfinished("record", recipe.id, 3))
     store.attempts.note_run(recipe.id, left, RUN)
 
     with Summarizer(store, source, FakeEngine(), PROMPT, recipe, 2) as summarizer:

@@ -11,9 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from dobby_dagster.domain.errors import DobbyError, StoreError
+from dobby_dagster.domain.errors import DobbyError, Retry, StoreError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.states import is_quarantined
 
 if TYPE_CHECKING:
     from dobby_dagster.store.cozo_store import CozoStore
@@ -127,7 +128,7 @@ def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator
             command("backfill --failed"),
         )  # fmt: skip
     quarantined = sum(
-        row["retry"] not in ("retry", "back_off") or row["retry_count"] >= retries
+        is_quarantined(Retry(row["retry"]), row["retry_count"], retries)
         for row in store.states.failed(relation, recipe)
     )
     if quarantined:

@@ -66,7 +66,7 @@ def look_and_start(
     plan(store, source, options.batch_size, recompare=config.compare_everything)
     store.recipes.remember(models.recipe)
     add_partitions(context.instance, store)
-    left = store.states.runnable_by_batch(source.settings.relation, models.recipe.id, options.max_retries)
+    left = store.states.unfinished(source.settings.relation, models.recipe.id, options.max_retries)
     _start(context, list(left), f"Summarise {sum(left.values()):,} records")
 
 

@@ -28,6 +28,11 @@ class Retry(StrEnum):
     BACK_OFF = "back_off"
     ESCALATE = "escalate"
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether another attempt can succeed without a person's help."""
+        return self in (Retry.RETRY, Retry.BACK_OFF)
+
 
 class DobbyError(Exception):
     """The root of Dobby's errors.

@@ -1,4 +1,4 @@
-"""The states of a record version, and which of them are work to do."""
+"""The states of a record version, and which of them are left to process."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ class State(StrEnum):
     SKIPPED = "skipped"
 
 
-# A record that an earlier batch skipped for one of these is work again in a later one: its content came back.
+# A record that an earlier batch skipped for one of these is unfinished in a later one: its content came back.
 PASSING_REASONS = ("superseded", "deleted")
+
+
+def is_quarantined(retry: Retry, retry_count: int, max_retries: int) -> bool:
+    """Whether a failed record is left alone until a person releases it."""
+    return not retry.may_pass or retry_count >= max_retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +33,7 @@ class ProcessingState:
 
     Attributes:
         error, error_code, retry, retry_count: Of a failed record: the message, the error's code, its retry
-            recommendation, and how often it has been tried in vain.
+            recommendation, and the number of failed attempts.
         reason: Of a skipped record.
         owner: Of a record in progress: who works on it, see :mod:`dobby_dagster.domain.owner`.
         batch: The batch in which it came to this state; a record version can be in several.
@@ -43,23 +48,29 @@ class ProcessingState:
     owner: str = ""
     batch: str = ""
 
-    def is_runnable(self, batch: str, max_retries: int, owner_is_alive: bool) -> bool:
-        """Whether a run of ``batch`` that meets this state has something to do."""
+    def is_unfinished(self, batch: str, max_retries: int) -> bool:
+        """Whether a run of ``batch`` has this record left to process, or another run is at it.
+
+        The store has the same rule in CozoScript; a test holds one against the other.
+        """
         match self.state:
-            case State.PENDING:
+            case State.PENDING | State.IN_PROGRESS:
                 return True
-            case State.IN_PROGRESS:
-                return not owner_is_alive
             case State.FAILED:
-                return self.retry in (Retry.RETRY, Retry.BACK_OFF) and self.retry_count < max_retries
+                return not is_quarantined(self.retry, self.retry_count, max_retries)
             case State.SKIPPED:
                 return self.reason in PASSING_REASONS and self.batch != batch
-            case _:
+            case State.COMPLETED:
                 return False
+
+    def is_runnable(self, batch: str, max_retries: int, owner_is_alive: bool) -> bool:
+        """Whether a run of ``batch`` that starts now processes this record: unfinished, and no living run is at it."""
+        taken = self.state is State.IN_PROGRESS and owner_is_alive
+        return self.is_unfinished(batch, max_retries) and not taken
 
     @staticmethod
     def failed(error: DobbyError, retry_count: int) -> ProcessingState:
-        """The state of a record that ``error`` befell, at its ``retry_count``-th vain try."""
+        """The state of a record whose ``retry_count``-th attempt failed with ``error``."""
         return ProcessingState(
             State.FAILED, error=str(error), error_code=error.code, retry=error.retry, retry_count=retry_count
         )

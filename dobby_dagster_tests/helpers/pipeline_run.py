@@ -27,7 +27,7 @@ def run(
     plan(store, source, 20)
 
     with Summarizer(store, source, engine, PROMPT, RECIPE, chunk_size) as summarizer:
-        for batch in store.states.runnable_by_batch("record", RECIPE.id, 3):
+        for batch in store.states.unfinished("record", RECIPE.id, 3):
             scope = Scope(RECIPE.id, batch, RUN)
             members = [m for m in store.states.members_from(source, scope) if m.is_runnable(batch, 3)]
             for chunk in summarizer.summarize(members, scope):

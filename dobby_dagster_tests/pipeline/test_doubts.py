@@ -76,10 +76,10 @@ def test_unsure_records_come_into_a_batch_of_their_own(sqlite_store: CozoStore) 
     name = batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.9)
     assert name == "batch-000002"
     assert [member.version.key for member in sqlite_store.states.members(Scope(RECIPE.id, name))] == ["b", "c"]
-    assert name not in sqlite_store.states.runnable_by_batch("record", RECIPE.id, 3), (
+    assert name not in sqlite_store.states.unfinished("record", RECIPE.id, 3), (
         "the first recipe has nothing to do in it"
     )
-    assert sqlite_store.states.runnable_by_batch("record", "another", 3)[name] == 2
+    assert sqlite_store.states.unfinished("record", "another", 3)[name] == 2
     assert sqlite_store.reports.status("record", RECIPE.id)["completed"] == 3
     put(sqlite_store, {"d": "word4"})
     run(sqlite_store, FakeEngine())

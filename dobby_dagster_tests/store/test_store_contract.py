@@ -183,8 +183,8 @@ def test_batches_and_their_work_are_read_from_where_one_stopped(store: CozoStore
     assert [batch.id for batch in store.versions.batches(after=ids[1])] == ids[2:]
     assert [batch.id for batch in store.versions.batches(after=ids[0], limit=2)] == ids[1:3]
     assert store.versions.batches("other") == []
-    assert store.states.runnable_by_batch("record", R, 3, ids[2:]) == {ids[2]: 2, ids[3]: 1}
-    assert store.states.runnable_by_batch("record", R, 3, []) == {}
+    assert store.states.unfinished("record", R, 3, ids[2:]) == {ids[2]: 2, ids[3]: 1}
+    assert store.states.unfinished("record", R, 3, []) == {}
 
 
 def test_compaction_keeps_what_was_in_force(store: CozoStore) -> None:
@@ -223,7 +223,7 @@ def test_what_is_done_again_is_pending_with_all_records_of_equal_content(store: 
     counts = store.states.counts(Scope(R, batch))
     assert (counts["completed"], counts["pending"]) == (1, 2)
     assert [store.reports.summaries_of("record", key) != [] for key in "abc"] == [False, False, True]
-    assert store.states.runnable_by_batch("record", R, 3) == {batch: 2}
+    assert store.states.unfinished("record", R, 3) == {batch: 2}
     assert "completed" in [event["event"] for event in store.states.history("record", "a")]
 
 
@@ -287,16 +287,16 @@ def test_failures_and_skips_are_stored_with_their_reasons(store: CozoStore) -> N
 
 def test_unsettled_batches_are_those_with_work(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2", "c": "3", "d": "4"})
-    assert store.states.runnable_by_batch("record", R, 3) == {batch: 4}
+    assert store.states.unfinished("record", R, 3) == {batch: 4}
     failed = ProcessingState.failed(InferenceError("x"), 1)
     outcomes = [
         done(members[0], "1", batch), Outcome(members[1].version, "2", skipped("empty content")),
         Outcome(members[2].version, "3", failed), Outcome(members[3].version, None, skipped("deleted")),
     ]  # fmt: skip
     commit(store, source, batch, outcomes)
-    assert store.states.runnable_by_batch("record", R, 3) == {batch: 1}
-    assert store.states.runnable_by_batch("record", R, 1) == {}
-    assert store.states.runnable_by_batch("record", "another recipe", 3) == {batch: 4}
+    assert store.states.unfinished("record", R, 3) == {batch: 1}
+    assert store.states.unfinished("record", R, 1) == {}
+    assert store.states.unfinished("record", "another recipe", 3) == {batch: 4}
 
 
 def test_a_stored_summary_is_found_by_its_fingerprint(store: CozoStore) -> None:

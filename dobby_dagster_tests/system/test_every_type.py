@@ -120,7 +120,7 @@ def summarize(store: CozoStore, source: Source) -> None:
     plan(store, source, 7)
 
     with Summarizer(store, source, FakeEngine(), PROMPT, RECIPE, 5) as summarizer:
-        for batch in store.states.runnable_by_batch("r", RECIPE.id, 1):
+        for batch in store.states.unfinished("r", RECIPE.id, 1):
             scope = Scope(RECIPE.id, batch, RunId("run"))
             for chunk in summarizer.summarize(store.states.members(scope), scope):
                 store.chunks.commit(source, chunk, scope)

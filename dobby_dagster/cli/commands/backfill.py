@@ -98,7 +98,7 @@ def _submit(use: Opened, choose: partial[list[BatchId]], as_json: bool) -> None:
     settings, store = use.settings, use.store
     recipe = recipe_for(settings).id
     _ = use.source.types
-    chosen = choose(store, store.states.runnable_by_batch(use.relation, recipe, settings.pipeline.max_retries))
+    chosen = choose(store, store.states.unfinished(use.relation, recipe, settings.pipeline.max_retries))
     if not chosen:
         print_json({"backfill": "", "batches": []}) if as_json else out.print("Nothing to backfill.")
         return

@@ -10,8 +10,10 @@ from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.help_format import Command, Group
 from dobby_dagster.cli.output import out, print_json, print_table
+from dobby_dagster.domain.errors import Retry
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import NO_RECIPE
+from dobby_dagster.domain.states import is_quarantined
 
 failed = typer.Typer(
     cls=Group,
@@ -35,7 +37,7 @@ def failed_list(
     rows = [row for row in rows if batch in (None, row["batch"])]
     retries = use.settings.pipeline.max_retries
     for row in rows:
-        row["quarantined"] = row["retry"] not in ("retry", "back_off") or row["retry_count"] >= retries
+        row["quarantined"] = is_quarantined(Retry(row["retry"]), row["retry_count"], retries)
     if as_json:
         print_json(rows)
     elif rows:

@@ -158,7 +158,7 @@ def _ask(tick: Tick, settings: Settings, instance: dg.DagsterInstance, store: An
         tick.reasons.append("no batch is new")
         return
     recipe = recipe_for(settings).id
-    left = store.states.runnable_by_batch(relation, recipe, settings.pipeline.max_retries, fresh)
+    left = store.states.unfinished(relation, recipe, settings.pipeline.max_retries, fresh)
     wanted = [batch for batch in left if batch not in now_under_way.batches]
     chosen = ranges(wanted, longest)[:room]
     for first, last in chosen:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import dagster as dg
 from dagster._core.errors import DagsterExecutionInterruptedError
 
-from dobby_dagster.domain.errors import DobbyError, Retry
+from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.printable import message
 from dobby_dagster.domain.secrets import detach_secrets
 
@@ -33,7 +33,7 @@ def by_recommendation() -> Iterator[None]:
         raise
     except DobbyError as error:
         detach_secrets(error)
-        if error.retry in (Retry.RETRY, Retry.BACK_OFF):
+        if error.retry.may_pass:
             raise
         metadata = {"error_code": error.code, "severity": error.severity.value, "retry": error.retry.value}
         raise dg.Failure(str(error), metadata=metadata, allow_retries=False) from error

@@ -117,7 +117,7 @@ def _ready(settings: Settings) -> Iterator[tuple[dg.DagsterInstance, CozoStore, 
 
 
 def _left(settings: Settings, store: CozoStore, recipe: Recipe) -> dict[BatchId, int]:
-    return store.states.runnable_by_batch(settings.source.relation, recipe.id, settings.pipeline.max_retries)
+    return store.states.unfinished(settings.source.relation, recipe.id, settings.pipeline.max_retries)
 
 
 def _unmeasured(settings: Settings, store: CozoStore, recipe: Recipe, left: Mapping[BatchId, int]) -> list[BatchId]:

@@ -60,7 +60,7 @@ def unsettled(store: CozoStore, relation: str, recipe: RecipeId, max_retries: in
         wait: Seconds before the first retry.
     """
     attempted = store.attempts.batches(relation, recipe)
-    left = store.states.runnable_by_batch(relation, recipe, max_retries, attempted)
+    left = store.states.unfinished(relation, recipe, max_retries, attempted)
     found = []
     for batch in left:
         scope = Scope(recipe, batch)

@@ -63,7 +63,7 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
         prompt: The prompt.
     """
     relation = source.settings.relation
-    left = store.states.runnable_by_batch(relation, recipe.id, settings.pipeline.max_retries)
+    left = store.states.unfinished(relation, recipe.id, settings.pipeline.max_retries)
     others = [
         (row["recipe"], row["model"], row["prompt"], row["summaries"])
         for row in store.recipes.with_summaries(relation)
@@ -74,12 +74,13 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
     found.waiting = store.versions.waiting(relation) + new
     if not left and not found.waiting:
         return found
-    hashes, keys = set(), []
+    hashes: set[str] = set()
+    keys: list[str] = []
     for batch in left:
-        for member in store.states.members(Scope(recipe.id, batch)):
-            if member.is_runnable(batch, settings.pipeline.max_retries):
-                hashes.add(member.version.content_hash)
-                keys.append(member.version.key)
+        members = store.states.members(Scope(recipe.id, batch))
+        runnable = [member.version for member in members if member.is_runnable(batch, settings.pipeline.max_retries)]
+        hashes.update(version.content_hash for version in runnable)
+        keys += [version.key for version in runnable]
     if found.waiting:
         keys += [key for page in source.key_pages(5_000) for key in page] if new or not keys else []
     found.contents = len(hashes) + found.waiting

@@ -6,14 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from dobby_dagster.domain.errors import DegenerateOutputError
-from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.scope import BatchId, Scope
 from dobby_dagster.domain.states import State
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.summarization.quality_gate import gate
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.record_states import Member
 
 ERROR_RATE_LIMIT = 0.01
 
@@ -38,7 +36,7 @@ def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[Batc
         members = store.states.members(scope)
         states = Counter(member.state.state if member.state else State.PENDING for member in members)
         found.examined += len(members)
-        left = states[State.PENDING] + sum(abandoned(member) for member in members)
+        left = states[State.PENDING] + sum(member.is_abandoned for member in members)
         if left:
             found.unaccounted.append(f"{batch}: {left} of {len(members)} members are not settled")
         if said.get(batch) != len(members):
@@ -62,9 +60,3 @@ def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[Batc
         if members and failed / len(members) > ERROR_RATE_LIMIT:
             found.failing.append(f"{batch}: {failed} of {len(members)} records failed")
     return found
-
-
-def abandoned(member: Member) -> bool:
-    """In progress, and nobody works on it; what another living run works on is accounted for."""
-    state = member.state
-    return state is not None and state.state is State.IN_PROGRESS and not is_alive(state.owner, member.since)

@@ -20,6 +20,11 @@ STATE_KEYS = ["source", "key", "content_hash", "recipe", "at"]
 STATE_VALUES = [
     "state", "error", "error_code", "retry", "retry_count", "reason", "owner", "batch", "run", "since",
 ]  # fmt: skip
+# ProcessingState.is_unfinished as a condition on a state's columns, of which `in_batch` is the batch.
+_UNFINISHED = f"""is_in(state, {[State.PENDING.value, State.IN_PROGRESS.value]})
+    || (state == '{State.FAILED}' && is_in(retry, {[retry.value for retry in Retry if retry.may_pass]})
+        && retry_count < $max_retries)
+    || (state == '{State.SKIPPED}' && is_in(reason, {list(PASSING_REASONS)}) && in_batch != batch)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,15 @@ class Member:
     state: ProcessingState | None
     since: float = 0.0
 
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the record is in progress, and the run that started it has died."""
+        state = self.state
+        return state is not None and state.state is State.IN_PROGRESS and not is_alive(state.owner, self.since)
+
     def is_runnable(self, batch: BatchId, max_retries: int) -> bool:
-        """Whether a run of ``batch`` that begins now has something to do."""
-        if self.state is None:
-            return True
-        return self.state.is_runnable(batch, max_retries, is_alive(self.state.owner, self.since))
+        """Whether a run of ``batch`` that starts now processes this record."""
+        return self.state is None or self.state.is_runnable(batch, max_retries, not self.is_abandoned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,31 +93,27 @@ class RecordStates:
                 )
         return members
 
-    def runnable_by_batch(
+    def unfinished(
         self, relation: str, recipe: RecipeId, max_retries: int, batches: Sequence[BatchId] | None = None
     ) -> dict[BatchId, int]:
-        """Batches with members that a run would process now, and how many those are, oldest first.
+        """Batches with members that are left to process or in progress, and how many those are, oldest first.
 
         Args:
             relation: The source.
             recipe: Under which the states are.
-            max_retries: Vain tries after which a failed record is left alone.
+            max_retries: Failed attempts after which a record is quarantined.
             batches: Look at these only; at all where None.
         """
         only = "" if batches is None else "batch in $batches, "
-        query = f"""settled[batch, position] := {only}*dobby_member{{batch, position, source, key, content_hash}}, source == $source,
+        query = f"""finished[batch, position] := {only}*dobby_member{{batch, position, source, key, content_hash}}, source == $source,
             *dobby_state{{source, key, content_hash, recipe: $recipe, state, retry, retry_count, reason, batch: in_batch @ 'END'}},
-            (state == 'completed')
-            || (state == 'skipped' && (!is_in(reason, $passing) || in_batch == batch))
-            || (state == 'failed' && (!is_in(retry, $retried) || retry_count >= $max_retries))
+            !({_UNFINISHED})
         ?[batch, count(position)] := {only}*dobby_member{{batch, position, source}}, source == $source,
-            not settled[batch, position]"""
+            not finished[batch, position]"""
         params = {
             "source": relation,
             "recipe": recipe,
             "max_retries": max_retries,
-            "passing": list(PASSING_REASONS),
-            "retried": [Retry.RETRY.value, Retry.BACK_OFF.value],
             "batches": list(batches or []),
         }
         return {BatchId(batch): int(count) for batch, count in sorted(self._connection.run(query, params).rows)}
