@@ -96,7 +96,7 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
 def test_others_look_on_without_an_error_while_a_run_works(tmp_path: Path) -> None:
     store = prepared(tmp_path, 150)
     env = environment(tmp_path)
-    loop = f"for i in $(seq 12); do {' '.join(DOBBY)} status --json || exit 1; done"
+    loop = f"for i in $(seq 5); do {' '.join(DOBBY)} status --json || exit 1; done"
     run = subprocess.Popen(
         [*DOBBY, "summarize", "--json"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
