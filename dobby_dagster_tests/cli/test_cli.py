@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pandas as pd
 import pytest
 
 from dobby_dagster.store.database.connect import cozo_client
-from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.command import PROCESS, Dobby
 from dobby_dagster_tests.helpers.cozo_server import running_server
 from dobby_dagster_tests.helpers.records import fill
 
@@ -341,7 +340,7 @@ def test_a_full_disk_ends_with_one_clear_line(tmp_path: Path) -> None:
     for i in range(40):
         Path(f"src/m{i}.py").write_text("".join(f"def f{j}():\n    return '{'x' * 400}'\n" for j in range(40)))
     answer = subprocess.run(
-        [sys.executable, "-m", "dobby_dagster.cli.app", "ingest", "src", "-d", "sqlite:///full.db"],
+        [*PROCESS, "ingest", "src", "-d", "sqlite:///full.db"],
         capture_output=True, text=True, check=False, timeout=120,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
     )  # fmt: skip

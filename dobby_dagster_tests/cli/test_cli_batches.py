@@ -15,6 +15,7 @@ from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import Dobby
 from dobby_dagster_tests.helpers.flawed_engine import Faults
+from dobby_dagster_tests.helpers.records import put
 
 WHERE = ["--database", "sqlite:///code.db"]
 CODE = {f"k{i}": f"def f{i}(a):\n    return a + {i}\n" for i in range(6)}
@@ -25,8 +26,7 @@ def filled(dobby: Dobby) -> CozoStore:
     """Six records of Dobby's own relation in three batches."""
     Path("dobby.toml").write_text('[pipeline]\nbatch_size = 2\n[model]\ndevice = "cpu"\n')
     store = CozoStore.open(DatabaseSettings(url="sqlite:///code.db"))
-    rows = [[key, content] for key, content in CODE.items()]
-    store.connection.run("?[key, content] <- $rows :put record {key => content}", {"rows": rows}, write=True)
+    put(store, CODE)
     return store
 
 
@@ -151,9 +151,7 @@ def test_a_backfill_is_handed_to_the_daemon(filled: CozoStore, dobby: Dobby) -> 
 def test_a_preview_says_what_a_change_of_model_would_touch_and_changes_nothing(
     filled: CozoStore, dobby: Dobby, llama: Path
 ) -> None:
-    filled.connection.run(
-        "?[key, content] <- [['same', $c]] :put record {key => content}", {"c": CODE["k0"]}, write=True
-    )
+    put(filled, {"same": CODE["k0"]})
     before = dobby("preview", *WHERE, "--json").json
     assert (before["records"], before["waiting"], before["contents"], before["seconds"]) == (0, 7, 7, None)
     assert before["prompt_tokens"] > 7 * 10, "rows that no plan has seen are counted, and their tokens"

@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import cozo_client
-from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.command import PROCESS, Dobby
 from dobby_dagster_tests.helpers.records import fill
 
 CODE = {f"k{i}": f"def add_{i}(a):\n    return a + {i}\n" for i in range(3)}
@@ -267,7 +266,7 @@ def test_ascii_output_is_no_error(command: list[str]) -> None:
     store = CozoStore.open(DatabaseSettings(url="sqlite:///code.db"))
     store.remember(load_settings({"source.relation": "code_data", "source.key": "id"}, environment={}).settings)
     done = subprocess.run(
-        [sys.executable, "-m", "dobby_dagster.cli.app", *command, *(() if command == ["models"] else WHERE)],
+        [*PROCESS, *command, *(() if command == ["models"] else WHERE)],
         env={"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii", "LC_ALL": "C", "HOME": "/tmp", **_python_path()},
         capture_output=True, check=False, timeout=200,
     )  # fmt: skip

@@ -15,9 +15,9 @@ import pytest
 
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.command import PROCESS, Dobby
+from dobby_dagster_tests.helpers.records import put
 
-COMMAND = [sys.executable, "-m", "dobby_dagster.cli.app"]
 # Says when Python has started: before that, Ctrl-C is Python's own affair.
 STARTED = [
     sys.executable, "-c",
@@ -31,15 +31,14 @@ def fill(count: int) -> None:
     Path("dobby.toml").write_text('[pipeline]\nbatch_size = 60\nchunk_size = 20\n[model]\ndevice = "cpu"\n')
     store = CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db"))
     body = "".join(f"    step_{i} = read(path, {i})\n" for i in range(12))
-    rows = [[f"k{i:04d}", f"def load_{i}(path):\n{body}    return step_{i % 12} + {i}\n"] for i in range(count)]
-    store.connection.run("?[key, content] <- $rows :put record {key => content}", {"rows": rows}, write=True)
+    put(store, {f"k{i:04d}": f"def load_{i}(path):\n{body}    return step_{i % 12} + {i}\n" for i in range(count)})
     store.close()
 
 
 class Terminal:
     """A process whose standard streams are a pseudo-terminal."""
 
-    def __init__(self, *arguments: str, program: Sequence[str] = COMMAND) -> None:
+    def __init__(self, *arguments: str, program: Sequence[str] = PROCESS) -> None:
         ours, theirs = pty.openpty()
         self._ours = ours
         self.process = subprocess.Popen(
@@ -97,7 +96,7 @@ def test_the_bar_moves_in_a_terminal_with_rate_and_time_left() -> None:
 def test_a_log_file_gets_plain_lines(dobby: Dobby) -> None:
     fill(60)
     with Path("run.log").open("w") as log:
-        done = subprocess.run([*COMMAND, "summarize"], stdout=log, stderr=log, check=False, timeout=300)
+        done = subprocess.run([*PROCESS, "summarize"], stdout=log, stderr=log, check=False, timeout=300)
     text = Path("run.log").read_text()
     assert done.returncode == 0, text
     assert re.search(r"Summarising: 60 of 60 \(100%\), [\d,]+/min", text)

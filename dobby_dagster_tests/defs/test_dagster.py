@@ -1,7 +1,6 @@
 """The assets in Dagster, in this process: runs over ranges, failures, checks, the IO manager."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +21,15 @@ from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.scope import NO_RECIPE, BatchId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
-from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.flawed_engine import Faults
 from dobby_dagster_tests.helpers.records import put
+from dobby_dagster_tests.helpers.world import Make, World
 
 CODE = {f"k{i:02d}": f"def add_{i}(a, b):\n    return a + b + {i}\n" for i in range(12)}
-Make = Callable[..., Settings]
 
 
-class World:
-    """A database with code in it, a Dagster instance, and runs on both."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.store = CozoStore.open(settings.database)
-        self.instance = dg.DagsterInstance.ephemeral()
+class RunWorld(World):
+    """Runs of the assets."""
 
     def materialize(self, assets: list[Any], **options: Any) -> dg.ExecuteInProcessResult:
         return dg.materialize(
@@ -46,7 +39,7 @@ class World:
     def plan(self) -> list[str]:
         result = self.materialize([source_records, record_batches])
         assert result.success
-        return list(self.instance.get_dynamic_partitions("record_batches"))
+        return self.partitions
 
     def run(self, first: str, last: str | None = None, **options: Any) -> dg.ExecuteInProcessResult:
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
@@ -59,8 +52,8 @@ class World:
 
 
 @pytest.fixture
-def world(make_settings: Make) -> World:
-    made = World(make_settings(pipeline__batch_size=5, pipeline__chunk_size=3, model__device="cpu"))
+def world(make_settings: Make) -> RunWorld:
+    made = RunWorld(make_settings(pipeline__batch_size=5, pipeline__chunk_size=3, model__device="cpu"))
     put(made.store, CODE)
     return made
 
@@ -105,7 +98,7 @@ def test_importing_the_definitions_imports_no_torch() -> None:
     assert answer.stdout.strip() == "[]"
 
 
-def test_a_range_of_partitions_in_one_run(world: World) -> None:
+def test_a_range_of_partitions_in_one_run(world: RunWorld) -> None:
     partitions = world.plan()
     assert partitions == ["batch-000001", "batch-000002", "batch-000003"]
     result = world.run(partitions[0], partitions[-1])
@@ -130,7 +123,7 @@ def test_a_range_of_partitions_in_one_run(world: World) -> None:
     }  # fmt: skip
 
 
-def test_a_second_materialization_infers_nothing(world: World) -> None:
+def test_a_second_materialization_infers_nothing(world: RunWorld) -> None:
     partitions = world.plan()
     world.run(partitions[0])
     before = world.store.reports.chunks(Scope(world.store.recipes.latest() or NO_RECIPE, partitions[0]))
@@ -140,15 +133,15 @@ def test_a_second_materialization_infers_nothing(world: World) -> None:
     assert values_of(again, "pending_records")[partitions[0]]["dagster/partition_row_count"] == 0
 
 
-def test_partitions_that_a_dead_planner_left_out_are_added(world: World) -> None:
+def test_partitions_that_a_dead_planner_left_out_are_added(world: RunWorld) -> None:
     from dobby_dagster.pipeline.planning.planner import plan
 
     plan(world.store, world.store.source(world.settings.source), 5)
-    assert list(world.instance.get_dynamic_partitions("record_batches")) == []
+    assert world.partitions == []
     assert len(world.plan()) == 3
 
 
-def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(world: World, faults: Faults) -> None:
+def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(world: RunWorld, faults: Faults) -> None:
     partitions = world.plan()
     faults.set("add_1(", "add_2(")
     result = world.run(partitions[0], partitions[-1])
@@ -169,7 +162,7 @@ def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(world:
     assert world.status["failed"] == 0
 
 
-def test_a_batch_of_another_relation_is_refused_and_left_as_it_is(world: World, make_settings: Make) -> None:
+def test_a_batch_of_another_relation_is_refused_and_left_as_it_is(world: RunWorld, make_settings: Make) -> None:
     partitions = world.plan()
     world.store.connection.run(":create other {id: String => body: String}", write=True)
     world.settings = make_settings(source__relation="other", source__key="id", source__content="body")
@@ -181,7 +174,7 @@ def test_a_batch_of_another_relation_is_refused_and_left_as_it_is(world: World, 
     assert world.status["pending"] == 12
 
 
-def test_the_same_records_under_two_models_side_by_side(world: World, twin: Path, make_settings: Make) -> None:
+def test_the_same_records_under_two_models_side_by_side(world: RunWorld, twin: Path, make_settings: Make) -> None:
     partitions = world.plan()
     assert world.run(partitions[0], partitions[-1]).success
     first = world.store.recipes.latest()
@@ -200,7 +193,7 @@ def test_the_same_records_under_two_models_side_by_side(world: World, twin: Path
 
 
 def test_summaries_of_former_settings_show_as_out_of_date_partition_by_partition(
-    world: World, make_settings: Make
+    world: RunWorld, make_settings: Make
 ) -> None:
     from dagster._core.definitions.data_version import CachingStaleStatusResolver
     from dagster._core.loader import LoadingContextForTest
@@ -228,7 +221,7 @@ def test_summaries_of_former_settings_show_as_out_of_date_partition_by_partition
     build_definitions(missing).get_repository_def()  # loads all the same; a run says what is wrong
 
 
-def test_a_check_sees_what_a_person_broke(world: World) -> None:
+def test_a_check_sees_what_a_person_broke(world: RunWorld) -> None:
     partitions = world.plan()
     world.run(partitions[0])
     store = world.store.connection
@@ -241,7 +234,7 @@ def test_a_check_sees_what_a_person_broke(world: World) -> None:
     assert "k00 is completed without a summary" in failed["completed_have_summaries"]
 
 
-def test_a_finished_partition_is_reported_before_the_next_one_begins(world: World) -> None:
+def test_a_finished_partition_is_reported_before_the_next_one_begins(world: RunWorld) -> None:
     partitions = world.plan()
     seen: dict[str, list[str]] = {}
     commit = world.store.chunks.__class__.commit
@@ -257,7 +250,7 @@ def test_a_finished_partition_is_reported_before_the_next_one_begins(world: Worl
     assert seen == {partitions[0]: [], partitions[1]: partitions[:1], partitions[2]: partitions[:2]}
 
 
-def test_a_run_that_dies_between_partitions_leaves_the_finished_ones_materialized(world: World) -> None:
+def test_a_run_that_dies_between_partitions_leaves_the_finished_ones_materialized(world: RunWorld) -> None:
     partitions = world.plan()
     commit = world.store.chunks.__class__.commit
 
@@ -280,7 +273,7 @@ DOWNSTREAM = {
 }
 
 
-def test_the_io_manager_loads_every_table_as_pandas_or_arrow(world: World) -> None:
+def test_the_io_manager_loads_every_table_as_pandas_or_arrow(world: RunWorld) -> None:
     partitions = world.plan()
     world.run(partitions[0], partitions[-2])
     seen: dict[str, Any] = {}
@@ -311,7 +304,7 @@ def test_the_io_manager_loads_every_table_as_pandas_or_arrow(world: World) -> No
     assert set(pending.column("batch").to_pylist()) == {partitions[2]}
 
 
-def test_a_partition_without_rows_loads_as_an_empty_table(world: World) -> None:
+def test_a_partition_without_rows_loads_as_an_empty_table(world: RunWorld) -> None:
     [first, *_] = world.plan()
     seen: list[Any] = []
 
@@ -325,7 +318,7 @@ def test_a_partition_without_rows_loads_as_an_empty_table(world: World) -> None:
     assert seen[1].column_names == ["batch"]
 
 
-def test_what_the_io_manager_can_not_store_is_named(world: World) -> None:
+def test_what_the_io_manager_can_not_store_is_named(world: RunWorld) -> None:
     [first, *_] = world.plan()
 
     @dg.asset(**DOWNSTREAM, metadata={"dobby/table": "nope"})
@@ -349,7 +342,7 @@ def test_what_the_io_manager_can_not_store_is_named(world: World) -> None:
         assert message in str([event.event_specific_data for event in failed.all_events if event.is_failure])
 
 
-def test_the_example_of_a_downstream_asset_in_the_documents_runs(world: World) -> None:
+def test_the_example_of_a_downstream_asset_in_the_documents_runs(world: RunWorld) -> None:
     partitions = world.plan()
     assert world.run(partitions[0]).success
     text = (Path(__file__).parents[2] / "docs" / "operation.md").read_text()
@@ -367,7 +360,7 @@ def test_the_example_of_a_downstream_asset_in_the_documents_runs(world: World) -
     assert value["short"] == sum(len(row["text"]) < 40 for row in rows)
 
 
-def test_the_model_is_freed_when_a_run_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_is_freed_when_a_run_ends(world: RunWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     from dobby_dagster.inference.local.local_engine import LocalEngine
 
     closed = []

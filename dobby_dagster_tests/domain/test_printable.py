@@ -5,7 +5,6 @@ import logging
 import os
 import shutil
 import subprocess
-import sys
 import unicodedata
 from io import StringIO
 
@@ -18,7 +17,7 @@ from rich.table import Table
 from dobby_dagster.cli.output import PlainConsole, PrintableFormatter
 from dobby_dagster.domain.errors import DobbyError, StoreError
 from dobby_dagster.domain.printable import MESSAGE_LENGTH, printable, printable_json, shell_word
-from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.command import PROCESS, Dobby
 from dobby_dagster_tests.helpers.hostile_text import HOSTILE, invisible
 from dobby_dagster_tests.helpers.records import fill
 
@@ -141,7 +140,7 @@ def _a_shown_key_can_be_pasted(out: str) -> None:
 def _an_encoding_that_lacks_characters_escapes_them() -> None:
     for command in (["status"], ["show", FOREIGN_KEY]):
         ended = subprocess.run(
-            [sys.executable, "-m", "dobby_dagster.cli.app", *command, *WHERE],
+            [*PROCESS, *command, *WHERE],
             capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=False,
         )  # fmt: skip
         assert (ended.returncode, ended.stderr) == (0, b"")

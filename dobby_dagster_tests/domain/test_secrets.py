@@ -4,7 +4,6 @@ import base64
 import logging
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.settings_loader import is_secret, load_settings, setting_names
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.command import PROCESS, Dobby
 from dobby_dagster_tests.helpers.cozo_server import running_server
 from dobby_dagster_tests.helpers.model_server import Reply, Scripted, said
 from dobby_dagster_tests.helpers.records import put
@@ -223,7 +222,7 @@ def test_no_secret_is_written_anywhere(tmp_path: Path, refused: bool) -> None:
         }
         said_by = [
             subprocess.run(
-                [sys.executable, "-m", "dobby_dagster.cli.app", *command],
+                [*PROCESS, *command],
                 env=environment, capture_output=True, check=False, cwd=tmp_path, timeout=600,
             )
             for command in (["-v", "summarize", "--show", "9"], ["config", "--json"], ["export", "--format", "jsonl"])

@@ -1,6 +1,5 @@
 """What the tests of automation share: twelve records in three batches, and jobs run in this process."""
 
-from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
@@ -12,8 +11,6 @@ from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.states import COMPLETED, ProcessingState
 from dobby_dagster.inference.recipe import recipe_for
 from dobby_dagster.store.cozo_store import CozoStore
-
-Make = Callable[..., Settings]
 
 
 def recipe(settings: Settings) -> str:

@@ -1,6 +1,7 @@
 """All commands of ``dobby``, and what one answers, for tests that run it."""
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -30,5 +31,7 @@ def _commands(group: Any, words: tuple[str, ...] = ()) -> dict[str, Any]:
     return found
 
 
+# The command as a process of its own.
+PROCESS = [sys.executable, "-m", "dobby_dagster.cli.app"]
 # Every command by its words.
 COMMANDS = _commands(typer.main.get_command(app))

@@ -8,14 +8,16 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
+
+from dobby_dagster_tests.helpers.command import PROCESS
 
 
 def free_port() -> int:
@@ -38,7 +40,7 @@ class Served:
         port = free_port()
         with (self.folder / "dev.log").open("a") as log:
             self._supervisor = subprocess.Popen(
-                [sys.executable, "-m", "dobby_dagster.cli.app", "dev", "--port", str(port), *self.options],
+                [*PROCESS, "dev", "--port", str(port), *self.options],
                 env=self._environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         self.url = f"http://127.0.0.1:{port}"
@@ -46,14 +48,11 @@ class Served:
 
     def wait_until_up(self, seconds: float = 120) -> None:
         """Wait until the web server answers and knows the code location."""
-        query = json.dumps({"query": "{repositoriesOrError{__typename ... on RepositoryConnection{nodes{name}}}}"})
+        query = "{repositoriesOrError{__typename ... on RepositoryConnection{nodes{name}}}}"
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
-                headers = {"content-type": "application/json", "authorization": f"Bearer {self.token}"}
-                request = urllib.request.Request(f"{self.url}/graphql", query.encode(), headers)
-                found = json.load(urllib.request.urlopen(request, timeout=20))["data"]["repositoriesOrError"]
-                if found.get("nodes"):
+                if self.ask(query)["repositoriesOrError"].get("nodes"):
                     return
             except (OSError, http.client.HTTPException, ValueError):
                 pass
@@ -67,6 +66,13 @@ class Served:
         """What lets a client in, where others can reach the server."""
         path = Path(self.home) / "login_token"
         return path.read_text() if path.exists() else ""
+
+    def ask(self, query: str, variables: dict[str, Any] | None = None, **headers: str) -> Any:
+        """The data that the server answers to a request as its own pages send it, but for ``headers``."""
+        sent = {"content-type": "application/json", "origin": self.url, "authorization": f"Bearer {self.token}"}
+        body = json.dumps({"query": query, "variables": variables or {}}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {**sent, **headers})
+        return json.load(urllib.request.urlopen(request, timeout=60))["data"]
 
     def processes(self) -> list[psutil.Process]:
         """All processes that work on this DAGSTER_HOME, orphans included."""

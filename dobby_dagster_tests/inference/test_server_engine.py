@@ -22,6 +22,7 @@ from dobby_dagster.inference.engine_selection import engine_for
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.inference.recipe import recipe_of
 from dobby_dagster.inference.remote.completions_client import ServerClient
+from dobby_dagster_tests.helpers.command import PROCESS
 from dobby_dagster_tests.helpers.local_engines import CONTENTS, PROMPT, requests
 from dobby_dagster_tests.helpers.model_server import Reply, Scripted, engine_at, said
 
@@ -93,7 +94,7 @@ def test_records_are_summarized_by_a_real_server(served: tuple[str, str], tmp_pa
         "DOBBY_INFERENCE_MAX_NEW_TOKENS": "8",
         "DOBBY_PIPELINE_FAILED_SHARE_LIMIT": "1",
     }
-    command = [sys.executable, "-m", "dobby_dagster.cli.app", "summarize", "--json"]
+    command = [*PROCESS, "summarize", "--json"]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     status = json.loads(ended.stdout)

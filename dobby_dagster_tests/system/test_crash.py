@@ -17,6 +17,7 @@ import pytest
 
 from dobby_dagster.pipeline.reporting.invariants import examine
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.command import PROCESS
 from dobby_dagster_tests.helpers.records import prepared, put
 
 CHUNK = 10
@@ -24,7 +25,6 @@ SLOTS = 4
 # What is claimed at once, so that the slots stay full.
 WINDOW = 16
 RECORDS = 600
-DOBBY = [sys.executable, "-m", "dobby_dagster.cli.app"]
 
 
 def environment(tmp_path: Path) -> dict[str, str]:
@@ -54,7 +54,7 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     rng = random.Random(7)
     kills = 0
     while kills < 10 and settled(store) < RECORDS - 2 * CHUNK:
-        process = subprocess.Popen([*DOBBY, "summarize"], env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+        process = subprocess.Popen([*PROCESS, "summarize"], env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         goal = settled(store) + rng.randint(0, 3) * CHUNK
         deadline = time.monotonic() + 60
         while settled(store) < goal + 1 and process.poll() is None and time.monotonic() < deadline:
@@ -64,7 +64,7 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
         kills += 1
     assert kills == 10
     last = subprocess.run(
-        [*DOBBY, "summarize", "--json"], env=environment(tmp_path), capture_output=True, text=True, check=False
+        [*PROCESS, "summarize", "--json"], env=environment(tmp_path), capture_output=True, text=True, check=False
     )
     assert last.returncode == 0, last.stderr
     status = json.loads(last.stdout)
@@ -96,9 +96,9 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
 def test_others_look_on_without_an_error_while_a_run_works(tmp_path: Path) -> None:
     store = prepared(tmp_path, 150)
     env = environment(tmp_path)
-    loop = f"for i in $(seq 5); do {' '.join(DOBBY)} status --json || exit 1; done"
+    loop = f"for i in $(seq 5); do {' '.join(PROCESS)} status --json || exit 1; done"
     run = subprocess.Popen(
-        [*DOBBY, "summarize", "--json"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*PROCESS, "summarize", "--json"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     watchers = [
         subprocess.Popen(["bash", "-c", loop], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -120,7 +120,7 @@ def test_others_look_on_without_an_error_while_a_run_works(tmp_path: Path) -> No
 
 def test_a_stop_by_the_user_keeps_what_was_done(tmp_path: Path) -> None:
     store = prepared(tmp_path, RECORDS)
-    process = subprocess.Popen([*DOBBY, "summarize"], env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
+    process = subprocess.Popen([*PROCESS, "summarize"], env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
     while settled(store) < 2 * CHUNK and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -138,7 +138,7 @@ def test_a_clock_set_back_an_hour_hides_nothing_and_doubles_nothing(tmp_path: Pa
     store = prepared(tmp_path, 60)
 
     def summarize(*clock: str) -> dict[str, int]:
-        command = [*clock, *DOBBY, "summarize", "--json"]
+        command = [*clock, *PROCESS, "summarize", "--json"]
         done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
@@ -159,7 +159,7 @@ def test_a_clock_set_back_an_hour_hides_nothing_and_doubles_nothing(tmp_path: Pa
     assert [event["at"] for event in events] == sorted(event["at"] for event in events)
     put(store, {f"k{i:04d}": f"def f{i}(a):\n    return a - {i}\n" for i in range(200, 400)})
     before = settled(store)
-    process = subprocess.Popen([*back, *DOBBY, "summarize"], env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    process = subprocess.Popen([*back, *PROCESS, "summarize"], env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
     while settled(store) < before + CHUNK and process.poll() is None:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)

@@ -45,14 +45,6 @@ document.body.append(Object.assign(document.createElement("iframe"), {src: "URL/
 </script></body></html>"""
 
 
-def ask(served: Served, query: str, **headers: str) -> Any:
-    """What the server answers to a request as its own pages send it, but for ``headers``."""
-    sent = {"content-type": "application/json", "origin": served.url, "authorization": f"Bearer {served.token}"}
-    body = json.dumps({"query": query}).encode()
-    request = urllib.request.Request(f"{served.url}/graphql", body, {**sent, **headers})
-    return json.load(urllib.request.urlopen(request, timeout=30))
-
-
 def status_of(url: str, body: bytes | None = None, **headers: str) -> int:
     request = urllib.request.Request(url, body, {name.replace("_", "-"): value for name, value in headers.items()})
     try:
@@ -76,7 +68,7 @@ def test_a_page_of_another_origin_can_do_nothing_even_to_who_is_logged_in(
         "DOBBY_AUTOMATION_ENABLED": "false",
     }  # fmt: skip
     with dagster_dev(tmp_path, environment, "--host", "0.0.0.0") as served:
-        assert ask(served, ADD % "good")["data"]["addDynamicPartition"]["__typename"] == "AddDynamicPartitionSuccess"
+        assert served.ask(ADD % "good")["addDynamicPartition"]["__typename"] == "AddDynamicPartitionSuccess"
         _raw_requests_of_the_attack(served)
         _subscriptions(served)
         browser.get(f"{served.url}/runs")
@@ -104,9 +96,9 @@ def _raw_requests_of_the_attack(served: Served) -> None:
     assert status_of(url, authorization=login) == 405
     assert status_of(f"{served.url}/") == 401
     with pytest.raises(urllib.error.HTTPError, match="401"):
-        ask(served, evil, authorization="Bearer wrong")
+        served.ask(evil, authorization="Bearer wrong")
     with pytest.raises(urllib.error.HTTPError, match="403"):
-        ask(served, evil, origin="http://evil.test")
+        served.ask(evil, origin="http://evil.test")
 
 
 def _subscriptions(served: Served) -> None:

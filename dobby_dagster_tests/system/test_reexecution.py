@@ -1,26 +1,17 @@
 """A run that was made in the terminal, executed again by the daemon, as the button "Re-execute" asks for it."""
 
-import json
 import os
 import subprocess
-import sys
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
+from dobby_dagster_tests.helpers.command import PROCESS
 from dobby_dagster_tests.helpers.records import prepared
 from dobby_dagster_tests.helpers.webserver import dagster_dev
 
 RUNS = "{runsOrError{... on Runs{results{runId jobName status}}}}"
 AGAIN = """mutation($p: ReexecutionParams!) {launchRunReexecution(reexecutionParams: $p) {
     __typename ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}}}"""
-
-
-def ask(url: str, query: str, **variables: Any) -> Any:
-    body = json.dumps({"query": query, "variables": variables}).encode()
-    request = urllib.request.Request(f"{url}/graphql", body, {"content-type": "application/json"})
-    return json.load(urllib.request.urlopen(request, timeout=60))["data"]
 
 
 def test_a_run_of_the_terminal_is_re_executed_from_the_ui(tmp_path: Path) -> None:
@@ -30,18 +21,18 @@ def test_a_run_of_the_terminal_is_re_executed_from_the_ui(tmp_path: Path) -> Non
         "DOBBY_AUTOMATION_ENABLED": "false",
     }  # fmt: skip
     subprocess.run(
-        [sys.executable, "-m", "dobby_dagster.cli.app", "summarize"], env={**os.environ, **environment},
+        [*PROCESS, "summarize"], env={**os.environ, **environment},
         cwd=tmp_path, check=True, timeout=200, capture_output=True,
     )  # fmt: skip
     with dagster_dev(tmp_path, environment) as served:
-        runs = ask(served.url, RUNS)["runsOrError"]["results"]
+        runs = served.ask(RUNS)["runsOrError"]["results"]
         [mine] = [run["runId"] for run in runs if run["jobName"] == "summarize_batches"]
-        answer = ask(served.url, AGAIN, p={"parentRunId": mine, "strategy": "ALL_STEPS"})["launchRunReexecution"]
+        answer = served.ask(AGAIN, {"p": {"parentRunId": mine, "strategy": "ALL_STEPS"}})["launchRunReexecution"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
         deadline = time.monotonic() + 180
         status = ""
         while status not in ("SUCCESS", "FAILURE", "CANCELED") and time.monotonic() < deadline:
             time.sleep(0.5)
-            runs = ask(served.url, RUNS)["runsOrError"]["results"]
+            runs = served.ask(RUNS)["runsOrError"]["results"]
             status = next(run["status"] for run in runs if run["runId"] == answer["run"]["runId"])
         assert status == "SUCCESS"

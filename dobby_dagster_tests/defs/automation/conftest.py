@@ -10,8 +10,8 @@ from dobby_dagster.defs.runs.dagster_home import dagster_home
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.helpers.automation import Make
 from dobby_dagster_tests.helpers.records import put
+from dobby_dagster_tests.helpers.world import Make
 
 
 @pytest.fixture

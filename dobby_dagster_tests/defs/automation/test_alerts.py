@@ -20,7 +20,7 @@ from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import AutomationSettings
 from dobby_dagster.pipeline.reporting.alerts import Alert, AlertError, deliver
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.helpers.automation import Make
+from dobby_dagster_tests.helpers.world import Make
 
 
 class Webhook(http.server.BaseHTTPRequestHandler):

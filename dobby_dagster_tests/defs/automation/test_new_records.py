@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,15 @@ from dobby_dagster.inference.recipe import recipe_for
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.records import put
+from dobby_dagster_tests.helpers.world import Make, World
 
-Make = Callable[..., Settings]
 
-
-class World:
-    """A database, a Dagster instance, and the sensor between them; Dagster's part of a tick is done step by step."""
+class SensorWorld(World):
+    """The sensor between the database and the instance; Dagster's part of a tick is done step by step."""
 
     def __init__(self, settings: Settings, now: float = 1_000_000.0) -> None:
-        self.settings, self.now = settings, now
-        self.store = CozoStore.open(settings.database)
-        self.instance = dg.DagsterInstance.ephemeral()
+        super().__init__(settings)
+        self.now = now
         self.cursor: str | None = None
         self.asked: dict[str, dict[str, str]] = {}
 
@@ -70,14 +67,12 @@ class World:
     def asked_batches(self) -> list[str]:
         return [batch for tags in self.asked.values() for batch in batches_of(tags)]
 
-    @property
-    def partitions(self) -> list[str]:
-        return list(self.instance.get_dynamic_partitions("record_batches"))
-
 
 @pytest.fixture
-def world(make_settings: Make) -> World:
-    made = World(make_settings(pipeline__batch_size=10, automation__gather_seconds=30, dagster__partitions_per_run=4))
+def world(make_settings: Make) -> SensorWorld:
+    made = SensorWorld(
+        make_settings(pipeline__batch_size=10, automation__gather_seconds=30, dagster__partitions_per_run=4)
+    )
     plan(made.store, made.store.source(made.settings.source), 10)  # the first reading of every row is a run of its own
     return made
 
@@ -87,7 +82,7 @@ def reason(result: dg.SensorResult) -> str:
 
 
 def test_the_first_look_is_a_run_and_it_is_asked_for_once(make_settings: Make) -> None:
-    world = World(make_settings())
+    world = SensorWorld(make_settings())
     world.write(0, 3)
     first = world.tick()
     assert [request.job_name for request in first.run_requests or []] == ["plan_batches"]
@@ -100,7 +95,7 @@ def test_the_first_look_is_a_run_and_it_is_asked_for_once(make_settings: Make) -
     assert "every row is read again in 280 s" in reason(waiting)
 
 
-def test_few_rows_are_gathered_for_a_while_and_then_cut(world: World) -> None:
+def test_few_rows_are_gathered_for_a_while_and_then_cut(world: SensorWorld) -> None:
     world.write(0, 3)
     first = world.step(20)
     assert "3 records wait to be put into a batch; they are gathered for another 30 s" in reason(first)
@@ -116,7 +111,7 @@ def test_few_rows_are_gathered_for_a_while_and_then_cut(world: World) -> None:
     assert "0 records wait to be put into a batch; no batch is new" in reason(world.step())
 
 
-def test_whole_batches_are_cut_at_once_and_the_rest_is_gathered(world: World) -> None:
+def test_whole_batches_are_cut_at_once_and_the_rest_is_gathered(world: SensorWorld) -> None:
     world.write(0, 25)
     result = world.step()
     assert world.partitions == ["batch-000001", "batch-000002"]
@@ -128,7 +123,7 @@ def test_whole_batches_are_cut_at_once_and_the_rest_is_gathered(world: World) ->
     assert world.asked_batches == ["batch-000001", "batch-000002", "batch-000003"]
 
 
-def test_runs_are_bounded_a_tick_and_in_the_queue_and_go_on_through_the_cursor(world: World) -> None:
+def test_runs_are_bounded_a_tick_and_in_the_queue_and_go_on_through_the_cursor(world: SensorWorld) -> None:
     world.write(0, 230)
     first = world.step()
     ranges = [(r.tags[RANGE_START_TAG][-2:], r.tags[RANGE_END_TAG][-2:]) for r in first.run_requests or []]
@@ -157,7 +152,7 @@ def test_runs_are_bounded_a_tick_and_in_the_queue_and_go_on_through_the_cursor(w
     assert sorted(set(world.asked_batches)) == [batch_id(n) for n in range(1, 24)]
 
 
-def test_a_batch_that_is_done_or_in_a_run_is_not_asked_for(world: World) -> None:
+def test_a_batch_that_is_done_or_in_a_run_is_not_asked_for(world: SensorWorld) -> None:
     world.write(0, 30)
     plan(world.store, world.store.source(world.settings.source), 10)
     recipe = recipe_for(world.settings).id
@@ -183,7 +178,7 @@ def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(
         "database.url": f"sqlite:///{folder}/r.db", "pipeline.batch_size": 4, "automation.runs_per_tick": 2,
         "dagster.partitions_per_run": 2,
     }  # fmt: skip
-    world = World(load_settings(arguments, environment={}).settings)
+    world = SensorWorld(load_settings(arguments, environment={}).settings)
     plan(world.store, world.store.source(world.settings.source), 4)
     written = 0
     for _ in range(12):
@@ -215,7 +210,7 @@ def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(
     assert len({v.key for v in members}) == written
 
 
-def test_a_clock_set_back_an_hour_stops_nothing(world: World) -> None:
+def test_a_clock_set_back_an_hour_stops_nothing(world: SensorWorld) -> None:
     world.write(0, 3)
     world.step()
     world.now -= 3_600
@@ -249,7 +244,7 @@ def test_a_relation_without_triggers_is_compared_by_runs_every_so_often(make_set
     settings = make_settings(
         source__relation="theirs", source__key="id", source__content="body", automation__compare_seconds=100
     )
-    world = World(settings)
+    world = SensorWorld(settings)
     world.store.connection.run("?[id, body] <- [['a', 'x']] :create theirs {id => body}", write=True)
     assert len(world.step(20).run_requests or []) == 1
     plan(world.store, world.store.source(settings.source), 10)
@@ -265,7 +260,7 @@ def test_a_watermark_is_followed_in_the_tick(make_settings: Make) -> None:
         source__relation="theirs", source__key="id", source__content="body", source__updated_at="t",
         automation__gather_seconds=0,
     )  # fmt: skip
-    world = World(settings)
+    world = SensorWorld(settings)
     world.store.connection.run(":create theirs {id: String => body: String, t: Int}", write=True)
     plan(world.store, world.store.source(settings.source), 10)
     world.store.connection.run(
@@ -294,7 +289,7 @@ def test_an_index_on_the_watermark_is_used(make_settings: Make) -> None:
     assert any("*theirs:by_t{" in script for script in scripts)
 
 
-def test_the_cost_of_a_tick_does_not_grow_with_what_is_there(world: World) -> None:
+def test_the_cost_of_a_tick_does_not_grow_with_what_is_there(world: SensorWorld) -> None:
     """What a tick reads is counted, not timed: 40,000 batches that are known already are not read again."""
     rows = [[batch_id(n), "record", 1, 1.0] for n in range(1, 40_001)]
     world.store.connection.run(
@@ -329,7 +324,7 @@ def test_the_cost_of_a_tick_does_not_grow_with_what_is_there(world: World) -> No
     assert world.partitions[-1] == batch_id(40_001)
 
 
-def test_the_sensor_says_in_the_ui_that_somebody_looked(world: World) -> None:
+def test_the_sensor_says_in_the_ui_that_somebody_looked(world: SensorWorld) -> None:
     first = world.step()
     assert [event.asset_key.to_user_string() for event in first.asset_events] == ["record_batches"]
     assert world.step().asset_events == []

@@ -22,7 +22,8 @@ from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.states import ProcessingState
 from dobby_dagster.pipeline.planning.retry_policy import back_off, due, unsettled
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.helpers.automation import Make, recipe, settle, versions
+from dobby_dagster_tests.helpers.automation import recipe, settle, versions
+from dobby_dagster_tests.helpers.world import Make
 
 
 def test_back_off_doubles_and_has_an_end(store: CozoStore, settings: Settings) -> None:

@@ -14,8 +14,9 @@ from dobby_dagster.domain.states import COMPLETED, PENDING
 from dobby_dagster.pipeline.backup_rotation import back_up
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.helpers.automation import Make, recipe, run, versions
+from dobby_dagster_tests.helpers.automation import recipe, run, versions
 from dobby_dagster_tests.helpers.records import put
+from dobby_dagster_tests.helpers.world import Make
 
 
 def test_upkeep_checks_backs_up_rotates_and_compacts(
