@@ -45,6 +45,7 @@ UNUSUAL: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_a_users_relation_with_unusual_rows(dobby: Dobby, tmp_path: Path) -> None:
     ordinary = {f"row{i:03d}": f"def f{i}(a, b):\n    return a * {i} + b\n" for i in range(100 - len(UNUSUAL))}
     fill(UNUSUAL | ordinary)
@@ -138,6 +139,7 @@ def test_ingest_says_what_it_left_out_and_asks_before_it_deletes(dobby: Dobby) -
     assert dobby("ingest", "src", "--name", "other", "--yes", "--json").json["deleted"] == 1
 
 
+@pytest.mark.slow
 def test_only_what_changed_is_inferred(dobby: Dobby) -> None:
     fill(CODE)
     assert dobby("summarize", *THEIRS, *COLUMNS, "--json").json["inferred"] == 8
@@ -150,6 +152,7 @@ def test_only_what_changed_is_inferred(dobby: Dobby) -> None:
     assert dobby("summarize", *THEIRS, *COLUMNS, "--json").json["inferred"] == 0
 
 
+@pytest.mark.slow
 def test_two_models_side_by_side(dobby: Dobby, twin: Path) -> None:
     fill(CODE)
     first = dobby("summarize", *THEIRS, *COLUMNS, "--json").json
@@ -162,6 +165,7 @@ def test_two_models_side_by_side(dobby: Dobby, twin: Path) -> None:
     assert "twin" in dobby("status", *THEIRS).out
 
 
+@pytest.mark.slow
 def test_every_format_holds_every_record(dobby: Dobby) -> None:
     fill(CODE | {"none": ""})
     dobby("summarize", *THEIRS, *COLUMNS)
@@ -182,6 +186,7 @@ def test_every_format_holds_every_record(dobby: Dobby) -> None:
     assert {"key", "summary", "confidence", "model", "prompt", "fingerprint"} <= set(rows[0])
 
 
+@pytest.mark.slow
 def test_failed_records_are_listed_and_released(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
     from dobby_dagster.domain.errors import DegenerateOutputError
     from dobby_dagster.pipeline.summarization import summarizer
@@ -211,6 +216,7 @@ def test_failed_records_are_listed_and_released(dobby: Dobby, monkeypatch: pytes
     assert dobby("failed", "release", *THEIRS, "--json").json == {"released": []}
 
 
+@pytest.mark.slow
 def test_configuration_models_and_doctor(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOBBY_DATABASE_AUTH", "geheim")
     Path("dobby.toml").write_text("[inference]\nslots = 7\n")
@@ -242,6 +248,7 @@ def test_configuration_models_and_doctor(dobby: Dobby, monkeypatch: pytest.Monke
     assert re.search(r"\d+\.\d+\.\d+", dobby("--version").out)
 
 
+@pytest.mark.slow
 def test_backup_and_restore(dobby: Dobby) -> None:
     fill(CODE)
     dobby("summarize", *THEIRS, *COLUMNS)
@@ -252,6 +259,7 @@ def test_backup_and_restore(dobby: Dobby) -> None:
     assert status["completed"] == 8
 
 
+@pytest.mark.slow
 def test_a_server_is_a_database_too(dobby: Dobby) -> None:
     with running_server() as server:
         server.database.run(":create code_data {id => content}")

@@ -17,6 +17,8 @@ from dobby_dagster_tests.helpers.command import Dobby
 from dobby_dagster_tests.helpers.flawed_engine import Faults
 from dobby_dagster_tests.helpers.records import put
 
+pytestmark = pytest.mark.slow
+
 WHERE = ["--database", "sqlite:///code.db"]
 CODE = {f"k{i}": f"def f{i}(a):\n    return a + {i}\n" for i in range(6)}
 

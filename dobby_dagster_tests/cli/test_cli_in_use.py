@@ -36,6 +36,7 @@ def printed(text: str) -> list[str]:
     return [found.strip() for found in re.findall(r"^ *(?:.*: )?(dobby (?!.*PATH).+)$", text, re.MULTILINE)]
 
 
+@pytest.mark.slow
 def test_what_was_named_once_is_remembered(dobby: Dobby, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fill(CODE)
     fill({"-x": "def dashed(): return 1", "it's 1": "def quoted(): return 2"})
@@ -73,6 +74,7 @@ def test_options_that_a_file_contradicts_are_printed(dobby: Dobby, monkeypatch: 
     assert opened(Given({"source.key": "id"}, Path("my.toml"))).command("dev") == "dobby dev --config my.toml"
 
 
+@pytest.mark.slow
 def test_a_hint_names_a_command_that_works(dobby: Dobby) -> None:
     fill(CODE)
     dobby("summarize", *NAMED)
@@ -191,6 +193,7 @@ def test_unknown_names_are_errors_everywhere(dobby: Dobby, name: str) -> None:
     assert answer.err.count("error: ") == 1
 
 
+@pytest.mark.slow
 def test_current_and_former_summaries_and_deleted_rows(dobby: Dobby) -> None:
     fill(CODE)
     dobby("init", *NAMED)
@@ -260,6 +263,7 @@ def test_help_is_grouped_with_examples_and_switches_have_no_type(dobby: Dobby) -
         assert "<bool>" not in dobby(*command, "--help").out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["doctor"], ["status"], ["models"], ["config"], ["export"]])
 def test_ascii_output_is_no_error(command: list[str]) -> None:
     fill(CODE | {"→": "def arrow(): return '→'"})

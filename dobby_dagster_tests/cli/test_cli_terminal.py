@@ -18,6 +18,8 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import PROCESS, Dobby
 from dobby_dagster_tests.helpers.records import put
 
+pytestmark = pytest.mark.slow
+
 # Says when Python has started: before that, Ctrl-C is Python's own affair.
 STARTED = [
     sys.executable, "-c",

@@ -141,6 +141,7 @@ def test_partitions_that_a_dead_planner_left_out_are_added(world: RunWorld) -> N
     assert len(world.plan()) == 3
 
 
+@pytest.mark.slow
 def test_a_partition_with_too_many_failures_is_red_and_the_others_are_not(world: RunWorld, faults: Faults) -> None:
     partitions = world.plan()
     faults.set("add_1(", "add_2(")
@@ -174,6 +175,7 @@ def test_a_batch_of_another_relation_is_refused_and_left_as_it_is(world: RunWorl
     assert world.status["pending"] == 12
 
 
+@pytest.mark.slow
 def test_the_same_records_under_two_models_side_by_side(world: RunWorld, twin: Path, make_settings: Make) -> None:
     partitions = world.plan()
     assert world.run(partitions[0], partitions[-1]).success
@@ -273,6 +275,7 @@ DOWNSTREAM = {
 }
 
 
+@pytest.mark.slow
 def test_the_io_manager_loads_every_table_as_pandas_or_arrow(world: RunWorld) -> None:
     partitions = world.plan()
     world.run(partitions[0], partitions[-2])

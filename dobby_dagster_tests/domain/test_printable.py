@@ -101,6 +101,7 @@ WHERE = ("--database", "sqlite:///code.db", "--relation", "code_data")
 FOREIGN_KEY = "größe → 🎉"
 
 
+@pytest.mark.slow
 def test_no_command_sends_a_hostile_key_or_name_to_the_screen(dobby: Dobby) -> None:
     fill({HOSTILE_KEY: "def f(a, b):\n    return a + b\n", "empty\x1b[31m": "", FOREIGN_KEY: ""})
     said = dobby("summarize", *WHERE, "--key", "id", "--content", "content")

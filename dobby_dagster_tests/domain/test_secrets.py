@@ -199,6 +199,7 @@ def echoing(number: int, body: dict[str, Any], key: str = KEY) -> Reply:
     return said(f"Returns the sum of its arguments {key} here.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refused", [False, True])
 def test_no_secret_is_written_anywhere(tmp_path: Path, refused: bool) -> None:
     """A run with every kind of secret against a server that echoes them; then all that was written is searched."""
@@ -268,6 +269,7 @@ api_key = "key-of-the-model"
         assert store.reports.status("record", store.recipes.latest())["completed"] == 1
 
 
+@pytest.mark.slow
 def test_a_launchpad_that_names_other_servers_gets_no_secret(tmp_path: Path) -> None:
     """What a web page could launch, if the guard before the UI were not there."""
     url = f"sqlite:///{tmp_path}/records.db"

@@ -101,7 +101,7 @@ def _base64(value: Any) -> str:
 @contextmanager
 def running_server(token: str | None = None) -> Iterator[CozoServer]:
     server = CozoServer(token)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
         yield server

@@ -69,6 +69,7 @@ def test_two_sets_of_slots_do_not_disturb_each_other(qwen2: Path) -> None:
     assert np.allclose(behind, whole, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "int8", "near"), [("bfloat16", False, 0.03), ("float32", True, 0.2)])
 def test_low_precision_stays_near_and_is_smaller(dtype: str, int8: bool, near: float) -> None:
     model = find_model(ModelSettings())
@@ -83,6 +84,7 @@ def test_low_precision_stays_near_and_is_smaller(dtype: str, int8: bool, near: f
     assert sizes[0] < 0.6 * sizes[1]
 
 
+@pytest.mark.slow
 def test_int8_writes_much_the_same_summaries(tmp_path: Path) -> None:
     written = {}
     for quantization in ("none", "int8"):

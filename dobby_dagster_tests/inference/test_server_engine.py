@@ -58,6 +58,7 @@ def served(qwen2: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_real_server_answers_each_request_once(served: tuple[str, str]) -> None:
     url, name = served
     engine = engine_at(url, name)
@@ -76,6 +77,7 @@ def test_a_real_server_answers_each_request_once(served: tuple[str, str]) -> Non
     engine.close()
 
 
+@pytest.mark.slow
 def test_records_are_summarized_by_a_real_server(served: tuple[str, str], tmp_path: Path) -> None:
     from dobby_dagster.domain.settings import DatabaseSettings
     from dobby_dagster.store.cozo_store import CozoStore

@@ -26,6 +26,7 @@ def test_pieces_are_those_of_split() -> None:
             splitter.pieces(PurePath("a.ipynb"), "{")
 
 
+@pytest.mark.slow
 def test_a_text_that_takes_minutes_is_one_piece_and_the_next_one_is_cut() -> None:
     text = "a<" * 30_000
     with Splitter() as splitter:

@@ -100,6 +100,7 @@ def models(tmp_path: Path) -> tuple[Path, Path]:
     return folders[0], folders[1]
 
 
+@pytest.mark.slow
 def test_a_run_says_how_many_are_unsure_and_the_printed_command_does_only_those(
     dobby: Dobby, models: tuple[Path, Path]
 ) -> None:
@@ -130,6 +131,7 @@ def test_a_run_says_how_many_are_unsure_and_the_printed_command_does_only_those(
     assert "no summary of 'code_data' has a confidence below 0.1" in none.err
 
 
+@pytest.mark.slow
 def test_a_misspelt_recipe_is_named(dobby: Dobby, models: tuple[Path, Path]) -> None:
     fill(CODE)
     dobby("summarize", *THEIRS, "--model", models[0], "--device", "cpu", "--max-new-tokens", 6)

@@ -18,6 +18,7 @@ from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(("engine", "stride"), [("sqlite", 1), ("http", 12)])
 def test_the_invariants_hold_after_a_fault_at_the_nth_operation(engine: str, stride: int) -> None:

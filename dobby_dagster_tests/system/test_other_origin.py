@@ -129,7 +129,7 @@ def _page_of_another_origin(browser: webdriver.Chrome, served: Served) -> None:
         def log_message(self, *arguments: object) -> None: ...
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Evil) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         browser.get(f"http://127.0.0.1:{server.server_port}/")
         told = {"posted", "asked", "refused", "closed", "framed"}
         until(lambda: told <= set(browser.title.split()), "the end of the attack")

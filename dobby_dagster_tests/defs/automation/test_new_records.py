@@ -166,6 +166,7 @@ def test_a_batch_that_is_done_or_in_a_run_is_not_asked_for(world: SensorWorld) -
     assert world.asked_batches == ["batch-000003"]
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 10_000))
 def test_a_crash_between_any_two_steps_loses_and_doubles_nothing(

@@ -1,6 +1,7 @@
 """The jobs for the launchpad."""
 
 import dagster as dg
+import pytest
 
 from dobby_dagster.definitions import build_definitions
 from dobby_dagster.defs.builders import build_assets, build_resources
@@ -33,6 +34,7 @@ def test_summarize_new_looks_adds_partitions_and_starts_a_backfill(
     assert len(instance.get_backfills()) == 1, "nothing was left to do"
 
 
+@pytest.mark.slow
 def test_resummarize_makes_chosen_records_anew(
     settings: Settings, store: CozoStore, instance: dg.DagsterInstance
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_run_says_who_works_on_it_and_leaves_no_owner_behind(
     assert store.states.owners() == []
 
 
+@pytest.mark.slow
 def test_a_run_of_the_terminal_waits_for_the_one_that_uses_the_device(
     settings: Settings, store: CozoStore, instance: dg.DagsterInstance
 ) -> None:
