@@ -8,6 +8,8 @@ from dobby_dagster.domain.errors import SchemaError
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import connect, cozo_client
+from dobby_dagster.store.ledger.migrations import give_requests_a_column
+from dobby_dagster.store.ledger.relations import ATTEMPT, RELATIONS
 from dobby_dagster.store.ledger.schema import LATEST, migrate, relations, schema_version, set_meta
 
 
@@ -75,3 +77,27 @@ def test_somebody_elses_relation_record_is_not_touched(sqlite_url: str, tmp_path
     with cozo_client(sqlite_url) as db:
         assert db.run("?[id, body] := *record{id, body}")["rows"] == [[1, "x"]]
         assert {row[0] for row in db.run("::relations")["rows"]} == {"record"}
+
+
+def test_the_relations_after_all_migrations_are_those_that_the_code_names(sqlite_url: str) -> None:
+    connection = connect(DatabaseSettings(url=sqlite_url))
+    migrate(connection)
+    assert {name for name in relations(connection) if ":" not in name} == {relation.name for relation in RELATIONS}
+    for relation in RELATIONS:
+        columns = connection.run(f"::columns {relation.name}").rows
+        assert {row[0]: row[3] for row in columns} == relation.types, relation.name
+        assert [row[0] for row in columns if row[1]] == relation.key, relation.name
+
+
+def test_a_request_for_a_run_becomes_one_without_a_run(sqlite_url: str) -> None:
+    connection = connect(DatabaseSettings(url=sqlite_url))
+    migrate(connection, 3)
+    rows = [["b1", "r", "asked", 1.5], ["b1", "r", "run-1", 2.5]]
+    put = "?[batch, recipe, run, begun_at] <- $rows :put dobby_attempt {batch, recipe, run => begun_at}"
+    connection.run(put, {"rows": rows}, write=True)
+    migrate(connection)
+    found = connection.run(f"{ATTEMPT.head} := {ATTEMPT.stored}").rows
+    assert found == [["b1", "r", "", True, 1.5], ["b1", "r", "run-1", False, 2.5]]
+    for script in give_requests_a_column():
+        connection.run(script, write=True)
+    assert connection.run(f"{ATTEMPT.head} := {ATTEMPT.stored}").rows == found, "cut short, it runs again"

@@ -38,16 +38,6 @@ def unpack(columns: Sequence[str], rows: str = "rows", row: str = "r") -> str:
     return ", ".join([f"{row} in ${rows}", *bound])
 
 
-def put(relation: str, keys: Sequence[str], values: Sequence[str], rows: str = "rows") -> str:
-    """A block that puts the parameter ``$rows``, whose rows hold ``keys`` then ``values``; ``at`` is this moment."""
-    columns = [c for c in (*keys, *values) if c != "at"]
-    head = ", ".join((*keys, *values))
-    now = f", {MOMENT}" if "at" in keys else ""
-    return (
-        f"{{ ?[{head}] := {unpack(columns, rows)}{now} :put {relation} {{{', '.join(keys)} => {', '.join(values)}}} }}"
-    )
-
-
 def script(blocks: Iterable[str]) -> str:
     """Blocks as one script, which is one transaction; the last gives its result."""
     blocks = list(blocks)

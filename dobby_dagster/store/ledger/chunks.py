@@ -12,23 +12,13 @@ from dobby_dagster.domain.records import Content, RecordVersion, content_hash
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.states import ProcessingState, State
 from dobby_dagster.domain.summaries import Summary
-from dobby_dagster.store.cozoscript.script import MOMENT, put, script, unpack
+from dobby_dagster.store.cozoscript.script import script
 from dobby_dagster.store.cozoscript.storable import check_summary, storable_state, storable_text
 from dobby_dagster.store.cozoscript.value_text import REMEMBERED, remember, unchanged
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.record_states import STATE_KEYS, STATE_VALUES, state_row
+from dobby_dagster.store.ledger.record_states import state_row
+from dobby_dagster.store.ledger.relations import CHUNK, STATE, SUMMARY
 from dobby_dagster.store.source.source_relation import Source
-
-SUMMARY_KEYS = ["source", "key", "fingerprint"]
-SUMMARY_VALUES = [
-    "content_hash", "text", "confidence", "mean_logprob", "min_logprob", "finish_reason", "prompt_tokens",
-    "output_tokens", "truncated", "model", "prompt", "recipe", "batch", "run", "inference_seconds", "created_at",
-]  # fmt: skip
-CHUNK_KEYS = ["batch", "recipe", "chunk"]
-CHUNK_VALUES = [
-    "run", "started_at", "finished_at", "completed", "inferred", "failed", "skipped", "latencies", "rss_bytes",
-    "cpu_share", "slots", "slots_in_use", "last_error",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +73,14 @@ class Chunks:
             The keys that were superseded.
         """
         name = f"{chunk.stats.started_at:.6f}-{uuid.uuid4().hex[:8]}"
-        wanted = [_storable(outcome) for outcome in chunk.outcomes]
+        outcomes = [_storable(outcome) for outcome in chunk.outcomes]
         try:
-            superseded = self._commit(source, wanted, [_chunk_row(name, wanted, chunk.stats, scope)], scope)
+            superseded = self._commit(source, outcomes, [_chunk_row(name, outcomes, chunk.stats, scope)], scope)
         except StoreError as error:
             _reraise_unless_refused(error)
-            wanted, superseded = self._commit_each(source, wanted, scope)
-            self._commit(source, [], [_chunk_row(name, wanted, chunk.stats, scope)], scope)
-        return superseded - self._give_back(source, wanted, superseded, scope)
+            outcomes, superseded = self._commit_each(source, outcomes, scope)
+            self._commit(source, [], [_chunk_row(name, outcomes, chunk.stats, scope)], scope)
+        return superseded - self._fail_changed_back(source, outcomes, superseded, scope)
 
     def _commit_each(self, source: Source, outcomes: Sequence[Outcome], scope: Scope) -> tuple[list[Outcome], set[str]]:
         """Commit one by one; return what each ended as, and the keys that were superseded."""
@@ -101,64 +91,62 @@ class Chunks:
                 superseded |= self._commit(source, [ended], [], scope)
             except StoreError as error:
                 _reraise_unless_refused(error)
-                ended = _failed(outcome, UnstorableError(f"what came of it can't be stored: {error.message}"))
+                ended = _failed(outcome, UnstorableError(f"its summary can't be stored: {error.message}"))
                 superseded |= self._commit(source, [ended], [], scope)
             stored.append(ended)
         return stored, superseded
 
-    def _give_back(self, source: Source, outcomes: Sequence[Outcome], superseded: set[str], scope: Scope) -> set[str]:
-        """Let those of ``superseded`` be tried again whose content is what it was: no plan would see a change."""
-        found = source.get(sorted(superseded)) if superseded else {}
-        back = {
+    def _fail_changed_back(
+        self, source: Source, outcomes: Sequence[Outcome], superseded: set[str], scope: Scope
+    ) -> set[str]:
+        """Fail those of ``superseded`` whose content is again what it was, so that they are retried: no plan sees a change."""
+        records = source.get(sorted(superseded)) if superseded else {}
+        versions = {
             o.version.key: o.version
             for o in outcomes
-            if o.version.key in found and content_hash(found[o.version.key].content) == o.version.content_hash
+            if o.version.key in records and content_hash(records[o.version.key].content) == o.version.content_hash
         }
         state = ProcessingState.failed(ChangedBackError("its content changed for a moment while it was summarised"), 1)
-        rows = [state_row(version, state, scope) for version in back.values()]
+        rows = [state_row(version, state, scope) for version in versions.values()]
         if rows:
-            self._connection.run(script([put("dobby_state", STATE_KEYS, STATE_VALUES)]), {"rows": rows}, write=True)
-        return set(back)
+            self._connection.run(script([STATE.put()]), {"rows": rows}, write=True)
+        return set(versions)
 
-    def _commit(self, source: Source, outcomes: Sequence[Outcome], chunk: list[list[Any]], scope: Scope) -> set[str]:
-        judged = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
-        others = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
-        rules, parameters = source.wanted([o.version.key for o in judged])
-        guard = ", ".join(["key", *REMEMBERED])
-        same = (
-            f"wanted[k, key], guard[{guard}], {source.atom(key='k', content='stored')}, {unchanged('stored')}\n"
-            f"guard[{guard}] <- $guard"
-        )
-        summary_columns = [*SUMMARY_KEYS, *SUMMARY_VALUES]
-        state_columns = [c for c in (*STATE_KEYS, *STATE_VALUES) if c != "at"]
-        state_head = ", ".join([*STATE_KEYS, *STATE_VALUES])
-        state_put = f":put dobby_state {{{', '.join(STATE_KEYS)} => {', '.join(STATE_VALUES)}}}"
+    def _commit(self, source: Source, outcomes: Sequence[Outcome], chunks: list[list[Any]], scope: Scope) -> set[str]:
+        """One transaction; return the keys of ``outcomes`` that were superseded.
+
+        What was made of a content, a summary or a failure, is stored only where the source still holds that content.
+        """
+        made = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
+        skipped = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
+        wanted, parameters = source.wanted([o.version.key for o in made])
+        content = ", ".join(["key", *REMEMBERED])
         blocks = [
-            f"{{ {rules} ?[key] := {same} :create _fresh {{key}} }}",
-            f"{{ ?[{', '.join(summary_columns)}] := {unpack(summary_columns, 'summaries')}, *_fresh{{key}}"
-            f" :put dobby_summary {{{', '.join(SUMMARY_KEYS)} => {', '.join(SUMMARY_VALUES)}}} }}",
-            f"{{ ?[{state_head}] := {unpack(state_columns, 'judged')}, *_fresh{{key}}, {MOMENT} {state_put} }}",
-            f"{{ ?[{state_head}] := {unpack(state_columns, 'stale')}, not *_fresh{{key}}, {MOMENT} {state_put} }}",
-            put("dobby_state", STATE_KEYS, STATE_VALUES, "others"),
-            put("dobby_chunk", CHUNK_KEYS, CHUNK_VALUES, "chunk"),
-            "{ ?[key] := *_fresh{key} }",
+            f"""{{ {wanted} content[{content}] <- $contents
+            ?[key] := wanted[k, key], content[{content}], {source.atom(key="k", content="stored")}, {unchanged("stored")}
+            :create _unchanged {{key}} }}""",
+            SUMMARY.put("summaries", "*_unchanged{key}"),
+            STATE.put("made", "*_unchanged{key}"),
+            STATE.put("superseded", "not *_unchanged{key}"),
+            STATE.put("skipped"),
+            CHUNK.put("chunks"),
+            "{ ?[key] := *_unchanged{key} }",
         ]
-        stale = ProcessingState(State.SKIPPED, reason="superseded")
-        params = parameters | {
-            "guard": [[o.version.key, *remember(o.content)] for o in judged],
-            "summaries": [_summary_row(o.summary, scope) for o in judged if o.summary],
-            "judged": [state_row(o.version, o.state, scope) for o in judged],
-            "stale": [state_row(o.version, stale, scope) for o in judged],
-            "others": [state_row(o.version, o.state, scope) for o in others],
-            "chunk": chunk,
+        superseded = ProcessingState(State.SKIPPED, reason="superseded")
+        parameters |= {
+            "contents": [[o.version.key, *remember(o.content)] for o in made],
+            "summaries": [_summary_row(o.summary, scope) for o in made if o.summary],
+            "made": [state_row(o.version, o.state, scope) for o in made],
+            "superseded": [state_row(o.version, superseded, scope) for o in made],
+            "skipped": [state_row(o.version, o.state, scope) for o in skipped],
+            "chunks": chunks,
         }
-        fresh = {row[0] for row in self._connection.run(script(blocks), params, write=True).rows}
-        return {o.version.key for o in judged} - fresh
+        unchanged_keys = {row[0] for row in self._connection.run(script(blocks), parameters, write=True).rows}
+        return {o.version.key for o in made} - unchanged_keys
 
     def find(self, fingerprints: list[str]) -> dict[str, dict[str, Any]]:
-        """A stored summary for each of ``fingerprints`` that has one, whichever record it is of."""
-        columns = ", ".join([*SUMMARY_KEYS, *SUMMARY_VALUES])
-        query = f"?[{columns}] := fingerprint in $fingerprints, *dobby_summary{{{columns}}}"
+        """A stored summary for each of ``fingerprints`` that has one, of any record."""
+        query = f"{SUMMARY.head} := fingerprint in $fingerprints, {SUMMARY.stored}"
         rows = self._connection.run(query, {"fingerprints": fingerprints}).dicts()
         return {row["fingerprint"]: row for row in rows}
 
@@ -188,7 +176,7 @@ def _failed(outcome: Outcome, error: UnstorableError) -> Outcome:
 
 
 def _summary_row(summary: Summary, scope: Scope) -> list[Any]:
-    return [scope.run if column == "run" else getattr(summary, column) for column in (*SUMMARY_KEYS, *SUMMARY_VALUES)]
+    return [scope.run if column == "run" else getattr(summary, column) for column in SUMMARY.columns]
 
 
 def _chunk_row(name: str, outcomes: Sequence[Outcome], stats: ChunkStats, scope: Scope) -> list[Any]:

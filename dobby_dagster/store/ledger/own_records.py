@@ -8,22 +8,9 @@ from dataclasses import replace
 
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import Record, Structured
-from dobby_dagster.store.cozoscript.script import unpack
 from dobby_dagster.store.cozoscript.storable import storable_text, storable_value
 from dobby_dagster.store.database.connection import Connection
-
-_COLUMNS = [
-    "key",
-    "content",
-    "source",
-    "content_type",
-    "language",
-    "size",
-    "priority",
-    "metadata",
-    "created_at",
-    "updated_at",
-]
+from dobby_dagster.store.ledger.relations import RECORD
 
 
 class Records:
@@ -70,11 +57,7 @@ class Records:
                  record.priority, metadata, created, now]
             )  # fmt: skip
         if rows:
-            self._connection.run(
-                f"?[{', '.join(_COLUMNS)}] := {unpack(_COLUMNS)} :put record {{key => {', '.join(_COLUMNS[1:])}}}",
-                {"rows": rows},
-                write=True,
-            )
+            self._connection.run(RECORD.put(), {"rows": rows}, write=True)
         return len(rows)
 
     def keys_of(self, origin: str) -> set[str]:
@@ -85,9 +68,8 @@ class Records:
     def remove(self, keys: Sequence[str]) -> None:
         """Delete records; the next plan finds them gone."""
         for begin in range(0, len(keys), 1_000):
-            self._connection.run(
-                "?[key] := key in $keys :rm record {key}", {"keys": list(keys[begin : begin + 1_000])}, write=True
-            )
+            page = list(keys[begin : begin + 1_000])
+            self._connection.run(f"?[key] := key in $keys {RECORD.remove}", {"keys": page}, write=True)
 
 
 def _storable(record: Record) -> Record:

@@ -7,9 +7,9 @@ from typing import Any
 
 from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.summaries import Recipe
-from dobby_dagster.store.cozoscript.script import put
 from dobby_dagster.store.cozoscript.storable import storable_value
 from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.relations import RECIPE
 
 
 class Recipes:
@@ -21,9 +21,8 @@ class Recipes:
     def remember(self, recipe: Recipe) -> None:
         """Store what ``recipe.id`` stands for, and that it was used now."""
         row = [recipe.id, recipe.prompt, recipe.prompt_text, recipe.model, recipe.model_revision, recipe.settings]
-        values = ["prompt", "prompt_text", "model", "model_revision", "settings", "used_at"]
         rows = [[*storable_value(row), time.time()]]
-        self._connection.run(put("dobby_recipe", ["recipe"], values), {"rows": rows}, write=True)
+        self._connection.run(RECIPE.put(), {"rows": rows}, write=True)
 
     def latest(self) -> RecipeId | None:
         """The recipe that was used last."""

@@ -1,4 +1,4 @@
-"""The members of batches and their states: what is to do, who does it, and how each chunk ended."""
+"""The members of batches and their states: which are unfinished, and who works on them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,11 @@ from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import BatchId, OwnerId, RecipeId, Scope
 from dobby_dagster.domain.states import PASSING_REASONS, ProcessingState, State
-from dobby_dagster.store.cozoscript.script import MOMENT, put, script, unpack
+from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.relations import OWNER, STATE, transition
 from dobby_dagster.store.source.source_relation import Source
 
-STATE_KEYS = ["source", "key", "content_hash", "recipe", "at"]
-STATE_VALUES = [
-    "state", "error", "error_code", "retry", "retry_count", "reason", "owner", "batch", "run", "since",
-]  # fmt: skip
 # ProcessingState.is_unfinished as a condition on a state's columns, of which `in_batch` is the batch.
 _UNFINISHED = f"""is_in(state, {[State.PENDING.value, State.IN_PROGRESS.value]})
     || (state == '{State.FAILED}' && is_in(retry, {[retry.value for retry in Retry if retry.may_pass]})
@@ -64,14 +61,14 @@ class RecordStates:
     def members(self, scope: Scope) -> list[Member]:
         """All members of the batch in their order, with their states under the recipe."""
         member = "*dobby_member{batch: $batch, position, source, key, content_hash, priority, size}"
-        names = ", ".join(value for value in STATE_VALUES if value != "batch")
+        names = "state, error, error_code, retry, retry_count, reason, owner, since"
         state = f"*dobby_state{{source, key, content_hash, recipe: $recipe, batch: in_batch, {names} @ 'END'}}"
         head = f"position, source, key, content_hash, priority, size, in_batch, {names}"
         query = f"""has[position] := *dobby_member{{batch: $batch, position, source, key, content_hash}},
             *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'END'}}
         ?[{head}] := {member}, {state}
         ?[{head}] := {member}, not has[position], state = '', error = '', error_code = '', retry = '',
-            retry_count = 0, reason = '', owner = '', run = '', since = 0.0, in_batch = ''"""
+            retry_count = 0, reason = '', owner = '', since = 0.0, in_batch = ''"""
         rows = self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts()
         return [_member(row) for row in sorted(rows, key=lambda row: row["position"])]
 
@@ -130,11 +127,10 @@ class RecordStates:
         """Give all ``versions`` the same state."""
         rows = [state_row(version, state, scope) for version in versions]
         if rows:
-            block = put("dobby_state", STATE_KEYS, STATE_VALUES)
-            self._connection.run(script([block]), {"rows": rows}, write=True)
+            self._connection.run(script([STATE.put()]), {"rows": rows}, write=True)
 
     def claim(self, members: Sequence[Member], owner: OwnerId, scope: Scope) -> set[tuple[str, str]]:
-        """Mark as in progress what nobody else has taken meanwhile; return ``(key, content hash)`` of what was won."""
+        """Mark as in progress what no other run has taken meanwhile; return ``(key, content hash)`` of what was won."""
         rows = [
             [
                 m.version.source,
@@ -154,20 +150,25 @@ class RecordStates:
                 s != 'completed', s != 'in_progress' || o == before
             ?[source, key, content_hash, retry_count] := {wanted}, not has[source, key, content_hash]
             :create _won {{source, key, content_hash => retry_count}} }}""",
-            f"""{{ ?[{", ".join([*STATE_KEYS, *STATE_VALUES])}] := *_won{{source, key, content_hash, retry_count}},
-                recipe = $recipe, {MOMENT}, state = 'in_progress', error = '', error_code = '', retry = 'no_retry',
-                reason = '', owner = $owner, batch = $batch, run = $run, since = $now
-            :put dobby_state {{{", ".join(STATE_KEYS)} => {", ".join(STATE_VALUES)}}} }}""",
-            "{ ?[owner, batch, recipe, run, since] <- [[$owner, $batch, $recipe, $run, $now]]"
-            " :put dobby_owner {owner, batch, recipe => run, since} }",
+            transition(
+                "_won",
+                "source, key, content_hash, retry_count",
+                state="'in_progress'",
+                owner="$owner",
+                run="$run",
+                since="$now",
+            ),
+            OWNER.put("owners"),
             "{ ?[key, content_hash] := *_won{key, content_hash} }",
         ]
-        params = {"rows": rows, "owner": owner, "now": time.time(), **asdict(scope)}
+        now = time.time()
+        owners = [[owner, scope.batch, scope.recipe, scope.run, now]]
+        params = {"rows": rows, "owner": owner, "owners": owners, "now": now, **asdict(scope)}
         return {(row[0], row[1]) for row in self._connection.run(script(blocks), params, write=True).rows}
 
     def owners(self) -> list[Ownership]:
-        """Who has begun records and not declared that he ended; the dead among them left some behind."""
-        query = "?[owner, batch, recipe, run, since] := *dobby_owner{owner, batch, recipe, run, since}"
+        """Who has started records and not released them; those that died left some in progress."""
+        query = f"{OWNER.head} := {OWNER.stored}"
         return [
             Ownership(owner, Scope(recipe, batch, run), since)
             for owner, batch, recipe, run, since in self._connection.run(query).rows
@@ -183,14 +184,11 @@ class RecordStates:
                 *dobby_state{source, key, content_hash, recipe: $recipe, state: s, owner: o, retry_count @ 'END'},
                 s == 'in_progress', o == $owner
             :create _left {source, key, content_hash => retry_count} }""",
-            f"""{{ ?[{", ".join([*STATE_KEYS, *STATE_VALUES])}] := *_left{{source, key, content_hash, retry_count}},
-                recipe = $recipe, {MOMENT}, state = 'pending', error = '', error_code = '', retry = 'no_retry',
-                reason = '', owner = '', batch = $batch, run = '', since = $now
-            :put dobby_state {{{", ".join(STATE_KEYS)} => {", ".join(STATE_VALUES)}}} }}""",
-            "{ ?[owner, batch, recipe] <- [[$owner, $batch, $recipe]] :rm dobby_owner {owner, batch, recipe} }",
+            transition("_left", "source, key, content_hash, retry_count"),
+            f"{{ ?[owner, batch, recipe] <- [[$owner, $batch, $recipe]] {OWNER.remove} }}",
             "{ ?[count(key)] := *_left{key} }",
         ]
-        params = {"owner": owner, "recipe": scope.recipe, "batch": scope.batch, "now": time.time()}
+        params = {"owner": owner, "recipe": scope.recipe, "batch": scope.batch}
         return int(self._connection.run(script(blocks), params, write=True).rows[0][0])
 
     def failed(self, relation: str, recipe: RecipeId) -> Iterator[dict[str, Any]]:

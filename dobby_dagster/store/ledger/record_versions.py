@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from dobby_dagster.domain.errors import StoreBusyError, StoreError
 from dobby_dagster.domain.records import Batch, RecordVersion, batch_id
-from dobby_dagster.store.cozoscript.script import MOMENT, put, script, unpack
+from dobby_dagster.store.cozoscript.script import MOMENT, script, unpack
 from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.relations import BATCH, MEMBER, META, VERSION, WAITING
 from dobby_dagster.store.source.change_tracking import queue_name
 from dobby_dagster.store.source.source_relation import Source
 
+_Written = TypeVar("_Written")
+# Two planners that cut at the same moment both succeed within a few attempts.
+CUT_ATTEMPTS = 20
 _KNOWN = "*dobby_version{source: $source, key, content_hash, priority, deleted @ 'END'}"
 
 
@@ -77,29 +82,19 @@ class RecordVersions:
         parameters: dict[str, object] = {"source": relation, "gone": gone}
         blocks = [
             "{ ?[source, rank, key] := key in $gone, source = $source,"
-            f" {_KNOWN}, rank = -priority, *dobby_waiting{{source, rank, key}} :rm dobby_waiting {{source, rank, key}} }}"
+            f" {_KNOWN}, rank = -priority, *dobby_waiting{{source, rank, key}} {WAITING.remove} }}"
         ]
         if deleted:
             blocks.append(
-                "{ ?[source, key, at, content_hash, priority, size, deleted] := key in $deleted, source = $source,"
+                f"{{ {VERSION.head} := key in $deleted, source = $source,"
                 " *dobby_version{source, key, content_hash, priority, size @ 'END'},"
-                f" {MOMENT}, deleted = true"
-                " :put dobby_version {source, key, at => content_hash, priority, size, deleted} }"
+                f" {MOMENT}, deleted = true {VERSION.into} }}"
             )
             parameters["deleted"] = deleted
         if changed:
-            blocks.append(
-                put(
-                    "dobby_version",
-                    ["source", "key", "at"],
-                    ["content_hash", "priority", "size", "deleted"],
-                    "versions",
-                )
-            )
+            blocks.append(VERSION.put("versions"))
             parameters["versions"] = [[relation, v.key, v.content_hash, v.priority, v.size, False] for v in changed]
-            blocks.append(
-                put("dobby_waiting", ["source", "rank", "key"], ["content_hash", "priority", "size"], "waiting")
-            )
+            blocks.append(WAITING.put("waiting"))
             parameters["waiting"] = [
                 [relation, -v.priority, v.key, v.content_hash, v.priority, v.size] for v in changed
             ]
@@ -124,24 +119,16 @@ class RecordVersions:
         Raises:
             StoreBusyError: Another planner cut a batch at the same moment, over and over.
         """
-        for _ in range(20):
-            number = self._next_number()
-            rows = self._connection.run(
-                "?[rank, key, content_hash, priority, size] :="
-                " *dobby_waiting{source: $source, rank, key, content_hash, priority, size} :limit " + str(int(size)),
-                {"source": relation},
-            ).rows
-            if not rows:
-                return None
-            batch = Batch(batch_id(number), relation, len(rows), time.time())
-            try:
-                self._write_batch(batch, number, rows)
-            except StoreError as error:
-                if "asserted" not in error.message:
-                    raise
-                continue
-            return batch
-        raise StoreBusyError("another process plans batches from the same database all the time")
+        query = (
+            "?[rank, key, content_hash, priority, size] :="
+            f" *dobby_waiting{{source: $source, rank, key, content_hash, priority, size}} :limit {int(size)}"
+        )
+
+        def cut(number: int) -> Batch | None:
+            rows = self._connection.run(query, {"source": relation}).rows
+            return self._write_batch(number, relation, rows, waited=True) if rows else None
+
+        return self._numbered(cut)
 
     def batch_of(self, versions: list[RecordVersion]) -> Batch:
         """Put ``versions`` of one source, which are in batches already, into a new batch as well.
@@ -149,59 +136,56 @@ class RecordVersions:
         Raises:
             StoreBusyError: Another planner cut a batch at the same moment, over and over.
         """
-        relation = versions[0].source
         rows = [[-v.priority, v.key, v.content_hash, v.priority, v.size] for v in versions]
-        for _ in range(20):
-            number = self._next_number()
-            batch = Batch(batch_id(number), relation, len(rows), time.time())
+        return self._numbered(lambda number: self._write_batch(number, versions[0].source, rows, waited=False))
+
+    def _numbered(self, write: Callable[[int], _Written]) -> _Written:
+        """What ``write`` gives for the next free number, again where another planner has taken it meanwhile."""
+        for _ in range(CUT_ATTEMPTS):
             try:
-                self._write_batch(batch, number, rows, waiting=False)
+                return write(self._next_number())
             except StoreError as error:
                 if "asserted" not in error.message:
                     raise
-                continue
-            return batch
         raise StoreBusyError("another process plans batches from the same database all the time")
 
     def _next_number(self) -> int:
         rows = self._connection.run("?[value] := *dobby_meta{name: 'next_batch', value}").rows
         return int(rows[0][0]) if rows else 1
 
-    def _write_batch(self, batch: Batch, number: int, rows: list[list[Any]], waiting: bool = True) -> None:
+    def _write_batch(self, number: int, relation: str, rows: list[list[Any]], *, waited: bool) -> Batch:
         """One transaction, void where another planner has used the number or moved a version already.
 
         Args:
-            batch: The batch.
-            number: Its number.
+            number: The batch's number.
+            relation: The source.
             rows: Rank, key, content hash, priority and size of each member.
-            waiting: Whether they waited for a batch, and wait no longer.
+            waited: Whether they waited for a batch, and wait no longer.
         """
-        row = unpack(["position", "rank", "key", "content_hash", "priority", "size"])
+        batch = Batch(batch_id(number), relation, len(rows), time.time())
+        waiting = "source = $source, " + unpack(["rank", "key", "content_hash"])
+        still_waiting = [
+            f"{{ ?[key] := {waiting}, not *dobby_waiting{{source, rank, key, content_hash}} :assert none }}"
+        ]
+        wait_no_longer = [f"{{ ?[source, rank, key] := {waiting} {WAITING.remove} }}"]
         blocks = [
             "{ ?[batch] := batch = $batch, *dobby_batch{batch} :assert none }",
-            "{ ?[batch, source, members, created_at] <- [[$batch, $source, $members, $created_at]]"
-            " :put dobby_batch {batch => source, members, created_at} }",
-            f"{{ ?[batch, position, source, key, content_hash, priority, size] := {row},"
-            " batch = $batch, source = $source"
-            " :put dobby_member {batch, position => source, key, content_hash, priority, size} }",
-            "{ ?[name, value] <- [['next_batch', $next]] :put dobby_meta {name => value} }",
+            *(still_waiting if waited else []),
+            BATCH.put("batches"),
+            MEMBER.put("members"),
+            META.put("next"),
+            *(wait_no_longer if waited else []),
         ]
-        if waiting:
-            there = f"{row}, not *dobby_waiting{{source: $source, rank, key, content_hash}}"
-            blocks.insert(2, f"{{ ?[position] := {there} :assert none }}")
-            blocks.append(
-                f"{{ ?[source, rank, key] := {unpack(['position', 'rank', 'key'])}, source = $source"
-                " :rm dobby_waiting {source, rank, key} }"
-            )
         params = {
             "batch": batch.id,
             "source": batch.source,
-            "members": batch.members,
-            "created_at": batch.created_at,
-            "next": number + 1,
-            "rows": [[i, *row] for i, row in enumerate(rows)],
+            "batches": [[batch.id, batch.source, batch.members, batch.created_at]],
+            "members": [[batch.id, place, batch.source, *row[1:]] for place, row in enumerate(rows)],
+            "next": [["next_batch", number + 1]],
+            "rows": rows,
         }
         self._connection.run(script(blocks), params, write=True)
+        return batch
 
     def batches(self, relation: str | None = None, after: str = "", limit: int | None = None) -> list[Batch]:
         """Batches, oldest first; of one source where it is named.
@@ -213,8 +197,7 @@ class RecordVersions:
         """
         upto = "" if limit is None else f" :limit {int(limit)}"
         rows = self._connection.run(
-            "?[batch, source, members, created_at] := *dobby_batch{batch, source, members, created_at}, batch > $after"
-            + upto,
+            f"{BATCH.head} := {BATCH.stored}, batch > $after{upto}",
             {"after": after},
         ).rows
         return [Batch(*row) for row in rows if relation in (None, row[1])]

@@ -10,9 +10,8 @@ from typing import Any
 from dobby_dagster.domain.records import content_hash
 from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
 from dobby_dagster.domain.states import State
-from dobby_dagster.store.cozoscript.script import put
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.chunks import CHUNK_KEYS, CHUNK_VALUES, SUMMARY_KEYS, SUMMARY_VALUES
+from dobby_dagster.store.ledger.relations import CHUNK, METRIC, SUMMARY
 from dobby_dagster.store.source.source_relation import Source
 
 _NOW = "*dobby_version{source: $source, key, content_hash, deleted @ 'END'}"
@@ -205,9 +204,9 @@ class Reports:
                 "?[used_at, recipe] := *dobby_recipe{recipe, used_at} :order -used_at :limit 1"
             )
             params["recipe"] = latest.rows[0][1] if latest.rows else ""
-        columns = ", ".join([*SUMMARY_KEYS, *SUMMARY_VALUES])
+        columns = ", ".join(SUMMARY.columns)
         query = f"""present[content_hash, deleted] := key = $key, {_NOW}
-        ?[{columns}, former] := source = $source, key = $key, *dobby_summary{{{columns}}}, present[now, deleted],
+        ?[{columns}, former] := source = $source, key = $key, {SUMMARY.stored}, present[now, deleted],
             former = if(deleted, 'deleted', if(content_hash != now, 'content', if(recipe != $recipe, 'recipe', '')))
         :order -created_at"""
         rows = list(self._connection.run(query, params).dicts())
@@ -215,7 +214,7 @@ class Reports:
 
     def batch_summaries(self, scope: Scope) -> list[dict[str, Any]]:
         """The stored summaries of the members of the batch under the recipe."""
-        columns = [c for c in (*SUMMARY_KEYS, *SUMMARY_VALUES) if c not in ("batch", "recipe")]
+        columns = [c for c in SUMMARY.columns if c not in ("batch", "recipe")]
         return self._of_batch(scope, columns)
 
     def batch_outputs(self, scope: Scope) -> list[dict[str, Any]]:
@@ -252,16 +251,13 @@ class Reports:
 
     def chunks(self, scope: Scope) -> list[dict[str, Any]]:
         """The statistics of every chunk of the batch under the recipe, oldest first."""
-        columns = ", ".join([*CHUNK_KEYS, *CHUNK_VALUES])
-        query = f"?[{columns}] := *dobby_chunk{{{columns}}}, batch = $batch, recipe = $recipe :order started_at"
+        query = f"{CHUNK.head} := {CHUNK.stored}, batch = $batch, recipe = $recipe :order started_at"
         return list(self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts())
 
     def save_metrics(self, scope: Scope, values: dict[str, Any]) -> None:
         """Store the metrics of the batch under the recipe."""
         rows = [[scope.batch, scope.recipe, time.time(), values]]
-        self._connection.run(
-            put("dobby_metric", ["batch", "recipe"], ["stored_at", "values"]), {"rows": rows}, write=True
-        )
+        self._connection.run(METRIC.put(), {"rows": rows}, write=True)
 
     def measured(self, recipe: RecipeId) -> set[BatchId]:
         """The batches that have metrics under ``recipe``."""
@@ -272,9 +268,7 @@ class Reports:
 
     def metrics(self, batch: str | None = None) -> list[dict[str, Any]]:
         """Stored metrics, of one batch or of all: batch, recipe, stored_at, values."""
-        rows = self._connection.run(
-            "?[batch, recipe, stored_at, values] := *dobby_metric{batch, recipe, stored_at, values}"
-        ).dicts()
+        rows = self._connection.run(f"{METRIC.head} := {METRIC.stored}").dicts()
         return [row for row in rows if batch in (None, row["batch"])]
 
     def rates(self, model_revision: str) -> Rates:

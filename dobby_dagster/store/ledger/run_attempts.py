@@ -1,34 +1,33 @@
-"""Which batches were begun and are not known to be settled, and which runs came to them in vain."""
+"""Which batches were started and are not known to be finished, and which of their runs failed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
-from dobby_dagster.domain.scope import BatchId, RecipeId, RunId, Scope
-from dobby_dagster.store.cozoscript.script import put
+from dobby_dagster.domain.scope import NO_RUN, BatchId, RecipeId, RunId, Scope
 from dobby_dagster.store.database.connection import Connection
-
-# In a run's place: one was asked for.
-_ASKED = RunId("asked")
+from dobby_dagster.store.ledger.relations import ATTEMPT
 
 
 class RunAttempts:
-    """What the retry schedule looks at, so that it need not look at everything."""
+    """What the retry schedule looks at, so that it avoids a full scan."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def note_run(self, recipe: RecipeId, batches: Sequence[BatchId], run: RunId) -> None:
         """Remember that ``run`` starts with ``batches`` now."""
-        rows = [[batch, recipe, run, time.time()] for batch in batches]
-        if rows:
-            block = put("dobby_attempt", ["batch", "recipe", "run"], ["begun_at"])
-            self._connection.run(block, {"rows": rows}, write=True)
+        self._note([[batch, recipe, run, False, time.time()] for batch in batches])
 
     def note_request(self, recipe: RecipeId, batches: Sequence[BatchId]) -> None:
         """Remember that a run of ``batches`` was requested now."""
-        self.note_run(recipe, batches, _ASKED)
+        self._note([[batch, recipe, NO_RUN, True, time.time()] for batch in batches])
+
+    def _note(self, rows: list[list[Any]]) -> None:
+        if rows:
+            self._connection.run(ATTEMPT.put(), {"rows": rows}, write=True)
 
     def batches(self, relation: str, recipe: RecipeId) -> list[BatchId]:
         """Batches of ``relation`` that a run was requested for or started with, and that are not known to be finished."""
@@ -41,7 +40,7 @@ class RunAttempts:
         if batches:
             query = "?[batch, recipe, run] := batch in $batches, recipe = $recipe, *dobby_attempt{batch, recipe, run}"
             params = {"batches": list(batches), "recipe": recipe}
-            self._connection.run(f"{query} :rm dobby_attempt {{batch, recipe, run}}", params, write=True)
+            self._connection.run(f"{query} {ATTEMPT.remove}", params, write=True)
 
     def failed(self, scope: Scope) -> list[float]:
         """When the failed runs of the batch started since its last commit, in order; seconds since the epoch.
@@ -51,8 +50,9 @@ class RunAttempts:
         """
         params = {"batch": scope.batch, "recipe": scope.recipe}
         rows = self._connection.run(
-            """of_use[run] := *dobby_attempt{batch: $batch, recipe: $recipe, run}, *dobby_chunk:by_run{run, chunk}
-            ?[begun_at, run] := *dobby_attempt{batch: $batch, recipe: $recipe, run, begun_at}, not of_use[run]
+            """committed[run] := *dobby_attempt{batch: $batch, recipe: $recipe, run}, *dobby_chunk:by_run{run, chunk}
+            ?[begun_at, requested] := *dobby_attempt{batch: $batch, recipe: $recipe, run, requested, begun_at},
+                not committed[run]
             :order begun_at""",
             params,
         ).rows
@@ -60,6 +60,5 @@ class RunAttempts:
             "?[max(finished_at)] := *dobby_chunk{batch: $batch, recipe: $recipe, finished_at}", params
         ).rows
         last = max((row[0] for row in commits if row[0] is not None), default=0.0)
-        failed = [(begun_at, run) for begun_at, run in rows if begun_at > last]
-        begun = [begun_at for begun_at, run in failed if run != _ASKED]
-        return begun or [begun_at for begun_at, _ in failed]
+        since = [(begun_at, requested) for begun_at, requested in rows if begun_at > last]
+        return [begun_at for begun_at, requested in since if not requested] or [begun_at for begun_at, _ in since]

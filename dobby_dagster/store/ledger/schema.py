@@ -1,4 +1,4 @@
-"""Dobby's relations, their version, and the way from each earlier version to the next."""
+"""The version of the schema in a database, and how it is brought up to date."""
 
 from __future__ import annotations
 
@@ -7,67 +7,11 @@ from typing import Any
 
 from dobby_dagster.domain.errors import SchemaError
 from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.migrations import MIGRATIONS
+from dobby_dagster.store.ledger.relations import META, RECORD
 
-# A migration is a list of scripts that are run one after another; running one again is harmless.
-# Version n is what the database has after the first n of them. Append only.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """:create record {key: String => content: Any?, source: String default '', content_type: String default 'text',
-            language: String default '', size: Int default 0, priority: Int default 0, metadata: Json default {},
-            created_at: Float default now(), updated_at: Float default now()}""",
-        ":create dobby_source {relation: String => tracking: String, watermark: Any?, compared_at: Float?}",
-        """:create dobby_version {source: String, key: String, at: Validity =>
-            content_hash: String, priority: Int, size: Int, deleted: Bool}""",
-        """:create dobby_waiting {source: String, rank: Int, key: String =>
-            content_hash: String, priority: Int, size: Int}""",
-        ":create dobby_batch {batch: String => source: String, members: Int, created_at: Float}",
-        """:create dobby_member {batch: String, position: Int =>
-            source: String, key: String, content_hash: String, priority: Int, size: Int}""",
-        """:create dobby_state {source: String, key: String, content_hash: String, recipe: String, at: Validity =>
-            state: String, error: String, error_code: String, retry: String, retry_count: Int,
-            reason: String, owner: String, batch: String, run: String, since: Float}""",
-        """:create dobby_recipe {recipe: String => prompt: String, prompt_text: String, model: String,
-            model_revision: String, settings: Json, used_at: Float}""",
-        """:create dobby_summary {source: String, key: String, fingerprint: String =>
-            content_hash: String, text: String, confidence: Float, mean_logprob: Float, min_logprob: Float,
-            finish_reason: String, prompt_tokens: Int, output_tokens: Int, truncated: Bool,
-            model: String, prompt: String, recipe: String, batch: String, run: String,
-            inference_seconds: Float, created_at: Float}""",
-        "::index create dobby_summary:by_fingerprint {fingerprint}",
-        """:create dobby_chunk {batch: String, recipe: String, chunk: String => run: String,
-            started_at: Float, finished_at: Float, completed: Int, inferred: Int, failed: Int, skipped: Int,
-            latencies: Json, rss_bytes: Int, cpu_share: Float, slots: Int, slots_in_use: Float, last_error: String}""",
-        ":create dobby_metric {batch: String, recipe: String => stored_at: Float, values: Json}",
-    ),
-    (
-        ":create dobby_clock {name: String => at: Int}",
-        "?[name, at] := name = 'clock', at = 0, not *dobby_clock{name} :put dobby_clock {name => at}",
-        ":create dobby_owner {owner: String, batch: String, recipe: String => run: String, since: Float}",
-        ":create dobby_attempt {batch: String, recipe: String, run: String => begun_at: Float}",
-        "::index create dobby_chunk:by_run {run}",
-    ),
-    (
-        # What is unknown is null. Before, a server without log-probabilities gave 0 for all three.
-        "::index drop dobby_summary:by_fingerprint",
-        """?[source, key, fingerprint, content_hash, text, confidence, mean_logprob, min_logprob, finish_reason,
-            prompt_tokens, output_tokens, truncated, model, prompt, recipe, batch, run, inference_seconds, created_at] :=
-            *dobby_summary{source, key, fingerprint, content_hash, text, confidence: c, mean_logprob: m,
-                min_logprob: l, finish_reason, prompt_tokens: p, output_tokens: o, truncated, model, prompt, recipe,
-                batch, run, inference_seconds, created_at},
-            unknown = is_null(c) || c == 0.0, confidence = if(unknown, null, c),
-            mean_logprob = if(unknown, null, m), min_logprob = if(unknown, null, l),
-            prompt_tokens = if(p == 0, null, p), output_tokens = if(o == 0, null, o)
-        :replace dobby_summary {source: String, key: String, fingerprint: String =>
-            content_hash: String, text: String, confidence: Float?, mean_logprob: Float?, min_logprob: Float?,
-            finish_reason: String, prompt_tokens: Int?, output_tokens: Int?, truncated: Bool,
-            model: String, prompt: String, recipe: String, batch: String, run: String,
-            inference_seconds: Float, created_at: Float}""",
-        "::index create dobby_summary:by_fingerprint {fingerprint}",
-    ),
-)
 LATEST = len(MIGRATIONS)
-
-_OWN_COLUMNS = {"key", "content", "source", "content_type", "language", "size", "priority", "metadata"}
+_OWN_COLUMNS = set(RECORD.columns) - {"created_at", "updated_at"}
 
 
 def schema_version(connection: Connection) -> int:
@@ -88,7 +32,7 @@ def schema_version(connection: Connection) -> int:
 
 
 def relations(connection: Connection) -> set[str]:
-    """The names of all stored relations."""
+    """The names of all stored relations, and of their indexes."""
     return {str(row[0]) for row in connection.run("::relations").rows}
 
 
@@ -118,7 +62,7 @@ def migrate(connection: Connection, target: int = LATEST) -> int:
         if "dobby_meta" not in existing:
             connection.run(":create dobby_meta {name: String => value: Json}", write=True)
         for number in range(schema_version(connection), target):
-            for script in MIGRATIONS[number]:
+            for script in MIGRATIONS[number]():
                 _apply(connection, script, relations(connection))
             set_meta(connection, "schema_version", number + 1)
         if target == LATEST and not identity(connection):
@@ -149,8 +93,4 @@ def _apply(connection: Connection, script: str, existing: set[str]) -> None:
 
 def set_meta(connection: Connection, name: str, value: object) -> None:
     """Store one fact about the database."""
-    connection.run(
-        "?[name, value] <- [[$name, $value]] :put dobby_meta {name => value}",
-        {"name": name, "value": value},
-        write=True,
-    )
+    connection.run(META.put(), {"rows": [[name, value]]}, write=True)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dobby_dagster.store.cozoscript.script import MOMENT, script
+from dobby_dagster.store.cozoscript.script import script
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.record_states import STATE_KEYS, STATE_VALUES
+from dobby_dagster.store.ledger.relations import WAITING, transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +110,17 @@ class Audit:
 
 
 def _pend(rules: str) -> list[str]:
-    keys, values = ", ".join(STATE_KEYS), ", ".join(STATE_VALUES)
     return [
         f"{{ {rules} ?[{_STATE}, batch] := bad[{_STATE}, batch] :create _bad {{{_STATE} => batch}} }}",
-        f"""{{ ?[{keys}, {values}] := *_bad{{{_STATE}, batch}}, {MOMENT}, state = 'pending', error = '', error_code = '',
-            retry = 'no_retry', retry_count = 0, reason = 'repaired', owner = '', run = '', since = now()
-        :put dobby_state {{{keys} => {values}}} }}""",
+        transition("_bad", f"{_STATE}, batch", reason="'repaired'"),
         "{ ?[count(key)] := *_bad{key} }",
     ]
 
 
 _WAIT = [
-    f"""{{ {_UNPLACED} ?[source, rank, key, content_hash, priority, size] :=
+    f"""{{ {_UNPLACED} {WAITING.head} :=
         bad[source, key, content_hash, priority, size], rank = -priority
     :create _bad {{source, rank, key => content_hash, priority, size}} }}""",
-    """{ ?[source, rank, key, content_hash, priority, size] := *_bad{source, rank, key, content_hash, priority, size}
-    :put dobby_waiting {source, rank, key => content_hash, priority, size} }""",
+    f"{{ {WAITING.head} := *_bad{{{', '.join(WAITING.columns)}}} {WAITING.into} }}",
     "{ ?[count(key)] := *_bad{key} }",
 ]

@@ -1,28 +1,19 @@
-"""Making room and starting over: old history, recipes of former models, summaries that are to be made anew."""
+"""Deleting: superseded history, everything of former recipes, summaries that are redone."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
 from dobby_dagster.domain.scope import BatchId, RecipeId
-from dobby_dagster.store.cozoscript.script import MOMENT, script, unpack
+from dobby_dagster.store.cozoscript.relation import Relation
+from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.record_states import STATE_KEYS, STATE_VALUES
+from dobby_dagster.store.ledger.relations import ATTEMPT, CHUNK, METRIC, RECIPE, STATE, SUMMARY, VERSION, transition
 
 PAGE = 1_000
-# Relations with validity, and their keys but `at`.
-_HISTORIES = {
-    "dobby_state": ["source", "key", "content_hash", "recipe"],
-    "dobby_version": ["source", "key"],
-}
-# What is kept under a recipe beside records' states and summaries, and the keys of each relation. The recipe itself is
-# last: as long as it is there, a purge can be run again.
-_BY_RECIPE = {
-    "dobby_chunk": ["batch", "recipe", "chunk"],
-    "dobby_metric": ["batch", "recipe"],
-    "dobby_attempt": ["batch", "recipe", "run"],
-    "dobby_recipe": ["recipe"],
-}
+# What is kept under a recipe beside records' states and summaries. The recipe itself is last: as long as it is there, a
+# purge can be run again.
+_BY_RECIPE = (CHUNK, METRIC, ATTEMPT, RECIPE)
 
 
 class Upkeep:
@@ -37,9 +28,9 @@ class Upkeep:
         What was in force at that time stays, and so does everything since.
         """
         return sum(
-            self._compact(relation, keys, source, page, int(before * 1e6))
+            self._compact(history, source, page, int(before * 1e6))
             for source, page in self._keys()
-            for relation, keys in _HISTORIES.items()
+            for history in (STATE, VERSION)
         )
 
     def summaries_by_recipe(self) -> dict[RecipeId, int]:
@@ -61,15 +52,15 @@ class Upkeep:
                     break
                 after = rows[-1][0]
 
-    def _compact(self, relation: str, keys: list[str], source: str, page: list[str], before: int) -> int:
-        head = ", ".join(keys)
-        rows = f"r in $page, key = r, source = $source, *{relation}{{{head}, at}}, t = to_int(at), t < $before"
+    def _compact(self, history: Relation, source: str, page: list[str], before: int) -> int:
+        head = ", ".join(history.key[:-1])
+        rows = f"r in $page, key = r, source = $source, *{history.name}{{{head}, at}}, t = to_int(at), t < $before"
         params = {"source": source, "page": page, "before": before}
         old = f"""last[{head}, max(t)] := {rows}
         ?[{head}, at] := {rows}, last[{head}, newest], t < newest"""
         found = self._connection.run(old, params).rows
         if found:
-            self._connection.run(f"{old} :rm {relation} {{{head}, at}}", params, write=True)
+            self._connection.run(f"{old} {history.remove}", params, write=True)
         return len(found)
 
     def purgeable(self, recipe: RecipeId) -> int:
@@ -83,16 +74,16 @@ class Upkeep:
         A record's summaries go with its states, in one transaction a page: a purge that dies between pages leaves no
         record completed without a summary, and another one goes on with it.
         """
-        deleted = {"dobby_summary": 0, "dobby_state": 0}
+        deleted = {SUMMARY.name: 0, STATE.name: 0}
         while any(page := self._purge_page(recipe)):
-            for relation, count in zip(("dobby_summary", "dobby_state"), page, strict=True):
-                deleted[relation] += count
-        for relation, keys in _BY_RECIPE.items():
-            head = ", ".join(keys)
-            query = f"?[{head}] := *{relation}{{{head}}}, recipe == $recipe"
-            deleted[relation] = len(self._connection.run(query, {"recipe": recipe}).rows)
-            if deleted[relation]:
-                self._connection.run(f"{query} :rm {relation} {{{head}}}", {"recipe": recipe}, write=True)
+            deleted[SUMMARY.name] += page[0]
+            deleted[STATE.name] += page[1]
+        for relation in _BY_RECIPE:
+            key = ", ".join(relation.key)
+            query = f"?[{key}] := *{relation.name}{{{key}}}, recipe == $recipe"
+            deleted[relation.name] = len(self._connection.run(query, {"recipe": recipe}).rows)
+            if deleted[relation.name]:
+                self._connection.run(f"{query} {relation.remove}", {"recipe": recipe}, write=True)
         return deleted
 
     def _purge_page(self, recipe: RecipeId) -> tuple[int, int]:
@@ -107,10 +98,9 @@ class Upkeep:
             """{ ?[source, key, content_hash, recipe, at] := *_page{source, key},
                 *dobby_state{source, key, content_hash, recipe, at}, recipe == $recipe
             :create _states {source, key, content_hash, recipe, at} }""",
-            """{ ?[source, key, fingerprint] := *_summaries{source, key, fingerprint}
-            :rm dobby_summary {source, key, fingerprint} }""",
-            """{ ?[source, key, content_hash, recipe, at] := *_states{source, key, content_hash, recipe, at}
-            :rm dobby_state {source, key, content_hash, recipe, at} }""",
+            f"{{ ?[source, key, fingerprint] := *_summaries{{source, key, fingerprint}} {SUMMARY.remove} }}",
+            f"""{{ ?[source, key, content_hash, recipe, at] := *_states{{source, key, content_hash, recipe, at}}
+            {STATE.remove} }}""",
             """{ summaries[count(key)] := *_summaries{key}
             states[count(key)] := *_states{key}
             ?[summaries, states] := summaries[summaries], states[states] }""",
@@ -130,21 +120,17 @@ class Upkeep:
         return dict(sorted(batches.items()))
 
     def _redo(self, source: str, recipe: RecipeId, keys: list[str]) -> list[tuple[BatchId, int]]:
-        state_keys, state_values = ", ".join(STATE_KEYS), ", ".join(STATE_VALUES)
         blocks = [
             f"""{{ ?[fingerprint] := {unpack(["key"])}, *dobby_summary{{source: $source, key, fingerprint, recipe: $recipe}}
             :create _chosen {{fingerprint}} }}""",
             """{ ?[source, key, fingerprint, content_hash] := *_chosen{fingerprint},
                 *dobby_summary:by_fingerprint{fingerprint, source, key}, *dobby_summary{source, key, fingerprint, content_hash}
             :create _gone {source, key, fingerprint => content_hash} }""",
-            "{ ?[source, key, fingerprint] := *_gone{source, key, fingerprint} :rm dobby_summary {source, key, fingerprint} }",
+            f"{{ ?[source, key, fingerprint] := *_gone{{source, key, fingerprint}} {SUMMARY.remove} }}",
             """{ ?[source, key, content_hash, batch] := *_gone{source, key, content_hash},
                 *dobby_state{source, key, content_hash, recipe: $recipe, batch, state: s @ 'END'}, s == 'completed'
             :create _again {source, key, content_hash => batch} }""",
-            f"""{{ ?[{state_keys}, {state_values}] := *_again{{source, key, content_hash, batch}},
-                recipe = $recipe, {MOMENT}, state = 'pending', error = '', error_code = '', retry = 'no_retry',
-                retry_count = 0, reason = 'to be made anew', owner = '', run = '', since = now()
-            :put dobby_state {{{state_keys} => {state_values}}} }}""",
+            transition("_again", "source, key, content_hash, batch", reason="'redo requested'"),
             "{ ?[batch, count(key)] := *_again{key, batch} }",
         ]
         params = {"rows": [[key] for key in keys], "source": source, "recipe": recipe}

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dobby_dagster.domain.settings import OWN_RELATION
-from dobby_dagster.store.cozoscript.script import name, unpack
+from dobby_dagster.store.cozoscript.script import name
 from dobby_dagster.store.cozoscript.value_text import tag_of, text_of
 from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.relations import SOURCE
 from dobby_dagster.store.ledger.schema import relations
 from dobby_dagster.store.source.source_relation import Source, Tracking
 
@@ -75,12 +76,7 @@ def prepare(source: Source) -> TrackingState:
 
 def save(connection: Connection, source: Source, way: Tracking, watermark: Any, compared_at: float | None) -> None:
     """Remember how far tracking has come."""
-    connection.run(
-        f"?[relation, tracking, watermark, compared_at] := {unpack(['relation', 'tracking', 'watermark', 'compared_at'])}"
-        " :put dobby_source {relation => tracking, watermark, compared_at}",
-        {"rows": [[source.settings.relation, way, watermark, compared_at]]},
-        write=True,
-    )
+    connection.run(SOURCE.put(), {"rows": [[source.settings.relation, way, watermark, compared_at]]}, write=True)
 
 
 def queued(source: Source, limit: int) -> list[tuple[str, str]]:

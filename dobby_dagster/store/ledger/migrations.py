@@ -1,0 +1,83 @@
+"""From each version of the schema to the next.
+
+A migration is frozen once it was released: its scripts name columns as they were then. Each script may run again after
+a migration that was cut short. Append only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+
+def create_ledger() -> Iterator[str]:
+    """Sources, versions, batches, states, recipes, summaries, chunks and metrics, and the relation ``record``."""
+    yield """:create record {key: String => content: Any?, source: String default '', content_type: String default 'text',
+        language: String default '', size: Int default 0, priority: Int default 0, metadata: Json default {},
+        created_at: Float default now(), updated_at: Float default now()}"""
+    yield ":create dobby_source {relation: String => tracking: String, watermark: Any?, compared_at: Float?}"
+    yield """:create dobby_version {source: String, key: String, at: Validity =>
+        content_hash: String, priority: Int, size: Int, deleted: Bool}"""
+    yield """:create dobby_waiting {source: String, rank: Int, key: String =>
+        content_hash: String, priority: Int, size: Int}"""
+    yield ":create dobby_batch {batch: String => source: String, members: Int, created_at: Float}"
+    yield """:create dobby_member {batch: String, position: Int =>
+        source: String, key: String, content_hash: String, priority: Int, size: Int}"""
+    yield """:create dobby_state {source: String, key: String, content_hash: String, recipe: String, at: Validity =>
+        state: String, error: String, error_code: String, retry: String, retry_count: Int,
+        reason: String, owner: String, batch: String, run: String, since: Float}"""
+    yield """:create dobby_recipe {recipe: String => prompt: String, prompt_text: String, model: String,
+        model_revision: String, settings: Json, used_at: Float}"""
+    yield """:create dobby_summary {source: String, key: String, fingerprint: String =>
+        content_hash: String, text: String, confidence: Float, mean_logprob: Float, min_logprob: Float,
+        finish_reason: String, prompt_tokens: Int, output_tokens: Int, truncated: Bool,
+        model: String, prompt: String, recipe: String, batch: String, run: String,
+        inference_seconds: Float, created_at: Float}"""
+    yield "::index create dobby_summary:by_fingerprint {fingerprint}"
+    yield """:create dobby_chunk {batch: String, recipe: String, chunk: String => run: String,
+        started_at: Float, finished_at: Float, completed: Int, inferred: Int, failed: Int, skipped: Int,
+        latencies: Json, rss_bytes: Int, cpu_share: Float, slots: Int, slots_in_use: Float, last_error: String}"""
+    yield ":create dobby_metric {batch: String, recipe: String => stored_at: Float, values: Json}"
+
+
+def add_clock_owners_and_attempts() -> Iterator[str]:
+    """A clock that never runs backwards, who works on what, and which batches were started."""
+    yield ":create dobby_clock {name: String => at: Int}"
+    yield "?[name, at] := name = 'clock', at = 0, not *dobby_clock{name} :put dobby_clock {name => at}"
+    yield ":create dobby_owner {owner: String, batch: String, recipe: String => run: String, since: Float}"
+    yield ":create dobby_attempt {batch: String, recipe: String, run: String => begun_at: Float}"
+    yield "::index create dobby_chunk:by_run {run}"
+
+
+def make_unknown_null() -> Iterator[str]:
+    """What is unknown is null: a server without log-probabilities gave 0 for all three."""
+    yield "::index drop dobby_summary:by_fingerprint"
+    yield """?[source, key, fingerprint, content_hash, text, confidence, mean_logprob, min_logprob, finish_reason,
+        prompt_tokens, output_tokens, truncated, model, prompt, recipe, batch, run, inference_seconds, created_at] :=
+        *dobby_summary{source, key, fingerprint, content_hash, text, confidence: c, mean_logprob: m,
+            min_logprob: l, finish_reason, prompt_tokens: p, output_tokens: o, truncated, model, prompt, recipe,
+            batch, run, inference_seconds, created_at},
+        unknown = is_null(c) || c == 0.0, confidence = if(unknown, null, c),
+        mean_logprob = if(unknown, null, m), min_logprob = if(unknown, null, l),
+        prompt_tokens = if(p == 0, null, p), output_tokens = if(o == 0, null, o)
+    :replace dobby_summary {source: String, key: String, fingerprint: String =>
+        content_hash: String, text: String, confidence: Float?, mean_logprob: Float?, min_logprob: Float?,
+        finish_reason: String, prompt_tokens: Int?, output_tokens: Int?, truncated: Bool,
+        model: String, prompt: String, recipe: String, batch: String, run: String,
+        inference_seconds: Float, created_at: Float}"""
+    yield "::index create dobby_summary:by_fingerprint {fingerprint}"
+
+
+def give_requests_a_column() -> Iterator[str]:
+    """Whether an attempt is a request is a column; before, the run of a request was named ``asked``."""
+    yield """?[batch, recipe, run, requested, begun_at] := *dobby_attempt{batch, recipe, run: former, begun_at},
+        requested = is_in(former, ['asked', '']), run = if(requested, '', former)
+    :replace dobby_attempt {batch: String, recipe: String, run: String => requested: Bool, begun_at: Float}"""
+
+
+# Version n of the schema is what the first n of these make.
+MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
+    create_ledger,
+    add_clock_owners_and_attempts,
+    make_unknown_null,
+    give_requests_a_column,
+)
