@@ -171,7 +171,7 @@ def require_lasting(database: DatabaseSettings) -> None:
     Raises:
         SettingsError: The database is in this process's memory.
     """
-    if database.url.startswith("mem:"):
+    if database.address.engine == "mem":
         raise SettingsError(
             f"database.url = '{database.url}' is in memory, and gone when this command ends", hint="use sqlite:///PATH"
         )

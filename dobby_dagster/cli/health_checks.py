@@ -201,8 +201,8 @@ def _stuck(count: int, what: str) -> str:
 
 
 def _disk(settings: Settings, command: Command) -> Iterator[Finding]:
-    scheme, _, rest = settings.database.url.partition(":///")
-    folder = Path(rest).absolute().parent if scheme in ("sqlite", "rocksdb") else Path().absolute()
+    file = settings.database.address.file
+    folder = file.absolute().parent if file else Path.cwd()
     while not folder.is_dir():  # the nearest that is there
         folder = folder.parent
     free = shutil.disk_usage(folder).free

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dobby_dagster.domain.errors import SettingsError, StoreAccessError
+from dobby_dagster.domain.printable import shortened
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -187,5 +188,6 @@ def _exists(path: Path) -> StoreAccessError:
 
 def _failed(path: Path, error: OSError | ValueError) -> StoreAccessError:
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    shown = str(path) if len(str(path)) <= 200 else f"{str(path)[:197]}..."
-    return StoreAccessError(f"'{shown}' can't be written: {reason}", hint="is its folder there, and yours?")
+    return StoreAccessError(
+        f"'{shortened(str(path), 200)}' can't be written: {reason}", hint="is its folder there, and yours?"
+    )

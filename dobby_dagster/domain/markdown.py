@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from dobby_dagster.domain.printable import printable
+from dobby_dagster.domain.printable import printable, shortened
 
 _MEANINGFUL = re.compile(r"([\\`*_\[\]<!|~&$])")
 # Renderers make links of these wherever they stand, backslashes or not.
@@ -51,7 +51,7 @@ def table(columns: Mapping[str, Callable[[str], str]], rows: Iterable[Sequence[s
     """
     lines = [list(columns), ["---"] * len(columns)]
     for row in rows:
-        shown = [text if len(text) <= length else f"{text[: length - 1]}…" for text in row]
+        shown = [shortened(text, length) for text in row]
         lines.append([_cell(text, write) for text, write in zip(shown, columns.values(), strict=True)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

@@ -1,4 +1,4 @@
-"""Who works on a record: enough to know, later and from another process, whether it still lives."""
+"""Who works on a record, and whether it still runs: known later, and from another process."""
 
 from __future__ import annotations
 
@@ -53,6 +53,15 @@ def retire(owner: OwnerId) -> None:
         _active.discard(owner)
 
 
+def pid_of(owner: str) -> int:
+    """The process of ``owner``, on its host.
+
+    Raises:
+        ValueError: ``owner`` is malformed.
+    """
+    return int(owner.rsplit("/", 3)[1])
+
+
 def on_this_host(owner: str) -> bool:
     """Whether ``owner`` can be looked up here."""
     return owner.partition("/")[0] == socket.gethostname()
@@ -61,19 +70,18 @@ def on_this_host(owner: str) -> bool:
 def is_alive(owner: str, claimed_at: float) -> bool:
     """Whether ``owner`` still works.
 
-    On this host the process is looked up, by pid and start; one that has ended and whose exit status nobody has
-    collected (a zombie) is dead. An owner on another host can't be looked up: it counts as alive for an hour after
+    On this host the process is looked up, by pid and start; one that has ended and whose exit status was not collected
+    (a zombie) is dead. An owner on another host can't be looked up: it counts as alive for an hour after
     ``claimed_at`` (seconds since the epoch).
     """
     if owner in _active:
         return True
     try:
-        host, pid, began, _ = owner.rsplit("/", 3)
+        host, number, began, _ = owner.rsplit("/", 3)
         if host != socket.gethostname():
             return time.time() - claimed_at < FOREIGN_HOST_PATIENCE_SECONDS
-        if int(pid) == os.getpid():
-            return False
-        return abs(started(int(pid)) - float(began)) < START_TOLERANCE_SECONDS and not _ended(int(pid))
+        pid = int(number)
+        return pid != os.getpid() and abs(started(pid) - float(began)) < START_TOLERANCE_SECONDS and not _ended(pid)
     except (ValueError, OverflowError, psutil.Error):
         return False
 
@@ -84,7 +92,7 @@ def reap(kept: Collection[int] = ()) -> None:
     The first process of a container inherits every orphan; one that nobody collects stays in the table of processes.
 
     Args:
-        kept: Children that somebody waits for, by pid; they are left alone.
+        kept: Children that other code waits for, by pid; they are left to it.
     """
     if not hasattr(os, "waitid"):
         return

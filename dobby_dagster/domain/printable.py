@@ -38,6 +38,15 @@ def printable(value: object, *, lines: bool = False) -> str:
     return "".join(c if _visible(c) or (lines and c in "\n\t") else _escape(c) for c in text)
 
 
+def shortened(text: str, length: int) -> str:
+    """``text``, cut off at ``length`` characters; that it was cut is seen.
+
+    >>> shortened("a long line", 6), shortened("short", 6)
+    ('a lon…', 'short')
+    """
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def message(value: object) -> str:
     """``value`` as one line of a message, without secrets; what is too long (``MESSAGE_LENGTH``) lacks its middle."""
     line = printable(redact(str(value)))

@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from dobby_dagster.domain.addresses import move_credentials, web_address
+from dobby_dagster.domain.database_address import DatabaseAddress
 from dobby_dagster.domain.secrets import OptionalCredentials, OptionalHeaderSecret, learn_command, learn_url
 
 # A CozoScript identifier: what relation and column names may be, here and in the store.
@@ -35,12 +36,7 @@ def identifier(value: str) -> str:
 
 
 def _database_url(value: str) -> str:
-    scheme, separator, rest = value.partition("://")
-    if not separator or scheme not in ("sqlite", "rocksdb", "mem", "http", "https"):
-        raise ValueError("must be sqlite:///PATH, rocksdb:///PATH, mem://NAME or http(s)://HOST:PORT")
-    if scheme in ("sqlite", "rocksdb") and not rest.removeprefix("/"):
-        raise ValueError(f"needs a path: {scheme}:///PATH")
-    return web_address(value) if scheme in ("http", "https") else value
+    return web_address(value) if DatabaseAddress.parse(value).is_server else value
 
 
 def _not_empty(value: Any) -> Any:
@@ -86,6 +82,11 @@ class DatabaseSettings(Section):
     )
     timeout_seconds: float = Field(30.0, gt=0, description="Timeout of one request to a Cozo server.")
     lease_timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for the lock on an embedded database.")
+
+    @property
+    def address(self) -> DatabaseAddress:
+        """The URL in its parts."""
+        return DatabaseAddress.parse(self.url)
 
     @model_validator(mode="before")
     @classmethod

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dobby_dagster.domain.database_address import DatabaseAddress
 from dobby_dagster.domain.errors import DobbyError, StoreAccessError
 from dobby_dagster.domain.filesystem import private_folder, sweep_drafts
 from dobby_dagster.store.cozo_store import CozoStore
@@ -45,7 +46,7 @@ def back_up(store: CozoStore, folder: Path, keep: int) -> Rotation:
         StoreAccessError: The folder can't be written, or the database is a server's.
         StoreCorruptError: The database is damaged, or what was written; no old backup is deleted then.
     """
-    if store.connection.url.startswith("http"):
+    if DatabaseAddress.parse(store.connection.url).is_server:
         raise StoreAccessError(
             f"{store.connection.url} is a server, which writes backups on its own machine",
             hint="unset automation.backup_folder, and call dobby backup with a path on the server",

@@ -21,7 +21,7 @@ def backup(given: options.Given, path: Annotated[Path, typer.Argument(help="A ne
     store = CozoStore.open(settings.database, create=False)
     with working(f"Writing {path}…"):
         held = store.backup(path)
-    if settings.database.url.startswith("http"):
+    if settings.database.address.is_server:
         note(f"the server wrote {path} on its machine; it held {held.summary}, and the file was not read again")
     else:
         note(f"backup written to {path} and verified: {held.summary}")

@@ -23,7 +23,7 @@ from dobby_dagster.cli.server.log_filter import filtered_log
 from dobby_dagster.cli.server.login_secret import LOGIN_FILE, LOGIN_PATH, login_token
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.filesystem import PRIVATE_FILE, replacing
-from dobby_dagster.domain.owner import is_alive, new_owner, owner_of, reap, retire
+from dobby_dagster.domain.owner import is_alive, new_owner, owner_of, pid_of, reap, retire
 
 # Longest path that a Unix socket may have, on any system.
 SOCKET_LENGTH = 100
@@ -106,7 +106,7 @@ class Served:
         for owner in self.children:
             if is_alive(owner, time.time()):
                 with suppress(psutil.Error):
-                    alive.append(psutil.Process(int(owner.split("/")[1])))
+                    alive.append(psutil.Process(pid_of(owner)))
                     alive[-1].kill()
         psutil.wait_procs(alive, timeout=STOP_SECONDS)  # until then they hold the port
         return len(alive)
@@ -193,7 +193,8 @@ def _services(home: Path, sockets: list[socket.socket], names: list[str]) -> lis
     code_socket.unlink(missing_ok=True)
     workspace = home / "workspace.yaml"
     where = json.dumps({"socket": str(code_socket), "location_name": LOCATION})
-    workspace.write_text(f"load_from:\n  - grpc_server: {where}\n")
+    with replacing(workspace) as draft:
+        draft.write_text(f"load_from:\n  - grpc_server: {where}\n")
     python, log = [sys.executable, "-m"], ["--log-level", "warning"]
     code = [*python, "dagster", "api", "grpc", "-m", "dobby_dagster.definitions", "--socket", str(code_socket), *log]
     code += ["--lazy-load-user-code", "--use-python-environment-entry-point", "--location-name", LOCATION]

@@ -59,8 +59,7 @@ def dagster_home(settings: Settings) -> Path:
         reason = getattr(error, "strerror", None) or str(error)
         raise SettingsError(f"DAGSTER_HOME {home} can't be written: {reason}", hint=_HINT) from error
     os.environ["DAGSTER_HOME"] = str(home)
-    scheme, _, rest = settings.database.url.partition(":///")
-    for path in (home, *([Path(rest)] if scheme in ("sqlite", "rocksdb") else [])):
+    for path in filter(None, (home, settings.database.address.file)):
         if told := exposure(path):
             _log.warning("%s", told)
     return home

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 
 from dobby_dagster.domain.errors import DegenerateOutputError
+from dobby_dagster.domain.printable import shortened
 from dobby_dagster.inference.scoring.grounding import numbers_of, shares_no_word
 
 _CODE = re.compile(r"[;{}]|\w\(|[=:]\s*$|^\s*(def|class|func|function|return|import|fn|pub|static)\b|\w\s*=\s*\w")
@@ -137,5 +138,4 @@ def _stutters(text: str, content: str) -> bool:
 
 
 def _shown(text: str) -> str:
-    flat = " ".join(text.split())
-    return repr(flat if len(flat) <= 80 else flat[:77] + "...")
+    return repr(shortened(" ".join(text.split()), 80))

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from dobby_dagster.domain.errors import UnstorableError
+from dobby_dagster.domain.printable import shortened
 from dobby_dagster.domain.states import ProcessingState
 from dobby_dagster.domain.summaries import Summary
 
@@ -49,7 +50,7 @@ def check_summary(summary: Summary) -> None:
     """
     for name, value in asdict(summary).items():
         if isinstance(value, str) and value != storable_text(value):
-            raise UnstorableError(f"the model's {name} holds half a character: '{storable_text(value)[:80]}'")
+            raise UnstorableError(f"the model's {name} holds half a character: '{shortened(storable_text(value), 80)}'")
         if isinstance(value, float) and not math.isfinite(value):
             raise UnstorableError(f"the model's {name} is {value}")
         if isinstance(value, int) and abs(value) > LARGEST:

@@ -19,11 +19,10 @@ def connect(settings: DatabaseSettings, *, create: bool = True) -> Connection:
         settings: Where the database is.
         create: Make an embedded database that is missing; else the first script raises StoreAccessError.
     """
-    scheme, _, rest = settings.url.partition("://")
-    if scheme in ("http", "https"):
+    address = settings.address
+    if address.is_server:
         return HttpConnection(settings)
-    path = rest if scheme == "mem" else rest.removeprefix("/")
-    return EmbeddedConnection(scheme, path, settings.lease_timeout_seconds, create=create)
+    return EmbeddedConnection(address.engine, address.place, settings.lease_timeout_seconds, create=create)
 
 
 @contextmanager

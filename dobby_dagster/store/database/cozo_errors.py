@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import re
 
-from dobby_dagster.domain.errors import (
-    SourceError,
-    StoreAccessError,
-    StoreBusyError,
-    StoreCorruptError,
-    StoreError,
-)
+from dobby_dagster.domain.errors import SourceError, StoreAccessError, StoreBusyError, StoreCorruptError, StoreError
+from dobby_dagster.domain.printable import shortened
+
+MESSAGE_LENGTH = 300
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _BUSY = re.compile(
@@ -58,7 +55,7 @@ def translate(message: str, database: str) -> StoreError | SourceError:
         return StoreBusyError(f"{database} is locked by a client that does not take Dobby's lease")
     if _FULL.search(message):
         return StoreAccessError(
-            f"{database} can't be written: the disk is full or fails ({_short(message)})",
+            f"{database} can't be written: the disk is full or fails ({shortened(message, MESSAGE_LENGTH)})",
             hint="free some space and run again: nothing that was stored is lost",
         )
     if _CORRUPT.search(message):
@@ -75,8 +72,4 @@ def translate(message: str, database: str) -> StoreError | SourceError:
     if _MISSING.search(message):
         name = re.search(r"stored relation '([^']*)'", message)
         return SourceError(f"{database} has no relation '{name.group(1) if name else '?'}'")
-    return StoreError(f"{database} refused a query: {_short(message)}")
-
-
-def _short(message: str) -> str:
-    return message if len(message) <= 300 else message[:297] + "..."
+    return StoreError(f"{database} refused a query: {shortened(message, MESSAGE_LENGTH)}")

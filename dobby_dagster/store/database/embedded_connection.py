@@ -11,6 +11,7 @@ from typing import Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from dobby_dagster.domain.database_address import DatabaseAddress
 from dobby_dagster.domain.errors import DobbyError, StoreAccessError, StoreBusyError, StoreError, StoreFaultError
 from dobby_dagster.store.database import database_files
 from dobby_dagster.store.database.connection import Params, Result
@@ -36,7 +37,7 @@ class EmbeddedConnection:
         self, engine: str, path: str, lease_timeout_seconds: float, *, create: bool = True, leased: bool = True
     ) -> None:
         self.engine, self.path = engine, path
-        self.url = f"{engine}://{path}" if engine == "mem" else f"{engine}:///{path}"
+        self.url = str(DatabaseAddress(engine, path))
         self._timeout, self._create = lease_timeout_seconds, create
         self._lease = Lease(Path(path), lease_timeout_seconds) if leased and engine != "mem" else None
         self._local = threading.local()

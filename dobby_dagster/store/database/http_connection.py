@@ -15,6 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from dobby_dagster.domain.errors import StoreFaultError, StoreUnavailableError
 from dobby_dagster.domain.http_client import BadAnswerError, HttpClient, NoAnswerError, Reply
+from dobby_dagster.domain.printable import shortened
 from dobby_dagster.domain.secrets import basic_authorization
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.database.connection import Connection, Params, Result
@@ -144,7 +145,7 @@ class HttpConnection:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            said = reply.body[:200].decode(errors="replace")
+            said = shortened(reply.body[:1_000].decode(errors="replace"), 200)
             raise StoreFaultError(
                 f"{self.url} is no Cozo server: HTTP status {reply.status}, and no JSON object: {said}"
             )

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.printable import shortened
 from dobby_dagster.store.cozoscript.value_text import json_of
 
 PREFIX = "json:"
@@ -46,7 +47,7 @@ def key_of(tag: str, text: str, column_type: str) -> str:
         return encode_key(json.loads(text) if tag == "json" else text, column_type)
     except (RecursionError, ValueError) as error:
         raise SourceError(
-            f"a key of type {column_type} is nested too deep or holds too long a number: {text[:60]}…",
+            f"a key of type {column_type} is nested too deep or holds too long a number: {shortened(text, 60)}",
             hint="give the rows keys of another type",
         ) from error
 
