@@ -18,7 +18,7 @@ from dobby_dagster.store.ledger.record_states import RecordStates
 from dobby_dagster.store.ledger.record_versions import RecordVersions
 from dobby_dagster.store.ledger.reports import Reports
 from dobby_dagster.store.ledger.run_attempts import RunAttempts
-from dobby_dagster.store.ledger.schema import identity, memory, migrate, relations, schema_version, set_meta
+from dobby_dagster.store.ledger.schema import identity, memory, migrate, schema_version, set_meta
 from dobby_dagster.store.maintenance.backup_file import write_backup
 from dobby_dagster.store.maintenance.integrity import Reading, read_everything
 from dobby_dagster.store.maintenance.ledger_audit import Audit
@@ -122,11 +122,6 @@ class CozoStore:
             StoreError: See :func:`~dobby_dagster.store.maintenance.backup_file.write_backup`.
         """
         return write_backup(self.connection, path)
-
-    def export(self) -> dict[str, Any]:
-        """All relations of the database as ``{name: {headers, rows}}``: the way out of CozoDB."""
-        names = sorted(name for name in relations(self.connection) if ":" not in name)
-        return self.connection.export_relations(names)
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -41,9 +41,6 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *args: Any) -> None:
         pass
 
-    def do_GET(self) -> None:
-        self._handle(lambda: {"data": self.server.database.export_relations(self.path.split("/")[-1].split(","))})
-
     def do_PUT(self) -> None:
         self._handle(lambda: self.server.database.import_relations(self._body()) or {})
 

@@ -143,10 +143,10 @@ def test_a_purge_says_how_many_summaries_it_deletes_and_touches_no_other_recipe(
     store.states.set_states(
         [RecordVersion("record", "k00", content_hash(ROWS["k00"]))], done_state(), Scope(other, batch, "run")
     )
-    assert store.upkeep.purgeable(R) == len(ROWS)
+    assert store.upkeep.summaries_by_recipe() == {R: len(ROWS)}
     deleted = store.upkeep.purge(R)
     assert deleted["dobby_summary"] == len(ROWS)
-    assert store.upkeep.purgeable(R) == 0
+    assert store.upkeep.summaries_by_recipe() == {}
     assert store.states.counts(Scope(other, batch))["failed"] == 1
 
 

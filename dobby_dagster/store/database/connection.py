@@ -45,10 +45,6 @@ class Connection(Protocol):
         """Keep the database open for several scripts of this thread; never around inference."""
         yield
 
-    def export_relations(self, names: list[str]) -> dict[str, Any]:
-        """Whole relations as ``{name: {headers, rows}}``."""
-        ...
-
     @contextmanager
     def replacement(self) -> Iterator[Connection]:
         """An empty database that becomes this one at the end of the block, whole or not at all.

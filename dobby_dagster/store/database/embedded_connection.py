@@ -102,12 +102,6 @@ class EmbeddedConnection:
             with database_files.replacing_database(self.engine, path) as draft:
                 yield EmbeddedConnection(self.engine, str(draft), self._timeout, leased=False)
 
-    def export_relations(self, names: list[str]) -> dict[str, Any]:
-        """See :class:`~dobby_dagster.store.database.connection.Connection`."""
-        with self.session():
-            exported: dict[str, Any] = self._call(lambda: self._local.client.export_relations(names))
-            return exported
-
     def backup(self, path: str) -> None:
         """See :class:`~dobby_dagster.store.database.connection.Connection`."""
         with self.session():

@@ -75,13 +75,6 @@ class HttpConnection:
         """See :class:`~dobby_dagster.store.database.connection.Connection`. The server is the single owner: nothing to hold."""
         yield
 
-    def export_relations(self, names: list[str]) -> dict[str, Any]:
-        """See :class:`~dobby_dagster.store.database.connection.Connection`."""
-        exported = self._send("GET", f"/export/{','.join(names)}").get("data")
-        if not isinstance(exported, dict):
-            raise StoreFaultError(f"{self.url} is no Cozo server: its answer to an export has no data")
-        return exported
-
     def backup(self, path: str) -> None:
         """See :class:`~dobby_dagster.store.database.connection.Connection`."""
         self._send("POST", "/backup", {"path": path})

@@ -63,11 +63,6 @@ class Upkeep:
             self._connection.run(f"{old} {history.remove}", params, write=True)
         return len(found)
 
-    def purgeable(self, recipe: RecipeId) -> int:
-        """How many summaries :meth:`purge` would delete."""
-        query = "?[count(key)] := *dobby_summary{source, key, fingerprint, recipe}, recipe == $recipe"
-        return int(self._connection.run(query, {"recipe": recipe}).rows[0][0])
-
     def purge(self, recipe: RecipeId) -> dict[str, int]:
         """Delete everything that was made under ``recipe``: rows deleted by relation.
 
