@@ -12,7 +12,7 @@ from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.local_engines import CONTENTS, PROMPT, WAYS, engine_on, requests
 
 
-@pytest.fixture(params=["fake", *(f"{model} {way}" for model in ("qwen2", "llama") for way in WAYS)])
+@pytest.fixture(scope="module", params=["fake", *(f"{model} {way}" for model in ("qwen2", "llama") for way in WAYS)])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     model, _, way = request.param.partition(" ")
     made: Engine = FakeEngine() if model == "fake" else engine_on(request.getfixturevalue(model), way)

@@ -15,21 +15,18 @@ from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import State
-from dobby_dagster.domain.summaries import Recipe
-from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.source.source_relation import Source
 from dobby_dagster_tests.helpers.cozo_server import running_server
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE
 
 EXAMPLES = 3
 # Key types that may be refused by name. Different values can have the same JSON: NaN and infinity in a list, a vector and
 # a list. And Cozo reads some fractions in a JSON key as the next number, under which the key can't be found.
 REFUSED = ("[Float]", "Json", "Json?", "Any", "Any?")
-PROMPT = PromptLibrary.load().get("summary")
-RECIPE = Recipe(PROMPT.name, PROMPT.text, "fake", "0", {})
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 INT = st.integers(-(2**63), 2**63 - 1)
 FLOAT = st.floats() | st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 5e-324, 0.1])
