@@ -83,7 +83,7 @@ def _inside(url: str) -> None:
     def watched(*args: Any) -> Any:
         loaded = plain(*args)
         run = loaded.generator.run
-        loaded.generator.run = lambda prompts, seeds: _clocked(run(prompts, seeds), "inference", spent)
+        loaded.generator.run = lambda sequences: _clocked(run(sequences), "inference", spent)
         return loaded
 
     local_engine.load_generator = watched

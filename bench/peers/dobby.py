@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.engine import Request
 from dobby_dagster.inference.local.devices import place
 from dobby_dagster.inference.local.generator import Generator, LoadRequest
 from dobby_dagster.inference.local.generator_selection import load_generator
-from dobby_dagster.inference.local.prompt_encoding import Encoded
+from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.local.token_selection import Selector
 from dobby_dagster.inference.models.model_folder import check_folder
 
@@ -38,6 +39,7 @@ class Dobby:
         return self._generators[new]
 
     def run(self, prompts: list[list[int]], new: int) -> list[list[int]]:
-        encoded = [Encoded(prompt, truncated=False) for prompt in prompts]
-        written = sorted(self._generator(new).run(encoded, [""] * len(prompts)), key=lambda each: each.index)
-        return [each.output.tokens for each in written]
+        sequences = [Sequence(Request("", ""), prompt) for prompt in prompts]
+        finished = list(self._generator(new).run(sequences))
+        assert len(finished) == len(prompts)
+        return [sequence.output_ids for sequence in sequences]

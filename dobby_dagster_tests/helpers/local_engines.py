@@ -9,7 +9,7 @@ from pathlib import Path
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
-from dobby_dagster.inference.local.token_selection import Output
+from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.prompts import PromptLibrary
 
@@ -49,11 +49,10 @@ def texts(engine: LocalEngine, contents: list[str]) -> list[str]:
     return [answer.text for answer in answers if isinstance(answer, Generation)]
 
 
-def generated(engine: LocalEngine, contents: list[str]) -> list[Output]:
+def generated(engine: LocalEngine, contents: list[str]) -> list[Sequence]:
     engine.load()
     assert engine._loaded is not None
-    asked = requests(contents)
-    encoded = engine._loaded.encoder.encode(asked, PROMPT)
-    written = list(engine._loaded.generator.run(encoded, [request.id for request in asked]))
-    assert sorted(each.index for each in written) == list(range(len(contents)))
-    return [each.output for each in sorted(written, key=lambda each: each.index)]
+    sequences = engine._loaded.encoder.encode(requests(contents), PROMPT)
+    finished = list(engine._loaded.generator.run(sequences))
+    assert len(finished) == len(set(finished)) == len(contents)
+    return sequences

@@ -1,6 +1,7 @@
 """Continuous generation, by both networks of Dobby's own: its slots, beginnings, budgets, and what it does side by side."""
 
-from collections.abc import Iterator
+import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Failure, Generation, Request
-from dobby_dagster.inference.local import continuous_batching, parallel_generators
+from dobby_dagster.inference.local import parallel_generators, sequence
 from dobby_dagster.inference.local.continuous_batching import ContinuousGenerator
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.parallel_generators import ParallelGenerator
-from dobby_dagster.inference.local.prompt_encoding import Encoded
-from dobby_dagster.inference.local.token_selection import Selector, Written
+from dobby_dagster.inference.local.scheduler import PREFILL_TOKENS, Scheduler
+from dobby_dagster.inference.local.sequence import Sequence
+from dobby_dagster.inference.local.token_selection import Selector
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.packed import packed_network
 from dobby_dagster.inference.packed.packed_network import PackedNetwork
@@ -99,9 +101,9 @@ def test_a_common_beginning_is_read_once_and_changes_nothing(
     shared = generated(way.engine(path), [*CONTENTS, *LONG])
     assert len(asked) == 1
     assert asked[0] > 50
-    monkeypatch.setattr(continuous_batching, "_SHARED_FROM", 10**6)
+    monkeypatch.setattr(sequence, "_LEAST_PREFIX_TOKENS", 10**6)
     whole = generated(way.engine(path), [*CONTENTS, *LONG])
-    assert [o.tokens for o in shared] == [o.tokens for o in whole]
+    assert [o.output_ids for o in shared] == [o.output_ids for o in whole]
     for one, other in zip(shared, whole, strict=True):
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
 
@@ -161,60 +163,110 @@ def test_the_slots_hold_no_more_tokens_than_the_budget(way: Way, qwen2: Path, mo
     assert engine.slots == 16
 
 
-def test_one_prompt_is_written_for_whatever_its_length(way: Way, qwen2: Path) -> None:
+def prompts_of(lengths: Iterable[int]) -> list[Sequence]:
+    return [Sequence(Request(str(index), ""), list(range(3, 3 + n))) for index, n in enumerate(lengths)]
+
+
+def outputs(sequences: list[Sequence]) -> list[list[int]]:
+    return [each.output_ids for each in sequences]
+
+
+def test_prompts_of_any_length_are_continued(way: Way, qwen2: Path) -> None:
     chosen = InferenceSettings(slots=3, max_new_tokens=5)
     [network] = way.networks(qwen2, 1)
     made = ContinuousGenerator(network, Selector(chosen, {2}, lambda ids: ""), 3, 10_000, 5, 500)
-    prompts = [Encoded(list(range(3, 3 + n)), truncated=False) for n in (1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200)]
-    written = list(made.run(prompts, [""] * len(prompts)))
-    assert sorted(each.index for each in written) == list(range(len(prompts)))
-    assert all(each.output.finite and each.output.logprobs for each in written)
+    prompts = prompts_of((1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200))
+    assert set(made.run(prompts)) == set(prompts)
+    assert all(each.finished and each.finite and each.logprobs for each in prompts)
 
 
-def parallel(way: Way, path: Path, parts: int = 3) -> tuple[ParallelGenerator, list[Encoded], list[list[int]]]:
-    """Some generators side by side, prompts, and what one alone writes for them."""
+def parallel(way: Way, path: Path, parts: int = 3) -> tuple[ParallelGenerator, list[Sequence]]:
+    """Some generators in parallel, and sequences that one of them alone has finished."""
     chosen = InferenceSettings(slots=3, max_new_tokens=6)
     made = [
         ContinuousGenerator(network, Selector(chosen, {2}, lambda ids: ""), 3, 10_000, 6, 500)
         for network in way.networks(path, parts)
     ]
-    prompts = [Encoded(list(range(3, 4 + 5 * n)), truncated=False) for n in range(1, 24)]
-    alone = sorted(made[0].run(prompts, [""] * len(prompts)), key=lambda each: each.index)
-    return ParallelGenerator(made), prompts, [each.output.tokens for each in alone]
+    alone = prompts_of(range(6, 120, 5))
+    assert len(list(made[0].run(alone))) == len(alone)
+    return ParallelGenerator(made), alone
 
 
-def test_generators_side_by_side_write_what_one_writes(way: Way, qwen2: Path) -> None:
-    generators, prompts, alone = parallel(way, qwen2)
-    for count in (len(prompts), 2, 0):
-        written = sorted(generators.run(prompts[:count], [""] * count), key=lambda each: each.index)
-        assert [each.index for each in written] == list(range(count))
-        assert [each.output.tokens for each in written] == alone[:count]
-        assert all(1 <= each.company <= 9 and each.seconds > 0 for each in written)
+def test_generators_in_parallel_write_what_one_writes(way: Way, qwen2: Path) -> None:
+    generators, alone = parallel(way, qwen2)
+    for count in (len(alone), 2, 0):
+        prompts = [each.restarted() for each in alone[:count]]
+        assert set(generators.run(prompts)) == set(prompts)
+        assert outputs(prompts) == outputs(alone[:count])
+        assert all(1 <= each.batch_size <= 9 and each.seconds > 0 for each in prompts)
 
 
 def test_one_that_fails_leaves_the_others_answers(way: Way, qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    generators, prompts, alone = parallel(way, qwen2)
+    generators, alone = parallel(way, qwen2)
 
-    def broken(prompts: object, seeds: object) -> Iterator[Written]:
+    def broken(sequences: object) -> Iterator[Sequence]:
         raise RuntimeError("broken")
         yield
 
     monkeypatch.setattr(generators._generators[1], "run", broken)
     found = []
     with pytest.raises(RuntimeError, match="broken"):
-        for each in generators.run(prompts, [""] * len(prompts)):
-            found.append(each.index)
-            assert each.output.tokens == alone[each.index]
-    assert len(found) == len(set(found)) == len(prompts) - len(prompts) // 3 - 1
+        for each in generators.run([each.restarted() for each in alone]):
+            found.append(each)
+            assert each.output_ids == alone[int(each.request.id)].output_ids
+    assert len(found) == len(set(found)) == len(alone) - len(alone) // 3 - 1
 
 
-def test_work_that_nobody_waits_for_ends(way: Way, qwen2: Path) -> None:
-    generators, prompts, alone = parallel(way, qwen2)
-    answers = generators.run(prompts, [""] * len(prompts))
-    next(answers)
-    answers.close()
-    written = sorted(generators.run(prompts, [""] * len(prompts)), key=lambda each: each.index)
-    assert [each.output.tokens for each in written] == alone
+def test_an_abandoned_run_ends_and_leaves_the_generators_usable(way: Way, qwen2: Path) -> None:
+    generators, alone = parallel(way, qwen2)
+    abandoned = generators.run([each.restarted() for each in alone])
+    next(abandoned)
+    abandoned.close()
+    prompts = [each.restarted() for each in alone]
+    assert len(list(generators.run(prompts))) == len(prompts)
+    assert outputs(prompts) == outputs(alone)
+
+
+@given(
+    lengths=st.lists(st.tuples(st.integers(1, 900), st.integers(0, 40)), max_size=60),
+    slots=st.integers(1, 12),
+    limit=st.sampled_from([None, 1, 3]),
+    draws=st.randoms(use_true_random=False),
+)
+def test_the_scheduler_runs_each_sequence_once_in_slots_without_gaps(
+    lengths: list[tuple[int, int]], slots: int, limit: int | None, draws: random.Random
+) -> None:
+    sequences = [Sequence(Request(str(i), ""), [7] * n, instruction) for i, (n, instruction) in enumerate(lengths)]
+    scheduler, held, finished = Scheduler(sequences, slots, limit), Held(), []
+    while not scheduler.done:
+        first = len(scheduler.running)
+        batch = scheduler.schedule()
+        assert len(batch) <= min(limit or slots, slots - first)
+        assert len({each.prefix for each in batch}) <= 1
+        assert len(batch) < 2 or sum(len(each.prompt_ids) - len(each.prefix) for each in batch) <= PREFILL_TOKENS
+        held.slots[first : first + len(batch)] = batch
+        assert held.slots[: len(scheduler.running)] == scheduler.running, "a running sequence lost its slot"
+        for each in batch or scheduler.running:
+            each.output_ids.append(0)
+            each.finished = draws.random() < 0.3
+        finished += scheduler.retire(held)
+        assert held.slots[: len(scheduler.running)] == scheduler.running
+    assert len(finished) == len(set(finished)) == len(sequences)
+
+
+class Held:
+    """Slots that know whose they are."""
+
+    rows = columns = 0
+
+    def __init__(self) -> None:
+        self.slots: list[Sequence] = []
+
+    def move(self, source: int, target: int, length: int) -> None:
+        assert length == self.slots[source].cached_tokens
+        self.slots[target] = self.slots[source]
+
+    def clear(self, slot: int) -> None: ...
 
 
 def test_one_long_content_does_not_make_all_slots_large(way: Way, qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,12 @@
 """What every engine does: the fake one of the tests, and all ways to generate on Qwen2 and Llama checkpoints."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dobby_dagster.inference.engine import Engine, Failure, Generation, Request
-from dobby_dagster.inference.local.prompt_encoding import Encoded
-from dobby_dagster.inference.local.token_selection import Written
+from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.local_engines import CONTENTS, PROMPT, WAYS, engine_on, requests
 
@@ -83,13 +82,15 @@ def test_a_request_that_fails_alone_is_its_own_failure(way: str, qwen2: Path, mo
         engine.load()
         assert engine._loaded is not None
         generator = engine._loaded.generator
-        run, [bad] = generator.run, engine._loaded.encoder.encode(requests(contents)[-1:], PROMPT)
+        run = generator.run
 
-        def flawed(prompts: Sequence[Encoded], seeds: Sequence[str]) -> Iterator[Written]:
-            for written in run(prompts, seeds):
-                if bad in prompts and written.index >= min(3, len(prompts) - 1):
+        def flawed(sequences: list[Sequence]) -> Iterator[Sequence]:
+            bad = [sequence for sequence in sequences if sequence.request.id == "r9"]
+            for count, sequence in enumerate(run(sequences)):
+                if bad and count >= min(3, len(sequences) - 1):
                     raise RuntimeError("this one is bad")
-                yield written
+                if sequence not in bad:
+                    yield sequence
 
         monkeypatch.setattr(generator, "run", flawed)
         answers = list(engine.infer(requests(contents), PROMPT))

@@ -45,17 +45,17 @@ def test_greedy_tokens_and_scores_are_those_of_generate(kind: str, way: str, req
     assert loaded.info.engine == way
     model = load_model(engine.folder, loaded.placement)
     encoded = loaded.encoder.encode(requests(contents), PROMPT)
-    assert max(len(item.ids) for item in encoded) > 200
+    assert max(len(item.prompt_ids) for item in encoded) > 200
     for item, output in zip(encoded, outputs, strict=True):
         expected: Any = model.generate(
-            torch.tensor([item.ids]), attention_mask=torch.ones(1, len(item.ids), dtype=torch.long), max_new_tokens=8,
+            torch.tensor([item.prompt_ids]), attention_mask=torch.ones(1, len(item.prompt_ids), dtype=torch.long), max_new_tokens=8,
             do_sample=False, return_dict_in_generate=True, output_logits=True,
         )  # fmt: skip
-        tokens = expected.sequences[0, len(item.ids) :].tolist()
+        tokens = expected.sequences[0, len(item.prompt_ids) :].tolist()
         scores = [
             torch.log_softmax(step[0].float(), -1)[t].item() for step, t in zip(expected.logits, tokens, strict=True)
         ]
-        written = output.tokens + ([loaded.tokenizer.token("eos_token")] if output.finish_reason == "stop" else [])
+        written = output.output_ids + ([loaded.tokenizer.token("eos_token")] if output.finish_reason == "stop" else [])
         assert written == tokens
         assert output.logprobs == pytest.approx(scores, abs=1e-3)
 
@@ -65,7 +65,7 @@ def test_all_ways_write_the_same(settings: dict[str, Any], qwen2: Path) -> None:
     padded = generated(engine_on(qwen2, "transformers", **settings), CONTENTS)
     for way in sorted({FASTEST, "packed"}):
         outputs = generated(engine_on(qwen2, way, **settings), CONTENTS)
-        assert [output.tokens for output in outputs] == [output.tokens for output in padded]
+        assert [output.output_ids for output in outputs] == [output.output_ids for output in padded]
         for one, other in zip(outputs, padded, strict=True):
             assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
 
@@ -104,7 +104,7 @@ def test_repetition_control_changes_what_is_written(way: str, qwen2: Path) -> No
         controlled = engine_on(qwen2, way, max_new_tokens=30, **settings)
         assert texts(controlled, CONTENTS[:6]) != plain
         for output in generated(controlled, CONTENTS[:3]):
-            assert len(set(output.tokens)) == len(output.tokens)
+            assert len(set(output.output_ids)) == len(output.output_ids)
 
 
 def test_over_long_contents_lose_their_middle_and_say_so(qwen2: Path) -> None:
@@ -116,7 +116,7 @@ def test_over_long_contents_lose_their_middle_and_say_so(qwen2: Path) -> None:
     assert answer.prompt_tokens == 300
     assert engine._loaded is not None
     [encoded] = engine._loaded.encoder.encode([Request("r0", content)], PROMPT)
-    shown = engine._loaded.tokenizer.decode(encoded.ids)
+    shown = engine._loaded.tokenizer.decode(encoded.prompt_ids)
     assert "def begin" in shown
     assert "\n…\n" in shown
     assert "# the end" in shown
@@ -133,8 +133,8 @@ def test_special_tokens_in_a_content_are_plain_text(kind: str, request: pytest.F
     [encoded] = engine._loaded.encoder.encode([Request("r", hostile)], PROMPT)
     special = {token for token, added in tokenizer.backend.get_added_tokens_decoder().items() if added.special}
     assert len(special) >= 3
-    assert [i for i in encoded.ids if i in special] == [i for i in plain.ids if i in special]
-    assert hostile in tokenizer.decode(encoded.ids)
+    assert [i for i in encoded.prompt_ids if i in special] == [i for i in plain.prompt_ids if i in special]
+    assert hostile in tokenizer.decode(encoded.prompt_ids)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -147,11 +147,11 @@ def test_running_out_of_memory_halves_the_batch_and_goes_on(
     generator, sizes = engine._loaded.generator, []
     run = generator.run
 
-    def scarce(prompts: Any, seeds: Any) -> Any:
-        sizes.append(len(prompts))
-        if len(prompts) > 2:
+    def scarce(sequences: Any) -> Any:
+        sizes.append(len(sequences))
+        if len(sequences) > 2:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
-        return run(prompts, seeds)
+        return run(sequences)
 
     expected = texts(engine_on(qwen2, way, slots=8), CONTENTS[:8])
     monkeypatch.setattr(generator, "run", scarce)

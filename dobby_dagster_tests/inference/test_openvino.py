@@ -74,7 +74,7 @@ def test_two_sets_of_slots_do_not_disturb_each_other(qwen2: Path) -> None:
 def test_low_precision_stays_near_and_is_smaller(dtype: str, int8: bool, near: float) -> None:
     model = find_model(ModelSettings())
     folder = model.path
-    prompts = [each.ids for each in Encoder(load_tokenizer(model), 160).encode(requests(CODE), PROMPT)]
+    prompts = [each.prompt_ids for each in Encoder(load_tokenizer(model), 160).encode(requests(CODE), PROMPT)]
     plain = network(folder)
     low = network(folder, dtype, int8=int8)
     expected, found = (each.prefill(prompts, each.slots(len(prompts), 160), 0).copy() for each in (plain, low))

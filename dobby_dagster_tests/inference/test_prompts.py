@@ -109,10 +109,10 @@ def test_a_model_that_was_made_for_a_prompt_reads_the_content_alone(tmp_path: Pa
     encoder = Encoder(load_tokenizer(built_in), 162)
     request = Request("a", "def add(a, b):\n    return a + b\n", "python")
     [read] = encoder.encode([request], built_in.as_read(prompt))
-    assert len(read.ids) == len(load_tokenizer(built_in).plain([request.content])[0]) + 2, (
+    assert len(read.prompt_ids) == len(load_tokenizer(built_in).plain([request.content])[0]) + 2, (
         "the two marks of its template"
     )
     engine = LocalEngine(built_in, ModelSettings(device="cpu"), InferenceSettings())
     [answer] = engine.infer([request], prompt)
     assert isinstance(answer, Generation)
-    assert answer.prompt_tokens == len(read.ids)
+    assert answer.prompt_tokens == len(read.prompt_ids)

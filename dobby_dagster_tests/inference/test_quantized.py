@@ -46,9 +46,9 @@ def test_tokens_are_those_of_transformers_on_the_dequantized_numbers(
     outputs = generated(engine, contents)
     loaded = engine._loaded
     assert loaded is not None
-    prompts = [item.ids for item in loaded.encoder.encode(requests(contents), PROMPT)]
+    prompts = [item.prompt_ids for item in loaded.encoder.encode(requests(contents), PROMPT)]
     ends = [[loaded.tokenizer.token("eos_token")] if each.finish_reason == "stop" else [] for each in outputs]
-    written = [each.tokens + end for each, end in zip(outputs, ends, strict=True)]
+    written = [each.output_ids + end for each, end in zip(outputs, ends, strict=True)]
     assert written == reference_tokens(twin, prompts)
     plain = engine_on(twin, way).load()
     assert (loaded.info.parameters, loaded.info.memory_bytes) == (plain.parameters, plain.memory_bytes)
@@ -77,8 +77,8 @@ def test_int8_runs_with_the_numbers_that_are_stored(qwen2: Path, tmp_path: Path)
     settings = ModelSettings(device="cpu", dtype="float32", engine="openvino", quantization="int8")
     engine = LocalEngine(check_folder(model), settings, InferenceSettings(max_new_tokens=8, no_repeat_ngram=0))
     assert "weights kept as they are in compressed-tensors int-quantized" in engine.load().engine_reason
-    first = [each.tokens[:1] for each in generated(engine, CONTENTS)]
-    exact = [each.tokens[:1] for each in generated(engine_on(model, no_repeat_ngram=0), CONTENTS)]
+    first = [each.output_ids[:1] for each in generated(engine, CONTENTS)]
+    exact = [each.output_ids[:1] for each in generated(engine_on(model, no_repeat_ngram=0), CONTENTS)]
     assert sum(one == other for one, other in zip(first, exact, strict=True)) >= 0.8 * len(CONTENTS)
 
 

@@ -95,7 +95,7 @@ def test_a_template_that_refuses_a_system_message_gets_it_with_the_user(qwen2: P
     folder = check_folder(with_template(qwen2, tmp_path / "m", template))
     tokenizer = load_tokenizer(folder)
     [encoded] = Encoder(tokenizer, 300).encode([Request("r", "x = 1")], PromptLibrary.load().get("summary"))
-    shown = tokenizer.backend.decode(encoded.ids, skip_special_tokens=False)
+    shown = tokenizer.backend.decode(encoded.prompt_ids, skip_special_tokens=False)
     assert shown.startswith("<|im_start|>You summarize")
     assert "\nx = 1" in shown or "x = 1\n" in shown
     assert shown.endswith("<|im_end|>")

@@ -37,10 +37,10 @@ def assert_as_transformers(folder: Path, *ways: str) -> None:
         outputs = generated(engine, CONTENTS)
         assert engine._loaded is not None
         if not expected:
-            prompts = [item.ids for item in engine._loaded.encoder.encode(requests(CONTENTS), PROMPT)]
+            prompts = [item.prompt_ids for item in engine._loaded.encoder.encode(requests(CONTENTS), PROMPT)]
             expected = reference_tokens(folder, prompts)
         end = [engine._loaded.tokenizer.token("eos_token")]
-        written = [each.tokens + (end if each.finish_reason == "stop" else []) for each in outputs]
+        written = [each.output_ids + (end if each.finish_reason == "stop" else []) for each in outputs]
         assert written == expected, way
 
 

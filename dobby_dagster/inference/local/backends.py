@@ -10,9 +10,10 @@ from typing import Any
 
 import psutil
 
-from dobby_dagster.inference.local.continuous_batching import ContinuousGenerator, Network
+from dobby_dagster.inference.local.continuous_batching import ContinuousGenerator
 from dobby_dagster.inference.local.generator import Generator, LoadedGenerator, LoadRequest
 from dobby_dagster.inference.local.memory_budget import token_budget
+from dobby_dagster.inference.local.network import Network
 from dobby_dagster.inference.local.parallel_generators import ParallelGenerator
 from dobby_dagster.inference.optional_packages import missing
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.local.devices import Placement
-from dobby_dagster.inference.local.prompt_encoding import Encoded
-from dobby_dagster.inference.local.token_selection import Selector, Written
+from dobby_dagster.inference.local.sequence import Sequence
+from dobby_dagster.inference.local.token_selection import Selector
 from dobby_dagster.inference.models.model_folder import ModelFolder
 
 
 class Generator(Protocol):
-    """Writes outputs for prompts, in any order."""
+    """Generates the outputs of sequences."""
 
-    def run(self, prompts: Sequence[Encoded], seeds: Sequence[str]) -> Iterator[Written]:
-        """One output for each prompt; ``seeds`` make sampling independent of what shares the device."""
+    def run(self, sequences: list[Sequence]) -> Iterator[Sequence]:
+        """Each of the sequences when it is finished, in any order; their outputs have to be empty before."""
         ...
 
 

@@ -7,34 +7,25 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, ModelError, OutOfMemoryError, RecordError
+from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.batch_invariance import promise
-from dobby_dagster.inference.engine import (
-    WINDOW,
-    Answer,
-    EngineHealth,
-    Failure,
-    Generation,
-    ModelInfo,
-    Request,
-)
+from dobby_dagster.inference.engine import WINDOW, Answer, EngineHealth, ModelInfo, Request
 from dobby_dagster.inference.health_probe import PROBE, PROBE_PROMPT
+from dobby_dagster.inference.local.answers import answer_of, empty_content, failure_of, is_out_of_memory
 from dobby_dagster.inference.local.devices import Placement, place
 from dobby_dagster.inference.local.generator import Generator, LoadRequest
 from dobby_dagster.inference.local.generator_selection import load_generator
-from dobby_dagster.inference.local.prompt_encoding import Encoded, Encoder
-from dobby_dagster.inference.local.token_selection import Selector, Written
+from dobby_dagster.inference.local.prompt_encoding import Encoder
+from dobby_dagster.inference.local.sequence import Sequence
+from dobby_dagster.inference.local.token_selection import Selector
 from dobby_dagster.inference.local.tokenizer import Tokenizer, load_tokenizer
-from dobby_dagster.inference.models.model_folder import ModelFolder, one_line
+from dobby_dagster.inference.models.model_folder import ModelFolder
 from dobby_dagster.inference.models.tokenizer_files import read_ends
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt
-from dobby_dagster.inference.scoring.confidence import OutputFeatures, confidence, is_copied
-from dobby_dagster.inference.scoring.content_kind import kind_of
-from dobby_dagster.inference.scoring.grounding import grounded_share
 
 log = logging.getLogger("dobby")
 
@@ -74,21 +65,20 @@ class LocalEngine:
         loaded = self._ready()
         stream = iter(requests)
         while window := list(itertools.islice(stream, max(1, self.slots * WINDOW))):
-            told = [request for request in window if request.content.strip()]
-            yield from (_nothing(request) for request in window if not request.content.strip())
-            yield from self._answer(loaded, told, loaded.encoder.encode(told, prompt))
+            yield from (empty_content(request) for request in window if not request.content.strip())
+            filled = [request for request in window if request.content.strip()]
+            yield from self._answer(loaded, loaded.encoder.encode(filled, prompt))
 
     def health(self) -> EngineHealth:
         """See :class:`~dobby_dagster.inference.engine.Engine`."""
         began = time.perf_counter()
         try:
             loaded = self._ready()
-            [written] = loaded.generator.run(loaded.encoder.encode([PROBE], PROBE_PROMPT), ["health"])
+            [sequence] = loaded.generator.run(loaded.encoder.encode([PROBE], PROBE_PROMPT))
         except ModelError as error:
             return EngineHealth(False, time.perf_counter() - began, str(error))
-        ok = written.output.finite
-        message = "a summary generated" if ok else "the model's output is not finite"
-        return EngineHealth(ok, time.perf_counter() - began, message)
+        message = "a summary generated" if sequence.finite else "the model's output is not finite"
+        return EngineHealth(sequence.finite, time.perf_counter() - began, message)
 
     def close(self) -> None:
         """See :class:`~dobby_dagster.inference.engine.Engine`."""
@@ -114,7 +104,7 @@ class LocalEngine:
         ends = _end_tokens(self.folder, tokenizer)
         pad = tokenizer.token("pad_token")
         encoder = Encoder(tokenizer, limit)
-        encoder.encode([PROBE], PROBE_PROMPT)  # a template that can't be rendered shows here, not in the middle
+        encoder.encode([PROBE], PROBE_PROMPT)  # a template that can't be rendered fails here, not in every run
         made = load_generator(
             LoadRequest(
                 folder=self.folder,
@@ -146,81 +136,32 @@ class LocalEngine:
         )
         return _LoadedModel(tokenizer, encoder, made.generator, placement, info)
 
-    def _answer(
-        self, loaded: _LoadedModel, requests: Sequence[Request], encoded: Sequence[Encoded]
-    ) -> Iterator[Answer]:
-        """All of them; where memory runs out or something fails, what is left in halves, down to the one to blame."""
-        left = dict(enumerate(requests))
+    def _answer(self, loaded: _LoadedModel, sequences: list[Sequence]) -> Iterator[Answer]:
+        """An answer for each sequence; after an error the unfinished ones again in halves, until it is down to one."""
+        unfinished = dict.fromkeys(sequences)
         try:
-            for written in loaded.generator.run(encoded, [request.id for request in requests]):
-                request = left.pop(written.index)
-                yield self._finish(loaded, request, encoded[written.index], written)
+            for sequence in loaded.generator.run(sequences):
+                del unfinished[sequence]
+                yield answer_of(sequence, loaded.tokenizer.decode, self._settings.stop, self.folder.calibration)
             return
         except (RuntimeError, MemoryError, IndexError, ValueError) as error:
-            exhausted = _is_out_of_memory(error)
-            if len(left) == 1:
-                yield _failure(next(iter(left.values())), error, exhausted)
+            if len(unfinished) == 1:
+                yield failure_of(next(iter(unfinished)).request, error)
                 return
-            log.warning("a batch of %d failed (%s): halved", len(left), "out of memory" if exhausted else error)
+            reason = "out of memory" if is_out_of_memory(error) else error
+            log.warning("a batch of %d failed (%s): retried in halves", len(unfinished), reason)
         _free(loaded.placement.device)
-        places = list(left)
-        half = len(places) // 2
-        for part in (places[:half], places[half:]):
-            yield from self._answer(loaded, [left[i] for i in part], [encoded[i] for i in part])
-
-    def _finish(self, loaded: _LoadedModel, request: Request, item: Encoded, written: Written) -> Answer:
-        output = written.output
-        if not output.finite:
-            return Failure(request.id, DegenerateOutputError("the model's output is not finite"))
-        text = loaded.tokenizer.decode(output.tokens)
-        for stop in self._settings.stop:
-            text = text.split(stop, 1)[0]
-        logprobs = output.logprobs or [0.0]
-        mean, least, tokens = sum(logprobs) / len(logprobs), min(logprobs), len(output.tokens)
-        features = OutputFeatures(
-            mean,
-            least,
-            tokens,
-            is_copied(text, request.content),
-            grounded_share(text, request.content),
-            kind_of(request.content, request.language),
-        )
-        return Generation(
-            id=request.id,
-            text=text.strip(),
-            confidence=confidence(features, self.folder.calibration),
-            mean_logprob=mean,
-            min_logprob=least,
-            finish_reason=output.finish_reason,
-            prompt_tokens=len(item.ids),
-            output_tokens=tokens,
-            truncated=item.truncated,
-            seconds=written.seconds,
-            batch_size=written.company,
-        )
+        retried = [sequence.restarted() for sequence in unfinished]
+        half = len(retried) // 2
+        for part in (retried[:half], retried[half:]):
+            yield from self._answer(loaded, part)
 
 
 def _end_tokens(folder: ModelFolder, tokenizer: Tokenizer) -> set[int]:
-    """All identifiers that end an output, whoever names them: configuration, generation settings, tokenizer."""
+    """Tokens that end an output, from every file that names them: configuration, generation settings, tokenizer."""
     eos = tokenizer.token("eos_token")
     named = {*folder.config.eos_token_id, *read_ends(folder.path), *([] if eos is None else [eos])}
     return {token for token in named if 0 <= token < folder.config.vocab_size}
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    text = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
-
-
-def _nothing(request: Request) -> Failure:
-    """A model would make something up."""
-    return Failure(request.id, RecordError("the content is empty: there is nothing to summarize"))
-
-
-def _failure(request: Request, error: BaseException, exhausted: bool) -> Failure:
-    if exhausted:
-        return Failure(request.id, OutOfMemoryError("the record does not fit the device's memory, even alone"))
-    return Failure(request.id, InferenceError(f"inference failed: {one_line(error)}"))
 
 
 def _free(device: str) -> None:

@@ -1,73 +1,72 @@
-"""Several generators at once, each with its own threads and slots, on one set of weights."""
+"""Several generators in parallel, each with its own threads and slots, on one set of weights."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
 from queue import SimpleQueue
 
 from dobby_dagster.inference.local.generator import Generator
-from dobby_dagster.inference.local.prompt_encoding import Encoded
-from dobby_dagster.inference.local.token_selection import Written
+from dobby_dagster.inference.local.sequence import Sequence
 
-# What writing an output takes, in tokens of a prompt to read.
+# The work of writing an output, in prompt tokens that could be read in that time.
 OUTPUT_WORK = 32
 
 
 class ParallelGenerator:
-    """Shares prompts out among generators that run side by side.
+    """Distributes sequences over generators that run in parallel.
 
     A small model leaves a second core idle half of the time: most of its operations are too small to be split.
-    Two generators of half the slots, one core each, wait for nobody.
+    Two generators of half the slots, one core each, never wait for each other.
 
     Args:
-        generators: With a network of their own or a shared one.
-        begin: Called in each thread first.
+        generators: Each with its own network or a shared one.
+        begin: Called first in each generator's thread.
     """
 
-    def __init__(self, generators: Sequence[Generator], begin: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, generators: Iterable[Generator], begin: Callable[[], None] = lambda: None) -> None:
         self._generators = list(generators)
         self._pool = ThreadPoolExecutor(len(self._generators), "dobby-generator")
         ready = threading.Barrier(len(self._generators))
 
         def prepare() -> None:
             begin()
-            ready.wait()  # so that each thread of the pool comes by once
+            ready.wait()  # no thread takes a second task before all have theirs
 
         for task in [self._pool.submit(prepare) for _ in self._generators]:
             task.result()
 
-    def run(self, prompts: Sequence[Encoded], seeds: Sequence[str]) -> Iterator[Written]:
-        """Outputs as they are finished; what one generator raises comes after the outputs of the others."""
-        parts = [part for part in _shares([len(prompt.ids) for prompt in prompts], len(self._generators)) if part]
-        finished: SimpleQueue[Written | None] = SimpleQueue()
+    def run(self, sequences: list[Sequence]) -> Iterator[Sequence]:
+        """Generate; sequences come as they are finished. An error of one generator comes after the others' results."""
+        count = len(self._generators)
+        shares = [share for share in _shares([len(each.prompt_ids) for each in sequences], count) if share]
+        finished: SimpleQueue[Sequence | None] = SimpleQueue()
         stop = threading.Event()
 
-        def work(generator: Generator, part: list[int]) -> None:
+        def work(generator: Generator, share: list[int]) -> None:
             try:
-                for written in generator.run([prompts[i] for i in part], [seeds[i] for i in part]):
+                for sequence in generator.run([sequences[index] for index in share]):
                     if stop.is_set():
                         return
-                    finished.put(replace(
-                        written, index=part[written.index], seconds=written.seconds / len(parts),
-                        company=written.company * len(parts),
-                    ))  # fmt: skip
+                    sequence.seconds /= len(shares)
+                    sequence.batch_size *= len(shares)
+                    finished.put(sequence)
             finally:
                 finished.put(None)
 
         tasks = [
-            self._pool.submit(work, generator, part) for generator, part in zip(self._generators, parts, strict=False)
+            self._pool.submit(work, generator, share)
+            for generator, share in zip(self._generators, shares, strict=False)
         ]
         try:
             left = len(tasks)
             while left:
-                written = finished.get()
-                if written is None:
+                sequence = finished.get()
+                if sequence is None:
                     left -= 1
                 else:
-                    yield written
+                    yield sequence
         finally:
             stop.set()
             wait(tasks)
@@ -75,12 +74,16 @@ class ParallelGenerator:
             task.result()
 
 
-def _shares(lengths: Sequence[int], count: int) -> list[list[int]]:
-    """Indices of prompts in ``count`` parts of about the same work: the longest first, to whom has least to do."""
-    parts: list[list[int]] = [[] for _ in range(count)]
+def _shares(lengths: list[int], count: int) -> list[list[int]]:
+    """Indices of prompts in ``count`` shares of about equal work: each prompt, longest first, to the smallest share.
+
+    >>> _shares([10, 90, 50, 60], 2)
+    [[1, 0], [3, 2]]
+    """
+    shares: list[list[int]] = [[] for _ in range(count)]
     work = [0] * count
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
         least = work.index(min(work))
-        parts[least].append(index)
+        shares[least].append(index)
         work[least] += lengths[index] + OUTPUT_WORK
-    return parts
+    return shares

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import abc
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.engine import Request
+from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.local.tokenizer import Tokenizer
 from dobby_dagster.inference.prompts import CUT, Prompt, truncate_middle
 
@@ -17,15 +17,6 @@ _MARK = "\ue000\ue001\ue000"
 _CHARACTERS_PER_TOKEN = 64
 # A record's language is whatever its source says.
 _FRAMES_KEPT = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """A request as the model reads it; its first ``shared`` tokens stand before every content of its kind."""
-
-    ids: list[int]
-    truncated: bool
-    shared: int = 0
 
 
 class Encoder:
@@ -45,8 +36,8 @@ class Encoder:
         self._frames: dict[tuple[str, str, str], tuple[list[int], list[int]]] = {}
         self._cut = tokenizer.plain([CUT])[0]
 
-    def encode(self, requests: Sequence[Request], prompt: Prompt) -> list[Encoded]:
-        """Token identifiers of every request, in order.
+    def encode(self, requests: abc.Sequence[Request], prompt: Prompt) -> list[Sequence]:
+        """A sequence for each request, in order.
 
         Raises:
             ModelError: The chat template can't be rendered, or the prompt leaves no room for a content.
@@ -64,14 +55,14 @@ class Encoder:
                 )
             body, truncated = truncate_middle(content, room, self._cut)
             truncated = truncated or len(request.content) > 2 * self._limit * _CHARACTERS_PER_TOKEN
-            encoded.append(Encoded([*before, *body, *after], truncated, len(before)))
+            encoded.append(Sequence(request, [*before, *body, *after], len(before), truncated))
         return encoded
 
     def _clip(self, content: str) -> str:
         span = self._limit * _CHARACTERS_PER_TOKEN
         return content if len(content) <= 2 * span else content[:span] + content[-span:]
 
-    def _framed(self, prompt: Prompt, languages: Sequence[str]) -> dict[str, tuple[list[int], list[int]]]:
+    def _framed(self, prompt: Prompt, languages: abc.Sequence[str]) -> dict[str, tuple[list[int], list[int]]]:
         """For each language the tokens before and after a content; all that are new are rendered at once."""
         keys = {language: (prompt.name, prompt.text, language) for language in languages}
         new = [language for language in languages if keys[language] not in self._frames]
@@ -83,7 +74,7 @@ class Encoder:
             self._frames |= {keys[language]: self._parted(text) for language, text in zip(new, texts, strict=True)}
         return {language: self._frames[key] for language, key in keys.items()}
 
-    def _rendered(self, texts: Sequence[tuple[str, str]]) -> list[str]:
+    def _rendered(self, texts: abc.Sequence[tuple[str, str]]) -> list[str]:
         if self._tokenizer.template:
             return self._tokenizer.prompts(texts)
         return [f"{system}\n\n{user}\n\nSummary:" for system, user in texts]

@@ -3,59 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings
-from dobby_dagster.domain.summaries import FinishReason
+from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.optional_packages import missing
 
 if TYPE_CHECKING:
     import torch
-
-
-@dataclass(slots=True)
-class Output:
-    """What was written for one prompt, and how it ended.
-
-    ``finite`` is False where a logit was not a number: the output ends there and its text is worth nothing.
-    """
-
-    tokens: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finish_reason: FinishReason = "length"
-    finite: bool = True
-    ended: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A finished output.
-
-    Attributes:
-        index: The prompt's place in what was asked.
-        output: What was written.
-        seconds: The prompt's share of the wall time: each pass through the model is shared by its rows.
-        company: The most prompts that were in the works with it.
-    """
-
-    index: int
-    output: Output
-    seconds: float
-    company: int
-
-
-@dataclass(slots=True)
-class Row:
-    """An output in the making: what was written, what followed each run of tokens, and its own random numbers."""
-
-    output: Output = field(default_factory=Output)
-    followers: dict[tuple[int, ...], set[int]] = field(default_factory=dict)
-    draws: torch.Generator | None = None
 
 
 class Selector:
@@ -80,32 +40,30 @@ class Selector:
         self._warpers = [] if self._greedy else _warpers(settings)
         self._processors = [] if self._greedy else [*_repetition(settings), *self._warpers]
 
-    def row(self, seed: str, device: Any = "cpu") -> Row:
-        """An empty output; ``seed`` makes sampling independent of what shares the batch."""
-        return Row(draws=_generator(self._settings.seed, seed, device) if self._settings.temperature else None)
-
-    def advance(self, logits: np.ndarray | torch.Tensor, rows: Sequence[Row]) -> list[int]:
-        """Write one more token to each row, unless it ends it.
+    def advance(self, logits: np.ndarray | torch.Tensor, sequences: list[Sequence]) -> None:
+        """Append a token to each sequence, or finish it.
 
         Args:
-            logits: (rows, vocabulary); a tensor where they are not in this machine's own memory.
-            rows: In the same order; those that end here are marked.
-
-        Returns:
-            The tokens chosen, in order.
+            logits: (sequences, vocabulary); a tensor where they are in a device's memory.
+            sequences: In the same order.
         """
-        tokens, logprobs = self._choose_greedily(logits, rows) if self._greedy else self._choose(logits, rows)
-        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
-            self._append(row, token, logprob)
-        return tokens
+        choose = self._choose_greedily if self._greedy else self._choose
+        for sequence, token, logprob in zip(sequences, *choose(logits, sequences), strict=True):
+            self._append(sequence, token, logprob)
 
-    def _choose_greedily(self, logits: np.ndarray | torch.Tensor, rows: Sequence[Row]) -> tuple[list[int], list[float]]:
+    def _choose_greedily(
+        self, logits: np.ndarray | torch.Tensor, sequences: list[Sequence]
+    ) -> tuple[list[int], list[float]]:
+        """Tokens and their log-probabilities.
+
+        The n-gram ban is the library's, computed for the few sequences where it changes the choice.
+        """
         tokens, logprobs = _best(logits)
         size = self._settings.no_repeat_ngram
         if not size:
             return tokens, logprobs
-        for place, row in enumerate(rows):
-            banned = row.followers.get(_tail(row.output.tokens, size))
+        for place, sequence in enumerate(sequences):
+            banned = sequence.followers.get(_tail(sequence.output_ids, size))
             if banned and tokens[place] in banned:
                 scores = _host(logits[place])
                 allowed = scores.copy()
@@ -116,53 +74,54 @@ class Selector:
                 tokens[place] = token
         return tokens, logprobs
 
-    def _choose(self, found: np.ndarray | torch.Tensor, rows: Sequence[Row]) -> tuple[list[int], list[float]]:
-        """With the library's filters, which take rows of one length at a time."""
+    def _choose(self, found: np.ndarray | torch.Tensor, sequences: list[Sequence]) -> tuple[list[int], list[float]]:
+        """Tokens and their log-probabilities, by transformers' filters, which take outputs of one length at a time."""
         import torch
 
         logits = torch.from_numpy(found) if isinstance(found, np.ndarray) else found.float()
-        chosen = torch.zeros(len(rows), dtype=torch.long, device=logits.device)
+        chosen = torch.zeros(len(sequences), dtype=torch.long, device=logits.device)
         places: dict[int, list[int]] = {}
-        for place, row in enumerate(rows):
-            places.setdefault(len(row.output.tokens), []).append(place)
+        for place, sequence in enumerate(sequences):
+            places.setdefault(len(sequence.output_ids), []).append(place)
         for length, alike in places.items():
-            written = torch.tensor([rows[place].output.tokens for place in alike], dtype=torch.long)
+            written = torch.tensor([sequences[place].output_ids for place in alike], dtype=torch.long)
             written = written.view(len(alike), length).to(logits.device)
             scores = logits[alike]
             for processor in self._processors if length else self._warpers:
                 scores = processor(written, scores)
-            chosen[alike] = self._drawn(scores, [rows[place] for place in alike])
+            chosen[alike] = self._drawn(scores, [sequences[place] for place in alike])
         logprobs = logits.gather(1, chosen[:, None]).squeeze(1) - logits.logsumexp(dim=-1)
         return chosen.tolist(), logprobs.tolist()
 
-    def _drawn(self, scores: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
+    def _drawn(self, scores: torch.Tensor, sequences: list[Sequence]) -> torch.Tensor:
         import torch
 
         if not self._settings.temperature:
             return scores.argmax(dim=-1)
         probabilities = torch.softmax(scores, dim=-1).nan_to_num(0.0)
-        drawn = [
-            torch.multinomial(each / each.sum().clamp(min=1e-9) + 1e-20, 1, generator=row.draws)
-            for each, row in zip(probabilities, rows, strict=True)
-        ]
+        drawn = []
+        for each, sequence in zip(probabilities, sequences, strict=True):
+            if sequence.random is None:
+                sequence.random = _generator(self._settings.seed, sequence.request.id, scores.device)
+            weights = each / each.sum().clamp(min=1e-9) + 1e-20
+            drawn.append(torch.multinomial(weights, 1, generator=sequence.random))
         return torch.cat(drawn)
 
-    def _append(self, row: Row, token: int, logprob: float) -> None:
-        output = row.output
-        if logprob != logprob or logprob == float("-inf"):
-            output.finite, output.ended = False, True
+    def _append(self, sequence: Sequence, token: int, logprob: float) -> None:
+        if not math.isfinite(logprob):
+            sequence.finite, sequence.finished = False, True
             return
-        output.logprobs.append(logprob)
+        sequence.logprobs.append(logprob)
         if token in self._end:
-            output.finish_reason, output.ended = "stop", True
+            sequence.finish_reason, sequence.finished = "stop", True
             return
         if size := self._settings.no_repeat_ngram:
-            row.followers.setdefault(_tail(output.tokens, size), set()).add(token)
-        output.tokens.append(token)
-        if self._settings.stop and any(stop in self._decode(output.tokens) for stop in self._settings.stop):
-            output.finish_reason, output.ended = "stop", True
-        elif len(output.tokens) == self._settings.max_new_tokens:
-            output.ended = True
+            sequence.followers.setdefault(_tail(sequence.output_ids, size), set()).add(token)
+        sequence.output_ids.append(token)
+        if self._settings.stop and any(stop in self._decode(sequence.output_ids) for stop in self._settings.stop):
+            sequence.finish_reason, sequence.finished = "stop", True
+        elif len(sequence.output_ids) == self._settings.max_new_tokens:
+            sequence.finished = True
 
 
 def _tail(tokens: list[int], size: int) -> tuple[int, ...]:

@@ -57,7 +57,7 @@ class Prefix:
 
 
 class OpenVinoNetwork:
-    """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`.
+    """See :class:`~dobby_dagster.inference.local.network.Network`.
 
     Args:
         compiled: What :func:`compile_graph` gives; several networks may share it.
@@ -71,11 +71,11 @@ class OpenVinoNetwork:
         self._bound: PagedSlots | None = None
 
     def slots(self, rows: int, columns: int) -> PagedSlots:
-        """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`."""
+        """See :class:`~dobby_dagster.inference.local.network.Network`."""
         return PagedSlots(self._caches, rows, columns)
 
     def prefix(self, ids: Sequence[int]) -> Prefix:
-        """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`."""
+        """See :class:`~dobby_dagster.inference.local.network.Network`."""
         slots = self.slots(1, len(ids))
         self.prefill([ids], slots, 0)
         return Prefix(len(ids), {name: tensor.data.copy() for name, tensor in slots.caches.items()})
@@ -83,7 +83,7 @@ class OpenVinoNetwork:
     def prefill(
         self, prompts: Sequence[Sequence[int]], slots: PagedSlots, first: int, prefix: Prefix | None = None
     ) -> np.ndarray:
-        """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`."""
+        """See :class:`~dobby_dagster.inference.local.network.Network`."""
         rows = np.arange(first, first + len(prompts))
         begin = 0
         if prefix:
@@ -95,7 +95,7 @@ class OpenVinoNetwork:
         return self._pass(ids, lengths, np.full(len(prompts), begin), rows, slots)
 
     def decode(self, tokens: Sequence[int], positions: Sequence[int], slots: PagedSlots) -> np.ndarray:
-        """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`."""
+        """See :class:`~dobby_dagster.inference.local.network.Network`."""
         rows = np.arange(len(tokens))
         return self._pass(np.array(tokens), np.ones_like(rows), np.array(positions), rows, slots)
 

@@ -34,7 +34,7 @@ class Prefix:
 
 
 class PackedNetwork:
-    """Qwen2 or Llama on the CPU; see :class:`~dobby_dagster.inference.local.continuous_batching.Network`.
+    """Qwen2 or Llama on the CPU; see :class:`~dobby_dagster.inference.local.network.Network`.
 
     Linear layers see the tokens of all prompts one after another, so that no padding is multiplied; only the
     attention sees them apart. It is two matrix products with a softmax between them, and the query heads that share a
@@ -53,12 +53,12 @@ class PackedNetwork:
         self.dtype = weights.embedding.dtype
 
     def slots(self, rows: int, columns: int) -> SlotCache:
-        """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`."""
+        """See :class:`~dobby_dagster.inference.local.network.Network`."""
         return SlotCache(self.config, rows, columns, self.dtype)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def prefix(self, ids: Sequence[int]) -> Prefix:
-        """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`."""
+        """See :class:`~dobby_dagster.inference.local.network.Network`."""
         cache = self.slots(1, rounded(len(ids), LENGTH_STEP))
         self.prefill([ids], cache, 0)
         return Prefix(tuple(ids), cache.keys[:, 0, :, :, : len(ids)].clone(), cache.values[:, 0, :, : len(ids)].clone())
@@ -67,7 +67,7 @@ class PackedNetwork:
     def prefill(
         self, prompts: Sequence[Sequence[int]], slots: SlotCache, first: int, prefix: Prefix | None = None
     ) -> np.ndarray:
-        """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`."""
+        """See :class:`~dobby_dagster.inference.local.network.Network`."""
         heads, kv_heads, head_dim = self.config.num_heads, self.config.num_kv_heads, self.config.head_dim
         offset = len(prefix.ids) if prefix else 0
         lengths = torch.tensor([len(prompt) for prompt in prompts])
@@ -115,7 +115,7 @@ class PackedNetwork:
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def decode(self, tokens: Sequence[int], positions: Sequence[int], slots: SlotCache) -> np.ndarray:
-        """See :class:`~dobby_dagster.inference.local.continuous_batching.Network`."""
+        """See :class:`~dobby_dagster.inference.local.network.Network`."""
         running = len(tokens)
         rows = slots.rows if self.batch_invariant else min(slots.rows, rounded(running, ROW_STEP))
         ids, places = (functional.pad(torch.tensor(each), (0, rows - running)) for each in (tokens, positions))

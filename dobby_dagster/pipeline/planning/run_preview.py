@@ -111,4 +111,4 @@ def _mean_tokens(source: Source, keys: Sequence[str], settings: Settings, prompt
         for record in source.get(list(keys)).values()
     ]
     encoded = Encoder(load_tokenizer(folder), limit).encode(requests, folder.as_read(prompt))
-    return fmean(len(one.ids) for one in encoded) if encoded else 0.0
+    return fmean(len(one.prompt_ids) for one in encoded) if encoded else 0.0
