@@ -12,7 +12,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from dobby_dagster.cli.app import heed_interrupts, main
+from dobby_dagster.cli.app import main, restore_sigint
 from dobby_dagster.domain import secrets
 from dobby_dagster.domain.settings import BUILT_IN_MODEL, DatabaseSettings, Settings
 from dobby_dagster.domain.settings_loader import load_settings
@@ -20,11 +20,11 @@ from dobby_dagster.inference.models.model_folder import CARD, shelf
 from dobby_dagster.ingest.splitter_process import Splitter
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
-from dobby_dagster_tests.helpers.command import Answer, Dobby
+from dobby_dagster_tests.helpers.command import Answer, Dobby, check_plurals
 from dobby_dagster_tests.helpers.cozo_server import running_server
 from dobby_dagster_tests.helpers.flawed_engine import Faults
 
-heed_interrupts()
+restore_sigint()
 # No clock decides over a test. The same examples every time where a failure has to be one of the change; new ones on a
 # developer's machine.
 hypothesis.settings.register_profile("dobby", deadline=None)
@@ -145,6 +145,7 @@ def dobby(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
         with pytest.raises(SystemExit) as ended:
             main()
         out, err = capfd.readouterr()
+        check_plurals(out + err)
         return Answer(int(ended.value.code or 0), out, err)
 
     return run

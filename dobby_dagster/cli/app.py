@@ -1,6 +1,6 @@
 """The process ``dobby``: its signals and its exit status.
 
-The commands are imported by :func:`main`, so that Ctrl-C in the first half second is answered like any other.
+The commands are imported by :func:`main`, so that Ctrl-C during the first half second is handled like any other.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from typing import NoReturn
 from dobby_dagster.cli.exit_codes import STOPPED
 
 
-def heed_interrupts() -> None:
-    """Let the process be stopped, and what it starts.
+def restore_sigint() -> None:
+    """Handle SIGINT in this process and in those that it starts.
 
-    A shell script starts its background jobs with SIGINT ignored. Dagster handles SIGTERM as it finds SIGINT handled,
-    and its helpers inherit that: they would outlive their end by half a minute each, and the run with them.
+    A shell script starts its background jobs with SIGINT ignored. Dagster handles SIGTERM only where SIGINT is handled,
+    and its child processes inherit that: each would run on for half a minute after SIGTERM, and the run with it.
     """
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def main() -> None:
-    """Run the command; whatever happens in it is one line and a status, which is raised as SystemExit."""
+    """Run the command; its exit status is raised as SystemExit, and any error is one line on standard error."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    heed_interrupts()
-    with _stopped_at_once():
+    restore_sigint()
+    with _exit_on_interrupt():
         from dobby_dagster.cli.command_tree import run
     sys.exit(run())
 
 
 @contextmanager
-def _stopped_at_once() -> Iterator[None]:
-    """Ctrl-C ends the process in the block: an exception would come out of an import as any other error."""
+def _exit_on_interrupt() -> Iterator[None]:
+    """Ctrl-C in the block ends the process: raised within an import, it could come out as another exception."""
 
     def stop(*_: object) -> None:
         os.write(sys.stderr.fileno(), b"error: stopped; nothing was done\n")
@@ -51,10 +51,10 @@ def _stopped_at_once() -> Iterator[None]:
 
 
 def process() -> NoReturn:
-    """Run the command as a process of its own.
+    """Run the command as a process of its own, the entry point of the console script.
 
-    Once it is over, a late Ctrl-C does not change how it ended. After an interrupt the interpreter is not taken down:
-    where modules are half imported, that would end by SIGINT and not with the status.
+    Once the command is over, a late Ctrl-C does not change its status. After an interrupt the interpreter is not shut
+    down: with half-imported modules, that would end by SIGINT instead of with the status.
     """
     try:
         main()

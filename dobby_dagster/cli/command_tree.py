@@ -44,7 +44,7 @@ Examples:
 
 - `dobby ingest src && dobby summarize` summarises every function of a source tree
 - `dobby summarize -d sqlite:///code.db --relation code_data --key id --content body` summarises a relation of yours
-- `dobby export -o summaries.csv` writes what there is
+- `dobby export -o summaries.csv` writes all summaries to a file
 """,
 )
 
@@ -60,7 +60,7 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say on standard error what is being done.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log to standard error what is being done.")] = False,
 ) -> None:
     log_to_stderr(logging.INFO if verbose else logging.ERROR)
 
@@ -80,6 +80,6 @@ app.add_typer(failed, name="failed", rich_help_panel="Repeat and clean up")
 
 
 def run() -> int:
-    """Run the command that ``sys.argv`` names; its exit status."""
+    """Run the command that ``sys.argv`` names, and return its exit status."""
     encode_anything()
     return exit_status(lambda: app(prog_name="dobby", standalone_mode=False))

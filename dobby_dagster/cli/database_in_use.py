@@ -1,4 +1,4 @@
-"""A database with the settings in use for it: what most commands begin with, and how the next ones are written."""
+"""An open database with the settings in use for it, and command lines that work on the same database and source."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _last: list[Opened] = []
 
 @dataclass(frozen=True)
 class Opened:
-    """An open database, and what was asked of it.
+    """An open database, and the settings in use.
 
     Attributes:
-        settings: Those in use: defaults, what the database remembers, the file, the environment, the options.
-        config: The settings file that was named; None for the default one.
+        settings: From defaults, the database's memory, the settings file, the environment and the options.
+        config: The settings file, if one was named.
     """
 
     settings: Settings
@@ -58,15 +58,15 @@ class Opened:
         """The source relation, checked.
 
         Raises:
-            SourceError: It, or one of its columns, is not there; the hint names what is near.
+            SourceError: The relation or a column does not exist; the hint suggests a similar name.
         """
         return self.store.source(self.settings.source)
 
     def recipe(self, named: str | None = None) -> RecipeId | None:
-        """The recipe that is named, else the last used one; None where none was used.
+        """The named recipe, by default the last used one; None if none was used yet.
 
         Raises:
-            SettingsError: There is none of that name.
+            SettingsError: There is no recipe of that name.
         """
         if named is None:
             return self.store.recipes.latest()
@@ -79,30 +79,31 @@ class Opened:
         """All batches of the source, in order.
 
         Raises:
-            SettingsError: One of those ``named`` is not among them.
+            SettingsError: A ``named`` batch does not exist.
         """
         there = [batch.id for batch in self.store.versions.batches(self.relation)]
         for batch in named:
             if batch is not None and batch not in there:
-                span = f"there are {there[0]} to {there[-1]}" if there else "nothing was planned yet"
+                span = f"there are {there[0]} to {there[-1]}" if there else "no batch has been planned yet"
                 raise SettingsError(f"there is no batch '{batch}' of '{self.relation}'", hint=span)
         return there
 
     def command(self, name: str, *arguments: str) -> str:
-        """The command ``name`` on the same database and source: a line that works when it is pasted here.
+        """A command line of ``dobby`` for the same database and source, which works when pasted into a shell here.
 
         Args:
-            name: The command, with options of its own.
-            arguments: Quoted for a shell, whatever they hold.
+            name: The command, with its own options.
+            arguments: Unquoted; any characters.
         """
         program = sys.argv[0] if "/" in sys.argv[0] and not sys.argv[0].startswith("/") else "dobby"
         end = ["--"] if any(argument.startswith("-") for argument in arguments) else []
         return " ".join([program, name, *self._options(name.split()), *end, *map(shell_word, arguments)])
 
     def _options(self, words: list[str]) -> list[str]:
-        """The options without which other settings would be in use: what is remembered need not be said again.
+        """The options without which the command would use other settings; what the database remembers is left out.
 
-        What only this process's environment says is said: make and scripts export variables that no shell has later.
+        Settings from this process's environment are included: make and scripts export variables that a later shell
+        does not have.
         """
         options = ["--config", shell_word(str(self.config))] if self.config else []
         named: dict[str, str] = {}
@@ -125,12 +126,12 @@ def options_of(command: str) -> tuple[str, ...]:
 
 
 def _without_credentials(url: str) -> str:
-    """``url`` as a word of a shell; one with a user and a password in it is left to the environment."""
+    """``url`` as a shell word; one with credentials is replaced by the environment variable."""
     return shell_word(url) if mask_credentials(url) == url else '"$DATABASE_URL"'
 
 
 def _in_use(settings: Settings) -> dict[str, str]:
-    """The values of the options that choose a source and a model, paths made absolute."""
+    """The values of ``MODEL_OPTIONS``, with absolute paths."""
     in_use = memory_of(settings, {})["in_use"]
     source = settings.source
     return {
@@ -143,7 +144,7 @@ def _in_use(settings: Settings) -> dict[str, str]:
 
 
 def opened(given: Given) -> Opened:
-    """Open the database that the settings name, with what it remembers.
+    """Open the database that the settings name, and apply the settings that it remembers.
 
     Raises:
         SettingsError: The settings are wrong.
@@ -158,20 +159,20 @@ def opened(given: Given) -> Opened:
 
 
 def pasteable(hint: str) -> str:
-    """``hint`` with the commands in it as they work here: on the database that this process opened last."""
+    """``hint`` with each command in it extended by the options for the database that this process opened last."""
     try:
         return _COMMAND.sub(lambda found: _last[0].command(found[1]), hint) if _last else hint
-    except DobbyError:  # the database itself is what is wrong
+    except DobbyError:  # the database itself fails
         return hint
 
 
 def require_lasting(database: DatabaseSettings) -> None:
-    """Raise where what is written would be gone at the end of this process.
+    """Refuse a database that is lost at the end of this process.
 
     Raises:
         SettingsError: The database is in this process's memory.
     """
     if database.address.engine == "mem":
         raise SettingsError(
-            f"database.url = '{database.url}' is in memory, and gone when this command ends", hint="use sqlite:///PATH"
+            f"database.url = '{database.url}' is in memory and lost when this command ends", hint="use sqlite:///PATH"
         )

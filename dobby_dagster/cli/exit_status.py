@@ -1,4 +1,4 @@
-"""How a command ends: whatever happens in it becomes one line, and a status that is not 0."""
+"""The exit status of a command; any exception becomes one line on standard error and a status other than 0."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _log = logging.getLogger("dobby")
 
 
 def exit_status(command: Callable[[], object]) -> int:
-    """Run ``command``; its exit status: 0, 1 for a failure, 2 for wrong arguments, 130 for a stop by the user.
+    """Run ``command``; returns 0, 1 for a failure, 2 for wrong arguments, 130 if the user stopped it.
 
     Args:
-        command: May return a status. Nothing that it raises gets out; its traceback is logged with ``--verbose``.
+        command: May return a status. Whatever it raises is caught; the traceback is logged with ``--verbose``.
     """
     try:
         status = command()
     except DobbyError as error:
         return _failed(f"{error.message} ({pasteable(error.hint)})" if error.hint else error.message)
     except _WrongArguments as error:
-        return _misused(error)
+        return _wrong_arguments(error)
     except typer.Abort:
         return _failed("aborted; nothing was done")
     except KeyboardInterrupt:
         status = STOPPED
     except BrokenPipeError as error:
-        return FAILED if _nobody_reads() else _unexpected(error)
+        return FAILED if _reader_is_gone() else _unexpected(error)
     except SystemExit as ended:
         return _failed(ended.code) if isinstance(ended.code, str) else ended.code or 0
-    except BaseException as error:  # a panic of an extension module is no Exception
+    except BaseException as error:  # a panic in an extension module is not an Exception
         if not _was_interrupted(error):
             return _unexpected(error)
         status = STOPPED
@@ -50,14 +50,14 @@ def exit_status(command: Callable[[], object]) -> int:
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error: what interrupts the making of a class comes out as a RuntimeError."""
+    """Whether Ctrl-C caused an error: during the creation of a class it is raised as a RuntimeError."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__cause__ or error.__context__
     return error is not None
 
 
-def _nobody_reads() -> bool:
-    """Whether standard output's reader has gone, as after ``dobby export | head``; what is left to write is dropped."""
+def _reader_is_gone() -> bool:
+    """Whether the reader of standard output is gone, as in ``dobby export | head``; further output is dropped."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -66,13 +66,13 @@ def _nobody_reads() -> bool:
     return False
 
 
-def _failed(said: str) -> int:
-    fail(message(said))
+def _failed(text: str) -> int:
+    fail(message(text))
     return FAILED
 
 
-def _misused(error: Exception) -> int:
-    """Say what is wrong with the arguments; where there were none, the help that typer has printed says it."""
+def _wrong_arguments(error: Exception) -> int:
+    """Report wrong arguments; if there were none, typer has already printed the help."""
     if type(error).__name__ != "NoArgsIsHelpError":
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "dobby"
@@ -87,5 +87,5 @@ def _unexpected(error: BaseException) -> int:
         return _failed(f"{named}{error.strerror}")
     return _failed(
         f"unexpected {type(error).__name__}: {str(error) or 'no message'} "
-        "(this is a fault of dobby's; dobby --verbose … shows where)"
+        "(this is a bug in dobby; dobby --verbose … shows the traceback)"
     )

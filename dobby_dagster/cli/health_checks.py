@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -24,13 +23,20 @@ EXTRAS = ("openvino", "torch", "transformers")
 LOW_DISK_BYTES = 1_000_000_000
 
 
-# Writes a command line of dobby's that works with the present settings, given its name and arguments.
+# Returns a command line of dobby that works with the present settings, given its name and arguments.
 Command: TypeAlias = Callable[..., str]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; ``remedy`` is what to do where it is not well."""
+    """The result of one check.
+
+    Attributes:
+        name: What was checked.
+        ok: Whether it is well.
+        message: What was found.
+        remedy: How to fix it, or a command that helps.
+    """
 
     name: str
     ok: bool
@@ -42,11 +48,11 @@ Check: TypeAlias = Callable[[Settings, Command], Iterator[Finding]]
 
 
 def diagnose(settings: Settings, command: Command) -> list[Finding]:
-    """Look at everything; one thing's failure does not keep the others from being looked at.
+    """Run all checks; an error in one does not prevent the others.
 
     Args:
-        settings: Those in use.
-        command: For the remedies.
+        settings: The settings in use.
+        command: Writes the command lines of the remedies.
     """
     checks: tuple[tuple[str, Check], ...] = (
         ("versions", _versions),
@@ -65,14 +71,14 @@ def diagnose(settings: Settings, command: Command) -> list[Finding]:
 
 
 def _versions(settings: Settings, command: Command) -> Iterator[Finding]:
-    found, lacking = [f"Python {platform.python_version()}"], []
+    found, missing = [f"Python {platform.python_version()}"], []
     for package in (*PACKAGES, *EXTRAS):
         try:
             found.append(f"{package} {version(package)}")
         except PackageNotFoundError:
-            lacking += [package] * (package in PACKAGES)
-    remedy = f"pip install {' '.join(lacking)}" if lacking else ""
-    yield Finding("versions", not lacking, ", ".join(found), remedy)
+            missing += [package] * (package in PACKAGES)
+    remedy = f"pip install {' '.join(missing)}" if missing else ""
+    yield Finding("versions", not missing, ", ".join(found), remedy)
 
 
 def _database(settings: Settings, command: Command) -> Iterator[Finding]:
@@ -89,14 +95,18 @@ def _database(settings: Settings, command: Command) -> Iterator[Finding]:
     except DobbyError as error:
         yield Finding("source", False, error.message, error.hint or "")
         return
-    way, why = choose(source)
-    yield Finding("source", True, f"'{settings.source.relation}': {source.count():,} rows; changes by {way}: {why}")
+    backend, reason = choose(source)
+    yield Finding(
+        "source",
+        True,
+        f"'{settings.source.relation}': {counted(source.count(), 'row')}; change tracking by {backend}: {reason}",
+    )
     yield from _invariants(command, store)
     yield from _records(settings, command, store)
 
 
 def _invariants(command: Command, store: CozoStore) -> Iterator[Finding]:
-    """What must always hold of the ledger, for every source and recipe."""
+    """The invariants of the ledger, for every source and recipe."""
     violations = store.audit.examine()
     for violation in violations:
         remedy = command(violation.remedy) if violation.remedy else "restore a backup"
@@ -106,7 +116,7 @@ def _invariants(command: Command, store: CozoStore) -> Iterator[Finding]:
 
 
 def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:
-    """What is stuck among the records, and what waits."""
+    """Batches and records that failed or wait for a retry."""
     from dobby_dagster.pipeline.planning.retry_policy import unsettled
 
     recipe = store.recipes.latest()
@@ -118,13 +128,14 @@ def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator
     if ended:
         named = f"{ended[0]}{f' and {len(ended) - 1} more' if len(ended) > 1 else ''}"
         yield Finding(
-            "batches", False, f"{named}: {retries + 1} runs committed nothing; it is not tried again by itself",
+            "batches", False,
+            f"{named}: {counted(retries + 1, 'run')} committed nothing; it is not retried automatically",
             f"see the run's error in the UI; then {command('backfill', ended[0])}",
         )  # fmt: skip
     waiting = len(left) - len(ended)
     if waiting:
         yield Finding(
-            "batches", True, f"{counted(waiting, 'batch')} started but not finished; retried by themselves",
+            "batches", True, f"{counted(waiting, 'batch')} started but not finished; retried automatically",
             command("backfill --failed"),
         )  # fmt: skip
     quarantined = sum(
@@ -147,7 +158,7 @@ def _model(settings: Settings, command: Command) -> Iterator[Finding]:
         yield Finding("model", True, f"{settings.model.served_name}, run by {settings.model.url}")
     else:
         folder = find_model(settings.model)
-        about = folder.card.get("description", "a model of yours")
+        about = folder.card.get("description", "a model of your own")
         yield Finding("model", True, f"{folder.name}: {folder.architecture}, {folder.size / 1e6:.0f} MB; {about}")
         folder.require_prompt(prompt)
     engine = engine_for(settings.model, settings.inference)
@@ -156,9 +167,9 @@ def _model(settings: Settings, command: Command) -> Iterator[Finding]:
         yield Finding(
             "device", True, f"{info.device}, {info.dtype}: {info.device_reason}; loaded in {info.load_seconds:.1f} s"
         )
-        yield Finding("engine", True, f"{info.engine}, {engine.slots} slots: {info.engine_reason}")
+        yield Finding("engine", True, f"{info.engine}, {counted(engine.slots, 'slot')}: {info.engine_reason}")
         if info.promise:
-            yield Finding("consistency", True, f"summarized again, a record gets {info.promise}")
+            yield Finding("consistency", True, f"a record summarised again gets {info.promise}")
         health = engine.health()
         yield Finding("inference", health.ok, f"{health.message} in {health.seconds * 1000:.0f} ms",
                       "" if health.ok else "try --device cpu, or another model")  # fmt: skip
@@ -167,23 +178,23 @@ def _model(settings: Settings, command: Command) -> Iterator[Finding]:
 
 
 def _dagster(settings: Settings, command: Command) -> Iterator[Finding]:
-    from dobby_dagster.cli.server.dev_services import Served
+    from dobby_dagster.cli.server.served_home import ServedHome
     from dobby_dagster.defs.runs.crash_recovery import abandoned_owners, dead_runs, leaked_slots
     from dobby_dagster.defs.runs.dagster_home import home_path, opened_instance
-    from dobby_dagster.domain.owner import is_alive
     from dobby_dagster.store.cozo_store import CozoStore
 
     home = home_path(settings)
     if not home.is_dir():
-        yield Finding("dagster", True, f"DAGSTER_HOME will be {home}; the first run makes it")
+        yield Finding("dagster", True, f"DAGSTER_HOME will be {home}; the first run creates it")
         return
-    served = Served.read(home)
-    alive = bool(served.supervisor) and is_alive(served.supervisor, time.time())
-    how = f"served at {served.url}" if alive else "not served: sensors and schedules run with dobby dev only"
+    served = ServedHome.read(home)
+    how = (
+        f"served at {served.url}" if served.is_running else "not served: sensors and schedules run only with dobby dev"
+    )
     yield Finding("dagster", True, f"DAGSTER_HOME is {home}; {how}")
     try:
         store = CozoStore.open(settings.database, create=False)
-    except StoreError:  # said under "database"
+    except StoreError:  # reported by the check "database"
         return
     with opened_instance(settings) as instance:
         stuck = {
@@ -203,7 +214,7 @@ def _stuck(count: int, what: str) -> str:
 def _disk(settings: Settings, command: Command) -> Iterator[Finding]:
     file = settings.database.address.file
     folder = file.absolute().parent if file else Path.cwd()
-    while not folder.is_dir():  # the nearest that is there
+    while not folder.is_dir():  # the nearest that exists
         folder = folder.parent
     free = shutil.disk_usage(folder).free
     ok = free >= LOW_DISK_BYTES

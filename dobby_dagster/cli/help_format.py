@@ -1,4 +1,4 @@
-"""How the help shows options: a switch takes no value, and none is shown."""
+"""The help shows no value type for a switch, which takes no value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person sees at the end, and can do next."""
+"""What ``dobby summarize`` prints at the end: a sample of the summaries, and commands to run next."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def sample(store: CozoStore, relation: str, recipe: RecipeId, count: int) -> list[tuple[str, str, str]]:
-    """``count`` summaries spread evenly over all keys, none picked: key, text, confidence."""
+    """``(key, text, confidence)`` of at most ``count`` summaries, spread evenly over all keys."""
     from dobby_dagster.pipeline.planning.record_selection import spread
     from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 
@@ -27,7 +27,7 @@ def sample(store: CozoStore, relation: str, recipe: RecipeId, count: int) -> lis
 
 
 def next_commands(opened: Opened, key: str | None) -> list[str]:
-    """Where things are stored, and three commands to try."""
+    """Lines that say where the results are stored, and which commands to try."""
     return [
         "",
         f"Everything is stored in {mask_credentials(opened.settings.database.url)}. Next, try:",

@@ -1,6 +1,6 @@
-"""What goes to the screen: results to standard output, everything else to standard error.
+"""Terminal output: results go to standard output, everything else to standard error.
 
-Whatever is printed here comes out harmless: plain text, never markup, and every character of it can be seen.
+Untrusted text is printed as plain text: markup is not interpreted, and invisible characters are escaped.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class PlainConsole(Console):
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
 
     def render_str(self, text: str, **how: Any) -> Text:
-        """See :meth:`rich.console.Console.render_str`; escapes are written before the text is laid out."""
+        """See :meth:`rich.console.Console.render_str`; characters are escaped before the layout."""
         return super().render_str(printable(text, lines=True), **how)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """See :meth:`rich.console.Console.render`; the last wall, for whatever brought its own text."""
+        """See :meth:`rich.console.Console.render`; also escapes the text of renderables that bring their own."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text, lines=True), segment.style)
 
@@ -40,7 +40,7 @@ err = PlainConsole(stderr=True)
 
 
 class PrintableFormatter(logging.Formatter):
-    """A record is one line, except for its traceback; every character can be seen."""
+    """Formats a log record as one line, plus its traceback, with invisible characters escaped."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """See :class:`logging.Formatter`."""
@@ -54,14 +54,14 @@ class PrintableFormatter(logging.Formatter):
 
 
 def log_to_stderr(level: int) -> None:
-    """Send log records of ``level`` and above to standard error, a line each."""
+    """Log records of ``level`` and above to standard error, one line each."""
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(name)s: %(message)s"))
     logging.basicConfig(level=level, handlers=[handler])
 
 
 def encode_anything() -> None:
-    """Let standard output and error escape what their encoding lacks, where it would raise."""
+    """Let standard output and error escape characters that their encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -73,24 +73,24 @@ def is_unicode() -> bool:
 
 
 def print_json(value: Any) -> None:
-    """``value`` as one JSON document."""
+    """Print ``value`` as one JSON document."""
     sys.stdout.write(printable_json(value) + "\n")
 
 
 def note(message: str) -> None:
-    """One line for people, on standard error."""
+    """Print one line for people to standard error."""
     err.print(Text(printable(message)))
 
 
 def fail(message: str) -> None:
-    """One red line on standard error."""
+    """Print one line that begins with a red ``error:`` to standard error."""
     line = Text("error: ", style="bold red")
     line.append(printable(message), style="default")
     err.print(line, soft_wrap=True)
 
 
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """A table of plain text."""
+    """Print a table of plain text; floats with three decimals."""
     table = Table(title=title, title_justify="left", header_style="bold")
     for header in headers:
         table.add_column(printable(header), overflow="fold")

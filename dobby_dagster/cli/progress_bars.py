@@ -1,4 +1,4 @@
-"""How far a command is: a moving bar on a terminal, plain lines in a log file."""
+"""Progress: a bar on a terminal, plain lines in a log file."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from rich.text import Text
 from dobby_dagster.cli.output import err, note
 from dobby_dagster.domain.printable import printable
 
-# Called with how many more are done; 1 by default.
+# Called with the number of further items done, by default 1.
 Advance: TypeAlias = Callable[..., None]
 LINE_SECONDS = 10.0
-# What takes no longer than this is over before a line about it can be read.
+# Nothing is printed about what takes no longer than this.
 SHORT_SECONDS = 0.5
 
 
 def progress(description: str, total: int | None) -> AbstractContextManager[Advance]:
-    """How far ``description`` is; what the block gets advances it.
+    """Show progress during the block, which gets a function that advances it.
 
     Args:
         description: What is being done, as "Summarising".
-        total: How much there is to do; None where that is not known, which shows on a terminal only.
+        total: Number of items; None if unknown, which is shown on a terminal only.
     """
     if is_live():
         return _bar(description, total)
@@ -46,17 +46,17 @@ def progress(description: str, total: int | None) -> AbstractContextManager[Adva
 
 
 def working(message: str) -> AbstractContextManager[object]:
-    """A spinner for what can't say how far it is; only on a terminal."""
+    """A spinner for work of unknown length; only on a terminal."""
     return err.status(Text(printable(message))) if is_live() else nullcontext()
 
 
 def is_live() -> bool:
-    """Whether standard error is a terminal on which a line can be drawn again."""
+    """Whether standard error is a terminal that can redraw a line."""
     return err.is_terminal and not err.is_dumb_terminal and err.file.isatty()
 
 
 class _Spinner(SpinnerColumn):
-    """Turns until the block ends: after the last record there is still a commit to come."""
+    """Spins until the block ends: after the last record there is still a commit."""
 
     ended = False
 
@@ -89,28 +89,28 @@ def _bar(description: str, total: int | None) -> Iterator[Advance]:
 
 @contextmanager
 def _lines(description: str, total: int) -> Iterator[Advance]:
-    """One line every ten seconds, and one at the end of what takes a while."""
-    began = told = time.monotonic()
+    """One line every ``LINE_SECONDS``, and one at the end of what takes longer than ``SHORT_SECONDS``."""
+    started = reported = time.monotonic()
     done = 0
 
-    def tell() -> None:
-        seconds = time.monotonic() - began
+    def report() -> None:
+        seconds = time.monotonic() - started
         rate = done / seconds if seconds else 0.0
         left = f", {_duration((total - done) / rate)} left" if rate and done < total else ""
         note(f"{description}: {done:,} of {total:,} ({done / total:.0%}), {_per_minute(rate)}{left}")
 
     def advance(count: int = 1) -> None:
-        nonlocal done, told
+        nonlocal done, reported
         done += count
-        if time.monotonic() - told >= LINE_SECONDS:
-            told = time.monotonic()
-            tell()
+        if time.monotonic() - reported >= LINE_SECONDS:
+            reported = time.monotonic()
+            report()
 
     try:
         yield advance
     finally:
-        if total and time.monotonic() - began > SHORT_SECONDS:
-            tell()
+        if total and time.monotonic() - started > SHORT_SECONDS:
+            report()
 
 
 def _per_minute(rate: float) -> str:

@@ -1,4 +1,4 @@
-"""What tells recipes apart for people: the settings in which they differ."""
+"""Labels that distinguish recipes: the settings in which they differ."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 
 
-def described(settings: Mapping[str, Any]) -> str:
+def non_default_settings(settings: Mapping[str, Any]) -> str:
     """The settings of a recipe that are not the defaults, as ``quantization=int8``, or "default settings"."""
     defaults = {**InferenceSettings().model_dump(mode="json"), "quantization": ModelSettings().quantization}
     return _text({name: value for name, value in settings.items() if value != defaults.get(name)}) or "default settings"
 
 
 def settings_by_recipe(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """For each recipe its settings that are not the defaults, and those in which it differs from another of ``rows``.
+    """For each recipe the settings in which the ``rows`` differ, or if there are none those that are not the defaults.
 
     Args:
         rows: ``recipe`` and ``settings`` of each.
@@ -25,7 +25,7 @@ def settings_by_recipe(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     found = {}
     for row in rows:
         own = {name: row["settings"].get(name) for name in sorted(differing)}
-        found[row["recipe"]] = _text(own) if own else described(row["settings"])
+        found[row["recipe"]] = _text(own) if own else non_default_settings(row["settings"])
     return found
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command's runs did.
+    """The result of a command's runs.
 
     Attributes:
         report: Of the plan and the runs.
@@ -36,31 +36,31 @@ class Finished:
     seconds: float
 
     def metrics(self) -> dict[str, Any]:
-        """What ``--json`` says about every run."""
+        """The entries of ``--json`` that all commands with runs have."""
         return {
             "settled": self.settled, "inferred": self.inferred, "seconds": self.seconds, "runs": self.report.runs,
             "failures": self.report.failures, "stopped": self.report.stopped,
         }  # fmt: skip
 
     def headline(self, status: dict[str, int]) -> str:
-        """What the runs did, in one line that is true also where they failed or were stopped.
+        """What the runs did, in one line, also if they failed or were stopped.
 
         Args:
             status: How many records there are, in all and by state, after the runs.
         """
         done = f"{self.report.done:,} of {sum(self.report.todo.values()):,} done"
         if self.report.stopped:
-            return f"Stopped: {done}. What was committed is kept; the same command goes on from there."
+            return f"Stopped: {done}. What was committed is kept; the same command continues from there."
         if self.report.failures and not self.inferred:
             return f"Failed: {done}."
         if self.inferred:
             return (
-                f"Inferred {counted(self.inferred, 'summary')} in {self.seconds:.1f} s, start and commit included: "
+                f"Inferred {counted(self.inferred, 'summary')} in {self.seconds:.1f} s, including start and commit: "
                 f"{self.inferred / self.seconds * 60:,.0f} a minute."
             )
         if status["pending"] + status["in_progress"]:
             return f"Nothing was inferred: {done}."
-        return f"Nothing to infer: all {counted(status['records'], 'record')} are settled."
+        return f"Nothing to infer: {counted(status['records'], 'record')}, all settled."
 
     def exit(self) -> None:
         """Name each run that failed, and exit with a status that is not 0 if one did or the user stopped it."""

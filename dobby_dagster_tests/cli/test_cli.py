@@ -92,7 +92,7 @@ def test_ingest_summarize_and_look_at_it(dobby: Dobby, tmp_path: Path) -> None:
     assert "by queue: triggers on the relation" in done.out
     assert "dobby show" in done.out
     again = dobby("summarize")
-    assert "Nothing to infer: all 16 records are settled." in again.out
+    assert "Nothing to infer: 16 records, all settled." in again.out
     status = dobby("status", "--json").json
     assert {name: status[name] for name in ("records", "batches", "completed", "pending", "summaries")} == {
         "records": 16, "batches": 1, "completed": 16, "pending": 0, "summaries": 16,
@@ -116,7 +116,7 @@ def test_ingest_names_few_reasons_on_the_screen(dobby: Dobby) -> None:
     assert lines[0] == "left out, unknown file type: .0: f.0"
     assert lines[-2:] == [
         "left out, for other reasons (.14, .15, .16, .17, .18, .19, …): 14",
-        "--json names every one",
+        "--json lists all of them",
     ]
 
 
@@ -125,11 +125,11 @@ def test_ingest_says_what_it_left_out_and_asks_before_it_deletes(dobby: Dobby) -
     for name in ("a.py", "b.yaml", "c.yaml", "d.yaml", "e.yaml", "x\x1b[31m.toml"):
         Path("src", name).write_text("def f(): pass\n")
     first = dobby("ingest", "src")
-    assert "1 file holds 1 record: 1 written, 0 as they were, 0 deleted" in first.out
+    assert "1 file holds 1 record: 1 written, 0 unchanged, 0 deleted" in first.out
     assert [line for line in first.err.splitlines() if not line.startswith("Reading: ")] == [
         "left out, unknown file type: .yaml: b.yaml and 3 more",
         "left out, unknown file type: .toml: x\\x1b[31m.toml",
-        "--json names every one",
+        "--json lists all of them",
     ]
     assert len(dobby("ingest", "src", "--json").json["left_out"]) == 5
     refused = dobby("ingest", "src", "--name", "other")

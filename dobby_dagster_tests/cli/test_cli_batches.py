@@ -39,7 +39,7 @@ def test_a_backfill_of_what_failed_infers_only_that(filled: CozoStore, dobby: Do
     assert "batch-000001: 1 of 2 records failed (50%, limit 10%): k1; last error: injected" in answer.err
     assert set(faults.asked()) == set(CODE.values())
     faults.set()
-    assert "2 batches started but not finished; retried by themselves" in dobby("doctor", *WHERE).out
+    assert "2 batches started but not finished; retried automatically" in dobby("doctor", *WHERE).out
     done = dobby("backfill", "--failed", *WHERE, "--json").json
     assert (done["batches"], done["inferred"]) == (["batch-000001", "batch-000003"], 2)
     assert sorted(faults.asked()) == [CODE["k1"], CODE["k4"]], "and nothing else"
@@ -74,13 +74,13 @@ def test_one_red_batch_leaves_the_metrics_and_checks_of_the_others_green(
 
 
 def test_recipes_are_told_apart_by_the_settings_in_which_they_differ() -> None:
-    from dobby_dagster.cli.recipe_labels import described, settings_by_recipe
+    from dobby_dagster.cli.recipe_labels import non_default_settings, settings_by_recipe
 
     one = {"temperature": 0.0, "quantization": "none", "seed": 1}
     rows = [{"recipe": "a", "settings": one}, {"recipe": "b", "settings": one | {"quantization": "int8"}}]
     assert settings_by_recipe(rows) == {"a": "quantization=none", "b": "quantization=int8"}
     assert settings_by_recipe(rows[:1]) == {"a": "seed=1"}
-    assert described({"quantization": "none"}) == "default settings"
+    assert non_default_settings({"quantization": "none"}) == "default settings"
 
 
 def test_a_partition_that_is_no_batch_fails(filled: CozoStore, dobby: Dobby) -> None:
@@ -169,7 +169,7 @@ def test_a_preview_says_what_a_change_of_model_would_touch_and_changes_nothing(
     assert other["prompt_tokens"] > 6 * 20
     [[_, model, _, summaries]] = other["others"]
     assert (model, summaries) == ("dobby-code-11m", 7)
-    assert "not known: this model has not run here yet" in dobby("preview", "--model", llama, *WHERE).out
+    assert "unknown: this model has not run here yet" in dobby("preview", "--model", llama, *WHERE).out
     assert dobby("status", *WHERE, "--json").json["completed"] == 7, "a preview changes nothing"
     longer = dobby("preview", *WHERE, "--prompt", "summary", "--config", _longer(), "--json").json
     assert longer["records"] == 7
@@ -195,7 +195,7 @@ def test_summaries_of_a_former_model_stay_until_they_are_purged(
     asked = dobby("purge", "--old", *WHERE)
     assert asked.code != 0, "without --yes it asks, and nobody answers"
     assert f"{first}: 6 summaries by dobby-code-11m, summary@" in asked.err
-    assert "Delete 6 summaries and all else of 1 recipe?" in asked.err
+    assert "Delete 6 summaries and all other results of 1 recipe?" in asked.err
     assert len(filled.recipes.all()) == 2
     assert dobby("purge", "--old", "--yes", *WHERE, "--json").json == {first: 6}
     assert "dobby-code-11m" not in {row["model"] for row in filled.reports.summaries_of("record", "k0")}
@@ -258,5 +258,5 @@ def test_doctor_names_batches_that_were_given_up(filled: CozoStore, dobby: Dobby
         filled.attempts.note_run(recipe, ["batch-000001"], str(number))
     sick = dobby("doctor", *WHERE)
     assert sick.code == 1
-    assert "batch-000001: 4 runs committed nothing; it is not tried again by itself" in sick.out
+    assert "batch-000001: 4 runs committed nothing; it is not retried automatically" in sick.out
     assert "dobby backfill --database sqlite:///code.db batch-000001" in sick.out

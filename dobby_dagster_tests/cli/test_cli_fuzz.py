@@ -137,7 +137,7 @@ def check(dobby: Dobby, world: Path, line: list[str], environment: dict[str, str
     shown = answer.out + answer.err
     assert "Traceback" not in shown
     assert "panicked" not in shown
-    assert "a fault of dobby's" not in shown, shown
+    assert "a bug in dobby" not in shown, shown
     assert not invisible(shown, "\n")
     failed = [row for row in answer.err.splitlines() if row.startswith("error: ")]
     assert len(failed) == 0 if answer.code == 0 else len(failed) >= 1 or answer.out or "✗" in shown, (

@@ -157,10 +157,10 @@ def test_rows_that_no_plan_has_seen_are_there(dobby: Dobby) -> None:
     dobby("init", *NAMED)
     counts = dobby("status", "--json").json
     assert (counts["rows"], counts["unplanned"], counts["records"]) == (3, 3, 0)
-    assert "3 records to do: dobby summarize" in dobby("status").out
+    assert "3 records to summarise: dobby summarize" in dobby("status").out
     entries = [json.loads(line) for line in dobby("export", "-f", "jsonl").out.splitlines()]
     assert [(entry["key"], entry["state"]) for entry in entries] == [(key, "pending") for key in CODE]
-    assert "no plan has seen it yet" in dobby("show", "k1").out
+    assert "not planned yet" in dobby("show", "k1").out
     near = dobby("show", "k11")
     assert near.code == 1
     assert "did you mean 'k1'?" in near.err
@@ -208,7 +208,7 @@ def test_current_and_former_summaries_and_deleted_rows(dobby: Dobby) -> None:
     shown = dobby("show", "k0", "--json").json
     assert [row["former"] for row in shown["summaries"]] == ["", "content"], "the reverted content's is current, again"
     text = dobby("show", "k0").out
-    assert text.index("current") < text.index("former: of an earlier content")
+    assert text.index("current") < text.index("former: from earlier content")
     counts = dobby("status", "--json").json
     assert (counts["rows"], counts["records"], counts["deleted"]) == (2, 2, 1)
     assert len(dobby("export", "-f", "jsonl").out.splitlines()) == 2
@@ -252,7 +252,7 @@ def test_a_database_in_memory_is_refused(dobby: Dobby) -> None:
     for command in (["ingest", "a.py"], ["summarize"], ["status"]):
         answer = dobby(*command, "--database", "mem://x")
         assert answer.code == 1
-        assert "'mem://x' is in memory, and gone when this command ends (use sqlite:///PATH)" in answer.err
+        assert "'mem://x' is in memory and lost when this command ends (use sqlite:///PATH)" in answer.err
 
 
 def test_help_is_grouped_with_examples_and_switches_have_no_type(dobby: Dobby) -> None:

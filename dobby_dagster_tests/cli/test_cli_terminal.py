@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 # Says when Python has started: before that, Ctrl-C is Python's own affair.
 STARTED = [
     sys.executable, "-c",
-    "from dobby_dagster.cli import app; heed = app.heed_interrupts; "
-    "app.heed_interrupts = lambda: (heed(), print('started', flush=True)); app.process()",
+    "from dobby_dagster.cli import app; restore = app.restore_sigint; "
+    "app.restore_sigint = lambda: (restore(), print('started', flush=True)); app.process()",
 ]  # fmt: skip
 ENVIRONMENT = {"TERM": "xterm-256color", "COLUMNS": "120", "LINES": "40"}
 

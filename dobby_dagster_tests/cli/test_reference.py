@@ -1,17 +1,10 @@
 """What is written about the commands elsewhere is what the commands take."""
 
 import pytest
-import typer
 
-from dobby_dagster.cli.command_tree import app
 from dobby_dagster.cli.database_in_use import MODEL_OPTIONS, options_of
 from dobby_dagster.cli.reference import FILE, reference
-
-COMMANDS = {
-    f"{name} {sub}".strip(): command
-    for name, group in typer.main.get_command(app).commands.items()  # type: ignore[attr-defined]
-    for sub, command in getattr(group, "commands", {"": group}).items()
-}
+from dobby_dagster_tests.helpers.command import COMMANDS
 
 
 def test_the_reference_is_current() -> None:

@@ -1,6 +1,7 @@
 """All commands of ``dobby``, and what one answers, for tests that run it."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,6 +22,15 @@ class Answer(NamedTuple):
 
 
 Dobby = Callable[..., Answer]
+_WRONG_PLURAL = re.compile(
+    r"\(s\)|(?<![\w.,])1 (records|batches|summaries|files|runs|rows|recipes|processes|slots|tokens)\b"
+)
+
+
+def check_plurals(text: str) -> None:
+    """What a command prints has no "1 records" and no "record(s)"."""
+    found = _WRONG_PLURAL.search(text)
+    assert found is None, text[max(0, found.start() - 40) : found.end() + 40]
 
 
 def _commands(group: Any, words: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -225,7 +225,7 @@ def test_a_dagster_home_that_can_not_be_made_is_named(make_settings: Callable[..
 def test_doctor_makes_nothing(dobby: Dobby, sqlite_store: CozoStore, sqlite_url: str, tmp_path: Path) -> None:
     before = sorted(path.name for path in tmp_path.iterdir())
     answer = dobby("doctor", "-d", sqlite_url)
-    assert "the first run makes it" in answer.out.replace("\n", " ")
+    assert "the first run creates it" in answer.out.replace("\n", " ")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 

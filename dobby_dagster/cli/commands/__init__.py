@@ -1,1 +1,1 @@
-"""The commands, a module for each, named as the command."""
+"""The commands, one module each, named after the command."""

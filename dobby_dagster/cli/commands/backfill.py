@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,13 +24,13 @@ if TYPE_CHECKING:
 def backfill(
     given: options.Given,
     first: Annotated[str | None, typer.Argument(help="A batch, as batch-000042.", metavar="FIRST")] = None,
-    last: Annotated[str | None, typer.Argument(help="And all up to this one.", metavar="LAST")] = None,
+    last: Annotated[str | None, typer.Argument(help="The last batch of a range.", metavar="LAST")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Batches that were started but not finished.")] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help="Batches with records not yet summarised by the present model and prompt.")
+        bool, typer.Option("--all", help="Batches with records not yet summarised by the model and prompt in use.")
     ] = False,
     submit: Annotated[
-        bool, typer.Option("--submit", help="Hand it to the daemon of dobby dev, and don't wait.")
+        bool, typer.Option("--submit", help="Queue the runs for the daemon of dobby dev, and don't wait.")
     ] = False,
     as_json: options.Json = False,
 ) -> None:
@@ -88,11 +87,10 @@ def _chosen(
 
 
 def _submit(use: Opened, choose: partial[list[BatchId]], as_json: bool) -> None:
-    from dobby_dagster.cli.server.dev_services import Served
+    from dobby_dagster.cli.server.served_home import ServedHome
     from dobby_dagster.defs.partitions import add_partitions
     from dobby_dagster.defs.runs.batch_runs import submit_backfill
     from dobby_dagster.defs.runs.dagster_home import dagster_home, opened_instance
-    from dobby_dagster.domain.owner import is_alive
     from dobby_dagster.inference.recipe import recipe_for
 
     settings, store = use.settings, use.store
@@ -102,16 +100,15 @@ def _submit(use: Opened, choose: partial[list[BatchId]], as_json: bool) -> None:
     if not chosen:
         print_json({"backfill": "", "batches": []}) if as_json else out.print("Nothing to backfill.")
         return
-    served = Served.read(dagster_home(settings))
-    alive = bool(served.supervisor) and is_alive(served.supervisor, time.time())
+    served = ServedHome.read(dagster_home(settings))
     with opened_instance(settings) as instance:
         add_partitions(instance, store)
         title = f"Backfill {chosen[0]} to {chosen[-1]}"
         identifier = submit_backfill(instance, chosen, title, "dobby backfill")
-    if not alive:
-        note(f"no dobby dev serves this DAGSTER_HOME; the backfill starts with the next one: {use.command('dev')}")
+    if not served.is_running:
+        note(f"no dobby dev serves this DAGSTER_HOME; the backfill starts when one does: {use.command('dev')}")
     if as_json:
         print_json({"backfill": identifier, "batches": chosen})
         return
-    where = f": {served.url}/runs/b/{identifier}" if alive else ""
+    where = f": {served.url}/runs/b/{identifier}" if served.is_running else ""
     out.print(f"Backfill {identifier} of {counted(len(chosen), 'batch')}{where}")

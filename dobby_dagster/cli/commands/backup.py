@@ -22,6 +22,6 @@ def backup(given: options.Given, path: Annotated[Path, typer.Argument(help="A ne
     with working(f"Writing {path}…"):
         held = store.backup(path)
     if settings.database.address.is_server:
-        note(f"the server wrote {path} on its machine; it held {held.summary}, and the file was not read again")
+        note(f"the server wrote {path} on its own machine: {held.summary}; the file was not verified")
     else:
         note(f"backup written to {path} and verified: {held.summary}")

@@ -21,4 +21,4 @@ def config(given: options.Given, as_json: options.Json = False) -> None:
     if as_json:
         print_json({name: {"value": value, "origin": origin} for name, value, origin, _ in rows})
     else:
-        print_table(["setting", "value", "from", "what it is"], rows)
+        print_table(["setting", "value", "from", "description"], rows)

@@ -26,7 +26,7 @@ def export(
         typer.Option("--format", "-f", help="markdown, jsonl, csv or parquet; by default --output's extension."),
     ] = None,
     force: options.Force = False,
-    content: Annotated[bool, typer.Option("--content", help="Write the contents, too.")] = False,
+    content: Annotated[bool, typer.Option("--content", help="Include the contents.")] = False,
     recipe: Annotated[str | None, typer.Option(help="Model and prompt, by identifier; see dobby status.")] = None,
     unsure: Annotated[bool, typer.Option("--unsure", help="Only records with an unsure summary.")] = False,
 ) -> None:

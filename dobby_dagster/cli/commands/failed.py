@@ -42,7 +42,7 @@ def failed_list(
         print_json(rows)
     elif rows:
         table = [(r["key"], r["error"], r["retry_count"], "yes" if r["quarantined"] else "no") for r in rows]
-        print_table(["key", "error", "tries", "quarantined"], table)
+        print_table(["key", "error", "attempts", "quarantined"], table)
         out.print(f"To retry them: {use.command('failed release')}", soft_wrap=True)
     else:
         out.print("No record has failed.")

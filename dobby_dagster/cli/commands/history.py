@@ -19,7 +19,7 @@ def history(
     key: Annotated[str, typer.Argument(help="The record's key.")],
     as_json: options.Json = False,
 ) -> None:
-    """Show everything that ever happened to a record: the audit trail."""
+    """Show the audit trail of a record: every change of its state."""
     use = opened(given)
     events = use.store.states.history(use.relation, key)
     if not events:
@@ -28,7 +28,7 @@ def history(
         print_json(events)
         return
     if not events:
-        out.print("Nothing yet: no plan has seen this record.")
+        out.print("No events: this record has not been planned yet.")
         return
     rows = []
     for event in events:

@@ -21,20 +21,21 @@ from dobby_dagster.domain.settings import OWN_RELATION
 if TYPE_CHECKING:
     from dobby_dagster.ingest.ingestion import Loss
 
-LINES = 6  # of reasons why files were left out, on the screen
+# Lines about the files that were left out, at most.
+LINES = 6
 
 
 @options.takes("database")
 def ingest(
     given: options.Given,
-    paths: Annotated[list[Path], typer.Argument(help="Source trees, text files.", metavar="PATH")],
+    paths: Annotated[list[Path], typer.Argument(help="Source trees or text files.", metavar="PATH")],
     limit: Annotated[int | None, typer.Option(min=1, help="Keep at most this many records (a stable sample).")] = None,
     name: Annotated[str | None, typer.Option(help="First part of every key; by default the path's own name.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave out files that match this glob.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before records are deleted.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Fill Dobby's relation 'record' from source trees and text files: a record a function, class or section."""
+    """Fill Dobby's relation 'record' from source trees and text files: a record per function, class or section."""
     from dobby_dagster.ingest.ingestion import ingest as run
     from dobby_dagster.ingest.source_files import files_of
     from dobby_dagster.store.cozo_store import CozoStore
@@ -62,7 +63,7 @@ def ingest(
         return
     out.print(
         f"{counted(done.files, 'file')} hold{'s' * (done.files == 1)} {counted(done.found, 'record')}: "
-        f"{done.written:,} written, {done.unchanged:,} as they were, {done.deleted:,} deleted, in {seconds:.1f} s."
+        f"{done.written:,} written, {done.unchanged:,} unchanged, {done.deleted:,} deleted, in {seconds:.1f} s."
     )
     for line in _left_out(done.left_out, paths):
         note(line)
@@ -73,7 +74,7 @@ def _question(loss: Loss) -> str:
 
 
 def _left_out(left_out: Mapping[str, str], roots: list[Path]) -> Iterator[str]:
-    """A line a reason, the most frequent first: how many files and folders, and one of them below its root."""
+    """A line for each reason, the most frequent first: one of its paths, relative to the root, and their number."""
     by_reason: dict[str, list[str]] = {}
     for path, reason in left_out.items():
         by_reason.setdefault(reason, []).append(path)
@@ -87,11 +88,11 @@ def _left_out(left_out: Mapping[str, str], roots: list[Path]) -> Iterator[str]:
         more = ", …" * (len(rest) > LINES)
         yield printable(f"left out, for other reasons ({named}{more}): {sum(len(paths) for _, paths in rest):,}")
     if rest or len(left_out) > len(ordered):
-        yield "--json names every one"
+        yield "--json lists all of them"
 
 
 def _below(path: str, roots: list[Path]) -> str:
-    """``path`` without the root that it is below."""
+    """``path`` relative to its root."""
     for root in roots:
         for prefix in (f"{root}/", f"{root.resolve()}/"):
             if path.startswith(prefix):

@@ -16,7 +16,7 @@ from dobby_dagster.domain.settings_loader import DEFAULT_FILE
 if TYPE_CHECKING:
     from dobby_dagster.domain.settings_loader import Loaded
 
-# What the file names, set or as a comment; dobby config shows all the rest.
+# The settings in the file, set or as comments; dobby config shows all others.
 SHOWN = (
     "database.url", "source.relation", "source.key", "source.content", "source.language", "source.updated_at",
     "model.path", "model.device", "prompt.id", "inference.slots", "pipeline.batch_size",
@@ -58,12 +58,12 @@ def _is_missing(error: StoreAccessError) -> bool:
 
 
 def toml_of(loaded: Loaded) -> str:
-    """A settings file: what was given as settings, other defaults as comments, each with what it means.
+    """The text of a settings file: given settings as such, defaults as comments, each with its description.
 
     Raises:
         SettingsError: A value can't be written in TOML.
     """
-    lines = ["# Settings of dobby; `dobby config` shows all there are, with their defaults and where they come from."]
+    lines = ["# Settings of dobby; `dobby config` shows all settings, their values and origins."]
     section = ""
     for name in SHOWN:
         of, field = name.split(".")
@@ -80,4 +80,4 @@ def toml_of(loaded: Loaded) -> str:
 def _toml(name: str, value: object) -> str:
     if isinstance(value, str) and not value.isprintable():
         raise SettingsError(f"{name} = {value!r} can't be written to a settings file")
-    return json.dumps(value, ensure_ascii=False)  # a string, number or boolean is the same in TOML
+    return json.dumps(value, ensure_ascii=False)  # TOML writes strings, numbers and booleans as JSON does

@@ -29,9 +29,9 @@ def models(as_json: options.Json = False) -> None:
         )
         return
     rows = [(f.name, f.architecture, f"{f.size / 1e6:.0f} MB", _about(f)) for f in folders]
-    print_table(["model", "architecture", "size", "what it is"], rows)
-    out.print("Any folder of Qwen2 or Llama architecture with safetensors will do: --model PATH.\n", highlight=False)
-    print_table(["prompt", "what it asks"], [(p.name, p.description) for p in prompts])
+    print_table(["model", "architecture", "size", "description"], rows)
+    out.print("Any folder with safetensors of Qwen2 or Llama architecture works: --model PATH.\n", highlight=False)
+    print_table(["prompt", "description"], [(p.name, p.description) for p in prompts])
 
 
 def _about(folder: ModelFolder) -> str:

@@ -1,4 +1,4 @@
-"""``dobby purge``: delete what former models and prompts left."""
+"""``dobby purge``: delete the results of former models and prompts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dobby_dagster.domain.scope import NO_RECIPE
 def purge(
     given: options.Given,
     recipes: Annotated[list[str] | None, typer.Argument(help="Recipes, by identifier; see dobby status.")] = None,
-    old: Annotated[bool, typer.Option("--old", help="All but the last used.")] = False,
+    old: Annotated[bool, typer.Option("--old", help="All recipes except the last used.")] = False,
     yes: options.Yes = False,
     as_json: options.Json = False,
 ) -> None:
@@ -42,7 +42,9 @@ def purge(
                 f" ({differences[recipe]})"
             )
         total = counted(sum(counts.get(recipe, 0) for recipe in chosen), "summary")
-        typer.confirm(f"Delete {total} and all else of {counted(len(chosen), 'recipe')}?", abort=True, err=True)
+        typer.confirm(
+            f"Delete {total} and all other results of {counted(len(chosen), 'recipe')}?", abort=True, err=True
+        )
     deleted = {recipe: use.store.upkeep.purge(recipe)["dobby_summary"] for recipe in chosen}
     if as_json:
         print_json(deleted)

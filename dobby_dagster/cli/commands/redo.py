@@ -1,4 +1,4 @@
-"""``dobby redo``: summarise what was unsure again, with another model or prompt."""
+"""``dobby redo``: summarise the unsure records again, with another model or prompt."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def redo(
         print_json({**finished.metrics(), "batch": batch, "recipe": new, "former_recipe": old})
     else:
         out.print(finished.headline(store.reports.status(use.relation, new)), highlight=False)
-        out.print(f"They are the batch {batch}, of recipe {new}; the others are still under recipe {old}:")
+        out.print(f"They are batch {batch} of recipe {new}; all others remain under recipe {old}:")
         for one in (new, old):
             out.print(f"  {use.command(f'export --recipe {one}')}", soft_wrap=True)
     finished.exit()

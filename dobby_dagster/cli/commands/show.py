@@ -16,11 +16,11 @@ from dobby_dagster.domain.printable import printable
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
 
-# Keys that a misspelt one is compared with, at most.
+# A misspelt key is compared with at most this many keys.
 NEAR_KEYS = 20_000
 FORMER = {
-    "content": "former: of an earlier content",
-    "recipe": "former: of another model, prompt or setting",
+    "content": "former: from earlier content",
+    "recipe": "former: from another model, prompt or setting",
     "deleted": "former: the record is deleted",
     "": "current",
 }
@@ -38,7 +38,7 @@ def show(
     state = use.store.reports.state_of(use.relation, key, recipe)
     if state is None:
         require_row(use, key)
-        state = {"state": "pending", "reason": "no plan has seen it yet", "error": ""}
+        state = {"state": "pending", "reason": "not planned yet", "error": ""}
     rows = use.store.reports.summaries_of(use.relation, key, recipe)
     if as_json:
         print_json({"key": key, "state": state["state"], "reason": state["reason"], "error": state["error"],
@@ -54,10 +54,10 @@ def show(
 
 
 def require_row(use: Opened, key: str) -> None:
-    """Raise unless the source holds a row at ``key``.
+    """Raise unless the source has a row with ``key``.
 
     Raises:
-        SourceError: It does not; the hint names a key that is near.
+        SourceError: It has none; the hint suggests a similar key.
     """
     message = f"there is no record '{key}' in '{use.relation}'"
     try:
@@ -67,7 +67,7 @@ def require_row(use: Opened, key: str) -> None:
         raise SourceError(message, hint=str(error)) from error
     except DobbyError:
         raise
-    except Exception:  # noqa: S110 - a text that is no key of the column's type is the key of no row
+    except Exception:  # noqa: S110 - text that the column's type can't hold is no row's key
         pass
     known: list[str] = []
     for page in use.source.key_pages(NEAR_KEYS):

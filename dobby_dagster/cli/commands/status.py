@@ -14,7 +14,7 @@ from dobby_dagster.cli.recipe_labels import settings_by_recipe
 from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.plurals import counted
 
-MEANINGS = {"rows": "rows in the source", "unplanned": "new, not planned yet", "records": "records planned"}
+MEANINGS = {"rows": "rows in the source", "unplanned": "new, not yet planned", "records": "records planned"}
 
 
 @options.takes("database", "relation")
@@ -53,4 +53,4 @@ def status(
         out.print(line, soft_wrap=True)
     left = counts["unplanned"] + counts["pending"]
     if left:
-        out.print(f"{counted(left, 'record')} to do: {use.command('summarize')}", soft_wrap=True)
+        out.print(f"{counted(left, 'record')} to summarise: {use.command('summarize')}", soft_wrap=True)

@@ -63,7 +63,7 @@ def _show(use: Opened, recipe: RecipeId, finished: Finished, status: dict[str, i
     out.print(f"Changes in '{relation}' were found by {tracking}.", highlight=False)
     rows = sample(store, relation, recipe, show)
     if rows:
-        print_table(["key", "summary", "confidence"], rows, title=f"{len(rows)} of the summaries")
+        print_table(["key", "summary", "confidence"], rows, title=f"A sample of {counted(len(rows), 'summary')}")
     failed = list(store.states.failed(relation, recipe))
     for line in doubt_lines(use, recipe):
         out.print(line, soft_wrap=True)

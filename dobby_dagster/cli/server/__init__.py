@@ -1,1 +1,1 @@
-"""``dobby dev``: the services it runs, and the guard before the web server."""
+"""``dobby dev``: the processes that it runs, and the guard in front of the web server."""

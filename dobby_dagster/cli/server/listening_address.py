@@ -1,4 +1,4 @@
-"""Where the web server listens, and the names under which it may be asked for."""
+"""The addresses at which the web server listens, and the host names that requests may use."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _UNUSED_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
-    """Sockets that listen at every address of ``host``.
+    """Open sockets that listen at every address of ``host``.
 
     Args:
         host: A name or an address; ``0.0.0.0`` and ``::`` are every address of this machine.
-        port: From 0, for any that is free, to 65535.
+        port: 0 for any free one, else up to 65535.
 
     Raises:
-        SettingsError: ``host`` is empty or unknown, ``port`` is no port, or another program has it.
+        SettingsError: ``host`` is empty or unknown, or ``port`` is out of range or in use.
     """
     if not host.strip():
-        raise SettingsError("--host '' is no address", hint="127.0.0.1 is this machine only, 0.0.0.0 every address")
+        raise SettingsError("--host is empty", hint="127.0.0.1 is this machine only, 0.0.0.0 every address")
     if not 0 <= port <= 65_535:
-        raise SettingsError(f"--port {port} is no port", hint="from 1 to 65535")
+        raise SettingsError(f"--port {port} is out of range", hint="from 1 to 65535, or 0 for any free port")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
@@ -38,11 +38,11 @@ def listen(host: str, port: int) -> list[socket.socket]:
     failures: list[OSError] = []
     for family, _, _, _, address in dict.fromkeys(found):
         try:
-            same = opened[0].getsockname()[1] if opened else port
-            opened.append(_listening(family, (address[0], same, *address[2:])))
+            shared_port = opened[0].getsockname()[1] if opened else port
+            opened.append(_listening(family, (address[0], shared_port, *address[2:])))
         except OSError as error:
             failures.append(error)
-    # A name may have an address of a family that this machine does not use; that another program has it is an error.
+    # One address of a name may be of a family that this machine does not use; any other failure is an error.
     if failures and (not opened or any(error.errno not in _UNUSED_FAMILY for error in failures)):
         for one in opened:
             one.close()
@@ -66,13 +66,13 @@ def _listening(family: int, address: tuple[str | int, ...]) -> socket.socket:
 
 @dataclass(frozen=True)
 class Names:
-    """What the Host of a request may be.
+    """The host names that a request may use.
 
     An address as such is safe: only a name can be pointed at another machine's address (DNS rebinding).
 
     Attributes:
-        loopback: Only this machine can reach the server, so only addresses of the loopback name it.
-        known: Names, in small letters.
+        loopback: Only this machine can reach the server, so that only loopback addresses are accepted.
+        known: Host names, in lower case.
     """
 
     loopback: bool
@@ -80,7 +80,12 @@ class Names:
 
     @classmethod
     def of(cls, addresses: Iterable[str], named: Iterable[str]) -> Names:
-        """For a server that listens at ``addresses`` and was given the names ``named``."""
+        """The names of a server that listens at ``addresses``, and those in ``named``.
+
+        >>> names = Names.of(["127.0.0.1"], ["dobby.example"])
+        >>> "localhost" in names, "Dobby.example" in names, "10.0.0.1" in names
+        (True, True, False)
+        """
         loopback = all(_is_loopback(address) for address in addresses)
         own = {"localhost"} if loopback else {"localhost", socket.gethostname(), socket.getfqdn()}
         return cls(loopback, frozenset(name.lower() for name in own | set(named)))

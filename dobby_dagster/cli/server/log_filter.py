@@ -1,7 +1,7 @@
-"""What Dagster's services write, copied to standard error: one line each, without colours, every character seen.
+"""Copies the logs of Dagster's services to standard error, without colours, invisible characters escaped.
 
-A process of its own, so that runs in flight have somewhere to write when ``dobby dev`` is killed; it ends with the last
-of its writers.
+A process of its own, so that runs in progress can still log when ``dobby dev`` is killed; it ends with the last of its
+writers.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def plain(line: bytes) -> str:
 
 @contextmanager
 def filtered_log() -> Iterator[int]:
-    """A descriptor to write logs to, while a filter of their own copies them."""
+    """A file descriptor to write logs to; a separate process copies them to standard error."""
     reading, writing = os.pipe()
     try:
-        # Its arguments are this module's own. A group of its own: a stop of the terminal's is not for it.
+        # The arguments are this module's own. Its own process group: Ctrl-C in the terminal does not stop it.
         copier = subprocess.Popen(
             [sys.executable, "-m", "dobby_dagster.cli.server.log_filter"], stdin=reading, start_new_session=True
         )
@@ -50,12 +50,12 @@ def filtered_log() -> Iterator[int]:
 
 
 def main() -> None:
-    """Copy until nobody writes any more."""
+    """Copy until the last writer has closed the pipe."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stderr.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     for line in iter(lambda: sys.stdin.buffer.readline(LONGEST_LINE_BYTES), b""):
-        with suppress(OSError):  # a full disk or a closed terminal must not stop the writers
+        with suppress(OSError):  # a full disk or a closed terminal must not block the writers
             sys.stderr.write(plain(line) + "\n")
             sys.stderr.flush()
 

@@ -1,4 +1,4 @@
-"""The secret by which a browser is let in where others can reach the web server."""
+"""The secret that a browser logs in with, if others can reach the web server."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LENGTH = 32
 
 
 def login_token(home: Path) -> str:
-    """The secret in ``home/login_token``, made where there is none; whoever deletes the file logs everybody out.
+    """The secret in ``home/login_token``, created if it is missing; deleting the file logs everybody out.
 
     Raises:
-        SettingsError: The file is another user's, or others can read it.
+        SettingsError: The file can't be read, belongs to another user, or others can read it.
         StoreAccessError: It can't be written.
     """
     path = home / LOGIN_FILE
@@ -30,7 +30,9 @@ def login_token(home: Path) -> str:
         found = os.lstat(path)
         token = path.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"'{path}' can't be read: {error}", hint="delete it, and a new one is made") from error
+        raise SettingsError(f"'{path}' can't be read: {error}", hint="delete it; a new one is created") from error
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077 or len(token) < _LENGTH:
-        raise SettingsError(f"'{path}' is not a secret of yours alone", hint="delete it, and a new one is made")
+        raise SettingsError(
+            f"'{path}' must be a regular file that only you can read", hint="delete it; a new one is created"
+        )
     return token

@@ -1,8 +1,8 @@
-"""What stands before Dagster's web server, which knows no login and asks nobody where a request comes from.
+"""The guard in front of Dagster's web server, which itself has no login and does not check a request's origin.
 
-A browser carries out what any web page asks of it. So a page of another origin must not send a mutation, open a
-websocket, show the UI in a frame, or reach it under a name that it has pointed at this machine (DNS rebinding).
-Dagster's routes are not known here: what is not recognised as harmless is refused.
+A browser sends whatever any web page tells it to. So a page of another origin must not send a mutation, open a
+websocket, show the UI in a frame, or reach it under a host name that it has pointed at this machine (DNS rebinding).
+The guard does not know Dagster's routes: it refuses every request that is not known to be harmless.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dobby_dagster.domain.printable import message
 COOKIE_SECONDS = 30 * 86_400
 _HOST = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?", re.IGNORECASE)
 _READING = {"GET", "HEAD"}
-# Beside Dagster's own policy, which leaves images, connections and frames open.
+# Added to Dagster's own policy, which allows any images, connections and frames.
 _POLICY = (
     "frame-ancestors 'none'; frame-src 'none'; object-src 'none'; base-uri 'none'; form-action 'self'; "
     "img-src 'self' data: blob:; media-src 'self'; font-src 'self' data:; connect-src 'self' ws://{host} wss://{host}"
@@ -39,12 +39,12 @@ _HEADERS = {
 
 
 class Guard:
-    """An ASGI application around another: only what this server's own pages, or no browser, asks gets through.
+    """An ASGI application around another that passes on only requests from the server's own pages or from no browser.
 
     Args:
-        app: Dagster's.
-        names: What the request's Host may be.
-        token: Who has no cookie by it, and does not send it as a bearer, sees nothing; None asks for none.
+        app: Dagster's web server.
+        names: Host names that requests may use.
+        token: Required as a cookie or bearer token; None requires no login.
     """
 
     def __init__(self, app: ASGIApp, names: Names, token: str | None = None) -> None:
@@ -54,7 +54,7 @@ class Guard:
         """See the ASGI specification."""
         if scope["type"] == "http":
             connection = HTTPConnection(scope)
-            answer = self._refusal(connection) or self._wrong_use(connection) or self._login(connection)
+            answer = self._refusal(connection) or self._cross_origin_form(connection) or self._login(connection)
             await (answer or self._app)(scope, receive, _protected(send, connection.headers))
         elif scope["type"] == "websocket":
             connection = HTTPConnection(scope)
@@ -64,12 +64,12 @@ class Guard:
             await self._app(scope, receive, send)
 
     def _refusal(self, connection: HTTPConnection) -> Response | None:
-        """Why a request does not come from where it may."""
+        """The refusal of a request with a wrong host or from another origin; None if both are right."""
         headers = connection.headers
         hosts = headers.getlist("host")
         found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
         if found is None or found["name"] not in self._names:
-            return _refuse(421, f"this server is not '{', '.join(hosts)}'; dobby dev --allow-host adds a name")
+            return _refuse(421, f"unknown host '{', '.join(hosts)}'; dobby dev --allow-host adds one")
         own = {f"{scheme}://{hosts[0].lower()}" for scheme in ("http", "https")}
         for origin in headers.getlist("origin"):
             if origin.lower() not in own:
@@ -78,13 +78,13 @@ class Guard:
             return _refuse(403, "a page of another origin may not use this server")
         return None
 
-    def _wrong_use(self, connection: HTTPConnection) -> Response | None:
-        """Why a request is not in a form that only a page of this server, or no browser, can send."""
+    def _cross_origin_form(self, connection: HTTPConnection) -> Response | None:
+        """The refusal of a request that a page of another origin could send, too; None for all others."""
         method, headers = connection.scope["method"], connection.headers
         if method in _READING:
             page = method == "GET" and "text/html" in headers.get("accept", "")
             graphql = connection.scope["path"].rstrip("/").endswith("/graphql")
-            return _refuse(405, "GraphQL is asked by POST") if graphql and not page else None
+            return _refuse(405, "GraphQL requires POST") if graphql and not page else None
         if method != "POST":
             return _refuse(405, f"{method} is not used here")
         if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -92,13 +92,13 @@ class Guard:
         return None
 
     def _login(self, connection: HTTPConnection) -> Response | None:
-        """How to log in, or what comes of an attempt; nothing for who is known."""
+        """The answer to a login, or to a request without one; None for a request that is logged in."""
         if self._token is None:
             return None
         if connection.scope["path"] == LOGIN_PATH and connection.scope.get("method") == "GET":
             given = parse_qs(connection.scope["query_string"].decode("latin-1")).get("token", [""])[0]
             if not self._is_token(given):
-                return _refuse(401, "this login link is not, or no longer, valid; dobby dev prints the present one")
+                return _refuse(401, "this login link is not valid, or no longer; dobby dev prints the current one")
             answer = RedirectResponse("/", 303)
             answer.set_cookie(_cookie(connection), self._token, COOKIE_SECONDS, httponly=True, samesite="lax")
             return answer
@@ -114,12 +114,12 @@ class Guard:
 
 
 def _cookie(connection: HTTPConnection) -> str:
-    """Its name; a browser does not keep the cookies of two ports apart."""
+    """The cookie's name, with the port, since browsers share cookies between the ports of a host."""
     return f"dobby_login_{connection.scope['server'][1]}"
 
 
 def _is_navigation(connection: HTTPConnection) -> bool:
-    """Whether somebody followed a link to here; a frame, a script or an image is none."""
+    """Whether the browser follows a link to a page here, rather than loading a frame, a script or an image."""
     headers = connection.headers
     return (
         connection.scope.get("method") in _READING
@@ -132,16 +132,16 @@ def _refuse(status: int, why: str) -> Response:
     return PlainTextResponse(message(why) + "\n", status)
 
 
-def _protected(send: Send, asked: Headers) -> Send:
-    """``send``, with the headers by which a browser keeps other origins out."""
+def _protected(send: Send, request: Headers) -> Send:
+    """``send``, which adds the headers that make a browser keep other origins out."""
 
     async def protected(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers[name] = value
-            if _HOST.fullmatch(asked.get("host", "")):
-                headers.append("content-security-policy", _POLICY.format(host=asked["host"]))
+            if _HOST.fullmatch(request.get("host", "")):
+                headers.append("content-security-policy", _POLICY.format(host=request["host"]))
         await send(message)
 
     return protected

@@ -1,4 +1,4 @@
-"""Dagster's web server behind the guard, in one process, on sockets that ``dobby dev`` has opened."""
+"""Dagster's web server behind the guard, on sockets that ``dobby dev`` has opened."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from dobby_dagster.cli.server.listening_address import Names
 from dobby_dagster.cli.server.login_secret import login_token
 from dobby_dagster.cli.server.request_guard import Guard
 
-# As dagster-webserver has them.
+# dagster-webserver's own values.
 STATEMENT_TIMEOUT_MILLISECONDS, POOL_RECYCLE_SECONDS, POOL_OVERFLOW = 15_000, 3_600, 20
 POLL_MILLISECONDS = 2_000
 
@@ -30,7 +30,7 @@ def serve(workspace: Path, sockets: list[socket.socket], named: list[str]) -> No
     Args:
         workspace: Dagster's workspace file; DAGSTER_HOME is its folder.
         sockets: Open, and listening.
-        named: Names under which the server may be asked for, beside those of its addresses.
+        named: Host names that requests may use, besides those of the addresses.
     """
     names = Names.of((str(one.getsockname()[0]) for one in sockets), named)
     token = None if names.loopback else login_token(workspace.parent)
@@ -40,7 +40,7 @@ def serve(workspace: Path, sockets: list[socket.socket], named: list[str]) -> No
             instance, WorkspaceFileTarget([str(workspace)]), version=__version__, code_server_log_level="warning"
         ) as context:
             app = Guard(create_app_from_workspace_process_context(context, "", POLL_MILLISECONDS), names, token)
-            # No access log: a login link stands in it. No proxy is believed, since none is known.
+            # No access log, since it would hold the login link. Proxy headers are ignored, since anybody can send them.
             config = uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False, server_header=False)
             uvicorn.Server(config).run(sockets=sockets)
 

@@ -1,0 +1,68 @@
+"""Which processes serve a DAGSTER_HOME, as its file ``served.json`` says."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from dobby_dagster.domain.filesystem import PRIVATE_FILE, replacing
+from dobby_dagster.domain.owner import is_alive, pid_of
+
+KILL_SECONDS = 10.0
+
+
+@dataclass
+class ServedHome:
+    """The processes that serve a DAGSTER_HOME.
+
+    Attributes:
+        path: The file.
+        supervisor: The ``dobby dev`` that writes the file, as an owner; empty for none.
+        url: Of the Dagster UI.
+        children: The services that it started, as owners.
+    """
+
+    path: Path
+    supervisor: str = ""
+    url: str = ""
+    children: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, home: Path) -> ServedHome:
+        """What the file in ``home`` says; no processes if it is missing or can't be read."""
+        path = home / "served.json"
+        try:
+            return cls(path, **json.loads(path.read_text()))
+        except (OSError, ValueError, TypeError):
+            return cls(path)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the supervisor is alive."""
+        return bool(self.supervisor) and is_alive(self.supervisor, time.time())
+
+    def write(self) -> None:
+        """Replace the file atomically."""
+        values = {"supervisor": self.supervisor, "url": self.url, "children": self.children}
+        with replacing(self.path, mode=PRIVATE_FILE) as draft:
+            draft.write_text(json.dumps(values))
+
+    def end_orphans(self) -> int:
+        """Kill the services of a supervisor that was killed, since two daemons must not share a DAGSTER_HOME.
+
+        Returns:
+            How many there were.
+        """
+        alive: list[psutil.Process] = []
+        for owner in self.children:
+            if is_alive(owner, time.time()):
+                with suppress(psutil.Error):
+                    alive.append(psutil.Process(pid_of(owner)))
+                    alive[-1].kill()
+        psutil.wait_procs(alive, timeout=KILL_SECONDS)  # until then they hold the port
+        return len(alive)
