@@ -1,4 +1,4 @@
-"""Addresses of servers: what a URL may be, where its credentials go, and how it is shown."""
+"""URLs of servers: how they are validated, compared and shown without credentials."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def web_address(url: str, *, query: bool = False) -> str:
-    """``url`` without slashes at its end, or ValueError in words that show none of it.
+    """``url`` without trailing slashes.
 
     Args:
         url: ``http(s)://HOST[:PORT][/PATH]``.
-        query: Let it have a query, as webhooks have.
+        query: Allow a query, as webhooks have.
+
+    Raises:
+        ValueError: It is not such a URL; the message shows no part of it, since it may hold a secret.
     """
     if not url.isprintable() or " " in url:
         raise ValueError("must be a URL without spaces and control characters")
@@ -37,7 +40,7 @@ def web_address(url: str, *, query: bool = False) -> str:
 def move_credentials(values: Any) -> Any:
     """The settings of a section, with ``USER:PASSWORD@`` moved from its ``url`` to its ``credentials``.
 
-    What is not understood is left to the validation of the fields.
+    A malformed URL is left unchanged, for the validation of the field to reject.
     """
     url = values.get("url") if isinstance(values, dict) else None
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
@@ -57,7 +60,7 @@ def move_credentials(values: Any) -> Any:
 
 
 def same_address(one: str, other: str) -> bool:
-    """Whether two URLs are the same place: scheme, host, port and path.
+    """Whether two URLs have the same scheme, host, port and path.
 
     >>> same_address("http://Host/v1/", "http://host:80/v1"), same_address("http://host/v1", "https://host/v1")
     (True, False)
@@ -66,7 +69,7 @@ def same_address(one: str, other: str) -> bool:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether ``url`` is on this machine: no proxy stands before it.
+    """Whether ``url`` is on this machine, and so is reached without a proxy.
 
     >>> is_loopback("http://localhost:1/v1"), is_loopback("http://[::1]:1"), is_loopback("http://example.com")
     (True, True, False)
@@ -82,7 +85,7 @@ def is_loopback(url: str) -> bool:
 
 
 def mask_credentials(url: str) -> str:
-    """``url`` for people: a user, a password and a query in it are hidden, also where it is malformed.
+    """``url`` with user, password and query masked, also if it is malformed.
 
     >>> mask_credentials("https://user:pass/word@host:1/a?key=1"), mask_credentials("https://host/a@b")
     ('https://***@host:1/a?***', 'https://host/a@b')

@@ -1,4 +1,4 @@
-"""Files that Dobby writes: whole or not at all, readable by their owner only, and never in a device's place."""
+"""Files that Dobby writes: atomically, with private permissions, and only over regular files."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 _DRAFT = (".dobby-", ".part")
 _OLD_DRAFT_SECONDS = 86_400.0
+_HINT = "does its folder exist, and may you write to it?"
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFLNK: "a symbolic link",
@@ -28,14 +29,14 @@ _KINDS = {
 
 
 def kind_of_path(path: Path, *, follow: bool = False) -> str:
-    """What ``path`` is: ``file``, ``nothing``, or in words what else, such as ``a named pipe``.
+    """What ``path`` is: ``file``, ``nothing``, or a description of anything else, as ``a named pipe``.
 
     Args:
-        path: Need not exist.
-        follow: Look at what a symbolic link points to; a link to nothing is still a symbolic link.
+        path: May be missing.
+        follow: Follow a symbolic link; a broken link is still a symbolic link.
 
     Raises:
-        StoreAccessError: It can't be looked at: no permission, or a name that the file system refuses.
+        StoreAccessError: No permission, or a name that the file system refuses.
     """
     try:
         mode = os.lstat(path).st_mode
@@ -46,7 +47,7 @@ def kind_of_path(path: Path, *, follow: bool = False) -> str:
         return "nothing"
     except (OSError, ValueError) as error:
         raise _failed(path, error) from error
-    return "file" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no regular file")
+    return "file" if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "not a regular file")
 
 
 def expanded(path: str | Path) -> Path:
@@ -58,13 +59,11 @@ def expanded(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise SettingsError(
-            f"'{path}' is in no home folder: there is no such user", hint="write the path out"
-        ) from error
+        raise SettingsError(f"'{path}' can't be expanded: there is no such user", hint="give the full path") from error
 
 
 def require_writable(path: Path) -> str:
-    """Whether ``path`` is a ``file`` or ``nothing`` as yet.
+    """``file`` if ``path`` exists, else ``nothing``.
 
     Raises:
         StoreAccessError: It is anything else, or its folder is missing or can't be written.
@@ -75,24 +74,31 @@ def require_writable(path: Path) -> str:
             f"'{path}' is {kind}, and only a regular file can be written", hint="choose another path"
         )
     if not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise StoreAccessError(f"'{path}' can't be written", hint="is its folder there, and yours?")
+        raise StoreAccessError(f"'{path}' can't be written", hint=_HINT)
     return kind
 
 
 @contextmanager
 def replacing(path: Path, *, mode: int | None = None, overwrite: bool = True) -> Iterator[Path]:
-    """A draft beside ``path`` that takes its place, whole and on the disk, at the end of the block.
+    """Replace ``path`` atomically by a draft beside it, flushed to the disk, at the end of the block.
 
-    After an error, the draft is deleted and ``path`` is as it was. The draft is an empty file of this process that
-    nobody else can read.
+    After an error the draft is deleted and ``path`` is unchanged. The draft starts as an empty file that only this user
+    can read.
 
     Args:
-        path: What to write; a regular file is replaced, anything else is refused.
-        mode: Permissions of the file; by default those of the file that is replaced, else as the umask has it.
-        overwrite: Whether a file that is there may be replaced.
+        path: The file to write; anything but a regular file is refused.
+        mode: Permissions of the file; by default those of the replaced file, else by the umask.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        StoreAccessError: ``path`` is not a regular file, is there and may not be replaced, or can't be written.
+        StoreAccessError: ``path`` is not a regular file, exists and may not be replaced, or can't be written.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "notes.txt")
+    ...     with replacing(path, mode=PRIVATE_FILE) as draft:
+    ...         _ = draft.write_text("hello")
+    ...     path.read_text(), os.listdir(folder)
+    ('hello', ['notes.txt'])
     """
     kind = require_writable(path)
     if kind == "file" and not overwrite:
@@ -122,7 +128,7 @@ def replacing(path: Path, *, mode: int | None = None, overwrite: bool = True) ->
 
 
 def sweep_drafts(folder: Path) -> None:
-    """Delete drafts in ``folder`` that a killed process left behind: those untouched for a day."""
+    """Delete drafts in ``folder`` that killed processes left behind: those older than a day."""
     for draft in folder.glob(f"{_DRAFT[0]}*{_DRAFT[1]}*"):
         with suppress(OSError):
             if kind_of_path(draft) == "file" and time.time() - draft.stat().st_mtime > _OLD_DRAFT_SECONDS:
@@ -130,19 +136,19 @@ def sweep_drafts(folder: Path) -> None:
 
 
 def private_folder(path: Path) -> None:
-    """Make the folder ``path``, and those above it, where they are missing; ``path`` itself for its owner only.
+    """Create the folder ``path`` for its owner only, and its parents, if they are missing.
 
     Raises:
-        OSError: It can't be made.
+        OSError: It can't be created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
 
 
 def exposure(path: Path) -> str:
-    """How other users can get at ``path``, in one line with the way out; nothing where they can't.
+    """One line on how other users can access ``path``, and how to prevent it; empty if they can't.
 
-    A folder above that is closed to them closes what is in it.
+    They can't if a parent folder is closed to them.
     """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -153,11 +159,11 @@ def exposure(path: Path) -> str:
         return ""
     closed = PRIVATE_FOLDER if path.is_dir() else PRIVATE_FILE
     what = "written" if mode & 0o002 else "read"
-    return f"{path} can be {what} by every user of this machine (mode {mode:04o}); chmod {closed:o} {path} closes it"
+    return f"{path} can be {what} by every user of this machine (mode {mode:04o}); chmod {closed:o} {path} stops it"
 
 
 def _place(draft: Path, path: Path) -> None:
-    """Give ``draft`` its name; unlike a rename, that fails where the name was taken meanwhile."""
+    """Rename ``draft``; unlike a plain rename, fail if ``path`` was created meanwhile."""
     try:
         os.link(draft, path, follow_symlinks=False)
     except FileExistsError:
@@ -188,6 +194,4 @@ def _exists(path: Path) -> StoreAccessError:
 
 def _failed(path: Path, error: OSError | ValueError) -> StoreAccessError:
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return StoreAccessError(
-        f"'{shortened(str(path), 200)}' can't be written: {reason}", hint="is its folder there, and yours?"
-    )
+    return StoreAccessError(f"'{shortened(str(path), 200)}' can't be written: {reason}", hint=_HINT)

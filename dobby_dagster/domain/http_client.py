@@ -1,4 +1,4 @@
-"""An HTTP client for servers that are not trusted: bounded in bytes, before and after decompression, and in time."""
+"""An HTTP client for untrusted servers: responses are bounded in time and in size, before and after decompression."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _ANY_ZLIB = 47  # window bits: the header says whether it is gzip or zlib
 
 
 class NoAnswerError(Exception):
-    """Nothing usable came in time: no connection, a broken one, or one that is too slow."""
+    """No complete response in time: no connection, a lost one, or one that is too slow."""
 
 
 class BadAnswerError(Exception):
-    """An answer came, and it is too large or is not what its headers say."""
+    """The response is too large, or not what its headers say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer; ``headers`` in lower case, ``body`` decompressed."""
+    """A complete response; ``headers`` in lower case, ``body`` decompressed."""
 
     status: int
     headers: Mapping[str, str]
@@ -56,22 +56,22 @@ class Reply:
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """Whom to trust, by the environment; read once, for it takes longer than a request."""
+    """The trusted certificates, by the environment; loaded once, since that takes longer than a request."""
     return httpx.create_ssl_context()
 
 
 class HttpClient:
-    """Asks one server; may be used by many threads at once.
+    """Sends requests to one server; thread-safe.
 
-    Requests run in an event loop of their own, so that each ends by its deadline, however slowly the server sends.
-    A server on this machine is asked directly, whatever ``HTTP_PROXY`` says; redirects are not followed.
+    Requests run in their own event loop, so that each ends by its deadline, however slowly the server sends. A server
+    on this machine is reached without the proxy of ``HTTP_PROXY``; redirects are not followed.
 
     Args:
         url: The server's base URL.
         headers: Sent with each request.
-        timeout_seconds: For one whole request, connecting included.
-        connections: Requests at once, at most.
-        largest: Bytes of a body, at most, before and after decompression.
+        timeout_seconds: For a whole request, including the connection.
+        connections: Maximum number of concurrent requests.
+        largest: Maximum size of a body in bytes, before and after decompression.
 
     Raises:
         SettingsError: A proxy of the environment can't be used.
@@ -90,7 +90,7 @@ class HttpClient:
         self._largest = largest
         try:
             self._client = httpx.AsyncClient(
-                # Nothing need be compressed, so nothing has to be decompressed.
+                # Uncompressed responses need no decompression, which a hostile server could abuse.
                 headers={"accept-encoding": "identity", **headers},
                 timeout=httpx.Timeout(timeout_seconds, connect=min(10.0, timeout_seconds), pool=None),
                 limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
@@ -100,25 +100,25 @@ class HttpClient:
             )
         except (ValueError, ImportError, OSError) as error:
             raise SettingsError(
-                f"{url} can't be asked: {error}", hint="see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE"
+                f"can't connect to {url}: {error}", hint="see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE"
             ) from None
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=_run, args=(self._loop,), name="dobby-http", daemon=True).start()
-        # Neither the thread nor the loop knows this object: it ends them when it is dropped without being closed.
+        # The thread and the loop hold no reference to this object, so that its finalizer can end them.
         self._end = weakref.finalize(self, _stop, self._loop, self._client)
 
     def request(self, method: str, path: str, body: bytes | None = None) -> Reply:
-        """Send one request and wait for its whole answer.
+        """Send one request and wait for the complete response.
 
         Raises:
-            NoAnswerError: There was none within the time, or the client was closed.
+            NoAnswerError: There was none in time, or the client was closed.
             BadAnswerError: It is too large, or its encoding is broken.
         """
         if not self._end.alive:
             raise NoAnswerError("the client is closed")
         sending = asyncio.run_coroutine_threadsafe(self._send(method, path, body), self._loop)
         try:
-            # The request has a deadline of its own; this one is for a client that is closed at this very moment.
+            # The request has its own deadline; this one applies if the client is closed at the same moment.
             return sending.result(self._timeout + _CLOSING_SECONDS)
         except (CancelledError, TimeoutError):
             raise NoAnswerError("the client was closed") from None
@@ -127,7 +127,7 @@ class HttpClient:
             raise
 
     def close(self) -> None:
-        """Give up what is under way and close the connections."""
+        """Cancel requests in progress and close the connections."""
         self._end()
 
     async def _send(self, method: str, path: str, body: bytes | None) -> Reply:
@@ -144,7 +144,7 @@ class HttpClient:
                         raise BadAnswerError(f"its answer is longer than {self._largest:,} bytes")
                 return Reply(response.status_code, dict(response.headers), self._decoded(bytes(raw), response.headers))
         except TimeoutError:
-            raise NoAnswerError(f"no whole answer within {self._timeout:g} s") from None
+            raise NoAnswerError(f"no complete response within {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise NoAnswerError(_reason(error)) from None
 
@@ -154,16 +154,16 @@ class HttpClient:
             if name in ("", "identity"):
                 continue
             if name not in _INFLATABLE:
-                raise BadAnswerError(f"its answer is compressed by {name}, which was not asked for")
+                raise BadAnswerError(f"its answer is compressed by {name}, which was not requested")
             inflate = zlib.decompressobj(_ANY_ZLIB)
             try:
                 body = inflate.decompress(body, self._largest + 1)
             except zlib.error:
-                raise BadAnswerError(f"its answer says that it is {name}, and is not") from None
+                raise BadAnswerError(f"its answer is labelled {name}, and is not") from None
             if len(body) > self._largest:
                 raise BadAnswerError(f"its answer is longer than {self._largest:,} bytes when decompressed")
             if not inflate.eof:
-                raise BadAnswerError(f"its answer ends in the middle of its {name}")
+                raise BadAnswerError(f"its {name} answer is truncated")
         return body
 
 
@@ -185,12 +185,12 @@ def _stop(loop: asyncio.AbstractEventLoop, client: httpx.AsyncClient) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """What the operating system said, where it did: it is the innermost cause."""
+    """The operating system's reason, which is the innermost cause, if there is one."""
     at: BaseException | None = error
     while at is not None:
         if isinstance(at, BaseExceptionGroup):
             at = at.exceptions[0]
         if isinstance(at, OSError) and at.strerror and at.errno is not None:
-            return os.strerror(at.errno) if at.errno > 0 else at.strerror  # negative: of the name service
+            return os.strerror(at.errno) if at.errno > 0 else at.strerror  # negative: from name resolution
         at = at.__cause__ or at.__context__
     return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Which secrets go to which address: those that were configured with it, and nowhere else."""
+"""Secrets are sent only to the address that they were configured with."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ _log.setLevel(logging.WARNING)
 
 
 class Keyring:
-    """The secrets of the settings, each kept with the address that it stands beside.
+    """The secrets of the settings, each bound to the address in the same section.
 
-    A run's configuration may name another address: whoever may launch runs would else have the secrets sent there.
+    A run's configuration may name another address; without this binding, anybody who may launch runs could have the
+    secrets sent there.
 
     Args:
-        settings: Where the secrets are; without, there are none.
+        settings: The settings with the secrets; without them there are none.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -28,19 +29,19 @@ class Keyring:
 
     def for_database(self, url: str) -> dict[str, SecretStr]:
         """``auth`` and ``credentials`` for the database at ``url``."""
-        mine = {"auth": self._database.auth, "credentials": self._database.credentials}
-        return self._given(mine, "database", self._database.url, url)
+        secrets = {"auth": self._database.auth, "credentials": self._database.credentials}
+        return self._given(secrets, "database", self._database.url, url)
 
     def for_model(self, url: str) -> dict[str, SecretStr]:
         """``api_key`` and ``credentials`` for the model server at ``url``."""
-        mine = {"api_key": self._model.api_key, "credentials": self._model.credentials}
-        return self._given(mine, "model", self._model.url, url)
+        secrets = {"api_key": self._model.api_key, "credentials": self._model.credentials}
+        return self._given(secrets, "model", self._model.url, url)
 
     @staticmethod
-    def _given(mine: dict[str, SecretStr | None], section: str, configured: str, asked: str) -> dict[str, SecretStr]:
-        present = {name: secret for name, secret in mine.items() if secret is not None}
-        if not present or same_address(configured, asked):
+    def _given(secrets: dict[str, SecretStr | None], section: str, configured: str, url: str) -> dict[str, SecretStr]:
+        present = {name: secret for name, secret in secrets.items() if secret is not None}
+        if not present or same_address(configured, url):
             return present
-        _log.warning("%s.url of this run is not the one in the settings: it is asked without the %s of that one",
+        _log.warning("%s.url of this run differs from the settings: it gets no %s",
                      section, " and ".join(present))  # fmt: skip
         return {}

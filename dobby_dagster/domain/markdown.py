@@ -1,4 +1,4 @@
-"""Untrusted text inside Markdown: it stays text, whatever it holds; no image, link or HTML comes of it."""
+"""Untrusted text inside Markdown: escaped, so that it renders as text and never as an image, a link or HTML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dobby_dagster.domain.printable import printable, shortened
 
 _MEANINGFUL = re.compile(r"([\\`*_\[\]<!|~&$])")
-# Renderers make links of these wherever they stand, backslashes or not.
+# Renderers turn these into links anywhere, even after backslashes.
 _ADDRESS = re.compile(r"\S*(?:://|www\.|@)\S*", re.IGNORECASE)
 _BLOCK = re.compile(r"^(\d*)([-+.)#>=])")
 
@@ -23,7 +23,7 @@ def code(text: str) -> str:
 
 
 def block(text: str, language: str) -> str:
-    """``text`` as a fenced block; ``language`` is named where it is a word."""
+    """``text`` as a fenced code block; ``language`` is named if it is a word."""
     shown = printable(text, lines=True)
     fence = "`" * max(3, max((len(run) for run in re.findall("`+", shown)), default=0) + 1)
     name = language if re.fullmatch(r"[\w+#.-]{1,30}", language) else ""
@@ -31,7 +31,7 @@ def block(text: str, language: str) -> str:
 
 
 def prose(text: str) -> str:
-    r"""``text`` as one paragraph of plain words; what looks like an address is code.
+    r"""``text`` as one paragraph of plain words; anything like a URL becomes inline code.
 
     >>> print(prose("Reads *a* from http://x.test/![i](y)."))
     Reads \*a\* from `http://x.test/![i](y).`
@@ -42,12 +42,12 @@ def prose(text: str) -> str:
 
 
 def table(columns: Mapping[str, Callable[[str], str]], rows: Iterable[Sequence[str]], length: int) -> str:
-    """A table.
+    """A Markdown table.
 
     Args:
-        columns: How each column is written, :func:`code` or :func:`prose`, by its header.
-        rows: A text a column.
-        length: Characters of a text that are shown, at most.
+        columns: By header, how to write the column's texts: :func:`code` or :func:`prose`.
+        rows: One text per column.
+        length: Longer texts are cut to this many characters.
     """
     lines = [list(columns), ["---"] * len(columns)]
     for row in rows:
@@ -57,5 +57,5 @@ def table(columns: Mapping[str, Callable[[str], str]], rows: Iterable[Sequence[s
 
 
 def _cell(text: str, write: Callable[[str], str]) -> str:
-    """A pipe ends a cell, also within code; a backslash before it is read in two ways. So it stands by itself."""
+    """Escape pipes outside of code: in code, renderers disagree on whether a backslash escapes them."""
     return r" \| ".join(write(part) for part in text.split("|"))

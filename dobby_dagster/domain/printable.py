@@ -1,7 +1,7 @@
-"""Untrusted text for people: what could act on a terminal, or hide in a line, is shown and not sent.
+"""Untrusted text for people: control sequences and invisible characters are escaped.
 
 Everything that a person reads goes through here: :class:`~dobby_dagster.domain.errors.DobbyError`, the console and the
-logs of the command. Keys, contents, paths, a server's answers and a model's files are all written by somebody else.
+logs of the command. Keys, contents, paths, a server's answers and a model's files are all untrusted.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any
 from dobby_dagster.domain.secrets import redact
 
 MESSAGE_LENGTH = 2_000
-# Unicode's Default_Ignorable_Code_Points that are letters or marks: they take no room, so they hide what they spell.
+# Unicode's Default_Ignorable_Code_Points that are letters or marks: they have no width, and so can hide text.
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 
 
 def printable(value: object, *, lines: bool = False) -> str:
-    r"""``value`` as text in which every character can be seen.
+    r"""``value`` as text in which every character is visible.
 
     Control characters (ESC too, and the 8-bit ones), bidirectional and zero-width marks, line separators, lone
     surrogates, private and unassigned characters are written as escapes.
 
     Args:
-        value: Anything; ``str()`` of it is taken.
-        lines: Keep line ends and tabs, where several lines can't be mistaken for several messages.
+        value: Anything, converted by ``str()``.
+        lines: Keep line ends and tabs; only where several lines can't be mistaken for several messages.
 
     >>> printable("\x1b[31mred\u202e")
     '\\x1b[31mred\\u202e'
@@ -48,7 +48,7 @@ def shortened(text: str, length: int) -> str:
 
 
 def message(value: object) -> str:
-    """``value`` as one line of a message, without secrets; what is too long (``MESSAGE_LENGTH``) lacks its middle."""
+    """``value`` as one line of a message, secrets masked; beyond ``MESSAGE_LENGTH`` the middle is left out."""
     line = printable(redact(str(value)))
     if len(line) <= MESSAGE_LENGTH:
         return line
@@ -57,7 +57,7 @@ def message(value: object) -> str:
 
 
 def printable_json(value: Any) -> str:
-    r"""``value`` as one line of JSON of the same meaning, in which every character can be seen.
+    r"""``value`` as one line of JSON in which every character is visible.
 
     >>> printable_json({"key": "\x9b31m"})
     '{"key": "\\u009b31m"}'
@@ -67,7 +67,7 @@ def printable_json(value: Any) -> str:
 
 
 def shell_word(text: str) -> str:
-    r"""``text`` as one word for a shell (bash, zsh, ksh): what is pasted means the same, and every character is seen.
+    r"""``text`` as one visible word that a shell (bash, zsh, ksh) reads back unchanged when it is pasted.
 
     >>> shell_word("it's \x1b[31m")
     "$'it\\'s \\x1b[31m'"

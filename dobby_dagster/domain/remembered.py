@@ -1,7 +1,7 @@
-"""What a user named once: the source, its columns, the model and the prompt in use, as a database remembers them.
+"""The settings that a database remembers: the source, its columns, the model and the prompt in use.
 
-Addresses of servers and secrets are not among it: a database may come from somebody else, and a secret goes nowhere but
-where it was configured for.
+Server addresses and secrets are not remembered: a database may come from somebody else, and a secret is sent only to
+the address that it was configured with.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from dobby_dagster.domain.settings import OWN_RELATION, Settings, SourceSettings
 
-# Those of the source are remembered for each relation.
+# Remembered per relation.
 COLUMNS = tuple(f"source.{name}" for name in SourceSettings.model_fields if name != "relation")
 IN_USE = (
     "model.path",
@@ -32,7 +32,7 @@ def value_of(settings: Settings, name: str) -> Any:
 
 
 def as_environment(settings: Settings, names: Iterable[str]) -> dict[str, str]:
-    """Environment variables that give another process the settings ``names``, whatever file it reads."""
+    """Environment variables that give another process the settings ``names``, regardless of its settings file."""
     values = {name: value_of(settings, name) for name in names}
     texts = {
         name: ",".join(value) if isinstance(value, list) else str(value)
@@ -44,7 +44,7 @@ def as_environment(settings: Settings, names: Iterable[str]) -> dict[str, str]:
 
 
 def memory_of(settings: Settings, before: Mapping[str, Any]) -> dict[str, Any]:
-    """What to remember of ``settings``, beside the columns of other relations in ``before``."""
+    """What to remember of ``settings``, along with the columns of other relations in ``before``."""
     relation = settings.source.relation
     defaults = Settings()
 
@@ -53,7 +53,7 @@ def memory_of(settings: Settings, before: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if value != value_of(defaults, name)}
 
     in_use = differing(IN_USE)
-    for name in ("model.path", "prompt.file"):  # from wherever the next command is given
+    for name in ("model.path", "prompt.file"):  # so that the next command may run in another folder
         if name in in_use and Path(in_use[name]).expanduser().exists():
             in_use[name] = str(Path(in_use[name]).expanduser().resolve())
     columns = {**_mapping(before.get("columns")), relation: differing(COLUMNS)}
@@ -61,10 +61,10 @@ def memory_of(settings: Settings, before: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def remembered_values(memory: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that ``memory`` adds to those ``given``, which it never changes.
+    """The settings from ``memory`` that are not ``given``.
 
-    Columns are those of the relation that is given, or else in use. A prompt that is given stands without the file of
-    the remembered one, and a file without its prompt.
+    Columns are those of the given relation, by default the remembered one. A given prompt file discards the remembered
+    prompt.
     """
     relation = given.get("source.relation", memory.get("relation", OWN_RELATION))
     values = {"source.relation": relation, **_mapping(_mapping(memory.get("columns")).get(relation))}

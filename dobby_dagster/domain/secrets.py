@@ -1,8 +1,8 @@
-"""Secrets: what they may look like, which address each belongs to, and how every text is kept free of them.
+"""Secrets: their types in settings, and their redaction from every text.
 
 A secret enters the process in one place, the settings, which :func:`learn` it. From then on :func:`redact` replaces it
-by ``***``: in every :class:`~dobby_dagster.domain.errors.DobbyError`, in every log record of the process, in what a
-model server answers, and in the errors that Dagster stores.
+with ``***``: in every :class:`~dobby_dagster.domain.errors.DobbyError`, in every log record of the process, in the
+answers of a model server, and in the errors that Dagster stores.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from urllib.parse import quote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 MASK = "***"
-# Shorter ones are no secrets ("none", "dummy"), and their letters are everywhere.
+# Shorter values are placeholders ("none", "dummy") that occur in ordinary text.
 SHORTEST = 6
-# Shorter than that they are replaced as whole words only: a key "token" must not break "tokenizer".
+# Shorter secrets are replaced as whole words only: a key "token" must not break "tokenizer".
 _SHORTEST_ANYWHERE = 12
 _SHORTEST_ARGUMENT = 8
 
@@ -33,7 +33,7 @@ _guarded = False
 
 
 def learn(secret: str) -> None:
-    """Remember ``secret``, in whatever form it may come back, so that :func:`redact` finds it."""
+    """Remember ``secret`` and its encoded forms, so that :func:`redact` finds them."""
     forms = {secret, secret.strip(), quote(secret, safe=""), json.dumps(secret)[1:-1], repr(secret)[1:-1]}
     with _lock:
         _known.update(form for form in forms if len(form) >= SHORTEST)
@@ -65,7 +65,7 @@ def _pattern(shortest: int) -> re.Pattern[str] | None:
 
 
 def detach_secrets(error: BaseException) -> BaseException:
-    """``error`` without the causes whose text holds a secret: Dagster stores the text of every cause."""
+    """``error`` without causes whose text contains a secret: Dagster stores the text of every cause."""
     at: BaseException | None = error
     while at is not None:
         cause = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
@@ -77,7 +77,7 @@ def detach_secrets(error: BaseException) -> BaseException:
 
 
 def _guard_logs() -> None:
-    """Let every log record of this process be made without secrets, whichever library logs it."""
+    """Redact every log record of this process, from any library."""
     global _guarded
     with _lock:
         if _guarded:
@@ -87,7 +87,7 @@ def _guard_logs() -> None:
 
     def without_secrets(*args: Any, **named: Any) -> logging.LogRecord:
         record = make(*args, **named)
-        record.msg, record.args = redact(_said(record)), ()
+        record.msg, record.args = redact(_text(record)), ()
         if record.exc_info and record.exc_info[1] is not None and not record.exc_text:
             shown = "".join(traceback.format_exception(record.exc_info[1]))
             if redact(shown) != shown:
@@ -97,21 +97,21 @@ def _guard_logs() -> None:
     logging.setLogRecordFactory(without_secrets)
 
 
-def _said(record: logging.LogRecord) -> str:
+def _text(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # as logging itself does: a log call never fails its caller
+    except Exception:  # as in logging itself: a log call never fails its caller
         return str(record.msg)
 
 
-def _nothing(value: object) -> object:
-    """An empty variable of the environment is no secret, and none is set."""
+def _empty_as_none(value: object) -> object:
+    """An empty environment variable counts as not set."""
     text = value.get_secret_value() if isinstance(value, SecretStr) else value
     return None if isinstance(text, str) and not text.strip() else value
 
 
 def _header_value(value: SecretStr) -> SecretStr:
-    """Strip what ``$(cat FILE)`` leaves, and refuse what no HTTP header can carry; never show the value."""
+    """Strip the line end that ``$(cat FILE)`` leaves, and refuse what no HTTP header can carry, without showing it."""
     text = value.get_secret_value().strip()
     learn(text)
     if not (text.isascii() and text.isprintable()):
@@ -127,10 +127,10 @@ def _credentials(value: SecretStr) -> SecretStr:
 
 
 HeaderSecret = Annotated[SecretStr, AfterValidator(_header_value)]
-OptionalHeaderSecret = Annotated[HeaderSecret | None, BeforeValidator(_nothing)]
+OptionalHeaderSecret = Annotated[HeaderSecret | None, BeforeValidator(_empty_as_none)]
 # USER:PASSWORD
 OptionalCredentials = Annotated[
-    Annotated[SecretStr, AfterValidator(_credentials)] | None, BeforeValidator(_nothing)
+    Annotated[SecretStr, AfterValidator(_credentials)] | None, BeforeValidator(_empty_as_none)
 ]  # fmt: skip
 
 
@@ -140,14 +140,14 @@ def basic_authorization(credentials: SecretStr) -> str:
 
 
 def learn_url(url: str) -> None:
-    """Remember a URL that is a secret as a whole, as those of webhooks are, and its parts that make it one."""
+    """Remember a URL that is secret as a whole, as a webhook's, and its secret parts."""
     learn(url)
     for part in _secret_parts(url):
         learn(part)
 
 
 def learn_command(command: Sequence[str]) -> None:
-    """Remember the arguments of a command: a header with a token is one of them, and so is a webhook's URL."""
+    """Remember the arguments of a command, since a header with a token or a webhook's URL may be among them."""
     for argument in command[1:]:
         for part in (argument, argument.split()[-1] if argument.split() else ""):
             if len(part) >= _SHORTEST_ARGUMENT and not part.startswith("-"):

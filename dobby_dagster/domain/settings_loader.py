@@ -1,4 +1,4 @@
-"""Settings from defaults, the database's memory, a TOML file, the environment and arguments, each with its origin."""
+"""Loads settings from defaults, the database's memory, a TOML file, the environment and arguments."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def setting_names() -> dict[str, type[BaseModel]]:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Valid settings, and where each value that is no default came from."""
+    """Valid settings, and the origin of each value that is not a default."""
 
     settings: Settings
     origins: Mapping[str, str]
@@ -55,14 +55,14 @@ class Loaded:
 
 
 def is_secret(name: str) -> bool:
-    """Whether the value of the setting ``name`` is never shown: its type says so."""
+    """Whether the setting ``name`` has a secret type, so that its value is never shown."""
     kind = setting_names().get(name)
     return kind is not None and "SecretStr" in repr(kind.model_fields[name.split(".")[1]])
 
 
 def _shown(value: Any) -> str:
     if isinstance(value, tuple) and any(isinstance(each, SecretStr) for each in value):
-        return str(value[0])  # of a command not even the length
+        return str(value[0])  # of a command, show not even the length
     return str(value)
 
 
@@ -73,16 +73,16 @@ def load_settings(
     environment: Mapping[str, str] | None = None,
     memory: Mapping[str, Any] | None = None,
 ) -> Loaded:
-    """Merge all sources and validate the result as a whole.
+    """Merge all sources and validate the result.
 
     Args:
         arguments: ``section.name`` to value; None means not given.
-        file: The TOML file; by default ``$DOBBY_CONFIG``, else ``dobby.toml`` where there is one.
-        environment: By default the process's own.
+        file: The TOML file; by default ``$DOBBY_CONFIG``, else ``dobby.toml`` if it exists.
+        environment: By default the process's environment.
         memory: What the database remembers of earlier commands; see :mod:`dobby_dagster.domain.remembered`.
 
     Raises:
-        SettingsError: Naming the setting, its value, its origin and what is allowed.
+        SettingsError: A setting is unknown or invalid; the message has its name, value, origin and what is allowed.
     """
     environment = os.environ if environment is None else environment
     values: dict[str, Any] = {}
@@ -111,7 +111,7 @@ def _file_layers(file: Path | None, environment: Mapping[str, str]) -> list[tupl
     for section, table in tables.items():
         if not isinstance(table, dict):
             raise SettingsError(
-                f"{path}: '{section}' stands outside a section", hint=suggestion(section, Settings.model_fields)
+                f"{path}: '{section}' is outside a section", hint=suggestion(section, Settings.model_fields)
             )
         layer |= {f"{section}.{name}": value for name, value in table.items()}
     return [(str(path), layer)]
@@ -124,7 +124,7 @@ def _environment_layers(environment: Mapping[str, str]) -> list[tuple[str, dict[
         if variable in known:
             layers.append((f"environment, {variable}", {known[variable]: _from_text(known[variable], text)}))
         elif variable.startswith("DOBBY_") and variable not in NOT_SETTINGS:
-            raise SettingsError(f"environment variable {variable} is no setting", hint=suggestion(variable, known))
+            raise SettingsError(f"environment: unknown setting {variable}", hint=suggestion(variable, known))
     return layers
 
 
@@ -132,7 +132,7 @@ def _from_text(name: str, text: str) -> Any:
     section, field = name.split(".")
     default = getattr(getattr(Settings(), section), field)
     if default is None and not text.strip():
-        return None  # an empty variable is one that is not set
+        return None  # an empty variable counts as not set
     return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(default, tuple) else text
 
 
@@ -140,7 +140,7 @@ def _refuse_unknown(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
     known = setting_names()
     for name in values:
         if name not in known:
-            raise SettingsError(f"{origins[name]}: '{name}' is no setting", hint=suggestion(name, known))
+            raise SettingsError(f"{origins[name]}: unknown setting '{name}'", hint=suggestion(name, known))
 
 
 def _validate(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:
@@ -161,7 +161,7 @@ def _validate(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings
 
 
 def _invalid(name: str, value: Any) -> str:
-    """The value, where it may be shown: a secret may not, nor may a whole section, which holds some."""
+    """The value for a message; masked if it is secret, empty for a whole section, which may contain secrets."""
     if name not in setting_names():
         return ""
     if is_secret(name):

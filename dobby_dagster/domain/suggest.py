@@ -1,4 +1,4 @@
-"""The way out of a misspelt name."""
+"""Suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from collections.abc import Iterable
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """``did you mean 'x'?`` where a known name is near, else the list of what there is."""
+    """``did you mean 'x'?`` if a known name is similar, else the list of known names.
+
+    >>> suggestion("sumary", ["functionality", "summary"])
+    "did you mean 'summary'?"
+    >>> suggestion("x", ["functionality", "summary"])
+    'there is: functionality, summary'
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     if near:

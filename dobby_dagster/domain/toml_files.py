@@ -1,4 +1,4 @@
-"""TOML files that a user writes: read whole, within limits, and every fault of theirs in one line."""
+"""Reads TOML files within limits; every error is one line."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ def read_toml(path: Path, what: str, error: type[DobbyError]) -> dict[str, Any]:
     """The tables in the file at ``path``.
 
     Args:
-        path: A file; a pipe would be waited for, and is refused.
+        path: The file; a named pipe is refused, since reading it would block.
         what: What the file is, for messages.
-        error: Raised where it can't be read, is larger than ``LARGEST_BYTES`` or is no TOML.
+        error: The class of error to raise.
+
+    Raises:
+        error: The file can't be read, is larger than ``LARGEST_BYTES``, or is not valid TOML.
     """
     try:
         if stat.S_ISFIFO(os.stat(path).st_mode):
@@ -32,6 +35,6 @@ def read_toml(path: Path, what: str, error: type[DobbyError]) -> dict[str, Any]:
     except OSError as failure:
         raise error(f"{what} {path} can't be read: {failure.strerror}") from failure
     except RecursionError:
-        raise error(f"{what} {path} is not valid TOML: it is nested too deep") from None
-    except ValueError as failure:  # no UTF-8, no TOML, or a path that no file can have
+        raise error(f"{what} {path} is not valid TOML: nested too deeply") from None
+    except ValueError as failure:  # not UTF-8, not TOML, or an impossible path
         raise error(f"{what} {path} is not valid TOML: {failure}") from failure

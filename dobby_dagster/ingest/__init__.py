@@ -1,1 +1,1 @@
-"""Source trees and text files cut into records, by tree-sitter grammars."""
+"""Source trees and text files split into records, by tree-sitter grammars."""

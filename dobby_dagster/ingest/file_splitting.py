@@ -1,4 +1,4 @@
-"""One file's text into records: a function, method, class, section, cell or statement each."""
+"""Splits one file's text into pieces: a function, method, class, section, cell or statement each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,23 @@ from dobby_dagster.ingest.documents.notebook_cells import cells_of
 from dobby_dagster.ingest.documents.sql_statements import statements_of
 from dobby_dagster.ingest.piece import Piece
 
-__all__ = ["Piece", "split"]
-
 
 def split(path: PurePath, text: str) -> list[Piece]:
-    """The pieces of one file, names made unique with ``#2``, ``#3``…; the whole file where it has no parts.
+    r"""The pieces of one file, with names made unique by ``#2``, ``#3``…; the whole file if it has no parts.
 
-    White space alone gives nothing. Line ends are read as line feeds.
+    White space alone gives no piece. Line ends become line feeds.
+
+    Args:
+        path: Its extension decides the language.
+        text: Of the whole file.
 
     Raises:
-        UnreadableError: The file is not what its name says.
+        UnreadableError: The content does not fit the extension.
+
+    >>> for piece in split(PurePath("a.py"), "class A:\n    def f(self):\n        return 1\n"):
+    ...     print(piece.name, piece.kind, piece.line, repr(piece.content))
+    A class 1 'class A:\n    def f(self):\n        ...'
+    A.f method 2 'def f(self):\n    return 1'
     """
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     return _unique(_pieces(path, text)) if text.strip() else []
@@ -32,10 +39,10 @@ def _pieces(path: PurePath, text: str) -> Iterable[Piece]:
     language = language_of(path, text)
     if language is not None:
         return [piece for piece in pieces_of(language, text) if piece.content] or whole(path, text)
-    ending = path.suffix.lower()
-    by_ending = ((MARKDOWN, sections_of), (NOTEBOOKS, cells_of), (SQL, statements_of))
-    pieces = next((cut(text) for endings, cut in by_ending if ending in endings), [])
-    if pieces or ending in NOTEBOOKS:
+    extension = path.suffix.lower()
+    by_extension = ((MARKDOWN, sections_of), (NOTEBOOKS, cells_of), (SQL, statements_of))
+    pieces = next((cut(text) for extensions, cut in by_extension if extension in extensions), [])
+    if pieces or extension in NOTEBOOKS:
         return pieces
     return whole(path, text)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import Record
+from dobby_dagster.ingest.deletion import Deletion, is_below, renamed, vanished
 from dobby_dagster.ingest.piece import UnreadableError
 from dobby_dagster.ingest.regular_files import NotReadError
 from dobby_dagster.ingest.source_files import display, resolved, text_of, walk
@@ -19,14 +19,18 @@ from dobby_dagster.store.ledger.own_records import Records
 
 PAGE = 500
 PAGE_BYTES = 8_000_000
-MANY = 50
 
 
 @dataclass
 class Ingested:
-    """What one ingestion did.
+    """The result of an ingestion.
 
     Attributes:
+        files: How many files were read.
+        found: How many records were in them.
+        written: How many of those were new or changed.
+        unchanged: How many were stored already.
+        deleted: How many stored records were deleted, since they are no longer found.
         left_out: Files and folders that were not read, with the reason.
     """
 
@@ -38,32 +42,16 @@ class Ingested:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Loss:
-    """A deletion that may not be meant.
-
-    Attributes:
-        root: What is ingested.
-        gone: How many of the records that were ingested from it before would be deleted.
-        stored: How many records those are.
-        reason: Why they would be.
-    """
-
-    root: str
-    gone: int
-    stored: int
-    reason: str
-
-
 @dataclass
 class _Root:
     """One of the paths that are ingested.
 
     Attributes:
-        origin: Where its records are said to come from.
+        path: As it was given.
+        origin: The source of its records: its real path.
         prefix: The first part of its keys.
-        keys: Those found so far.
-        unread: Places that could not be read this time; what is stored of them stays.
+        keys: The keys found so far.
+        unread: Keys of files and folders that could not be read this time; their stored records are kept.
     """
 
     path: Path
@@ -77,7 +65,7 @@ class _Root:
         return self.prefix if below == "." else f"{self.prefix}/{below}"
 
     def new_key(self, key: str) -> str:
-        """``key``, with a number where another file's has the same text."""
+        """``key``, made unique by a number."""
         unique = next(k for n in count(1) if (k := key if n == 1 else f"{key}#{n}") not in self.keys)
         self.keys.add(unique)
         return unique
@@ -91,61 +79,43 @@ def ingest(
     name: str | None = None,
     exclude: Sequence[str] = (),
     on_file: Callable[[Path], None] = lambda path: None,
-    may_delete: Callable[[Loss], bool] = lambda loss: True,
+    may_delete: Callable[[Deletion], bool] = lambda deletion: True,
 ) -> Ingested:
-    """Read ``roots``, write what is new or changed, and remove what a root no longer holds.
+    """Read ``roots``, write new and changed records, and delete those that are no longer found.
 
     Args:
-        records: Where to.
+        records: The relation.
         roots: Files and folders.
-        limit: Keep at most this many records (a stable sample: a larger limit holds a smaller one).
+        limit: Keep at most this many records of each root (a stable sample: a larger limit includes a smaller one).
         name: First part of every key; by default the root's own name.
         exclude: Glob patterns; a file whose path below its root matches one is left out.
         on_file: Called with each file that is read.
-        may_delete: Asked before records are deleted because of another name, or more than half of many.
+        may_delete: Asked for permission before a deletion that may be unintended.
 
     Raises:
-        SourceError: A root is not there, its keys are taken by another root, or records may not be deleted.
+        SourceError: A root does not exist, another root has its keys, or a deletion is not permitted.
     """
     done = Ingested()
     for path in roots:
         real = resolved(path)
         root = _Root(path, display(real), name or display(Path(real.name)))
         stored = records.keys_of(root.origin)
-        _check_name(root, stored, may_delete)
+        if deletion := renamed(display(path), root.prefix, stored):
+            deletion.require(may_delete)
         found = _records(root, exclude, done, on_file)
         if limit is not None:
             found = iter(heapq.nsmallest(limit, found, key=_order))
         _write(records, found, root.origin, done)
-        gone = sorted(key for key in stored - root.keys if not _is_of(key, root.unread))
-        if len(gone) > MANY and len(gone) * 2 > len(stored):
-            _check(Loss(display(path), len(gone), len(stored), "they are no longer found there"), may_delete)
-        records.remove(gone)
-        done.deleted += len(gone)
+        missing = sorted(key for key in stored - root.keys if not is_below(key, root.unread))
+        if deletion := vanished(display(path), missing, stored):
+            deletion.require(may_delete)
+        records.remove(missing)
+        done.deleted += len(missing)
     return done
 
 
 def _order(record: Record) -> bytes:
     return hashlib.sha256(record.key.encode("utf-8", "replace")).digest()
-
-
-def _is_of(key: str, places: Sequence[str]) -> bool:
-    return key in places or key.startswith(tuple(place + mark for place in places for mark in ("/", "::")))
-
-
-def _check_name(root: _Root, stored: set[str], may_delete: Callable[[Loss], bool]) -> None:
-    others = sum(not _is_of(key, [root.prefix]) for key in stored)
-    if others:
-        reason = f"they were ingested under another name than '{root.prefix}'"
-        _check(Loss(display(root.path), others, len(stored), reason), may_delete)
-
-
-def _check(loss: Loss, may_delete: Callable[[Loss], bool]) -> None:
-    if not may_delete(loss):
-        raise SourceError(
-            f"{loss.gone:,} of the {loss.stored:,} records of '{loss.root}' would be deleted: {loss.reason}",
-            hint="nothing was deleted; --yes deletes them",
-        )
 
 
 def _records(root: _Root, exclude: Sequence[str], done: Ingested, on_file: Callable[[Path], None]) -> Iterator[Record]:
@@ -159,7 +129,7 @@ def _records_by(
     for found in walk(root.path, exclude):
         if found.reason:
             done.left_out[display(found.path)] = found.reason
-            if found.passing:
+            if found.transient:
                 root.unread.append(root.place(found.path))
             continue
         on_file(found.path)
@@ -168,7 +138,7 @@ def _records_by(
             pieces = splitter.pieces(found.path, text_of(found.path))
         except (NotReadError, UnreadableError) as error:
             done.left_out[display(found.path)] = str(error)
-            if isinstance(error, NotReadError) and error.passing:
+            if isinstance(error, NotReadError) and error.transient:
                 root.unread.append(place)
             continue
         done.files += 1
@@ -181,7 +151,7 @@ def _records_by(
 
 
 def _write(records: Records, found: Iterator[Record], origin: str, done: Ingested) -> None:
-    """Write page by page, so that neither memory nor a transaction grows with the tree."""
+    """Write in pages, so that neither memory nor a transaction grows with the tree."""
     page: list[Record] = []
     size = 0
     for record in found:

@@ -1,4 +1,4 @@
-"""What a file is cut into."""
+"""A piece of a file, which becomes a record."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a file.
+    """A function, a section or another part of a file, or the whole file.
 
     Attributes:
         name: Qualified inside the file, as ``Class.method``; empty for the whole file.
         kind: ``function``, ``method``, ``class``, ``section``, ``cell``, ``statement``, or ``file``.
-        line: Where it begins, from 1.
-        metadata: What the file says of itself, in its first piece.
+        language: As the record's.
+        content: Its text, with the comments above it.
+        line: Its first line, from 1.
+        metadata: The front matter of the file, in its first piece.
     """
 
     name: str
@@ -27,4 +29,4 @@ class Piece:
 
 
 class UnreadableError(Exception):
-    """A file is not what its name says; the message says why."""
+    """The content of a file does not fit its extension; the message says why."""

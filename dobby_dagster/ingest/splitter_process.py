@@ -1,7 +1,7 @@
-"""Cutting files in a process of its own, which may take so much time and memory and no more.
+"""Splits files in a process of its own, with limits on time and memory.
 
-A grammar can take minutes and gigabytes for a text that is made for it, and can crash; neither can be stopped from
-inside the process. What comes back is JSON, since a process that read hostile text is not trusted, either.
+A grammar can take minutes and gigabytes for a text that was made for that, and can crash; neither can be stopped from
+within the process. It answers in JSON, since a process that read hostile text is not trusted, either.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.ingest.file_splitting import split, whole
 from dobby_dagster.ingest.piece import Piece, UnreadableError
 
-SECONDS, CHARACTERS_A_SECOND = 5, 25_000  # of the processor, for a file; code takes a tenth
+SECONDS, CHARACTERS_A_SECOND = 5, 25_000  # CPU time for a file; ordinary code takes a tenth of it
 MEMORY_BYTES = 4 << 30
 READY = b"ready\n"
 
 
 class Splitter:
-    """Cuts one file after another; to be closed, or used in a ``with`` statement."""
+    """Splits one file after another; close it, or use it in a ``with`` statement."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -37,10 +37,10 @@ class Splitter:
         self.close()
 
     def pieces(self, path: PurePath, text: str) -> list[Piece]:
-        """As :func:`~dobby_dagster.ingest.file_splitting.split`; the whole file where that takes too long or crashes.
+        """As :func:`~dobby_dagster.ingest.file_splitting.split`; the whole file if that takes too long or crashes.
 
         Raises:
-            UnreadableError: The file is not what its name says.
+            UnreadableError: The content does not fit the extension.
             SourceError: The process does not start.
         """
         answer = self._ask(json.dumps([path.suffix, text]).encode())
@@ -58,13 +58,13 @@ class Splitter:
             self._process.communicate()
             self._process = None
 
-    def _ask(self, question: bytes) -> dict[str, Any] | None:
+    def _ask(self, request: bytes) -> dict[str, Any] | None:
         self._process = self._process or _start()
         reader, writer = self._process.stdout, self._process.stdin
         if reader is None or writer is None:
             return None
         try:
-            writer.write(question + b"\n")
+            writer.write(request + b"\n")
             writer.flush()
             line = reader.readline()
         except BrokenPipeError:
@@ -73,9 +73,9 @@ class Splitter:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """A process that finds modules where this one does and never in the working folder, and gets no Ctrl-C."""
-    places = [place for place in sys.path if place]
-    code = f"import sys; sys.path[:] = {places!r}; from dobby_dagster.ingest.splitter_process import serve; serve()"
+    """A process with this one's module search path without the working folder, which Ctrl-C does not reach."""
+    folders = [folder for folder in sys.path if folder]
+    code = f"import sys; sys.path[:] = {folders!r}; from dobby_dagster.ingest.splitter_process import serve; serve()"
     process = subprocess.Popen(  # noqa: S603
         [sys.executable, "-P", "-c", code],
         stdin=subprocess.PIPE,
@@ -87,14 +87,14 @@ def _start() -> subprocess.Popen[bytes]:
         process.kill()
         process.communicate()
         raise SourceError(
-            "the process that cuts files does not start",
+            "the process that splits files does not start",
             hint="does `python -c 'import tree_sitter_language_pack'` work?",
         )
     return process
 
 
 def serve() -> None:
-    """Answer questions on standard input, until it ends."""
+    """Answer requests on standard input, until it ends."""
     from tree_sitter_language_pack import get_parser
 
     get_parser("python")
@@ -102,12 +102,12 @@ def serve() -> None:
     _limit(resource.RLIMIT_AS, MEMORY_BYTES)
     sys.stdout.buffer.write(READY)
     sys.stdout.buffer.flush()
-    for question in sys.stdin.buffer:
-        ending, text = json.loads(question)
+    for request in sys.stdin.buffer:
+        extension, text = json.loads(request)
         _limit_time(len(text))
         answer: dict[str, Any]
         try:
-            answer = {"pieces": [astuple(piece) for piece in split(PurePath(f"file{ending}"), text)]}
+            answer = {"pieces": [astuple(piece) for piece in split(PurePath(f"file{extension}"), text)]}
         except UnreadableError as error:
             answer = {"reason": str(error)}
         sys.stdout.buffer.write(json.dumps(answer).encode() + b"\n")
@@ -115,7 +115,7 @@ def serve() -> None:
 
 
 def _limit_time(characters: int) -> None:
-    """Let the kernel end this process when it has spent what a file of this length may take."""
+    """Let the kernel kill this process once it has used the CPU time that a file of this length may take."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     most = int(used.ru_utime + used.ru_stime) + 1 + SECONDS + characters // CHARACTERS_A_SECOND
     _limit(resource.RLIMIT_CPU, most)

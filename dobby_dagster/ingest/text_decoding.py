@@ -1,4 +1,4 @@
-"""Bytes of a source file as text: byte-order marks, declarations, and a detector for the rest."""
+"""Decodes a source file: by its byte-order mark, its declaration, or a detector of encodings."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# PEP 263, which Emacs, Vim and Ruby write alike: `-*- coding: koi8-r -*-`, `vim: set fileencoding=cp1252 :`.
+# PEP 263, and the same in Emacs, Vim and Ruby: `-*- coding: koi8-r -*-`, `vim: set fileencoding=cp1252 :`.
 _DECLARED = re.compile(rb"coding[:=][ \t]*([-\w.]+)")
 _SAMPLE = 50_000
-# What is told apart by how it reads. Others decode anything, and would win on a few letters.
+# The encodings that the detector chooses from. Others decode anything, and would win on a few letters.
 _DETECTED = ["cp932", "euc_jp", "gb18030", "big5", "cp949", "cp1251", "koi8_r", "cp1253", "cp1252"]
 _ALONE = re.compile(rb"(?<![\x80-\xff])[\x80-\xff](?![\x80-\xff])")
 _HIGH = re.compile(rb"[\x80-\xff]")
 
 
 def decoded(path: PurePath, data: bytes) -> str | None:
-    """The text of a file, with line feeds as line ends; None where it is none.
+    """The text of a file, with line feeds as line ends; None if it is binary.
 
     A byte-order mark decides; then what the first two lines declare, in a source file; then UTF-8 where it is valid;
-    then how the letters beyond ASCII read.
+    then what a detector makes of the letters beyond ASCII.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
@@ -51,9 +51,9 @@ def _by(encoding: str, data: bytes, errors: str = "strict") -> str | None:
 
 
 def _declared(data: bytes) -> str:
-    """The character set that the first two lines name; empty where it is none that the detector knows, either.
+    """The encoding that the first two lines declare; empty if it is not one that the detector knows.
 
-    Python's other codecs (``punycode``, ``unicode_escape``, …) are no encodings of files.
+    Python's other codecs (``punycode``, ``unicode_escape``, …) are not encodings of files.
     """
     from charset_normalizer.constant import IANA_SUPPORTED
 
@@ -76,14 +76,14 @@ def _unmarked_utf16(data: bytes) -> str | None:
 
 
 def _damaged_utf8(data: bytes) -> str | None:
-    """UTF-8 in which fewer than one in ten letters beyond ASCII is broken."""
+    """The text, if it is UTF-8 in which fewer than one in ten letters beyond ASCII is broken."""
     text = data.decode("utf-8", "replace")
     beyond = sum(not line.isascii() and sum(c > "\x7f" for c in line) for line in text.split("\n"))
     return _by("utf-8", data, "replace") if text.count("\ufffd") * 10 < beyond else None
 
 
 def _detected(data: bytes) -> str:
-    """How the lines with letters beyond ASCII read; single ones between ASCII letters are Western European."""
+    """The encoding, by the lines with letters beyond ASCII; isolated ones are taken as Western European."""
     from charset_normalizer import from_bytes
 
     sample = b"\n".join(line for line in data.splitlines() if not line.isascii())[:_SAMPLE]

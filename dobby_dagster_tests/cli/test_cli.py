@@ -134,7 +134,7 @@ def test_ingest_says_what_it_left_out_and_asks_before_it_deletes(dobby: Dobby) -
     assert len(dobby("ingest", "src", "--json").json["left_out"]) == 5
     refused = dobby("ingest", "src", "--name", "other")
     assert (refused.code, refused.out) == (1, "")
-    assert "1 of the 1 records of 'src' would be deleted" in refused.err
+    assert "1 of 1 record of 'src' would be deleted" in refused.err
     assert "--yes deletes them" in refused.err
     assert dobby("ingest", "src", "--name", "other", "--yes", "--json").json["deleted"] == 1
 
@@ -282,7 +282,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "bad URL": (["status", "--database", "postgres://x"], "database.url = 'postgres://x' is invalid"),
     "no answer": (["status", "--database", "http://127.0.0.1:9"], "http://127.0.0.1:9 does not answer"),
     "slots 0": (["summarize", *THEIRS, *COLUMNS, "--slots", "0"], "inference.slots = 0 is invalid"),
-    "unknown key": (["config", "--config", "bad.toml"], "'inference.slotz' is no setting (did you mean 'inference.slots'?)"),
+    "unknown key": (["config", "--config", "bad.toml"], "bad.toml: unknown setting 'inference.slotz' (did you mean 'inference.slots'?)"),
     "unknown prompt": (["summarize", *THEIRS, *COLUMNS, "--prompt", "sumary"], "did you mean 'summary'?"),
     "a prompt the model does not know": (["summarize", *THEIRS, *COLUMNS, "--prompt", "security_review"], "was made for the prompt summary only"),
     "unknown format": (["export", *THEIRS, "--format", "xml"], "there is no format 'xml'"),

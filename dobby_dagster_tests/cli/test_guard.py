@@ -198,11 +198,11 @@ def test_the_token_is_made_once_and_is_nobody_elses(tmp_path: Path) -> None:
     path = tmp_path / LOGIN_FILE
     assert (len(token) >= 32, path.stat().st_mode & 0o777, login_token(tmp_path)) == (True, 0o600, token)
     path.chmod(0o644)
-    with pytest.raises(SettingsError, match="not a secret of yours alone"):
+    with pytest.raises(SettingsError, match="that only you can read"):
         login_token(tmp_path)
     path.unlink()
     path.symlink_to("/etc/hostname")
-    with pytest.raises(SettingsError, match="not a secret of yours alone"):
+    with pytest.raises(SettingsError, match="that only you can read"):
         login_token(tmp_path)
     path.unlink()
     assert login_token(tmp_path) != token

@@ -43,8 +43,8 @@ def test_lists_come_from_the_environment_by_commas() -> None:
     ("arguments", "environment", "message"),
     [
         ({"inference.slots": 0}, {}, "inference.slots = 0 is invalid: must be greater than or equal to 1"),
-        ({"inference.slot": 1}, {}, "'inference.slot' is no setting (did you mean 'inference.slots'?)"),
-        ({}, {"DOBBY_MODEL_DEVICES": "cpu"}, "DOBBY_MODEL_DEVICES is no setting (did you mean 'DOBBY_MODEL_DEVICE'?)"),
+        ({"inference.slot": 1}, {}, "argument: unknown setting 'inference.slot' (did you mean 'inference.slots'?)"),
+        ({}, {"DOBBY_MODEL_DEVICES": "cpu"}, "environment: unknown setting DOBBY_MODEL_DEVICES (did you mean"),
         ({"database.url": "code.db"}, {}, "database.url = 'code.db' is invalid: must be sqlite:///PATH"),
         ({"database.url": "sqlite:///"}, {}, "needs a path"),
         ({"source.relation": "a b"}, {}, "must be letters, digits and underscores"),
@@ -61,8 +61,8 @@ def test_bad_values_are_named(arguments: dict, environment: dict, message: str) 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("slots = 3", "stands outside a section"),
-        ("[inference]\nslotz = 3", "'inference.slotz' is no setting (did you mean 'inference.slots'?)"),
+        ("slots = 3", "is outside a section"),
+        ("[inference]\nslotz = 3", "dobby.toml: unknown setting 'inference.slotz' (did you mean 'inference.slots'?)"),
         ("[inference\n", "is not valid TOML"),
     ],
 )

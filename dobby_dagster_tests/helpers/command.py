@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 Dobby = Callable[..., Answer]
 _WRONG_PLURAL = re.compile(
-    r"\(s\)|(?<![\w.,])1 (records|batches|summaries|files|runs|rows|recipes|processes|slots|tokens)\b"
+    r"\(s\)(?!:)|(?<![\w.,])1 (records|batches|summaries|files|runs|rows|recipes|processes|slots|tokens)\b"
 )
 
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.ingest.code.languages import LANGUAGES
+from dobby_dagster.ingest.deletion import Deletion
 from dobby_dagster.ingest.file_splitting import split
-from dobby_dagster.ingest.ingestion import Loss, ingest
-from dobby_dagster.ingest.source_files import files_of, read_text, walk
+from dobby_dagster.ingest.ingestion import ingest
+from dobby_dagster.ingest.source_files import files_of, text_of, walk
 from dobby_dagster.ingest.splitter_process import Splitter
 from dobby_dagster.ingest.text_decoding import decoded
 from dobby_dagster.pipeline.planning.planner import plan
@@ -201,7 +202,7 @@ def test_lines_are_those_of_the_file() -> None:
     assert (lines["f"], lines["A"], lines["A.m"]) == (2, 8, 12)
 
 
-@pytest.mark.parametrize("ending", [*(language.endings[0] for language in LANGUAGES), ".md", ".txt"])
+@pytest.mark.parametrize("ending", [*(language.extensions[0] for language in LANGUAGES), ".md", ".txt"])
 @given(text=st.text())
 def test_any_text_is_split_without_an_error_into_pieces_with_unique_names(
     splitter: Splitter, ending: str, text: str
@@ -270,7 +271,7 @@ def test_files_that_are_no_text_are_left_out_and_named(sqlite_store: CozoStore, 
         "b.py": "binary",
         "d.txt": "larger than 2,000,000 bytes",
     }
-    assert read_text(root / "c.py")[0] == "# café\ndef g(): pass"
+    assert text_of(root / "c.py") == "# café\ndef g(): pass"
     assert done.written == 6
 
 
@@ -282,7 +283,7 @@ def test_everything_that_is_left_out_is_named_with_the_reason(tmp_path: Path) ->
     found = {found.path.relative_to(root).as_posix(): found.reason for found in walk(root, ["skip/*"])}
     assert found == {
         "a.py": "", "b.yaml": "unknown file type: .yaml", "c": "unknown file type: no extension", ".hidden": "hidden",
-        "node_modules": "packages of npm", "venv": "a virtual environment", "cache": "a cache", "t/.e.py": "hidden",
+        "node_modules": "npm packages", "venv": "a virtual environment", "cache": "a cache", "t/.e.py": "hidden",
         "skip/x.py": "excluded", "pipe.py": "not a regular file", "link.py": "a symbolic link",
     }  # fmt: skip
 
@@ -333,12 +334,12 @@ ENCODED = {
 def test_a_text_is_read_in_its_encoding(name: str, tmp_path: Path) -> None:
     file, text, encoding = ENCODED[name]
     (tmp_path / file).write_bytes(text.replace("\n", "\r\n").encode(encoding))
-    assert read_text(tmp_path / file) == (text.removeprefix("\ufeff"), "")
+    assert text_of(tmp_path / file) == text.removeprefix("\ufeff")
 
 
 def test_one_broken_letter_does_not_make_utf8_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes("größe ".encode() * 20 + b"\xff")
-    assert read_text(tmp_path / "a.txt")[0] == "größe " * 20 + "\ufffd"
+    assert text_of(tmp_path / "a.txt") == "größe " * 20 + "\ufffd"
 
 
 @given(data=st.binary(max_size=300))
@@ -364,10 +365,10 @@ def test_file_names_that_are_no_utf8_have_keys(sqlite_store: CozoStore, tmp_path
 def test_another_name_deletes_nothing_without_consent(sqlite_store: CozoStore, tmp_path: Path) -> None:
     root = tree(tmp_path / "src", {"a.py": PYTHON})
     ingest(sqlite_store.records, [root])
-    asked: list[Loss] = []
-    with pytest.raises(SourceError, match="5 of the 5 records of .* would be deleted: .* under another name"):
-        ingest(sqlite_store.records, [root], name="other", may_delete=lambda loss: bool(asked.append(loss)))
-    assert (asked[0].gone, asked[0].stored) == (5, 5)
+    asked: list[Deletion] = []
+    with pytest.raises(SourceError, match="5 of 5 records of .* would be deleted: .* under another name"):
+        ingest(sqlite_store.records, [root], name="other", may_delete=lambda deletion: bool(asked.append(deletion)))
+    assert (asked[0].count, asked[0].stored) == (5, 5)
     assert {key.split("/")[0] for key in sqlite_store.records.keys_of(str(root))} == {"src"}
     done = ingest(sqlite_store.records, [root], name="other")
     assert (done.written, done.deleted) == (5, 5)
@@ -378,9 +379,9 @@ def test_most_of_many_records_are_not_deleted_without_consent(sqlite_store: Cozo
     ingest(sqlite_store.records, [root])
     for i in range(5):
         (root / f"m{i}.py").unlink()
-    assert ingest(sqlite_store.records, [root], may_delete=lambda loss: False).deleted == 25
-    with pytest.raises(SourceError, match="75 of the 75 records of .* would be deleted"):
-        ingest(sqlite_store.records, [root], exclude=["*"], may_delete=lambda loss: False)
+    assert ingest(sqlite_store.records, [root], may_delete=lambda deletion: False).deleted == 25
+    with pytest.raises(SourceError, match="75 of 75 records of .* would be deleted"):
+        ingest(sqlite_store.records, [root], exclude=["*"], may_delete=lambda deletion: False)
     assert len(sqlite_store.records.keys_of(str(root))) == 75
 
 
@@ -417,7 +418,7 @@ def test_a_root_that_can_not_be_read_is_an_error_in_words(
     folder = tree(tmp_path / "closed", {"a.py": ""})
     cases = {
         "a" * 300: "can't be read: File name too long", str(tmp_path / "loop"): "can't be read", "nul\0": "can't be read",
-        str(tmp_path / "pipe"): "is no regular file and no folder", "/dev/null": "is no regular file and no folder",
+        str(tmp_path / "pipe"): "is neither a regular file nor a folder", "/dev/null": "is neither a regular file nor a folder",
         "no": "there is no file or folder 'no'", str(folder): "can't be read: Permission denied",
     }  # fmt: skip
     scan = os.scandir

@@ -365,7 +365,7 @@ def test_more_languages_are_cut_into_their_parts(file: str) -> None:
     assert contents(file, text)[name].startswith(content)
 
 
-@pytest.mark.parametrize("ending", [language.endings[0] for language in LANGUAGES] + [".md", ".txt"])
+@pytest.mark.parametrize("ending", [language.extensions[0] for language in LANGUAGES] + [".md", ".txt"])
 @given(text=st.text(alphabet=st.characters(exclude_characters="\r", exclude_categories=["Cs"])))
 def test_line_ends_make_no_difference(splitter: Splitter, ending: str, text: str) -> None:
     path, plain = PurePath(f"a{ending}"), text.lstrip("\ufeff")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dobby_dagster.ingest.git import git_index
@@ -233,6 +233,7 @@ RULES = st.lists(PATTERN, max_size=5).map("\n".join)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@example(top="", below="a[/[ab]", tracked=set(), crlf=False)
 @given(top=RULES, below=RULES, tracked=st.sets(st.sampled_from(["a/a.py", "b/a/b.py", "ab.py"])), crlf=st.booleans())
 def test_what_is_read_is_what_git_lists(
     top: str, below: str, tracked: set[str], crlf: bool, tmp_path_factory: Any

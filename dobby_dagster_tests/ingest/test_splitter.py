@@ -58,7 +58,7 @@ def test_no_module_of_the_working_folder_is_imported(tmp_path: Path, monkeypatch
 
 def test_a_process_that_does_not_start_is_an_error_and_no_file_is_taken_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [place for place in sys.path if "site-packages" not in place])
-    with pytest.raises(SourceError, match="the process that cuts files does not start"), Splitter() as splitter:
+    with pytest.raises(SourceError, match="the process that splits files does not start"), Splitter() as splitter:
         splitter.pieces(PurePath("a.py"), PYTHON)
 
 

@@ -8,7 +8,8 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from dobby_dagster.ingest.file_splitting import Piece, split
+from dobby_dagster.ingest.file_splitting import split
+from dobby_dagster.ingest.piece import Piece
 from training.corpus.pair import Pair
 from training.corpus.sentences import first_sentence
 

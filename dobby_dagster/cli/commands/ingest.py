@@ -19,7 +19,7 @@ from dobby_dagster.domain.printable import printable
 from dobby_dagster.domain.settings import OWN_RELATION
 
 if TYPE_CHECKING:
-    from dobby_dagster.ingest.ingestion import Loss
+    from dobby_dagster.ingest.deletion import Deletion
 
 # Lines about the files that were left out, at most.
 LINES = 6
@@ -40,8 +40,8 @@ def ingest(
     from dobby_dagster.ingest.source_files import files_of
     from dobby_dagster.store.cozo_store import CozoStore
 
-    def may_delete(loss: Loss) -> bool:
-        return yes or (sys.stdin.isatty() and typer.confirm(_question(loss), err=True))
+    def may_delete(deletion: Deletion) -> bool:
+        return yes or (sys.stdin.isatty() and typer.confirm(_question(deletion), err=True))
 
     settings = given.load().settings
     require_lasting(settings.database)
@@ -69,8 +69,10 @@ def ingest(
         note(line)
 
 
-def _question(loss: Loss) -> str:
-    return printable(f"Delete {loss.gone:,} of the {loss.stored:,} records of '{loss.root}'? {loss.reason}")
+def _question(deletion: Deletion) -> str:
+    return printable(
+        f"Delete {deletion.count:,} of {counted(deletion.stored, 'record')} of '{deletion.root}'? {deletion.reason}"
+    )
 
 
 def _left_out(left_out: Mapping[str, str], roots: list[Path]) -> Iterator[str]:

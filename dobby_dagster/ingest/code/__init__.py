@@ -1,1 +1,1 @@
-"""Source code into functions, methods and classes."""
+"""Splits source code into functions, methods and classes."""

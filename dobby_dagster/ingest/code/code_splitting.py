@@ -1,6 +1,6 @@
-"""Source code into a piece for each function, method and class, by its syntax tree.
+"""Splits source code into a piece for each function, method and class, by its syntax tree.
 
-Time and space grow with the length of the text, however deep it is nested: each letter is in at most a few pieces.
+Time and memory are linear in the length of the text, however deeply it is nested: each letter is in a few pieces only.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dobby_dagster.ingest.code.preprocessor import blank, readable
 from dobby_dagster.ingest.code.syntax_tree import parse, walk
 from dobby_dagster.ingest.piece import Piece
 
-# The grammar of Python reads on to the end of a run of comments at each of them: it gets the last hundreds of a run.
+# Python's grammar is quadratic in a run of comments, so it gets only the last few hundred of a run.
 _COMMENTS = re.compile(rb"((?:^[ \t]*#[^\n]*\n){200,}?)((?:^[ \t]*#[^\n]*\n){200})(?![ \t]*#)", re.MULTILINE)
-MAX_NESTED = 3  # levels of functions and classes that a piece shows whole
+MAX_NESTED = 3  # levels of nested functions and classes that a piece includes whole
 
 
 @dataclass(slots=True)
@@ -30,7 +30,9 @@ class _Part:
 
     Attributes:
         name: Qualified.
-        parts: The functions and classes right inside it, by their numbers.
+        place: Where it is in the text, with its comments.
+        body: Begin and end of its body, in bytes; None if it has none.
+        parts: Indices of the functions and classes directly in it.
     """
 
     name: str
@@ -42,7 +44,14 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    """What a node is in."""
+    """What encloses a node.
+
+    Attributes:
+        name: The qualified name of the enclosing declaration.
+        in_class: Whether functions in it are methods.
+        in_function: Whether it is in a function.
+        part: The index of the enclosing part; -1 for none.
+    """
 
     name: str = ""
     in_class: bool = False
@@ -51,18 +60,18 @@ class _Scope:
 
 
 def pieces_of(language: Language, text: str) -> Iterator[Piece]:
-    """The functions, methods and classes of ``text``; none where it takes many times the steps that code takes."""
+    """The functions, methods and classes of ``text``; none if parsing takes many times the steps of ordinary code."""
     data = text.encode("utf-8", "surrogatepass")
-    shown, gone = _shown(language, data)
+    shown, removed = _shown(language, data)
     tree = parse(language.grammar or language.name, shown)
-    parts = _parts(language, data, tree, gone) if tree is not None else []
+    parts = _parts(language, data, tree, removed) if tree is not None else []
     for number, part in enumerate(parts):
         content = _content(part.place, data, _holes(parts, number), language.elided)
         yield Piece(part.name, part.kind, language.name, content, part.place.row + 1)
 
 
 def _shown(language: Language, data: bytes) -> tuple[bytes, frozenset[int]]:
-    """What the grammar reads in place of ``data``, of the same length, and the rows of directives that it misses."""
+    """The text for the grammar, of the same length as ``data``, and the rows of the directives removed from it."""
     if language.name in ("c", "cpp"):
         return readable(data)
     if language.name == "python":
@@ -70,13 +79,13 @@ def _shown(language: Language, data: bytes) -> tuple[bytes, frozenset[int]]:
     return data, frozenset()
 
 
-def _parts(language: Language, data: bytes, tree: Any, gone: frozenset[int]) -> list[_Part]:
+def _parts(language: Language, data: bytes, tree: Any, removed: frozenset[int]) -> list[_Part]:
     parts: list[_Part] = []
     scopes = [_Scope()]
-    for way in walk(tree):
-        del scopes[len(way) :]
+    for path in walk(tree):
+        del scopes[len(path) :]
         scope = scopes[-1]
-        found = declaration(language, way, data, in_function=scope.in_function)
+        found = declaration(language, path, data, in_function=scope.in_function)
         if found is not None:
             scope = _enter(found, scope, len(parts))
             if found.kind != "scope":
@@ -84,7 +93,7 @@ def _parts(language: Language, data: bytes, tree: Any, gone: frozenset[int]) -> 
                 body = (found.body.start_byte, found.body.end_byte) if found.body is not None else None
                 if scopes[-1].part >= 0:
                     parts[scopes[-1].part].parts.append(len(parts))
-                parts.append(_Part(scope.name, kind, place(language, way, found.name, data, gone), body))
+                parts.append(_Part(scope.name, kind, place(language, path, found.name, data, removed), body))
         scopes.append(scope)
     return parts
 
@@ -98,13 +107,17 @@ def _enter(found: Declaration, scope: _Scope, number: int) -> _Scope:
 
 
 def qualified(scope: str, name: str) -> str:
-    """``scope.name``; where that is longer than ``MAX_NAME``, without its middle."""
+    """``scope.name``, its middle left out beyond ``MAX_NAME`` characters.
+
+    >>> qualified("Table", "find"), qualified("", "find")
+    ('Table.find', 'find')
+    """
     full = ".".join(filter(None, (scope, name)))
     return full if len(full) <= MAX_NAME else f"{full[: MAX_NAME // 2]}…{full[-MAX_NAME // 2 :]}"
 
 
 def _holes(parts: Sequence[_Part], number: int) -> list[tuple[int, int]]:
-    """The bodies that a piece leaves out: of a class's functions, and of what is nested deep and a piece of its own."""
+    """The bodies that a piece leaves out: of a class's functions, and of deeply nested pieces."""
     outline = parts[number].kind == "class"
     holes = []
     stack = [(inner, 1) for inner in parts[number].parts]

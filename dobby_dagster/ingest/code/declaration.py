@@ -1,4 +1,4 @@
-"""A declaration, and how its name is read."""
+"""A declaration, and the text of its name."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ MAX_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """What a node declares.
+    """What a node of the syntax tree declares.
 
     Attributes:
-        kind: ``function``, ``class``, or ``scope`` for what only lends its name; a scope's may be empty.
-        body: The node that a class's outline leaves out.
-        method: A function that belongs to a class or an object, or a scope whose functions do.
+        kind: ``function``, ``class``, or ``scope`` for what only qualifies the names in it.
+        name: As it is written; may be empty for a scope.
+        body: The node of its body, which a class's outline leaves out.
+        method: Whether it is a method, or a scope whose functions are methods.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""Which nodes of a syntax tree declare something, and its name."""
+"""Recognises the nodes of a syntax tree that declare something, and reads the name."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _UNNAMED = {
 _METHODS = ("method_declaration", "method_definition")
 
 
-def declaration(language: Language, way: Sequence[Level], data: bytes, *, in_function: bool) -> Declaration | None:
-    """What the last node of ``way`` declares: a function, a class, or a scope; None for nothing that has a name.
+def declaration(language: Language, path: Sequence[Level], data: bytes, *, in_function: bool) -> Declaration | None:
+    """What the last node of ``path`` declares: a function, a class or a scope; None for anything else.
 
     Args:
-        language: Of the text.
-        way: From the root to the node.
-        data: The text.
+        language: The language of the text.
+        path: The nodes from the root to the node.
+        data: The text, UTF-8.
         in_function: Whether the node is inside a function.
     """
-    node = way[-1].node
+    node = path[-1].node
     if language.name in ("javascript", "typescript", "tsx"):
         found = javascript.declaration(node, data, in_function=in_function)
         if found is not None:
@@ -42,7 +42,7 @@ def declaration(language: Language, way: Sequence[Level], data: bytes, *, in_fun
     kind = node.type
     if kind in language.functions and not _is_one_line_macro(node):
         return _named(node, data, "function")
-    if kind in language.classes and _has_body(way):
+    if kind in language.classes and _has_body(path):
         return _named(node, data, "class")
     if kind in language.scopes:
         return _named(node, data, "scope")
@@ -63,14 +63,14 @@ def _is_one_line_macro(node: Any) -> bool:
     return bool(node.type == "preproc_function_def" and node.end_point[0] - node.start_point[0] < 2)
 
 
-def _has_body(way: Sequence[Level]) -> bool:
-    """Whether a type of C is declared here, and not only named; a ``typedef`` stands for the type that it holds."""
-    node = way[-1].node
+def _has_body(path: Sequence[Level]) -> bool:
+    """Whether a type of C is defined here rather than named; a ``typedef`` counts for the type in it."""
+    node = path[-1].node
     if node.type == "type_definition":
         held = node.child_by_field_name("type")
         return held is not None and held.child_by_field_name("body") is not None
     if node.type.endswith("_specifier"):
-        in_typedef = len(way) > 1 and way[-2].node.type == "type_definition"
+        in_typedef = len(path) > 1 and path[-2].node.type == "type_definition"
         return node.child_by_field_name("body") is not None and not in_typedef
     return True
 
@@ -91,7 +91,7 @@ def _name(node: Any, data: bytes) -> str:
 
 
 def _named_node(node: Any) -> Any:
-    """The node that names ``node``: its name, what an ``impl`` is for, or what is innermost in a declarator of C."""
+    """The node of the name: the field ``name``, the type of an ``impl``, or the innermost declarator in C."""
     named = node.child_by_field_name("name")
     if named is None and node.type == "impl_item":
         named = node.child_by_field_name("type")
@@ -111,7 +111,7 @@ def _named_node(node: Any) -> Any:
 
 
 def _name_of_typedef(node: Any) -> Any:
-    """``T`` of ``typedef struct tag { … } T, *P;``, or else the tag, or else ``P``."""
+    """``T`` of ``typedef struct tag { … } T, *P;``, else the tag, else ``P``."""
     declarators = node.children_by_field_name("declarator")
     plain = next((child for child in declarators if child.type == "type_identifier"), None)
     inner = next(iter(declarators), None)
@@ -121,7 +121,7 @@ def _name_of_typedef(node: Any) -> Any:
 
 
 def _end_of_name(named: Any) -> int:
-    """Where a name ends; C++'s ``operator bool() const`` does where its parameters begin."""
+    """Where a name ends; for C++'s ``operator bool() const`` where the parameters begin."""
     if named.type != "operator_cast":
         return int(named.end_byte)
     end = named
@@ -143,7 +143,7 @@ def _receiver(node: Any) -> Any:
 
 
 def _is_macro_call(node: Any, name: str) -> bool:
-    """C's ``TEST(Suite, Name) { … }``: a function without a type, by the name of a macro."""
+    """Whether it is ``TEST(Suite, Name) { … }`` in C: a function without a type, named as a macro."""
     if not name.isupper() or node.child_by_field_name("declarator") is None:
         return False
     return node.child_by_field_name("type") is None

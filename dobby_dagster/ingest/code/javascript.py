@@ -1,4 +1,4 @@
-"""What JavaScript and TypeScript declare by assigning it: functions, classes and objects."""
+"""Functions, classes and objects that JavaScript and TypeScript declare by assignment."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _MEMBERS = ("pair", "field_definition", "public_field_definition")
 _WRAPPING = ("parenthesized_expression", "as_expression", "satisfies_expression", "non_null_expression")
 # `memo(…)`, `React.memo(…)`, `_.debounce(…)`; not `list.map(…)`.
 _WRAPPER = re.compile(r"(?:(?:_|[A-Z]\w*)\.)?[A-Za-z_$][\w$]*")
-# Which do something with the function now, and give back something else.
+# These call the function, and do not return it.
 _CALLERS = {"setTimeout", "setInterval", "setImmediate", "requestAnimationFrame", "queueMicrotask", "useMemo"}
 _MAX_WRAPPED = 4
 
 
 def declaration(node: Any, data: bytes, *, in_function: bool) -> Declaration | None:
-    """What is assigned, exported or put into an object here under a name; None for anything else."""
+    """The function, class or object that is assigned, exported or made a property here; None for anything else."""
     if node.type not in _VALUES:
         return None
     to, by = _VALUES[node.type]
@@ -50,7 +50,7 @@ def declaration(node: Any, data: bytes, *, in_function: bool) -> Declaration | N
 
 
 def _unwrapped(value: Any, data: bytes, *, in_function: bool) -> Any:
-    """The function, class or object that ``value`` is, also inside of ``memo(forwardRef(…))``; None for others."""
+    """The function, class or object in ``value``, also within ``memo(forwardRef(…))``; None for anything else."""
     for _ in range(_MAX_WRAPPED):
         if value is None or value.type in (*_FUNCTIONS, "class", "object"):
             return value
@@ -64,7 +64,7 @@ def _unwrapped(value: Any, data: bytes, *, in_function: bool) -> Any:
 
 
 def _wraps(call: Any, data: bytes, *, in_function: bool) -> bool:
-    """Whether what is called makes a function of its first argument; inside functions too few do to guess."""
+    """Whether the call wraps its first argument into a function; within functions, only ``useCallback`` counts."""
     name = text_of(call.child_by_field_name("function"), data)
     if in_function:
         return name.removeprefix("React.") == "useCallback"

@@ -1,4 +1,4 @@
-"""What counts as a function, a class or a section, by language."""
+"""The languages: their file extensions, and the grammar's node types for functions and classes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ class Language:
 
     Attributes:
         name: The record's language.
-        endings: Of files.
-        functions: Nodes that become a record each.
-        classes: Nodes that become a record without the bodies of the functions in them.
-        scopes: Nodes that only lend their name to what is in them.
-        around: Nodes that belong to the function or class in them: decorators, modifiers, declarations.
-        elided: What stands for the body of a function inside a class.
-        grammar: Where the grammar's name is not the language's.
+        extensions: Of files.
+        functions: Node types that become a record each.
+        classes: Node types that become a record without the bodies of the functions in them.
+        scopes: Node types that only qualify the names in them.
+        around: Node types that belong to the function or class in them: decorators, modifiers, declarations.
+        elided: Placeholder for the body of a function in a class.
+        grammar: The grammar's name, if it is not the language's.
     """
 
     name: str
-    endings: tuple[str, ...]
+    extensions: tuple[str, ...]
     functions: frozenset[str]
     classes: frozenset[str] = frozenset()
     scopes: frozenset[str] = frozenset()
@@ -36,7 +36,7 @@ def _set(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-# What JavaScript assigns is told by the value: see the module javascript.
+# Assignments in JavaScript are recognised by their value: see the module javascript.
 _JS_FUNCTIONS = _set("function_declaration generator_function_declaration method_definition")
 _JS_AROUND = _set(
     "export_statement lexical_declaration variable_declaration assignment_expression expression_statement"
@@ -148,21 +148,21 @@ _CPP = re.compile(
     r"|^[ \t]*(try|constexpr)\b|^[ \t]*catch[ \t]*\(|\bstd::\w+",
     re.MULTILINE,
 )
-_BY_ENDING = {ending: language for language in LANGUAGES for ending in language.endings}
-_KNOWN = {*_BY_ENDING, *MARKDOWN, *NOTEBOOKS, *SQL, *TEXT}
+_BY_EXTENSION = {extension: language for language in LANGUAGES for extension in language.extensions}
+_KNOWN = {*_BY_EXTENSION, *MARKDOWN, *NOTEBOOKS, *SQL, *TEXT}
 
 
 def language_of(path: PurePath, text: str = "") -> Language | None:
-    """The language of a source file by its ending; None where it is none of those known.
+    """The language of a source file by its extension; None if it is unknown.
 
     Args:
-        path: Its name counts.
-        text: Of the file: a ``.h`` is C++ where it has what C has not, by the rules of GitHub's Linguist
+        path: The file, which is not read.
+        text: Its text: a ``.h`` is C++ if it has what C lacks, by the rules of GitHub's Linguist
             (``heuristics.yml``), else C.
     """
-    language = _BY_ENDING.get(path.suffix.lower())
+    language = _BY_EXTENSION.get(path.suffix.lower())
     if language is not None and path.suffix.lower() == ".h" and _CPP.search(text):
-        return _BY_ENDING[".hpp"]
+        return _BY_EXTENSION[".hpp"]
     return language
 
 

@@ -1,4 +1,4 @@
-"""Where a declaration begins and ends in the text, with the comments and attributes that belong to it."""
+"""Locates a declaration in the text, with the comments and attributes that belong to it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _FEW = 20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A declaration's place, in bytes.
+    """Where a declaration is, in bytes.
 
     Attributes:
-        begin: Of the comments right above it.
-        own: Of what is its own: a decorator, a modifier.
-        lead: What is written before that.
-        row: In which it begins, from 0.
-        above: Comments that stand apart: above the ``#if`` that it is in.
+        begin: Where the comments directly above it begin.
+        own: Where it begins itself, with its decorators and modifiers.
+        end: Where it ends.
+        row: The row of ``own``, from 0.
+        lead: Text to insert at ``own``.
+        above: Begin and end of comments further up: above the ``#if`` that it is in.
     """
 
     begin: int
@@ -36,31 +37,31 @@ class Place:
     above: tuple[tuple[int, int], ...] = ()
 
 
-def place(language: Language, way: Sequence[Level], name: str, data: bytes, gone: frozenset[int]) -> Place:
-    """The place of the last node of ``way``, which declares ``name``; the grammar did not see the rows ``gone``."""
-    whole = _whole(language, way)
-    node = way[whole].node
-    top = _first_of_its_line(way, whole)
-    row, begin = _above_directives(way[top].node, data, gone)
-    comments = _belonging(way[top], row, name, data)
-    lead = b"type " if node.type in ("type_spec", "type_alias") else b""  # in a group of them
+def place(language: Language, path: Sequence[Level], name: str, data: bytes, removed: frozenset[int]) -> Place:
+    """The place of the last node of ``path``, which declares ``name``; the grammar did not see the rows ``removed``."""
+    whole = _whole(language, path)
+    node = path[whole].node
+    top = _first_of_its_line(path, whole)
+    row, begin = _above_directives(path[top].node, data, removed)
+    comments = _belonging(path[top], row, name, data)
+    lead = b"type " if node.type in ("type_spec", "type_alias") else b""  # of a group
     above: tuple[tuple[int, int], ...] = ()
     if comments:
         begin = comments[0].start_byte
-    elif whole and (outside := _of_conditional(way, top, data)):
+    elif whole and (outside := _of_conditional(path, top, data)):
         above = ((outside[0].start_byte, outside[-1].end_byte),)
     return Place(begin, int(node.start_byte), int(node.end_byte), int(node.start_point[0]), lead, above)
 
 
-def _whole(language: Language, way: Sequence[Level]) -> int:
-    """Which node of ``way`` holds the declaration with its decorators, modifiers and keywords."""
-    at = len(way) - 1
-    while at > 0 and way[at - 1].node.type in language.around:
-        around = way[at - 1].node
+def _whole(language: Language, path: Sequence[Level]) -> int:
+    """The index in ``path`` of the declaration with its decorators, modifiers and keywords."""
+    at = len(path) - 1
+    while at > 0 and path[at - 1].node.type in language.around:
+        around = path[at - 1].node
         if around.type in _LISTS and not _is_alone(around):
             break
         at -= 1
-    if at == len(way) - 1 and at and way[at - 1].node.type == "type_definition":
+    if at == len(path) - 1 and at and path[at - 1].node.type == "type_definition":
         at -= 1
     return at
 
@@ -70,28 +71,28 @@ def _is_alone(around: Any) -> bool:
     return count == 1 or (count < _FEW and sum(not is_comment(child) for child in around.named_children) == 1)
 
 
-def _first_of_its_line(way: Sequence[Level], at: int) -> int:
-    """The outermost node that begins with the declaration: comments above that one are above the declaration."""
+def _first_of_its_line(path: Sequence[Level], at: int) -> int:
+    """The index of the outermost node that begins with the declaration: comments above it belong to the declaration."""
     while at > 1:
-        around = way[at - 1].node
-        begins_with = way[at].before < 0 and not way[at].above and around.start_byte == way[at].node.start_byte
+        around = path[at - 1].node
+        begins_with = path[at].before < 0 and not path[at].above and around.start_byte == path[at].node.start_byte
         if not begins_with and around.type not in _DECLARATORS:
             break
         at -= 1
     return at
 
 
-def _above_directives(node: Any, data: bytes, gone: frozenset[int]) -> tuple[int, int]:
-    """The row and the offset where ``node`` begins, or the lines of directives right above it that were taken out."""
+def _above_directives(node: Any, data: bytes, removed: frozenset[int]) -> tuple[int, int]:
+    """The row and offset where ``node`` begins, or where the removed directives directly above it begin."""
     row, begin = int(node.start_point[0]), int(node.start_byte)
-    while row - 1 in gone:
+    while row - 1 in removed:
         row -= 1
         begin = data.rfind(b"\n", 0, data.rfind(b"\n", 0, begin)) + 1
     return row, begin
 
 
 def _belonging(level: Level, row: int, name: str, data: bytes) -> list[Any]:
-    """The comments and attributes right above ``row``, or the comment a blank line above that begins with the name."""
+    """The comments and attributes directly above ``row``, or one above a blank line that begins with the name."""
     above = level.above
     first = len(above)
     while first > 0:
@@ -113,12 +114,12 @@ def _is_of(comment: Any, name: str, data: bytes) -> bool:
     return re.match(rf"/\*[\s*'\"=_-]*{re.escape(last)}\b", text) is not None
 
 
-def _of_conditional(way: Sequence[Level], at: int, data: bytes) -> list[Any]:
-    """The comments right above the ``#if`` whose branches hold one declaration each, this one among them."""
-    while at > 0 and way[at - 1].node.type in _CONDITIONALS and _is_only_one(way[at - 1].node):
+def _of_conditional(path: Sequence[Level], at: int, data: bytes) -> list[Any]:
+    """The comments directly above the ``#if`` whose branches have one declaration each, this one among them."""
+    while at > 0 and path[at - 1].node.type in _CONDITIONALS and _is_only_one(path[at - 1].node):
         at -= 1
-        if way[at].node.type in ("preproc_if", "preproc_ifdef"):
-            return _belonging(way[at], int(way[at].node.start_point[0]), "", data)
+        if path[at].node.type in ("preproc_if", "preproc_ifdef"):
+            return _belonging(path[at], int(path[at].node.start_point[0]), "", data)
     return []
 
 

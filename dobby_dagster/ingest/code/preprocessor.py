@@ -1,6 +1,6 @@
-"""C and C++ made readable for a grammar that knows nothing of the preprocessor.
+"""Prepares C and C++ for a grammar that does not know the preprocessor.
 
-Text that would mislead it is replaced by spaces, so that every offset stays; what is cut out is cut from the original.
+Text that would mislead it is replaced by spaces, so that offsets stay valid; pieces are cut from the original text.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _EXPORT_MACRO = re.compile(
     rb"\b(?:class|struct|union|enum)\s+((?:(?:_*[A-Z][A-Z0-9_]+|\w+_(?:EXPORTS?|export|API|api|DLL))\b(?:\([^()\n]*\))?\s+){1,3})"
     rb"(?=[A-Za-z_]\w*(?:\s*<[^<>{};]*>)?\s*(?:final\s*)?(?:\{|:[^:]))"
 )
-# `G_BEGIN_DECLS`, `QT_END_NAMESPACE`, `Q_OBJECT` on a line of their own, and what Qt adds to `public:`.
+# `G_BEGIN_DECLS`, `QT_END_NAMESPACE`, `Q_OBJECT` on a line of their own, and Qt's additions to `public:`.
 _LONE_MACRO = re.compile(
     rb"^[ \t]*(?:(?:[A-Z0-9_]*_)?(?:BEGIN|END)(?:_[A-Z0-9_]*)?|Q_OBJECT|Q_GADGET)(?:\([^()\n]*\))?[ \t]*$"
     rb"|^[ \t]*(?:Q_SIGNALS|signals)[ \t]*:|(?<=public|rivate|tected)[ \t]+(?:Q_SLOTS|slots)(?=[ \t]*:)",
@@ -28,8 +28,8 @@ class _Group:
     """One ``#if`` to ``#endif``.
 
     Attributes:
-        condition: After the ``if``.
-        marks: Where each directive of it begins and ends.
+        condition: The text after ``#if``.
+        marks: Begin and end of each of its directives.
         deltas: How many braces each branch leaves open.
     """
 
@@ -39,10 +39,10 @@ class _Group:
 
 
 def readable(data: bytes) -> tuple[bytes, frozenset[int]]:
-    """``data`` without macros that are no code, and with one branch of each ``#if`` whose branches share a brace.
+    """``data`` without macros that are not code, and with one branch of each ``#if`` whose branches share a brace.
 
     Returns:
-        The text, as long as ``data``, and the rows (from 0) of the ``#if`` that are gone from it.
+        The text, as long as ``data``, and the rows (from 0) of the ``#if`` that were removed.
     """
     masked = bytearray(data)
     plain = _COMMENT_OR_STRING.sub(lambda found: blank(found[0]), data)
@@ -50,10 +50,10 @@ def readable(data: bytes) -> tuple[bytes, frozenset[int]]:
         masked[found.start(1) : found.end(1)] = blank(found[1])
     for found in _LONE_MACRO.finditer(plain):
         masked[found.start() : found.end()] = blank(found[0])
-    gone: list[int] = []
-    for begin, end in _misleading(plain, gone):
+    removed: list[int] = []
+    for begin, end in _misleading(plain, removed):
         masked[begin:end] = blank(data[begin:end])
-    return bytes(masked), frozenset(_rows(data, gone))
+    return bytes(masked), frozenset(_rows(data, removed))
 
 
 def blank(text: bytes) -> bytes:
@@ -61,8 +61,8 @@ def blank(text: bytes) -> bytes:
     return re.sub(rb"[^\n]", b" ", text)
 
 
-def _misleading(plain: bytes, gone: list[int]) -> list[tuple[int, int]]:
-    """The spans of directives and branches that are left out; ``gone`` gets where each ``#if`` among them begins."""
+def _misleading(plain: bytes, removed: list[int]) -> list[tuple[int, int]]:
+    """The spans of directives and branches to blank; the offset of each ``#if`` among them is added to ``removed``."""
     spans: list[tuple[int, int]] = []
     groups: list[_Group] = []
     at = 0
@@ -80,7 +80,7 @@ def _misleading(plain: bytes, gone: list[int]) -> list[tuple[int, int]]:
         groups[-1].marks.append(found.span())
         if word == b"endif":
             group = groups.pop()
-            kept = _close(group, spans, gone)
+            kept = _close(group, spans, removed)
             if groups:
                 groups[-1].deltas[-1] += kept
     return spans
@@ -90,8 +90,8 @@ def _open_braces(plain: bytes, begin: int, end: int) -> int:
     return plain.count(b"{", begin, end) - plain.count(b"}", begin, end)
 
 
-def _close(group: _Group, spans: list[tuple[int, int]], gone: list[int]) -> int:
-    """Leave one branch of a group whose branches do not close what they open; how many braces that leaves open."""
+def _close(group: _Group, spans: list[tuple[int, int]], removed: list[int]) -> int:
+    """Keep one branch of a group with unbalanced branches; returns how many braces that one leaves open."""
     if not any(group.deltas):
         return 0
     kept = 0
@@ -100,7 +100,7 @@ def _close(group: _Group, spans: list[tuple[int, int]], gone: list[int]) -> int:
     elif b"__cplusplus" in group.condition and len(group.deltas) == 1:
         kept = -1  # `extern "C" {`, or its brace
     spans += group.marks
-    gone.append(group.marks[0][0])
+    removed.append(group.marks[0][0])
     for branch, ((_, begin), (end, _)) in enumerate(zip(group.marks, group.marks[1:], strict=False)):
         if branch != kept:
             spans.append((begin, end))

@@ -1,7 +1,7 @@
-"""A syntax tree, walked in linear time with what stands above each node.
+"""Parses text into a syntax tree, and walks it in linear time with the comments above each node.
 
-A node's parent and siblings are kept on the way: tree-sitter looks for them from the root each time they are asked
-for, which is quadratic for deep trees and for long rows of comments.
+The walk keeps a node's parents and siblings itself: tree-sitter searches for them from the root each time, which is
+quadratic for deep trees and for long runs of comments.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-# Code takes a twentieth of these; text that is made to be slow, or is of another language, has no bound of its own.
+# Ordinary code takes a twentieth of these; hostile text, or text of another language, would take unlimited time.
 MIN_STEPS, MAX_STEPS = 2_000, 30_000
 BYTES_A_STEP = 20
-SECONDS, BYTES_A_SECOND = 1.0, 200_000  # of the processor
+SECONDS, BYTES_A_SECOND = 1.0, 200_000  # CPU time
 
 
 @dataclass(slots=True)
 class Level:
-    """A node on the way from the root.
+    """A node on the path from the root.
 
     Attributes:
-        above: The comments and attributes between it and what stands before it.
-        before: The row in which that ends, from 0; -1 where nothing stands before it.
+        node: The tree-sitter node.
+        above: The comments and attributes between it and the code before it.
+        before: The row in which that code ends, from 0; -1 if there is none.
     """
 
     node: Any
@@ -40,44 +41,44 @@ def _parser(grammar: str) -> Any:
 
 
 def parse(grammar: str, data: bytes) -> Any | None:
-    """The syntax tree of ``data``; None where it takes many times the steps, the memory or the time that code takes."""
+    """The syntax tree of ``data``; None if parsing takes many times the steps, memory or time of ordinary code."""
     parser = _parser(grammar)
     left = min(MIN_STEPS + len(data) // BYTES_A_STEP, MAX_STEPS)
     end = time.thread_time() + SECONDS + len(data) / BYTES_A_SECOND
 
-    def goes_on(offset: int, has_error: bool) -> bool:
+    def is_over_limit(offset: int, has_error: bool) -> bool:
         nonlocal left
         left -= 1
         return left < 0 or time.thread_time() > end
 
     try:
-        return parser.parse(lambda offset, point: data[offset : offset + 65_536], progress_callback=goes_on)
+        return parser.parse(lambda offset, point: data[offset : offset + 65_536], progress_callback=is_over_limit)
     except ValueError:
         return None
     finally:
-        parser.reset()  # else the next text would be read as the rest of one that was given up
+        parser.reset()  # else the next text would be parsed as the rest of an abandoned one
 
 
 def walk(tree: Any) -> Iterator[list[Level]]:
-    """The way from the root to each named node, in the order of the text. It is one list, which changes."""
+    """The path from the root to each named node, in the order of the text; always the same list, updated in place."""
     cursor = tree.walk()
-    way = [Level(cursor.node)]
-    while way:
-        if way[-1].node.is_named:
-            yield way
+    path = [Level(cursor.node)]
+    while path:
+        if path[-1].node.is_named:
+            yield path
         if cursor.goto_first_child():
-            way.append(Level(cursor.node))
+            path.append(Level(cursor.node))
             continue
-        while way:
-            last = way.pop()
+        while path:
+            last = path.pop()
             if cursor.goto_next_sibling():
-                way.append(_after(last, cursor.node))
+                path.append(_after(last, cursor.node))
                 break
             cursor.goto_parent()
 
 
 def is_comment(node: Any) -> bool:
-    """Whether the node belongs to what stands below it; Rust's ``//!`` belongs to what it stands in."""
+    """Whether the node is a comment or attribute of what follows it; Rust's ``//!`` is one of what encloses it."""
     kind = node.type
     return ("comment" in kind and node.child_by_field_name("inner") is None) or kind == "attribute_item"
 
@@ -91,7 +92,7 @@ def _after(last: Level, node: Any) -> Level:
 
 
 def _comments_at_end(node: Any) -> list[Any]:
-    """Comments that a grammar puts at the end of a node, as Kotlin's into the package's head, though they follow it."""
+    """Comments after a node that the grammar makes part of it, as Kotlin's grammar does with the package header."""
     count = node.child_count
     if count < 2 or "comment" in node.type or not is_comment(node.child(count - 1)):
         return []
@@ -105,6 +106,6 @@ def _comments_at_end(node: Any) -> list[Any]:
 
 
 def _last_row(node: Any) -> int:
-    """The row in which a node ends; one that ends with a line's end is not of the next row."""
+    """The row in which a node ends; a line feed at its end counts to that row."""
     row, column = node.end_point
     return int(row - 1 if column == 0 and row > node.start_point[0] else row)

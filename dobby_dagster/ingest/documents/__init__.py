@@ -1,1 +1,1 @@
-"""Markdown, notebooks and SQL into sections, cells and statements."""
+"""Splits Markdown, notebooks and SQL into sections, cells and statements."""

@@ -1,4 +1,4 @@
-"""The metadata at the top of a Markdown file: YAML between ``---``, as for Jekyll, or TOML between ``+++``."""
+"""Front matter, the metadata at the top of a Markdown file: YAML between ``---``, or TOML between ``+++``."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ _BLOCK = re.compile(r"(---|\+\+\+)[ \t]*\n(.*?\n)?(?:\1|\.\.\.)[ \t]*(?:\n|\Z)",
 
 
 def front_matter(text: str) -> tuple[dict[str, Any], int]:
-    """What ``text`` says of itself, and how many lines that takes; nothing where it begins with none.
+    r"""The front matter of ``text`` as values of JSON, and how many lines it takes; ``({}, 0)`` if there is none.
 
-    YAML's values are texts, lists and mappings, as they are written. What is no mapping, is longer than
-    ``MAX_CHARACTERS``, nested deep, or has YAML's aliases, which can grow without end, is content like any other.
+    Scalars of YAML stay strings. Front matter that is not a mapping, is longer than ``MAX_CHARACTERS``, is deeply
+    nested or has YAML aliases, which can expand without bound, counts as content.
+
+    >>> front_matter("---\ntitle: Notes\n---\nText")
+    ({'title': 'Notes'}, 3)
     """
     found = _BLOCK.match(text[: MAX_CHARACTERS + 10])
     if found is None:
@@ -35,7 +38,7 @@ def _yaml(written: str) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > MAX_DEPTH:
                 return None
-        return _plain(yaml.load(written, Loader=yaml.BaseLoader))  # noqa: S506 it makes texts, lists and mappings only
+        return _plain(yaml.load(written, Loader=yaml.BaseLoader))  # noqa: S506 it creates only strings, lists and mappings
     except (yaml.YAMLError, RecursionError, ValueError, TypeError):
         return None
 
@@ -48,6 +51,6 @@ def _toml(written: str) -> Any:
 
 
 def _plain(values: Any) -> Any:
-    """``values`` as JSON can hold them: dates and infinite numbers are texts, lone surrogates question marks."""
+    """``values`` as JSON: dates and infinite numbers become strings, lone surrogates question marks."""
     text = json.dumps(values, default=str, ensure_ascii=False).encode("utf-8", "replace").decode()
     return json.loads(text, parse_constant=str)

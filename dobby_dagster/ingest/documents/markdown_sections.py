@@ -1,4 +1,4 @@
-"""Markdown into sections."""
+"""Splits Markdown into sections."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ MAX_NAME = 400
 
 
 def sections_of(text: str) -> list[Piece]:
-    """Markdown by heading: each section without its subsections, named by the headings above it.
+    r"""The sections of Markdown, each without its subsections, named by the headings above it.
 
-    Front matter is the metadata of the first piece, and in none's content.
+    Front matter becomes the metadata of the first piece, and is in no content.
+
+    >>> [(piece.name, piece.line) for piece in sections_of("# Guide\nHello.\n## Start\nRun it.")]
+    [('Guide', 1), ('Guide > Start', 3)]
     """
     metadata, taken = front_matter(text)
     lines = text.split("\n")
@@ -26,7 +29,7 @@ def sections_of(text: str) -> list[Piece]:
 
 
 def _sections(lines: list[str]) -> Iterator[Piece]:
-    """By markdown-it, not by tree-sitter, whose Markdown grammar can crash the process on odd input."""
+    """Uses markdown-it, since tree-sitter's Markdown grammar can crash on odd input."""
     begins = [(0, 0, ""), *_headings("\n".join(lines))]
     above: list[tuple[int, str]] = []
     for (line, level, name), (end, _, _) in zip(begins, [*begins[1:], (len(lines), 0, "")], strict=True):
@@ -39,7 +42,7 @@ def _sections(lines: list[str]) -> Iterator[Piece]:
 
 
 def _headings(text: str) -> Iterator[tuple[int, int, str]]:
-    """Line, level and text of each heading that is in no list and no quotation."""
+    """Line, level and text of each heading outside of lists and quotations."""
     from markdown_it import MarkdownIt
 
     for token, inline in pairwise(MarkdownIt().disable("inline").parse(text)):

@@ -1,4 +1,4 @@
-"""Jupyter notebooks into cells, without what they put out."""
+"""Splits Jupyter notebooks into cells, without their outputs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dobby_dagster.ingest.piece import Piece, UnreadableError
 
 
 def cells_of(text: str) -> list[Piece]:
-    """The cells of code and Markdown, named ``cell 1``, ``cell 2``, … as they stand; their lines are those numbers.
+    """The cells of code and Markdown, named ``cell 1``, ``cell 2``, … in their order; the number is also the line.
 
     Raises:
-        UnreadableError: It is no notebook of version 3 or 4.
+        UnreadableError: It is not a notebook of version 3 or 4.
     """
     try:
         notebook = json.loads(text)
@@ -53,5 +53,5 @@ def _piece(cell: Any, number: int, language: str) -> Piece | None:
     if not isinstance(source, str) or not source.strip():
         return None
     content = source.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd").strip()
-    content = content.encode("utf-8", "replace").decode()  # a lone surrogate can be written in JSON
+    content = content.encode("utf-8", "replace").decode()  # JSON can contain lone surrogates
     return Piece(f"cell {number}", "cell", language if cell["cell_type"] == "code" else "markdown", content, number)

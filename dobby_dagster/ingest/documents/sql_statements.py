@@ -1,4 +1,4 @@
-"""SQL into statements."""
+"""Splits SQL into statements."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ _QUERY = re.compile(rf"(SELECT|WITH)\b.*?\bFROM\s+{_TARGET}", re.IGNORECASE | re
 
 
 def statements_of(text: str) -> list[Piece]:
-    """The statements with the comments above them, named by what they do: ``CREATE TABLE app.users``."""
+    r"""The statements with the comments above them, named by verb and target.
+
+    >>> [piece.name for piece in statements_of("-- Users.\nCREATE TABLE app.users (id int); select 1")]
+    ['CREATE TABLE app.users', 'SELECT']
+    """
     return list(_statements(text))
 
 
@@ -47,7 +51,7 @@ def _statements(text: str) -> Iterator[Piece]:
 
 
 def _without_comments(statement: str) -> str:
-    """``statement`` from its first word on."""
+    """``statement`` without leading comments and white space."""
     at = 0
     while found := _COMMENT.match(statement, at):
         at = found.end()

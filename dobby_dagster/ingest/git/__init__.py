@@ -1,1 +1,1 @@
-"""Which files git would list, without running git."""
+"""Determines the files that git would list, without running git."""

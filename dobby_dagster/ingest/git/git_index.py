@@ -1,7 +1,7 @@
-"""The paths in a git index, of versions 2 to 4 and split ones.
+"""Reads the paths in a git index of version 2 to 4, split indexes included.
 
-Read here and not by a library: the well-kept ones run git, or take quadratic time on an index that was made for it. The
-format: https://git-scm.com/docs/index-format.
+No library does this safely: the maintained ones run git, or take quadratic time on a crafted index. The format:
+https://git-scm.com/docs/index-format.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EXTENDED, _LENGTH = 0x4000, 0x0FFF
 
 
 def tracked_paths(git: Path) -> Iterator[str]:
-    """The paths in the index of the git folder ``git``, as Latin-1; of a damaged one those before the damage."""
+    """The paths in the index of the git folder ``git``, as Latin-1; if it is damaged, those before the damage."""
     data = _read(git / "index")
     end = yield from _paths(data)
     base = _base_of_split(data, end) if end else ""
@@ -35,7 +35,7 @@ def _read(file: Path) -> bytes:
 
 
 def _paths(data: bytes) -> Generator[str, None, int]:
-    """Yields the paths, and returns where the entries end; 0 where the index is damaged."""
+    """Yields the paths, and returns where the entries end; 0 if the index is damaged."""
     try:
         signature, version, count = struct.unpack_from(">4sLL", data)
         if signature != b"DIRC" or version not in (2, 3, 4):
@@ -64,7 +64,7 @@ def _paths(data: bytes) -> Generator[str, None, int]:
 
 
 def _hash_size(data: bytes) -> int:
-    """Of the repository's hashes, in bytes, by that of the index at its end."""
+    """The size of the repository's hashes in bytes, inferred from the checksum at the end of the index."""
     return 32 if hashlib.sha256(data[:-32]).digest() == data[-32:] else 20
 
 
@@ -80,7 +80,7 @@ def _variable_length(data: bytes, at: int) -> tuple[int, int]:
 
 
 def _base_of_split(data: bytes, at: int) -> str:
-    """The name of the index that this one is the rest of, from the extension ``link``."""
+    """The name of the shared index of a split index, from the extension ``link``; empty if there is none."""
     while at + 8 <= len(data):
         size = struct.unpack_from(">L", data, at + 4)[0]
         if data[at : at + 4] == b"link":

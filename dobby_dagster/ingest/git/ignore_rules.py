@@ -1,8 +1,8 @@
-"""The rules of a ``.gitignore``, matched in time that grows with their length and no faster.
+"""Parses and matches the rules of a ``.gitignore``, in time linear in their length.
 
-Matched here and not by a library: pathspec, the well-kept one, also matches the folders above a path, which is wrong
-for a walk that has decided them already, and by regular expressions that a pattern can make as slow as it likes. The
-rules: https://git-scm.com/docs/gitignore. A test holds them against git.
+Not by pathspec, the maintained library: it also matches the folders above a path, which a walk has decided already, and
+its regular expressions can be made arbitrarily slow. The rules: https://git-scm.com/docs/gitignore. A test compares the
+results with git's.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Rule:
     """One line of an ignore file.
 
     Attributes:
-        ignores: False where the line begins with ``!``.
+        ignores: False if the line begins with ``!``.
         folders_only: The line ends with ``/``.
-        anchored: The whole path is matched; else its last part.
+        anchored: Match the whole path; else only its last part.
         segments: A pattern for each part of a path; None for ``**``.
     """
 
@@ -37,14 +37,19 @@ class Rule:
     segments: tuple[re.Pattern[str] | None, ...]
 
     def matches(self, parts: Sequence[str], *, is_folder: bool) -> bool:
-        """Whether the rule speaks of this path; the folders above it are not looked at."""
+        """Whether the rule matches this path; its parent folders are not considered."""
         if self.folders_only and not is_folder:
             return False
         return _match(self.segments, parts if self.anchored else parts[-1:])
 
 
 def rules_of(text: str) -> list[Rule]:
-    """The rules in an ignore file's text; at most ``MAX_RULES``, and none for a line that matches nothing."""
+    """The rules in the text of an ignore file, at most ``MAX_RULES``; lines that match nothing are dropped.
+
+    >>> [rule] = rules_of("build/")
+    >>> rule.matches(["src", "build"], is_folder=True), rule.matches(["build"], is_folder=False)
+    (True, False)
+    """
     rules: list[Rule] = []
     for line in text.split("\n"):
         if len(rules) == MAX_RULES:
@@ -66,7 +71,7 @@ def _rule(line: str) -> Rule | None:
         return None
     anchored = "/" in line
     try:
-        segments = [_ANY if part == "**" and anchored else _segment(part) for part in line.removeprefix("/").split("/")]
+        segments = [_ANY if part == "**" and anchored else _segment(part) for part in _parts(line.removeprefix("/"))]
     except ValueError:
         return None
     if segments[-1] is _ANY:  # everything below, and not the folder itself
@@ -74,8 +79,28 @@ def _rule(line: str) -> Rule | None:
     return Rule(not negated, folders_only, anchored, tuple(segments))
 
 
+def _parts(pattern: str) -> list[str]:
+    """``pattern`` split at its slashes; one in a bracket expression does not count.
+
+    >>> _parts("a[/b]/c")
+    ['a[/b]', 'c']
+    """
+    parts, begin, at = [], 0, 0
+    while at < len(pattern):
+        letter = pattern[at]
+        at += 1
+        if letter == "/":
+            parts.append(pattern[begin : at - 1])
+            begin = at
+        elif letter == "[":
+            at = _bracket(pattern, at)[1]
+        elif letter == "\\" and pattern[at : at + 1] != "/":
+            at += 1
+    return [*parts, pattern[begin:]]
+
+
 def _match(segments: Sequence[re.Pattern[str] | None], parts: Sequence[str]) -> bool:
-    """Glob over whole parts. As for letters, it is enough to go back to the last ``**``."""
+    """Match a glob of path parts, backtracking only to the last ``**``, which is enough."""
     at = part = 0
     last, resume = -1, 0
     while part < len(parts):
@@ -93,10 +118,10 @@ def _match(segments: Sequence[re.Pattern[str] | None], parts: Sequence[str]) -> 
 
 
 def _segment(glob: str) -> re.Pattern[str]:
-    """One part of a pattern. Stars are atomic, as in :func:`fnmatch.translate`, so nothing is tried twice.
+    """One part of a pattern. Stars are atomic, as in :func:`fnmatch.translate`, which prevents backtracking.
 
     Raises:
-        ValueError: It matches nothing.
+        ValueError: It can match nothing.
     """
     pieces: list[list[str]] = [[]]
     for one in _tokens(glob):
@@ -110,7 +135,7 @@ def _segment(glob: str) -> re.Pattern[str]:
 
 
 def _tokens(glob: str) -> Iterator[str]:
-    """``*``, and a regular expression for each other thing that matches one letter."""
+    """``*``, or a regular expression for each element that matches one letter."""
     at = 0
     while at < len(glob):
         letter = glob[at]
@@ -132,7 +157,7 @@ def _tokens(glob: str) -> Iterator[str]:
 
 
 def _bracket(glob: str, at: int) -> tuple[str, int]:
-    """A set of letters that begins at ``at``, and where it ends."""
+    """The regular expression of the bracket expression at ``at``, and where it ends."""
     negated = glob[at : at + 1] in ("!", "^")
     at += negated
     items: list[str] = []

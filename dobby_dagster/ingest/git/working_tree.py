@@ -1,7 +1,7 @@
-"""Which files of a working tree git would list, found without running git.
+"""Determines the files of a working tree that git would list, without running git.
 
-Git's configuration names programs (``core.fsmonitor``, hooks, filters), and a tree brings its own, so git itself is
-never asked and no configuration is read: only the index, ``.gitignore`` files and ``info/exclude``.
+Git's configuration names programs (``core.fsmonitor``, hooks, filters), and an untrusted tree brings its own. So git is
+never run and no configuration is read: only the index, ``.gitignore`` files and ``info/exclude``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Rules:
     rules: tuple[Rule, ...]
 
     def verdict(self, path: str) -> bool | None:
-        """Whether ``path`` is ignored; None where no rule speaks of it."""
+        """Whether ``path`` is ignored; None if no rule matches it."""
         parts = path[len(self.folder) :].removesuffix("/").split("/")
         is_folder = path.endswith("/")
         matching = (rule.ignores for rule in reversed(self.rules) if rule.matches(parts, is_folder=is_folder))
@@ -36,10 +36,10 @@ class Rules:
 
 @dataclass(frozen=True)
 class Index:
-    """What git tracks, read when it is first asked for.
+    """The tracked files, read on first use.
 
     Attributes:
-        git: The git folder; None where there is none.
+        git: The git folder; None if there is none.
     """
 
     git: Path | None
@@ -51,7 +51,7 @@ class Index:
 
     @cached_property
     def folders(self) -> frozenset[str]:
-        """The folders above them, with a slash at the end."""
+        """The parent folders of the tracked files, with a slash at the end."""
         folders = set()
         for name in self.files:
             while (name := name.rpartition("/")[0]) and f"{name}/" not in folders:
@@ -61,10 +61,10 @@ class Index:
 
 @dataclass(frozen=True)
 class WorkingTree:
-    """A folder with a ``.git``, or one without, in which ``.gitignore`` files are honoured all the same.
+    """A folder with or without a ``.git``; ``.gitignore`` files are honoured in both.
 
-    Paths are relative to ``top``, with a slash at the end of a folder's. They are bytes, read as Latin-1, since
-    git compares bytes.
+    Paths are relative to ``top``, with a slash at the end of a folder. They are bytes decoded as Latin-1, since git
+    compares bytes.
     """
 
     top: Path
@@ -82,7 +82,7 @@ class WorkingTree:
     def around(cls, root: Path) -> WorkingTree:
         """The working tree that ``root`` is in, with the rules of the folders above ``root``.
 
-        A root that those rules ignore was named on purpose: then they do not count.
+        A ``root`` that those rules ignore was named on purpose: then they do not apply.
         """
         top = next((folder for folder in (root, *root.parents) if _exists(folder / ".git")), root)
         tree, folder = cls.at(top), top
@@ -93,12 +93,12 @@ class WorkingTree:
         return tree
 
     def inside(self, folder: Path) -> WorkingTree:
-        """With the rules of the ``.gitignore`` in ``folder``."""
+        """This tree with the rules of the ``.gitignore`` in ``folder`` added."""
         rules = _rules(self._path(folder, is_folder=True), folder / ".gitignore")
         return replace(self, rules=(*self.rules, rules)) if rules else self
 
     def ignores(self, path: Path, *, is_folder: bool) -> bool:
-        """Whether the last rule that speaks of ``path`` ignores it; the folders above it are not looked at."""
+        """Whether the last rule that matches ``path`` ignores it; its parent folders are not considered."""
         below = self._path(path, is_folder=is_folder)
         verdicts = (rules.verdict(below) for rules in reversed(self.rules))
         return next((verdict for verdict in verdicts if verdict is not None), False)
@@ -131,7 +131,7 @@ def _read(path: Path, limit: int, *, follow: bool = False) -> bytes:
 
 
 def _git_folder(top: Path) -> Path | None:
-    """Where the index lies: ``.git``, or what the file ``.git`` of a worktree or submodule names."""
+    """The folder of the index: ``.git``, or the one that the file ``.git`` of a worktree or submodule names."""
     place = top / ".git"
     if place.is_dir():
         return place

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from dobby_dagster.ingest.file_splitting import Piece, split
+from dobby_dagster.ingest.file_splitting import split
+from dobby_dagster.ingest.piece import Piece
 from training.corpus.functions import ATTRIBUTE, BLOCK_COMMENT, GENERATED, LINE_COMMENT, _plain
 from training.corpus.kinds.found import capital, found
 from training.corpus.pair import Pair
