@@ -205,6 +205,7 @@ HOME = """
 """
 
 
+@pytest.mark.slow
 def test_a_full_dagster_home_is_named() -> None:
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(HOME)], capture_output=True, text=True, check=False, timeout=120

@@ -73,6 +73,7 @@ def test_pending_work_of_a_former_database_is_finished(former: CozoStore) -> Non
     assert former.check() == []
 
 
+@pytest.mark.slow
 def test_a_former_home_keeps_its_runs_and_takes_new_ones(
     tmp_path: Path, dobby: Dobby, monkeypatch: pytest.MonkeyPatch
 ) -> None:

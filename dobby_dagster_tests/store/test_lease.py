@@ -56,6 +56,7 @@ def count(connection: Connection) -> int:
     return int(connection.run("?[count(k)] := *t{k}").rows[0][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "writes"), [("sqlite", 60), ("rocksdb", 15)])
 def test_processes_lose_nothing(tmp_path: Path, engine: str, writes: int) -> None:
     url = f"{engine}:///{tmp_path}/t.db"
@@ -66,6 +67,7 @@ def test_processes_lose_nothing(tmp_path: Path, engine: str, writes: int) -> Non
     assert count(connection) == 4 * writes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["sqlite", "rocksdb", "mem"])
 def test_threads_lose_nothing(tmp_path: Path, engine: str) -> None:
     connection = opened(f"{engine}:///{tmp_path}/t.db" if engine != "mem" else "mem://threads")
