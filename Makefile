@@ -22,7 +22,7 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # A lock file names every dependency, with hashes.
 LOCKED := $(PIP) install -q --require-hashes --no-deps
-PYTEST = env -u DATABASE_URL -u DAGSTER_HOME $(BIN)/python -m pytest -n logical
+PYTEST = env -u DATABASE_URL -u DAGSTER_HOME $(BIN)/python -m pytest -n logical --maxprocesses 8
 STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 
 .PHONY: run test check dev lint format bench corpus model finetuned eval docs lock clean

@@ -218,6 +218,7 @@ def test_any_index_is_read_without_an_error(data: bytes, version: int, count: in
     assert all(len(name) <= git_index.MAX_PATH_BYTES for name in git_index.tracked_paths(folder))
 
 
+@pytest.mark.slow
 def test_patterns_that_are_made_to_be_slow_are_not(tmp_path: Path) -> None:
     rules = ["*a" * 100 + "b", "**/" * 200 + "x*y*z" * 50, *(f"{'?' * i}*{'[a-z]' * 50}" for i in range(300))]
     root = tree(tmp_path / "src", {".gitignore": "\n".join(rules), **{f"{'a' * 240}{i}.py": "" for i in range(200)}})

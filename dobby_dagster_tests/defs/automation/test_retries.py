@@ -53,7 +53,7 @@ def test_a_failed_record_is_due_after_its_own_back_off_and_only_if_it_may_get_be
     store.states.set_states(members[1:], ProcessingState.failed(never, 1), Scope(rid, batch_id(1), "run"))
     [candidate] = unsettled(store, "record", rid, 3, 100)
     assert (candidate.batch, candidate.left, candidate.failed) == (batch_id(1), 0, 1)
-    assert 190 < candidate.due_at - time.time() <= 200
+    assert 150 < candidate.due_at - time.time() <= 200
     store.states.set_states(members[:1], ProcessingState.failed(may, 3), Scope(rid, batch_id(1), "run"))
     assert unsettled(store, "record", rid, 3, 100) == [], "it was tried often enough: quarantined"
 
