@@ -71,7 +71,7 @@ def main(wanted: list[str]) -> None:
         if find_spec("matplotlib"):
             plots.plot(slots, lengths, PICTURE)
             print(f"A picture of both: {PICTURE}\n")
-        show("What the ways write", engine.quality())
+        show("What the backends write", engine.quality())
         show("Precision and reproducible mode", engine.reproducible())
         show_contracts(engine.contracts())
     if "store" in chosen:

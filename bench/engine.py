@@ -15,7 +15,7 @@ from dobby_dagster.inference.models.model_folder import find_model
 from dobby_dagster.inference.prompts import PromptLibrary
 
 PROMPT = PromptLibrary.load().get("summary")
-# Settings of the model by name; none: the plain way, by transformers in float32.
+# Settings of the model by name; an empty one means transformers in float32.
 QUALITY_OF: dict[str, dict[str, str]] = {
     "transformers, float32": {},
     "transformers, bfloat16": {"engine": "transformers"},
@@ -120,7 +120,7 @@ def quality(count: int = 1_000) -> list[dict[str, object]]:
         confidences = [statistics.fmean(answered[k].confidence for k in both) for answered in (found, plain)]
         rows.append(
             {
-                "way": name,
+                "backend": name,
                 "smoothed BLEU-4": f"{bleu:.2f} ({low:.2f} to {high:.2f})",
                 "texts as in float32": f"{sum(found[k].text == plain[k].text for k in both) / len(both):.1%}",
                 "first words": f"{words[0]:.1%}",
