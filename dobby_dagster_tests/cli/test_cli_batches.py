@@ -209,7 +209,7 @@ def _tolerant() -> Path:
     return path
 
 
-def test_doctor_shows_what_is_stuck_and_recover_mends_it(filled: CozoStore, dobby: Dobby) -> None:
+def test_doctor_shows_what_is_stuck_and_recover_fixes_it(filled: CozoStore, dobby: Dobby) -> None:
     from dobby_dagster.domain.settings import SourceSettings
     from dobby_dagster.pipeline.planning.planner import plan
 
@@ -225,8 +225,8 @@ def test_doctor_shows_what_is_stuck_and_recover_mends_it(filled: CozoStore, dobb
     assert sick.code == 1
     assert "1 record claim of a dead process" in sick.out
     assert "dobby recover" in sick.out
-    mended = dobby("recover", *WHERE)
-    assert "0 runs of dead processes closed, 2 records returned to pending, 0 leaked pool slots freed." in mended.out
+    recovered = dobby("recover", *WHERE)
+    assert "0 runs of dead processes closed, 2 records returned to pending, 0 leaked pool slots freed." in recovered.out
     assert dobby("recover", *WHERE, "--json").json == {"runs": [], "records": 0, "slots": []}
     assert dobby("doctor", *WHERE).code == 0
 

@@ -1,4 +1,4 @@
-"""Command lines and environments that nobody meant to write: each ends with one line, and touches nothing of others.
+"""Random command lines and environments: each ends with one line, and touches no file of others.
 
 ``FUZZ_EXAMPLES=2000 pytest test_cli_fuzz.py`` tries more than an everyday run.
 """

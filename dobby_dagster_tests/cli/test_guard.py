@@ -193,7 +193,7 @@ def test_an_open_server_lets_in_by_link_cookie_or_bearer_only() -> None:
     assert browser.post("/graphql", json={}, headers=evil).status_code == 403, "a cookie is not enough"
 
 
-def test_the_token_is_made_once_and_is_nobody_elses(tmp_path: Path) -> None:
+def test_the_token_is_made_once_and_private(tmp_path: Path) -> None:
     token = login_token(tmp_path)
     path = tmp_path / LOGIN_FILE
     assert (len(token) >= 32, path.stat().st_mode & 0o777, login_token(tmp_path)) == (True, 0o600, token)

@@ -40,7 +40,7 @@ def test_an_owner_on_another_host_has_an_hour() -> None:
     assert not is_alive(f"{socket.gethostname()}/{10**30}/1.00/token", time.time())
 
 
-def test_a_dead_process_that_nobody_has_collected_is_dead() -> None:
+def test_a_dead_process_that_was_not_reaped_is_dead() -> None:
     process = subprocess.Popen([sys.executable, "-c", "pass"], stdout=subprocess.PIPE)
     owner = f"{socket.gethostname()}/{process.pid}/{started(process.pid):.2f}/token"
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)

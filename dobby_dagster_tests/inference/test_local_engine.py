@@ -71,7 +71,7 @@ def test_all_ways_write_the_same(settings: dict[str, Any], qwen2: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["packed", "transformers"])
-def test_in_reproducible_mode_company_does_not_matter(way: str, qwen2: Path) -> None:
+def test_in_reproducible_mode_the_batch_does_not_matter(way: str, qwen2: Path) -> None:
     engine = engine_on(qwen2, way, reproducible=True)
     together = texts(engine, CONTENTS)
     assert engine.slots == (4 if way == "packed" else 1)

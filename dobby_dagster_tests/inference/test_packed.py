@@ -57,7 +57,7 @@ def reproducible(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loc
 @pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 29))
-def test_in_reproducible_mode_company_changes_no_bit(
+def test_in_reproducible_mode_the_batch_changes_no_bit(
     reproducible: tuple[LocalEngine, list[str]], seed: int, count: int
 ) -> None:
     engine, alone = reproducible

@@ -323,7 +323,7 @@ def test_a_server_that_is_busy_for_one_record_only_fails_that_record(
     assert "failed on the record: HTTP 429" in str(failure.error)
 
 
-def test_a_server_that_nobody_listens_for_is_said_as_the_system_says_it() -> None:
+def test_a_refused_connection_is_said_as_the_system_says_it() -> None:
     client = HttpClient("http://127.0.0.1:9", {}, 5, 1)
     with pytest.raises(NoAnswerError, match="^Connection refused$"):
         client.request("GET", "/")

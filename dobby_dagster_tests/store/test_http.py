@@ -54,7 +54,7 @@ def test_the_circuit_opens_and_closes_again(server: CozoServer) -> None:
     assert client.run(QUERY).rows == [[1]]
 
 
-def test_nobody_there_is_named() -> None:
+def test_a_server_that_is_not_there_is_named() -> None:
     settings = DatabaseSettings(url="http://127.0.0.1:9", timeout_seconds=0.3)
     client = HttpConnection(settings, backoff_seconds=0.001)
     with pytest.raises(StoreUnavailableError, match=r"http://127.0.0.1:9 .*is the server up"):

@@ -108,7 +108,7 @@ def test_a_dead_owners_claim_can_be_taken_once(store: CozoStore) -> None:
     assert store.states.claim(seen, "second heir", Scope(R, batch, "run")) == set()
 
 
-def test_release_returns_what_was_begun(store: CozoStore) -> None:
+def test_release_returns_what_was_started(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2"})
     store.states.claim(members, "me", Scope(R, batch, "run"))
     commit(store, source, batch, [done(members[0], "1", batch)])

@@ -1,4 +1,4 @@
-"""Killed in the middle, ten times: no record lost, none twice, at most a window begun again for each kill.
+"""Killed in the middle, ten times: no record lost, none twice, at most a window started again for each kill.
 
 And while a run works, others look on without an error.
 """
@@ -39,7 +39,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 def claims(store: CozoStore) -> int:
-    """How often a record was begun: an upper bound of how often it was inferred."""
+    """How often a record was started: an upper bound of how often it was inferred."""
     return int(store.connection.run("?[count(at)] := *dobby_state{key, at, state}, state == 'in_progress'").rows[0][0])
 
 
@@ -73,7 +73,7 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     assert (status["pending"], status["in_progress"]) == (0, 0)
     assert status["summaries"] == status["completed"]
     again = claims(store) - RECORDS
-    assert 0 <= again <= kills * WINDOW, f"{again} records were begun again after {kills} kills"
+    assert 0 <= again <= kills * WINDOW, f"{again} records were started again after {kills} kills"
     import dagster as dg
 
     with dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:

@@ -111,7 +111,7 @@ def system(tmp_path: Path) -> Iterator[tuple[System, Served]]:
 
 
 @pytest.mark.timeout(3_600)
-def test_rows_by_a_plain_client_become_summaries_with_nobody_acting(system: tuple[System, Served]) -> None:
+def test_rows_by_a_plain_client_become_summaries_unattended(system: tuple[System, Served]) -> None:
     world, served = system
     client = Client("sqlite", str(world.folder / "records.db"), dataframe=False)
     began = time.time()

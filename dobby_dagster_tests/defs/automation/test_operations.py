@@ -35,7 +35,7 @@ def test_summarize_new_looks_adds_partitions_and_starts_a_backfill(
 
 
 @pytest.mark.slow
-def test_resummarize_makes_chosen_records_anew(
+def test_resummarize_summarizes_chosen_records_again(
     settings: Settings, store: CozoStore, instance: dg.DagsterInstance
 ) -> None:
     instance.add_dynamic_partitions("record_batches", [b.id for b in store.versions.batches()])

@@ -46,7 +46,7 @@ def started_run(
     return begun.run_id
 
 
-def test_what_a_dead_process_began_is_mended_and_what_a_living_one_does_is_not_touched(
+def test_what_a_dead_process_started_is_recovered_and_what_a_living_one_does_is_not_touched(
     store: CozoStore, settings: Settings, instance: dg.DagsterInstance
 ) -> None:
     rid, dead, alive = recipe(settings), dead_owner(), new_owner()

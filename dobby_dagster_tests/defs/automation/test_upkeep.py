@@ -81,7 +81,7 @@ def test_a_damaged_database_stops_upkeep_before_it_replaces_a_good_backup(
     assert list(folder.iterdir()) == [good]
 
 
-def test_a_damaged_backup_counts_for_none_and_the_oldest_sound_one_stays(store: CozoStore, tmp_path: Path) -> None:
+def test_a_damaged_backup_counts_for_none_and_the_oldest_good_one_stays(store: CozoStore, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     folder.mkdir()
     names = [f"dobby-202001{day:02}-000000.backup" for day in range(1, 7)]
