@@ -1,4 +1,4 @@
-"""What is promised of a summary: how far it depends on what was inferred beside it."""
+"""How far a summary depends on the other requests in its batch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 
 
 def promise(inference: InferenceSettings, model: ModelSettings, dtype: str) -> str:
-    """In a sentence, for people.
+    """What is guaranteed, in one sentence for people.
 
-    Reproducible mode fixes every shape. Elsewhere the order of a sum depends on the shape of what is multiplied, which
-    changes a number in its last digits, and so a token where two are as likely to within these. In float32 that does
-    not happen in practice (a property test holds it); in 16 and 8 bits it does now and then.
+    Reproducible mode fixes every shape. Elsewhere the order of a sum depends on the shape of the matrices, which
+    changes the last digits, and so a token where two are equally likely up to these. In float32 that does not happen
+    in practice (a property test checks it); in 16 and 8 bits it does occasionally.
 
     >>> promise(InferenceSettings(reproducible=True), ModelSettings(), "float32")
     'the same bytes, whatever shares the batch'

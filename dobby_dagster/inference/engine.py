@@ -1,4 +1,4 @@
-"""What an engine is: it loads a model and answers a stream of requests."""
+"""The engine protocol: an engine loads a model and answers a stream of requests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from dobby_dagster.domain.errors import RecordError
 from dobby_dagster.domain.summaries import CUT_OFF, FinishReason
 from dobby_dagster.inference.prompts import Prompt
 
-# Requests that an engine pulls from a stream at once, in multiples of its slots: what is read together is alike in
-# length, and few slots run empty before the next ones come.
+# Requests that an engine pulls from a stream at once, in multiples of its slots: enough to group prompts of similar
+# length, and to keep the slots busy.
 WINDOW = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One content to summarise; ``id`` comes back with the result."""
+    """A content to summarize.
+
+    Attributes:
+        id: Comes back in the answer.
+        language: Fills the prompt's placeholder; ``""`` where it is unknown.
+    """
 
     id: str
     content: str
@@ -26,16 +31,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What the model wrote for the request ``id``.
+    """The output for the request ``id``.
 
     Attributes:
-        confidence: The calibrated probability where the model brings one, else exp of the mean log-probability;
-            None where no probabilities are known.
+        confidence: The calibrated probability where the model has a calibration, else exp of the mean log-probability;
+            None where it is unknown.
         mean_logprob, min_logprob: Natural logarithms over the output tokens, end of text included; None: unknown.
         finish_reason: ``length`` where the text was cut off, see :attr:`cut_off`.
         prompt_tokens, output_tokens: None where a model server does not count them.
         seconds: The request's share of the wall time: each pass through the model is shared by its requests.
-        batch_size: The most requests that were in the works with it.
+        batch_size: The most requests that were in progress with it, itself included.
         truncated: The middle of the content was left out.
     """
 
@@ -53,7 +58,7 @@ class Generation:
 
     @property
     def cut_off(self) -> bool:
-        """Whether the model was stopped at its most tokens, so that the text may end in the middle."""
+        """Whether the token limit ended the output, so that the text may stop in the middle."""
         return self.finish_reason == CUT_OFF
 
 
@@ -70,10 +75,10 @@ Answer: TypeAlias = Generation | Failure
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A loaded model, and where it runs.
+    """A loaded model, and where it runs. Numbers are 0, and texts ``unknown``, where a model server does not tell.
 
     Attributes:
-        promise: How far a summary depends on what was inferred beside it; ``""`` where nothing is known of that.
+        promise: How far a summary depends on the other requests in its batch; ``""`` where that is unknown.
     """
 
     name: str
@@ -95,7 +100,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class EngineHealth:
-    """Whether a token comes out, and how fast."""
+    """Whether a summary of a small probe can be generated, and how long that takes."""
 
     ok: bool
     seconds: float
@@ -105,18 +110,18 @@ class EngineHealth:
 class Engine(Protocol):
     """A model on a device.
 
-    The contract, tested for every implementation: each request is answered exactly once, by its own
-    identifier, in any order; requests are pulled in bounded numbers; a request that fails alone is a
-    :class:`Failure`; the answer to a request does not depend on what else is asked in reproducible mode.
+    The contract, tested for every implementation: each request is answered exactly once, under its own
+    identifier, in any order; the number of requests in progress is bounded; an error of one request is a
+    :class:`Failure`, and the others go on; in reproducible mode an answer does not depend on the other requests.
     """
 
     slots: int
 
     def load(self) -> ModelInfo:
-        """Load the model unless it is loaded.
+        """Load the model, unless it is loaded already.
 
         Raises:
-            ModelError: It can't be used.
+            ModelError: The model can't be used.
         """
         ...
 
@@ -125,7 +130,7 @@ class Engine(Protocol):
         ...
 
     def health(self) -> EngineHealth:
-        """Generate one token."""
+        """Generate a summary of a small probe."""
         ...
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""From settings to an engine."""
+"""Which engine runs a model: a local one for a folder, a client for a URL."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from dobby_dagster.inference.engine import Engine
 
 
 def engine_for(model: ModelSettings, inference: InferenceSettings) -> Engine:
-    """The engine that the settings call for; nothing is loaded yet.
-
-    Where ``inference`` sets no limit for new tokens, :data:`NEW_TOKENS` is it: see :meth:`InferenceSettings.within`.
+    """The engine for these settings; the model is loaded at its first use.
 
     Raises:
-        ModelError: There is no such model, or it can't be used.
+        ModelError: The model does not exist, or can't be used.
     """
     if model.url:
         from dobby_dagster.inference.remote.server_engine import ServerEngine

@@ -1,10 +1,10 @@
-"""Packages that only some ways to run a model need: they are large, and not installed with Dobby everywhere."""
+"""Packages that only some backends need: they are large, and not installed with Dobby everywhere."""
 
 from __future__ import annotations
 
 from importlib.util import find_spec
 
-# As pyproject.toml has them; the name that is imported, and what pip installs.
+# By import name, the requirement for pip, as in pyproject.toml.
 _REQUIREMENTS = {
     "torch": "torch",
     "transformers": "transformers",
@@ -14,7 +14,7 @@ _REQUIREMENTS = {
 
 
 def missing(*names: str) -> str:
-    """Which of these packages are not installed, and the command that installs them; ``""`` where all are.
+    """Which of these packages are not installed, with the command that installs them; ``""`` where all are.
 
     >>> missing("json")
     ''

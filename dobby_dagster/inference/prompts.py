@@ -1,4 +1,4 @@
-"""Prompts as data, and how a content is cut to fit one."""
+"""Prompts as data, and how a content is shortened to fit one."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from dobby_dagster.domain.settings import PromptSettings
 from dobby_dagster.domain.suggest import suggestion
 from dobby_dagster.domain.toml_files import read_toml
 
-# Most new tokens of a prompt that does not say it.
+# max_new_tokens of a prompt that does not set it.
 NEW_TOKENS = 120
 BUILT_IN = Path(__file__).with_name("prompts.toml")
-# What stands where the middle of a content was left out.
+# Stands in place of the middle of a content that was shortened.
 CUT = "\n…\n"
 
 
 class Prompt(BaseModel):
-    """One prompt: a system text that instructs, a user text that holds the content, and how long an answer may be."""
+    """A system text with the instruction, a user text around the content, and the longest answer in tokens.
+
+    >>> Prompt(id="summary", version=1, system="Summarize this {language}.").filled("python")
+    ('Summarize this python.', '', '')
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -58,7 +62,7 @@ class Prompt(BaseModel):
 
 @dataclass(frozen=True)
 class PromptLibrary:
-    """Prompts by identifier; those of a user's file come after the built-in ones and may replace them."""
+    """Prompts by identifier; those of a user's file override built-in ones of the same identifier."""
 
     prompts: dict[str, Prompt]
 
@@ -75,10 +79,10 @@ class PromptLibrary:
         return cls(found)
 
     def get(self, identifier: str) -> Prompt:
-        """The prompt named ``identifier``.
+        """The prompt with this identifier.
 
         Raises:
-            PromptError: There is none.
+            PromptError: There is no such prompt.
         """
         if identifier not in self.prompts:
             raise PromptError(f"there is no prompt '{identifier}'", hint=suggestion(identifier, self.prompts))

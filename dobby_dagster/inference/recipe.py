@@ -1,4 +1,4 @@
-"""From settings to what decides a summary."""
+"""From settings to the recipe: everything that decides what a summary says."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.models.model_folder import find_model
 from dobby_dagster.inference.prompts import Prompt, chosen_prompt
 
-# What may change without changing an output that is meant to be kept: how many at once, not what is asked.
+# Settings of batching and memory, which may change without making stored summaries out of date.
 _NOT_IN_FINGERPRINT = {"slots", "token_budget", "memory_share", "memory_limit_bytes"}
 
 
@@ -18,11 +18,11 @@ def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt
 
     Raises:
         ModelError: The model can't be used.
-        PromptError: The model was not made for this prompt.
+        PromptError: The model was not trained for this prompt.
     """
     settings = inference.within(prompt.max_new_tokens).model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
     if model.url:
-        # What a server runs can't be looked at: its name for the model has to do, wherever the server is.
+        # A server's model can't be inspected: its name stands for it, whatever the server's address.
         return Recipe(prompt.name, prompt.text, model.served_name, served_revision(model.served_name), settings)
     folder = find_model(model)
     folder.require_prompt(prompt)
@@ -31,7 +31,7 @@ def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt
 
 
 def served_revision(name: str) -> str:
-    """What stands for the revision of a model that a server runs under ``name``."""
+    """A stand-in for the revision of a model that a server runs under ``name``: SHA-256 in hex."""
     return hashlib.sha256(f"served\0{name}".encode()).hexdigest()
 
 

@@ -284,7 +284,7 @@ BAD: dict[str, tuple[list[Any], str]] = {
     "slots 0": (["summarize", *THEIRS, *COLUMNS, "--slots", "0"], "inference.slots = 0 is invalid"),
     "unknown key": (["config", "--config", "bad.toml"], "bad.toml: unknown setting 'inference.slotz' (did you mean 'inference.slots'?)"),
     "unknown prompt": (["summarize", *THEIRS, *COLUMNS, "--prompt", "sumary"], "did you mean 'summary'?"),
-    "a prompt the model does not know": (["summarize", *THEIRS, *COLUMNS, "--prompt", "security_review"], "was made for the prompt summary only"),
+    "a prompt the model does not know": (["summarize", *THEIRS, *COLUMNS, "--prompt", "security_review"], "was trained for the prompt summary only"),
     "unknown format": (["export", *THEIRS, "--format", "xml"], "there is no format 'xml'"),
     "parquet on the screen": (["export", *THEIRS, "--format", "parquet"], "name a file with --output"),
     "unknown ending": (["summarize", *THEIRS, *COLUMNS, "--output", "x.docx"], "can't infer the format from the extension of 'x.docx'"),

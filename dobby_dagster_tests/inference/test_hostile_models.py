@@ -96,13 +96,13 @@ FILES: dict[str, tuple[Attack, str]] = {
     "an index as a list": (index(["a.safetensors"]), "weight_map = .* is invalid"),
     "an empty index": (index({}), "weight_map = {} is invalid"),
     "an index with an escape": (index({"x": "\x1b[31mx"}), r"weight_map.x = '\\x1b\[31mx' is invalid"),
-    "an empty file": (text("model.safetensors", b""), "is truncated or no safetensors file"),
+    "an empty file": (text("model.safetensors", b""), "is truncated or not a safetensors file"),
     "a header of a size": (text("model.safetensors", (2**63).to_bytes(8, "little") + b"{}"), "is truncated"),
     "a deep header": (text("model.safetensors", (200_000).to_bytes(8, "little") + b"[" * 200_000), "malformed"),
     "a long header": (
         text("model.safetensors", (11_000_000).to_bytes(8, "little") + b"{" + b" " * 11_000_000), "has a header of 11,000,000"
     ),
-    "a header as a list": (header(lambda h: [1, 2]), "its header is malformed"),
+    "a header as a list": (header(lambda h: [1, 2]), "malformed header"),
     "an offset before the data": (
         header(lambda h: h | {"model.norm.weight": h["model.norm.weight"] | {"data_offsets": [-8, 0]}}), "malformed"
     ),

@@ -234,9 +234,9 @@ def test_a_library_that_fails_is_done_without(
         ({}, "auto", "mps", "auto chose mps"),
         ({"mps": "no Metal"}, "auto", "cuda", "auto chose cuda (mps: no Metal)"),
         ({"mps": "no Metal", "cuda": "no CUDA"}, "auto", "cpu", "auto chose cpu (mps: no Metal; cuda: no CUDA)"),
-        ({"mps": "no Metal"}, "mps", "cpu", "mps was asked for, but no Metal: using the CPU"),
-        ({"cuda": "no CUDA"}, "cuda", "cpu", "cuda was asked for, but no CUDA: using the CPU"),
-        ({}, "cuda", "cuda", "cuda was asked for"),
+        ({"mps": "no Metal"}, "mps", "cpu", "mps was requested, but no Metal: using the CPU"),
+        ({"cuda": "no CUDA"}, "cuda", "cpu", "cuda was requested, but no CUDA: using the CPU"),
+        ({}, "cuda", "cuda", "cuda was requested"),
     ],
 )
 def test_devices_fall_back_and_say_why(
@@ -280,5 +280,5 @@ def test_a_model_made_for_one_prompt_refuses_others(qwen2: Path, tmp_path: Path)
     (tmp_path / "narrow" / "dobby.json").write_text('{"prompts": ["summary"]}')
     engine = engine_on(tmp_path / "narrow")
     assert len(list(engine.infer(requests(CONTENTS[:1]), PROMPT))) == 1
-    with pytest.raises(PromptError, match="was made for the prompt summary only, not 'security_review'"):
+    with pytest.raises(PromptError, match="was trained for the prompt summary only, not 'security_review'"):
         list(engine.infer(requests(CONTENTS[:1]), PromptLibrary.load().get("security_review")))

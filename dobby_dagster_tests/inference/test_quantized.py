@@ -138,7 +138,7 @@ def with_scale_of_nothing(tensors: Tensors) -> Tensors:
         (without_scale, r"weights are missing: model.layers.0.self_attn.q_proj.weight_scale"),
         (with_order, r"no place for model.layers.0.self_attn.q_proj.weight_g_idx|weight_g_idx is stored as I64"),
         (with_other_blocks, r"weight_scale is \(64, 4\), which quantization_config does not explain"),
-        (with_uint8, r"q_proj.weight is stored as U8, which compressed-tensors int-quantized does not do"),
+        (with_uint8, r"q_proj.weight is stored as U8, which compressed-tensors int-quantized does not allow"),
         (with_more, r"no place for model.layers.2.mlp.up_proj.weight"),
         (with_scale_of_nothing, r"no place for model.norm.weight_scale"),
     ],

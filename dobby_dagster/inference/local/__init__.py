@@ -1,1 +1,1 @@
-"""The engine on this machine: devices, tokenizer, scheduler, generators."""
+"""The engine on this machine: devices, tokenizer, scheduler, backends."""

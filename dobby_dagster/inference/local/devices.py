@@ -1,4 +1,4 @@
-"""Which device, and in which precision. torch, which takes more than a second to import, is only asked if need be."""
+"""Which device and dtype a model runs on. torch takes more than a second to import, so only where it is needed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.inference.optional_packages import missing
 
-# One of these is there where a driver for CUDA or ROCm is loaded: the usual one, WSL's, AMD's, and Jetson's.
+# One of these exists where a driver for CUDA or ROCm is loaded: NVIDIA's, WSL's, AMD's, and two of Jetson's.
 _DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/nvhost-ctrl", "/dev/nvmap")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A device and a dtype, by torch's name for it, and why these."""
+    """A device and a dtype, by torch's names, and why these were chosen.
+
+    >>> Placement("cpu", "bfloat16", "").itemsize
+    2
+    """
 
     device: str
     dtype: str
@@ -31,13 +35,13 @@ class Placement:
 
 
 def available() -> dict[str, str]:
-    """Each device with ``""`` where it can be used, else why not; in order of preference."""
+    """Each device in order of preference, with ``""`` where it is usable, else the reason why not."""
     if sys.platform == "linux" and not any(Path(file).exists() for file in _DEVICE_FILES):
         return {
             "mps": "no Metal device on this machine", "cuda": "no CUDA device or driver on this machine", "cpu": "",
         }  # fmt: skip
-    if lacking := missing("torch"):
-        return {"mps": lacking, "cuda": lacking, "cpu": ""}
+    if reason := missing("torch"):
+        return {"mps": reason, "cuda": reason, "cpu": ""}
     import torch
 
     reasons = {"mps": "", "cuda": "", "cpu": ""}
@@ -56,7 +60,7 @@ def place(settings: ModelSettings, *, reproducible: bool) -> Placement:
     """Choose device and dtype.
 
     Raises:
-        ModelError: int8 is asked for together with a device that is not the CPU.
+        ModelError: int8 is set for a device other than the CPU.
     """
     reasons = available()
     if settings.device == "auto":
@@ -64,9 +68,9 @@ def place(settings: ModelSettings, *, reproducible: bool) -> Placement:
         passed = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
         reason = f"auto chose {device}" + (f" ({'; '.join(passed)})" if passed else "")
     elif reasons[settings.device]:
-        device, reason = "cpu", f"{settings.device} was asked for, but {reasons[settings.device]}: using the CPU"
+        device, reason = "cpu", f"{settings.device} was requested, but {reasons[settings.device]}: using the CPU"
     else:
-        device, reason = settings.device, f"{settings.device} was asked for"
+        device, reason = settings.device, f"{settings.device} was requested"
     if settings.quantization == "int8" and device != "cpu":
         raise ModelError(f"model.quantization = int8 is for the CPU, not for {device}", hint="use --device cpu")
     return Placement(device, _dtype(settings, device, reproducible), reason)
@@ -78,7 +82,7 @@ def _dtype(settings: ModelSettings, device: str, reproducible: bool) -> str:
     if settings.dtype != "auto":
         return settings.dtype
     if device == "mps":
-        return "float16"  # bfloat16 is emulated on the first two generations
+        return "float16"  # bfloat16 is emulated on M1 and M2
     if device == "cpu":
         return "bfloat16" if _native_bfloat16() else "float32"
     import torch
@@ -88,7 +92,7 @@ def _dtype(settings: ModelSettings, device: str, reproducible: bool) -> str:
 
 @lru_cache(maxsize=1)
 def _native_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16."""
+    """Whether this CPU has instructions that multiply bfloat16."""
     if find_spec("openvino"):
         from openvino import Core
 

@@ -1,17 +1,23 @@
-"""Which requests share the device's memory."""
+"""Batches and bands: sequences of similar length, which share the device's memory."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# Slots of so many tokens together are made for requests of all lengths; larger ones for those of like length only.
+# Slots of up to this many tokens in total are shared by all lengths; larger ones by similar lengths only.
 ONE_BAND_TOKENS = 32_768
 
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """Requests of like length that share at most ``rows`` slots of their ``longest`` prompt's size."""
+    """Sequences of similar length that share slots of one size.
+
+    Attributes:
+        members: Their indices.
+        rows: How many of them run at once, at most.
+        longest: Their longest prompt, in tokens, which decides the size of a slot.
+    """
 
     members: list[int]
     rows: int
@@ -19,11 +25,11 @@ class Band:
 
 
 def bands(lengths: Sequence[int], slots: int, token_budget: int, new_tokens: int) -> Iterator[Band]:
-    """Requests in as few bands as memory calls for, longest first.
+    """Prompts of these lengths (in tokens) in as few bands as memory allows, longest first.
 
-    The slots of a band, each as large as its longest prompt with its output, hold at most ``token_budget`` tokens,
-    unless it is one slot. Where they would hold more than a fixed number, or are fewer than ``slots``, a band ends at
-    half its longest length: one long content does not make all slots large, and short ones get more of them.
+    A band's slots, each as large as its longest prompt with its output, hold at most ``token_budget`` tokens, unless
+    it is one slot. Where they would hold more than ``ONE_BAND_TOKENS``, or are fewer than ``slots``, the band ends at
+    half its longest length, so that one long prompt doesn't enlarge all slots, and short prompts get more of them.
 
     >>> [band.rows for band in bands([90, 900, 80, 10], slots=8, token_budget=1000, new_tokens=10)]
     [1, 8]
@@ -40,10 +46,10 @@ def bands(lengths: Sequence[int], slots: int, token_budget: int, new_tokens: int
 
 
 def by_length(lengths: Sequence[int], slots: int, token_budget: int, new_tokens: int) -> Iterator[list[int]]:
-    """Indices of requests in batches of like length, longest first, each at least one request.
+    """Indices of prompts of these lengths (in tokens) in batches of similar length, longest first.
 
-    A batch holds at most ``slots`` requests, and its padded prompts with their outputs at most ``token_budget``
-    tokens, unless it is one request alone.
+    A batch holds at most ``slots`` prompts, and these, padded and with their outputs, at most ``token_budget``
+    tokens, unless it is a single prompt.
 
     >>> list(by_length([5, 50, 6, 49], slots=2, token_budget=1000, new_tokens=10))
     [[1, 3], [2, 0]]

@@ -1,4 +1,4 @@
-"""How many tokens the device may hold at once."""
+"""How many tokens the device can hold at once."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dobby_dagster.domain.settings import InferenceSettings
 from dobby_dagster.inference.local.devices import Placement
 from dobby_dagster.inference.models.model_config import ModelConfig
 
-# What the passes through the model need beside keys and values, in tokens' worth of hidden and inner states.
+# Working memory of a pass beside keys and values, as tokens of hidden and intermediate states.
 _WORKING_TOKENS = 4_096
 _LEAST_TOKENS = 64
-# Limits of the control group that this process is in, version 2 and 1.
+# Limit and use of this process's control group, version 2 and 1.
 _GROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _GROUP_USES = (Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"))
 
 
 def token_budget(settings: InferenceSettings, config: ModelConfig, placement: Placement) -> int:
-    """Tokens in the device at once, outputs included: what the settings say, else what its free memory holds.
+    """Tokens in the device at once, outputs included: as set, else as many as its free memory holds.
 
     A token's keys and values are layers * key-value heads * head size * 2 numbers; the passes through the model need
-    some memory beside them, whatever the number of tokens. Called when the weights are loaded.
+    a constant amount beside them. To be called after the weights are loaded.
 
     Raises:
-        SettingsError: The limit that was set does not hold even the shortest prompt.
+        SettingsError: ``memory_limit_bytes`` is too small for even the shortest prompt.
     """
     if settings.token_budget:
         return settings.token_budget
@@ -45,7 +45,7 @@ def token_budget(settings: InferenceSettings, config: ModelConfig, placement: Pl
 
 
 def free_bytes(device: str) -> int:
-    """Memory that is free on a device, for this process."""
+    """Free memory of a device, in bytes; on the CPU within the limits of this process's control group."""
     if device != "cpu":
         import torch
 
@@ -58,6 +58,6 @@ def free_bytes(device: str) -> int:
     for limit, used in zip(_GROUP_LIMITS, _GROUP_USES, strict=True):
         try:
             free = min(free, int(limit.read_text()) - int(used.read_text()))
-        except (OSError, ValueError):  # there is no such group, or it has no limit
+        except (OSError, ValueError):  # no such group, or no limit
             continue
     return max(0, free)

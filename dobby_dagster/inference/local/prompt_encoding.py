@@ -1,4 +1,4 @@
-"""From a request to token identifiers: the prompt's frame, and the content inside it as plain data."""
+"""From requests to sequences of tokens: the prompt's frame, and the content inside it as plain data."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.local.tokenizer import Tokenizer
 from dobby_dagster.inference.prompts import CUT, Prompt, truncate_middle
 
-# Stands for the content while the chat template is rendered; private-use characters that no template touches.
+# Placeholder for the content while the chat template is rendered: private-use characters that no template changes.
 _MARK = "\ue000\ue001\ue000"
-# No token is longer than this in practice: what lies further from both ends than so many characters a token
-# would be cut anyhow, and is not even tokenized.
+# No token is longer than this in practice: characters further from both ends than the limit's tokens could reach
+# would be cut out anyway, and are not tokenized.
 _CHARACTERS_PER_TOKEN = 64
-# A record's language is whatever its source says.
+# Frames are cached by language, which is arbitrary text from the source.
 _FRAMES_KEPT = 256
 
 
@@ -23,11 +23,11 @@ class Encoder:
     """Renders prompts with the tokenizer's chat template, where it has one.
 
     A content is tokenized apart from the frame, and nothing in it is read as a special token, so that it can
-    neither end its turn nor speak as somebody else.
+    neither end its turn nor impersonate another role.
 
     Args:
-        tokenizer: The model's.
-        max_prompt_tokens: Longest prompt, frame and content together.
+        tokenizer: Of the model.
+        max_prompt_tokens: Longest prompt, frame and content together, in tokens.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_prompt_tokens: int) -> None:
@@ -63,7 +63,7 @@ class Encoder:
         return content if len(content) <= 2 * span else content[:span] + content[-span:]
 
     def _framed(self, prompt: Prompt, languages: abc.Sequence[str]) -> dict[str, tuple[list[int], list[int]]]:
-        """For each language the tokens before and after a content; all that are new are rendered at once."""
+        """For each language the tokens before and after a content; uncached ones are rendered in one go."""
         keys = {language: (prompt.name, prompt.text, language) for language in languages}
         new = [language for language in languages if keys[language] not in self._frames]
         if new:

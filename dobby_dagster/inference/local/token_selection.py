@@ -1,4 +1,4 @@
-"""From logits to tokens: which is chosen, how likely it was, and where an output ends."""
+"""From logits to tokens: which one is chosen, its log-probability, and where an output ends."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Selector:
 
     Args:
         settings: Greedy or sampling, its filters, stop texts, and the longest output.
-        end_tokens: Identifiers that end an output.
-        decode: From identifiers to text, for stop texts.
+        end_tokens: Tokens that end an output.
+        decode: From tokens to text, for stop texts.
 
     Raises:
-        ModelError: Filters are asked for whose packages are not installed.
+        ModelError: The settings need packages that are not installed.
     """
 
     def __init__(self, settings: InferenceSettings, end_tokens: set[int], decode: Callable[[list[int]], str]) -> None:
@@ -35,8 +35,8 @@ class Selector:
         self._end = end_tokens
         self._decode = decode
         self._greedy = not settings.temperature and settings.repetition_penalty == 1.0
-        if not self._greedy and (lacking := missing("torch", "transformers")):
-            raise ModelError(f"sampling and repetition penalties need more packages: {lacking}")
+        if not self._greedy and (reason := missing("torch", "transformers")):
+            raise ModelError(f"sampling and repetition penalties need more packages: {reason}")
         self._warpers = [] if self._greedy else _warpers(settings)
         self._processors = [] if self._greedy else [*_repetition(settings), *self._warpers]
 
@@ -54,10 +54,7 @@ class Selector:
     def _choose_greedily(
         self, logits: np.ndarray | torch.Tensor, sequences: list[Sequence]
     ) -> tuple[list[int], list[float]]:
-        """Tokens and their log-probabilities.
-
-        The n-gram ban is the library's, computed for the few sequences where it changes the choice.
-        """
+        """The likeliest tokens and their log-probabilities; banned n-grams are excluded from the choice only."""
         tokens, logprobs = _best(logits)
         size = self._settings.no_repeat_ngram
         if not size:
@@ -69,7 +66,7 @@ class Selector:
                 allowed = scores.copy()
                 allowed[list(banned)] = -np.inf
                 token = int(allowed.argmax())
-                # What the model gave it, beside all others, the banned one included.
+                # Of the distribution before the ban.
                 logprobs[place] += float(scores[token] - scores[tokens[place]])
                 tokens[place] = token
         return tokens, logprobs
@@ -125,31 +122,31 @@ class Selector:
 
 
 def _tail(tokens: list[int], size: int) -> tuple[int, ...]:
-    """The last ``size - 1`` tokens; what is shorter has nothing that could come again."""
+    """The last ``size - 1`` tokens; of a shorter output a value that no run of tokens equals."""
     return tuple(tokens[len(tokens) - size + 1 :]) if len(tokens) >= size - 1 else (-1,)
 
 
 def _best(logits: np.ndarray | torch.Tensor) -> tuple[list[int], list[float]]:
-    """The first largest logit of each row, and its log-probability."""
+    """The index of each row's largest logit (the first of equals), and its log-probability."""
     if not isinstance(logits, np.ndarray):
         best = logits.float().log_softmax(-1).max(-1)
         return best.indices.tolist(), best.values.tolist()
     with np.errstate(all="ignore"):
         chosen = logits.argmax(-1)
         largest = np.take_along_axis(logits, chosen[:, None], -1)
-        # The probability of the largest is 1 / sum(exp(logits - largest)), which is what softmax has there.
+        # The softmax of the largest is 1 / sum(exp(logits - largest)).
         parts = np.subtract(logits, largest)
         return chosen.tolist(), (-np.log(np.exp(parts, out=parts).sum(-1))).tolist()
 
 
 def _host(row: Any) -> np.ndarray:
-    """Logits in this machine's memory."""
+    """Logits as an array of NumPy."""
     found: np.ndarray = row if isinstance(row, np.ndarray) else row.float().cpu().numpy()
     return found
 
 
 def _repetition(settings: InferenceSettings) -> Iterable[Any]:
-    """The library's filters that look at what was written so far."""
+    """Transformers' filters that depend on the output so far."""
     from transformers import generation
 
     if settings.repetition_penalty != 1.0:
@@ -159,7 +156,7 @@ def _repetition(settings: InferenceSettings) -> Iterable[Any]:
 
 
 def _warpers(settings: InferenceSettings) -> list[Any]:
-    """The library's filters that shape the distribution to sample from."""
+    """Transformers' filters for sampling."""
     from transformers import generation
 
     if not settings.temperature:

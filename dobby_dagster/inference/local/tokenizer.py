@@ -1,4 +1,4 @@
-"""A model folder's tokenizer and chat template, without importing transformers: that alone would take a second."""
+"""A model folder's tokenizer and chat template, without transformers, whose import takes seconds."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from dobby_dagster.inference.models.model_folder import ModelFolder, one_line
 from dobby_dagster.inference.models.tokenizer_files import TOKENIZER, read_special, read_template
 from dobby_dagster.inference.sandbox import chat_template, limited_process
 
-# Tokenizers that were tried in this process, by the digest of their files; the converted ones with what they became.
+# Tokenizers that passed their trial, by the digest of their file, with their tokenizer.json where it was converted.
 _CONVERTED: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Texts to tokens and back, exactly as ``tokenizer.json`` has it, and messages to prompts.
+    """Encodes and decodes texts as ``tokenizer.json`` defines it, and renders messages as prompts.
 
     Attributes:
-        backend: The library's tokenizer.
-        data: The one for contents, in which every added token but runs of spaces counts as special.
+        backend: The tokenizer of the ``tokenizers`` library.
+        data: The one for contents, in which every added token except runs of spaces counts as special.
         template: The chat template (Jinja); ``""`` where the folder has none.
         special: Names of special tokens as templates see them, such as ``bos_token``, to their texts.
-        trusted: Whether the template may be rendered in this process, since it comes with Dobby.
+        trusted: Whether the template may be rendered in this process, since it is shipped with Dobby.
     """
 
     backend: Backend
@@ -39,17 +39,17 @@ class Tokenizer:
     trusted: bool
 
     def token(self, name: str) -> int | None:
-        """The identifier of a special token, such as ``eos_token``; None where there is none."""
+        """The identifier of a special token, such as ``eos_token``; None where the folder does not define it."""
         text = self.special.get(name)
         return None if text is None else self.backend.token_to_id(text)
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Tokens of a text in which special tokens are read as such."""
+        """Tokens of a text; special tokens in it are recognized."""
         with _panics():
             return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
 
     def plain(self, texts: Iterable[str]) -> list[list[int]]:
-        """Tokens of texts as data: no added token is read as such, whether it is called special or not."""
+        """Tokens of texts as data: added tokens in them are not recognized, whether marked as special or not."""
         self.data.encode_special_tokens = True
         try:
             with _panics():
@@ -58,12 +58,12 @@ class Tokenizer:
             self.data.encode_special_tokens = False
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of tokens, special ones left out."""
+        """The text of tokens, without special ones."""
         with _panics():
             return self.backend.decode(list(ids), skip_special_tokens=True)
 
     def prompts(self, texts: Sequence[tuple[str, str]]) -> list[str]:
-        """System and user texts in the words of the chat template, up to where the model is to answer.
+        """System and user texts as rendered by the chat template, up to where the model continues.
 
         Raises:
             ModelError: The template is malformed, unsafe, takes too long or too much memory, or refuses the texts.
@@ -75,10 +75,10 @@ class Tokenizer:
 
 @contextmanager
 def _panics() -> Iterator[None]:
-    """The library is written in Rust; where that panics it raises what is no Exception, and would end the process.
+    """A panic of the Rust library raises a BaseException, which would end the process.
 
     Raises:
-        ModelError: In its place.
+        ModelError: Instead of it.
     """
     try:
         yield
@@ -89,10 +89,10 @@ def _panics() -> Iterator[None]:
 
 
 def load_tokenizer(folder: ModelFolder) -> Tokenizer:
-    """The tokenizer of a checked folder; tried in another process first, unless it comes with Dobby.
+    """The tokenizer of a checked folder; tried in a sandboxed process first, unless it is shipped with Dobby.
 
     Raises:
-        ModelError: It can't be loaded, or is no fast one.
+        ModelError: It can't be loaded, or can't be converted to ``tokenizer.json``.
     """
     file = folder.path / TOKENIZER
     whole = file.is_file()
@@ -111,33 +111,33 @@ def load_tokenizer(folder: ModelFolder) -> Tokenizer:
 
 
 def _for_data(backend: Backend) -> Backend:
-    """A tokenizer for contents: added tokens that are not called special, such as ``<tool_call>``, are so there.
+    """A tokenizer for contents: added tokens that are not marked as special, such as ``<tool_call>``, are so there.
 
-    Runs of spaces that some vocabularies add can do nothing, and stay.
+    Runs of spaces, which some vocabularies add, are harmless and stay as they are.
     """
     added = backend.get_added_tokens_decoder().values()
     if all(token.special or token.content.isspace() for token in added):
         return backend
-    said = json.loads(backend.to_str())
-    for token in said["added_tokens"]:
+    definition = json.loads(backend.to_str())
+    for token in definition["added_tokens"]:
         token["special"] = token["special"] or not token["content"].isspace()
-    return Backend.from_str(json.dumps(said))
+    return Backend.from_str(json.dumps(definition))
 
 
 def _tried(folder: ModelFolder, version: str, convert: bool) -> str:
-    """Try a folder's tokenizer, each version once; the converted one, where there is no ``tokenizer.json``."""
+    """Try a folder's tokenizer, once for each version; its converted form where there is no ``tokenizer.json``."""
     if version not in _CONVERTED:
-        asked = {"folder": str(folder.path), "file": str(folder.path / TOKENIZER), "convert": convert}
-        # A conversion imports transformers, which alone takes seconds and gigabytes of addresses.
+        question = {"folder": str(folder.path), "file": str(folder.path / TOKENIZER), "convert": convert}
+        # A conversion imports transformers, which takes seconds and gigabytes of address space.
         seconds, memory = (60, 8_000_000_000) if convert else (10, 4_000_000_000)
         what = f"{folder.path}: the tokenizer"
-        answer = limited_process.ask("tokenizer_trial", asked, what, seconds=seconds, memory_bytes=memory)
+        answer = limited_process.ask("tokenizer_trial", question, what, seconds=seconds, memory_bytes=memory)
         _CONVERTED[version] = str(answer["converted"])
     return _CONVERTED[version]
 
 
 @lru_cache(maxsize=256)
 def _rendered(template: str, special: tuple[tuple[str, str], ...], texts: tuple[tuple[str, str], ...]) -> list[str]:
-    asked = {"template": template, "special": dict(special), "prompts": texts}
-    answer = limited_process.ask("chat_template", asked, "the chat template", seconds=3, memory_bytes=2_000_000_000)
+    question = {"template": template, "special": dict(special), "prompts": texts}
+    answer = limited_process.ask("chat_template", question, "the chat template", seconds=3, memory_bytes=2_000_000_000)
     return [str(text) for text in answer["texts"]]

@@ -1,4 +1,4 @@
-"""A model of transformers out of a checked folder, which is untrusted input: whatever goes wrong is a ModelError."""
+"""A model of transformers from a checked folder, which is untrusted: every error in loading it is a ModelError."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from dobby_dagster.inference.models.quantization import QUANTIZED
 
 
 def load_model(folder: ModelFolder, placement: Placement) -> Any:
-    """The folder's model on its device, ready to infer; its weights are read as for the other engines.
+    """The folder's model on its device, in evaluation mode; weights are read as for the other backends.
 
     Raises:
-        ModelError: It can't be loaded, weights are missing, or there are some that it has no place for.
+        ModelError: It can't be loaded, or weights are missing or unexpected.
     """
     import torch
     import transformers
@@ -27,17 +27,17 @@ def load_model(folder: ModelFolder, placement: Placement) -> Any:
     transformers_logging.set_verbosity_error()
     with Checkpoint(folder, "pt") as checkpoint:
         state = checkpoint.state(getattr(torch, placement.dtype))
-        said = _settled(folder, tied=checkpoint.tied)
+        settled = _settled(folder, tied=checkpoint.tied)
         try:
             model, report = model_class.from_pretrained(
                 None,
-                config=config_class.from_dict(said),
+                config=config_class.from_dict(settled),
                 state_dict=state,
                 dtype=placement.dtype,
                 attn_implementation="sdpa",
                 output_loading_info=True,
             )
-        except Exception as error:  # a folder is untrusted input: whatever it makes the library raise is its fault
+        except Exception as error:  # an untrusted folder can make the library raise anything
             raise ModelError(f"{folder.path}: the model can't be loaded: {one_line(error)}") from error
     for what, keys in (("weights are missing:", "missing_keys"), ("the model has no place for", "unexpected_keys")):
         if found := sorted(report.get(keys) or ()):
@@ -47,16 +47,16 @@ def load_model(folder: ModelFolder, placement: Placement) -> Any:
 
 
 def _settled(folder: ModelFolder, *, tied: bool) -> dict[str, Any]:
-    """The configuration for weights that are dequantized, with what was decided: the head, the rotary embedding."""
+    """The configuration for dequantized weights, with the resolved head and rotary embedding."""
     rotary = folder.config.rotary
-    said = {name: value for name, value in folder.config_json.items() if name not in QUANTIZED}
-    said |= {"tie_word_embeddings": tied, "rope_theta": rotary.rope_theta, "rope_parameters": rotary.settings()}
-    # Before version 5 the library reads these two, and not rope_parameters.
-    return said | {"rope_scaling": None if rotary.rope_type == "default" else rotary.settings()}
+    fields = {name: value for name, value in folder.config_json.items() if name not in QUANTIZED}
+    fields |= {"tie_word_embeddings": tied, "rope_theta": rotary.rope_theta, "rope_parameters": rotary.settings()}
+    # Versions before 5 read rope_theta and rope_scaling instead of rope_parameters.
+    return fields | {"rope_scaling": None if rotary.rope_type == "default" else rotary.settings()}
 
 
 def quantize(model: Any) -> Any:
-    """The model with int8 weights in its linear layers; activations are quantized as they come."""
+    """The model with int8 weights in its linear layers; activations are quantized dynamically."""
     import warnings
 
     import torch

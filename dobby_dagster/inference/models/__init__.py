@@ -1,1 +1,1 @@
-"""A model folder on disk: its files, its shape, its weights. Everything in it is untrusted."""
+"""A model folder on disk: its files, configuration and weights. Everything in it is untrusted."""

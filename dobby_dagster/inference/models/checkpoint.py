@@ -1,4 +1,4 @@
-"""A folder's weights: each checked against the shape that the configuration calls for, dequantized, and used."""
+"""A folder's weights, read one by one: checked against the configuration, and dequantized."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from dobby_dagster.inference.models.model_folder import ModelFolder
 from dobby_dagster.inference.models.tensor_files import TensorFiles
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
-# Older checkpoints hold these, which follow from the configuration; transformers passes over them too.
+# Older checkpoints hold these, although they follow from the configuration; transformers ignores them too.
 _DERIVED = "rotary_emb.inv_freq"
 
 
 class Checkpoint:
-    """Reads weights one by one; to be used in a ``with`` statement, which ends in an error where one was not used.
+    """Reads weights one by one, in a ``with`` statement; weights that were not read are an error at its end.
 
     Args:
         folder: A checked folder.
@@ -51,7 +51,7 @@ class Checkpoint:
         """Close the files.
 
         Raises:
-            ModelError: A tensor was not used, which is named: the checkpoint is of another model.
+            ModelError: A tensor was not read: the checkpoint does not fit the configuration.
         """
         self._files.__exit__()
         unused = self._unused()
@@ -64,7 +64,7 @@ class Checkpoint:
 
     @property
     def names(self) -> list[str]:
-        """The weights that are there; scales and what else stores a weight are not among them."""
+        """Names of weights and biases, without scales and other tensors that belong to a quantized weight."""
         return [name for name in self._files.places if name.endswith(("weight", "bias"))]
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -75,7 +75,7 @@ class Checkpoint:
         """A tensor as it is stored; dequantized in float32 where it is quantized.
 
         Raises:
-            ModelError: It is missing, can't be read, or has another shape than the configuration gives it.
+            ModelError: It is missing, can't be read, or its shape does not fit the configuration.
         """
         self._require(name, shape)
         self.parameters += math.prod(shape)
@@ -84,10 +84,10 @@ class Checkpoint:
     def int8(self, name: str, *shape: int) -> tuple[Any, Any] | None:
         """A matrix that is stored in int8, and the scales of its rows: (rows, columns) int8 and (rows, 1) float32.
 
-        None where it is stored in another way; :meth:`read` reads that. For arrays of NumPy only.
+        None where it is stored otherwise: use :meth:`read`. For arrays of NumPy only.
 
         Raises:
-            ModelError: It is missing, or has another shape than the configuration gives it.
+            ModelError: It is missing, or its shape does not fit the configuration.
         """
         self._require(name, shape)
         found = self._numbers.int8(name)
@@ -96,39 +96,39 @@ class Checkpoint:
         return found
 
     def state(self, dtype: Any) -> dict[str, Any]:
-        """All weights by name, in ``dtype`` (torch's); what stores their scales is left out.
+        """All weights by name, in a ``dtype`` of torch, without the tensors that hold their scales.
 
         Raises:
             ModelError: One can't be read or dequantized.
         """
         numbers = self._numbers
         quantized = [name for name in self._unused() if name.endswith("weight") and numbers.is_quantized(name)]
-        values = {name: numbers.value(name).to(dtype) for name in quantized}  # with their scales, which are used then
+        values = {name: numbers.value(name).to(dtype) for name in quantized}  # marks their scales as used, too
         return values | {name: numbers.value(name).to(dtype) for name in self._unused()}
 
     def _tie(self) -> None:
-        """Make the head the embedding's matrix; only the embedding is left then."""
+        """Let the head share the embedding's matrix, whichever of the two is stored."""
         places = self._files.places
         if EMBEDDING not in places:
             self._rename(HEAD, EMBEDDING)
-        elif HEAD in places and self._alike(EMBEDDING, HEAD):
+        elif HEAD in places and self._equal(EMBEDDING, HEAD):
             self._rename(HEAD, "")
         self.tied = HEAD not in places
 
     def _rename(self, old: str, new: str) -> None:
-        """Rename a weight and all that belongs to it; ``""`` leaves it out."""
+        """Rename a weight and the tensors that belong to it; ``""`` removes them."""
         places, begin = self._files.places, old.removesuffix("weight")
         for name in [name for name in places if name.startswith(begin)]:
             place = places.pop(name)
             if new:
                 places[new.removesuffix("weight") + name.removeprefix(begin)] = place
 
-    def _alike(self, one: str, other: str) -> bool:
+    def _equal(self, one: str, other: str) -> bool:
         if self._files.shape(one) != self._files.shape(other):
             return False
-        alike = bool((self._numbers.value(one) == self._numbers.value(other)).all())
+        equal = bool((self._numbers.value(one) == self._numbers.value(other)).all())
         self._files.used.clear()
-        return alike
+        return equal
 
     def _require(self, name: str, shape: tuple[int, ...]) -> None:
         if name not in self._files.places:

@@ -13,7 +13,7 @@ from dobby_dagster.inference.models.tensor_files import FLOATS, INT8, TensorFile
 
 
 class Dequantizer:
-    """Gives weights as numbers, whether they are quantized or not.
+    """Reads weights as numbers, whether they are quantized or not.
 
     Args:
         files: Opened files.
@@ -25,14 +25,14 @@ class Dequantizer:
         self._scheme = scheme
 
     def is_quantized(self, name: str) -> bool:
-        """Whether a tensor is stored as anything but numbers of 16, 32 or 64 bits."""
+        """Whether a tensor is stored in another type than floating-point numbers of 16, 32 or 64 bits."""
         return self._files.dtype(name) not in FLOATS
 
     def value(self, name: str) -> Any:
-        """A weight as it is stored, if it is not quantized; else in float32.
+        """A weight: as it is stored where it is not quantized, else in float32.
 
         Raises:
-            ModelError: Nothing says how to read it, or its scale is missing.
+            ModelError: The configuration does not tell how to read it, or its scale is missing.
         """
         if not self.is_quantized(name):
             return self._files.stored(name)
@@ -43,7 +43,7 @@ class Dequantizer:
                 hint="copy the folder again, or use the checkpoint before it was quantized",
             )
         if dtype not in scheme.dtypes or not name.endswith("weight") or len(self._files.shape(name)) != 2:
-            raise _malformed(f"{name} is stored as {dtype}, which {scheme.name} does not do")
+            raise _malformed(f"{name} is stored as {dtype}, which {scheme.name} does not allow")
         value = self._files.float32(name)
         if self._has(name, scheme.zero_point):
             value = value - self._spread(name, scheme.zero_point, scheme)
@@ -52,7 +52,7 @@ class Dequantizer:
     def int8(self, name: str) -> tuple[Any, Any] | None:
         """A matrix in int8 and the scales of its rows: (rows, columns) int8 and (rows, 1) float32, arrays of NumPy.
 
-        None where it is stored in another way.
+        None where it is stored otherwise.
 
         Raises:
             ModelError: Its scale is missing.
@@ -67,7 +67,7 @@ class Dequantizer:
         return self._files.stored(name), np.broadcast_to(scale, (rows, 1))
 
     def _scale(self, name: str, scheme: Scheme) -> Any:
-        """What to multiply a quantized weight with: of its shape, or 1 where rows or columns share it."""
+        """The factor of a quantized weight: of its shape, or 1 in a dimension that shares it."""
         if not self._has(name, scheme.scale):
             raise _malformed(f"weights are missing: {_beside(name, scheme.scale)}, the scale of {name}")
         if self._has(name, scheme.layout) and self._files.stored(_beside(name, scheme.layout)).sum() != 0:
@@ -76,7 +76,7 @@ class Dequantizer:
         return self._spread(name, scheme.scale, scheme) * scheme.factor
 
     def _spread(self, name: str, what: str, scheme: Scheme) -> Any:
-        """Scales or zero points so that they fit the weight ``name``."""
+        """Scales or zero points in a shape that broadcasts to that of the weight ``name``."""
         rows, columns = self._files.shape(name)
         value = self._files.float32(_beside(name, what))
         grid = tuple(value.shape)

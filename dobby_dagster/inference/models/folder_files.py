@@ -1,4 +1,4 @@
-"""A model folder's files, which are untrusted: regular ones of bounded size, and JSON by a schema."""
+"""Reads a model folder's files, which are untrusted: only regular ones of bounded size, and JSON by a schema."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is anything to read by this name; what it is shows when it is read."""
+    """Whether a file of this name exists; that it is a regular one is checked when it is read."""
     return os.path.lexists(path)
 
 
@@ -28,12 +28,12 @@ def require_regular(file: Path) -> int:
     """The size of a regular file, in bytes.
 
     Raises:
-        ModelError: It is missing, or something else than a file: a device or a pipe would be read without end.
+        ModelError: It is missing, or not a regular file: a device or a pipe could be read forever.
     """
     try:
         status = file.stat()
     except FileNotFoundError:
-        raise ModelError(f"{file.parent} has no {file.name}: it is no model folder") from None
+        raise ModelError(f"{file.parent} has no {file.name}: it is not a model folder") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{file} can't be read: {error}") from None
     if not stat.S_ISREG(status.st_mode):
@@ -42,10 +42,10 @@ def require_regular(file: Path) -> int:
 
 
 def require_regular_files(folder: Path) -> None:
-    """Check that a folder holds only files and folders, whichever of them a library will read.
+    """Check that a folder holds only files and folders, since libraries choose what they read in it.
 
     Raises:
-        ModelError: It holds a device, a pipe or a socket, or a link to one.
+        ModelError: It can't be read, or holds a device, a pipe or a socket, or a link to one.
     """
     try:
         for entry in os.scandir(folder):
@@ -56,10 +56,10 @@ def require_regular_files(folder: Path) -> None:
 
 
 def read_bytes(file: Path, limit: int = LARGEST_BYTES) -> bytes:
-    """What a regular file of at most ``limit`` bytes holds.
+    """The bytes of a regular file of at most ``limit`` bytes.
 
     Raises:
-        ModelError: It is missing, can't be read, is no regular file, or is larger.
+        ModelError: It is missing, can't be read, is not a regular file, or is larger.
     """
     size = require_regular(file)
     if size > limit:
@@ -72,7 +72,7 @@ def read_bytes(file: Path, limit: int = LARGEST_BYTES) -> bytes:
 
 
 def read_text(file: Path) -> str:
-    """What a small regular file says.
+    """The text of a regular file of at most ``LARGEST_BYTES``.
 
     Raises:
         ModelError: It can't be read, or is not UTF-8.
@@ -84,28 +84,28 @@ def read_text(file: Path) -> str:
 
 
 def read_json(file: Path, limit: int = LARGEST_BYTES) -> dict[str, Any]:
-    """The object that a JSON file holds.
+    """The object in a JSON file.
 
     Raises:
-        ModelError: It can't be read, or holds no JSON object.
+        ModelError: It can't be read, or does not hold a JSON object.
     """
     try:
         value = json.loads(read_bytes(file, limit))
-    except (ValueError, RecursionError) as error:  # deep nesting ends in the latter
+    except (ValueError, RecursionError) as error:  # deep nesting raises the latter
         raise ModelError(f"{file} can't be read: {error}", hint="copy the folder again") from None
     if not isinstance(value, dict):
         raise ModelError(f"{file} does not hold a JSON object", hint="copy the folder again")
     return value
 
 
-def validated(schema: type[Schema], said: Any, file: Path) -> Schema:
-    """What a file says, by its schema.
+def validated(schema: type[Schema], content: Any, file: Path) -> Schema:
+    """A file's content, validated by a schema.
 
     Raises:
-        ModelError: It says something else; the first place is named.
+        ModelError: It does not fit; the first offending field is named.
     """
     try:
-        return schema.model_validate(said)
+        return schema.model_validate(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "it"
@@ -118,16 +118,16 @@ def validated(schema: type[Schema], said: Any, file: Path) -> Schema:
 
 
 def read_schema(schema: type[Schema], file: Path) -> Schema:
-    """A file by its schema; the schema's defaults where there is no such file.
+    """A JSON file, validated by a schema; the schema's defaults where the file does not exist.
 
     Raises:
-        ModelError: It can't be read, or says something else.
+        ModelError: It can't be read, or does not fit the schema.
     """
     return validated(schema, read_json(file) if is_file(file) else {}, file)
 
 
 def digest(file: Path) -> bytes:
-    """SHA-256 of a regular file; read once for each of its states, since sensors ask at every tick.
+    """SHA-256 of a regular file; cached until its size or time changes, since sensors ask at every tick.
 
     Raises:
         ModelError: It can't be read.

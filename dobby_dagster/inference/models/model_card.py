@@ -1,4 +1,4 @@
-"""A model's card, ``dobby.json``: what the model was made for, and how far its confidence is to be trusted."""
+"""A model's card, ``dobby.json``: which prompts the model was trained for, and the calibration of its confidence."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Card(BaseModel):
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """What a folder's card says; nothing where it has none.
+    """The fields of a folder's card; empty where it has none.
 
     Raises:
         ModelError: The card is malformed.
@@ -32,6 +32,6 @@ def read_card(folder: Path) -> dict[str, Any]:
     file = folder / CARD
     if not is_file(file):
         return {}
-    said = read_json(file)
-    validated(_Card, said, file)
-    return said
+    card = read_json(file)
+    validated(_Card, card, file)
+    return card

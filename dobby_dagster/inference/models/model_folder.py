@@ -1,4 +1,4 @@
-"""Model folders: found by path or name, checked before anything in them is loaded. No torch here.
+"""Model folders: found by path or name, and checked before anything in them is loaded, without torch.
 
 A model folder is untrusted input: only safetensors, no code, regular files only, and every offset inside its file.
 """
@@ -27,7 +27,7 @@ from dobby_dagster.inference.scoring.confidence import Calibration, calibration_
 HUB_FILES = ["*.safetensors", "*.json", "*.txt", "*.jinja", "*.model"]
 _PACKAGE = Path(__file__).resolve().parents[2]
 SHELVES = (_PACKAGE / "shipped" / "models", _PACKAGE.parent / "models")
-# The least room for a prompt, in tokens.
+# Shortest prompt limit, in tokens.
 _LEAST_PROMPT = 8
 
 
@@ -38,9 +38,9 @@ class ModelFolder:
     Attributes:
         path: The folder.
         config_json: The whole object in its ``config.json``.
-        config: The fields of that which decide what is computed.
-        weights: Its files of weights.
-        card: What its ``dobby.json`` says, which models that were made for Dobby have.
+        config: Those of its fields that decide what is computed.
+        weights: Its weight files.
+        card: The fields of its ``dobby.json``, which models trained for Dobby have.
         calibration: From log-probabilities to a confidence; None where the card has none.
         scheme: How its weights are quantized; None where they are not.
     """
@@ -65,7 +65,7 @@ class ModelFolder:
 
     @property
     def shipped(self) -> bool:
-        """Whether it comes with Dobby, and needs no trying in another process."""
+        """Whether it is shipped with Dobby, and so trusted: its tokenizer and template run without a sandbox."""
         return self.path.resolve().parent in SHELVES
 
     @property
@@ -85,8 +85,8 @@ class ModelFolder:
             total.update(f"{file.name}\0".encode() + digest(file))
         return total.hexdigest()
 
-    def prompt_limit(self, asked: int, new_tokens: int) -> int:
-        """Prompt tokens that fit: what is asked, what the positions leave, and what the model was made for.
+    def prompt_limit(self, requested: int, new_tokens: int) -> int:
+        """The longest prompt in tokens: the smallest of the requested limit, the card's, and what the positions leave.
 
         Raises:
             ModelError: The positions leave no room.
@@ -98,33 +98,33 @@ class ModelFolder:
                 f"{new_tokens} new tokens leave no room for a prompt",
                 hint="lower inference.max_new_tokens",
             )
-        return min(asked, positions - new_tokens, self.card.get("max_prompt_tokens") or asked)
+        return min(requested, positions - new_tokens, self.card.get("max_prompt_tokens") or requested)
 
     def as_read(self, prompt: Prompt) -> Prompt:
-        """``prompt`` as this model reads it: one that was made for it reads the content alone.
+        """``prompt`` as this model reads it: a model trained for certain prompts reads the content alone.
 
         Raises:
-            PromptError: The model's card lists its prompts, and this is none of them.
+            PromptError: The model's card lists its prompts, and this is not one of them.
         """
         self.require_prompt(prompt)
         return prompt.model_copy(update={"user": "{content}"}) if self.card.get("prompts") else prompt
 
     def require_prompt(self, prompt: Prompt) -> None:
-        """Refuse a prompt that this model was not made for.
+        """Refuse a prompt that this model was not trained for.
 
         Raises:
-            PromptError: The model's card lists its prompts, and this is none of them.
+            PromptError: The model's card lists its prompts, and this is not one of them.
         """
         allowed = self.card.get("prompts")
         if allowed and prompt.id not in allowed:
             raise PromptError(
-                f"model {self.name} was made for the prompt {', '.join(allowed)} only, not '{prompt.id}'",
+                f"model {self.name} was trained for the prompt {', '.join(allowed)} only, not '{prompt.id}'",
                 hint="use an instruction model, such as Qwen2.5 or SmolLM2, with --model PATH",
             )
 
 
 def shelf() -> dict[str, Path]:
-    """The models that come with Dobby, by name."""
+    """The models that are shipped with Dobby, by name."""
     return {path.name: path for place in SHELVES if place.is_dir() for path in sorted(place.iterdir()) if path.is_dir()}
 
 
@@ -132,15 +132,15 @@ LARGER_MODEL = "dobby-code-73m"
 
 
 def another_model(path: str) -> str:
-    """A model to try where the one at ``path`` is unsure: the larger one that comes with Dobby, else a placeholder."""
+    """A model to suggest where the one at ``path`` is unsure: the larger shipped one, else a placeholder."""
     return "PATH" if Path(path).name == LARGER_MODEL or LARGER_MODEL not in shelf() else LARGER_MODEL
 
 
 def find_model(settings: ModelSettings) -> ModelFolder:
-    """The folder that ``settings.path`` names: a path, or a model that comes with Dobby.
+    """The folder at ``settings.path``, or the shipped or downloaded model of that name.
 
     Raises:
-        ModelError: There is no such folder, or it can't be used.
+        ModelError: It does not exist, or can't be used.
     """
     known = shelf()
     path = expanded(settings.path)
@@ -154,10 +154,10 @@ def find_model(settings: ModelSettings) -> ModelFolder:
 
 
 def check_folder(path: Path) -> ModelFolder:
-    """Check all that can be checked without loading.
+    """Check a folder as far as possible without loading the model.
 
     Raises:
-        ModelError: Naming the file and what is wrong with it.
+        ModelError: Names the file and what is wrong with it.
     """
     require_regular_files(path)
     config_json = read_json(path / "config.json")
@@ -181,10 +181,10 @@ def _download(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=HUB_FILES))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
-        raise ModelError(f"model '{name}' can't be fetched: {error}", hint="fetch it elsewhere, and copy it") from None
+        raise ModelError(f"model '{name}' can't be downloaded: {error}", hint="copy it from elsewhere") from None
 
 
 def one_line(error: BaseException) -> str:
-    """What ``error`` says, in one line of at most 300 characters."""
+    """The message of ``error`` in one line of at most 300 characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= 300 else text[:297] + "..."

@@ -1,6 +1,6 @@
-"""Quantized checkpoints: which forms can be dequantized exactly, and by which of their tensors. No arithmetic here.
+"""Quantized checkpoints: which formats can be dequantized exactly, and by which tensors. No arithmetic here.
 
-Three forms store 8-bit weights and the scales that give their numbers back: compressed-tensors, Hugging Face's fp8
+Three formats store 8-bit weights and scales: compressed-tensors, Hugging Face's fp8
 (and fbgemm_fp8), and bitsandbytes int8. Everything else is refused by name. Activations are never quantized.
 """
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel, PositiveInt, ValidationError
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.models.tensor_files import FP8, INT8
 
-# Where config.json says so; the second is of older compressed-tensors.
+# Keys in config.json; the second is of older compressed-tensors.
 QUANTIZED = ("quantization_config", "compression_config")
 _COMPRESSED_FORMATS = ("int-quantized", "float-quantized", "naive-quantized", "dense")
 _HINT = "use the checkpoint before it was quantized, or one in compressed-tensors int8 or fp8"
@@ -27,14 +27,14 @@ class Scheme:
     """A weight ``X.weight`` is ``(stored - X.zero_point) * X.scale * factor``.
 
     Attributes:
-        name: The form, as its makers call it.
-        dtypes: What the weights may be stored as, by safetensors' names.
-        scale, zero_point: The names in place of ``weight``; ``""`` where the form has no zero points.
-        factor: What every scale is multiplied by.
-        blocks: Rows and columns of the blocks that may share a scale, beside a whole row and a whole matrix.
-        layout: The name of a number that has to be 0, where the form has one: weights stored row by row.
-        unused: Scales of activations, beside a weight; activations stay as they are here.
-        caches: What the names of scales of keys and values end with; these stay as they are too.
+        name: Of the format, for people.
+        dtypes: Types that weights may be stored in, by safetensors' names.
+        scale, zero_point: Names of these tensors, in place of ``weight``; ``""`` where there are no zero points.
+        factor: Every scale is multiplied by it.
+        blocks: Sizes (rows, columns) of blocks that may share a scale, in addition to a row and the whole matrix.
+        layout: The name of a number that is 0 where weights are stored row by row; others are not supported.
+        unused: Names of activations' scales, which are ignored: activations are not quantized here.
+        caches: Suffixes of the names of scales for keys and values, which are ignored too.
     """
 
     name: str
@@ -77,17 +77,17 @@ class _BitsAndBytes(BaseModel):
 
 
 def scheme_of(config: Mapping[str, Any], folder: Path) -> Scheme | None:
-    """How the weights of a folder are quantized, by its ``config.json``; None where they are not.
+    """How the weights of a folder are quantized, from its ``config.json``; None where they are not.
 
     Raises:
-        ModelError: They are quantized in a form that can't be dequantized exactly, which is named.
+        ModelError: In a format that can't be dequantized exactly.
     """
     found = next((config[name] for name in QUANTIZED if config.get(name)), None)
     if not found:
         return None
-    said = found if isinstance(found, dict) else {}
-    method = str(said.get("quant_method") or "")
-    if not method and ("load_in_8bit" in said or "load_in_4bit" in said):
+    fields = found if isinstance(found, dict) else {}
+    method = str(fields.get("quant_method") or "")
+    if not method and ("load_in_8bit" in fields or "load_in_4bit" in fields):
         method = "bitsandbytes"
     known = {
         "compressed-tensors": _compressed_tensors, "fp8": _fp8, "fbgemm_fp8": _fbgemm_fp8,
@@ -96,7 +96,7 @@ def scheme_of(config: Mapping[str, Any], folder: Path) -> Scheme | None:
     try:
         if method not in known:
             raise _refusal(folder, method or repr(found))
-        return known[method](said, folder)
+        return known[method](fields, folder)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in ("quantization_config", *first["loc"]))

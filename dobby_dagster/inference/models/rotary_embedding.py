@@ -1,8 +1,7 @@
-"""The rotary embedding's settings, read as transformers reads them (its ``modeling_rope_utils``).
+"""Parameters of the rotary embedding, read as transformers reads them (its ``modeling_rope_utils``).
 
-Three forms are around: ``rope_theta`` and ``rope_scaling`` beside each other, ``rope_parameters`` that holds all, and
-mixtures of both. ``rope_scaling`` goes before ``rope_parameters``; what neither says, the configuration's own numbers
-say.
+They are stored in three forms: as ``rope_theta`` and ``rope_scaling``, in ``rope_parameters``, or in a mixture of both.
+``rope_scaling`` takes precedence over ``rope_parameters``, and both over fields of the configuration itself.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ _NEEDED = {
     "yarn": ("factor",),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
 }
-# Their lengths are those that the model was trained with first.
+# Types that need the original context length.
 _STRETCHED = ("yarn", "llama3")
 
 
 class Rotary(BaseModel):
-    """What decides the angles; what is not set is the library's default.
+    """The parameters that decide the angles; unset ones have transformers' defaults.
 
-    Kinds whose angles depend on the longest text of a batch (``longrope``) are refused: a summary must not depend on
-    what it shares a batch with. ``dynamic`` does so beyond ``max_position_embeddings`` only, where no prompt gets.
+    ``longrope`` is refused, since its angles depend on the longest text of a batch, and a summary must not. Those of
+    ``dynamic`` do so only beyond ``max_position_embeddings``, which no prompt exceeds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,20 +55,20 @@ class Rotary(BaseModel):
         return self
 
     def settings(self) -> dict[str, Any]:
-        """All that is set, as transformers 5 keeps it in ``rope_parameters``."""
+        """The set parameters, as ``rope_parameters`` of transformers 5."""
         return self.model_dump(exclude_none=True, exclude={"partial_rotary_factor"})
 
 
 def rotary_settings(config: dict[str, Any]) -> dict[str, Any] | Any:
-    """What a configuration says of its rotary embedding, in one place; to be validated as :class:`Rotary`.
+    """The parameters in a configuration, merged from all three forms; to be validated as :class:`Rotary`.
 
     >>> rotary_settings({"rope_parameters": {"rope_type": "default"}, "rope_theta": 1e6})
     {'rope_type': 'default', 'rope_theta': 1000000.0}
     """
-    said = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    if not isinstance(said, dict):
-        return said
-    merged = {name: value for name, value in said.items() if value is not None}
+    stored = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if not isinstance(stored, dict):
+        return stored
+    merged = {name: value for name, value in stored.items() if value is not None}
     merged["rope_type"] = merged.get("rope_type") or merged.get("type") or "default"
     merged.pop("type", None)
     for name in ("rope_theta", "partial_rotary_factor"):

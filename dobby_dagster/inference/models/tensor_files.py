@@ -1,4 +1,4 @@
-"""Files of safetensors: their headers, checked before a library opens them, and their tensors as arrays.
+"""safetensors files: headers, checked before a library opens the file, and tensors as arrays.
 
 The layout is 8 bytes of header length, a JSON header with the tensors' offsets, then the data
 (https://github.com/huggingface/safetensors).
@@ -15,7 +15,7 @@ from pydantic import BaseModel, NonNegativeInt, TypeAdapter
 
 from dobby_dagster.domain.errors import ModelError
 
-# A tensor takes about a hundred bytes of a header: this is enough for a hundred thousand of them.
+# Enough for a hundred thousand tensors, at about a hundred bytes each.
 LARGEST_HEADER_BYTES = 10_000_000
 INT8, FP8 = "I8", "F8_E4M3"
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -31,10 +31,10 @@ _HEADER = TypeAdapter(dict[str, _Entry])
 
 
 def read_header(file: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of a file's tensors, by name; the header is sound then, and the file as long as it says.
+    """The shapes of a file's tensors, by name, after a check of the header and of the file's length.
 
     Raises:
-        ModelError: The file is truncated or no safetensors file.
+        ModelError: The file is truncated or not a safetensors file.
     """
     begin, entries = _header(file)
     size = file.stat().st_size
@@ -45,12 +45,12 @@ def read_header(file: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _header(file: Path) -> tuple[int, dict[str, _Entry]]:
-    """Where the data begins, and what is said of each tensor."""
+    """The offset of the data, and the entry of each tensor."""
     size = file.stat().st_size
     with file.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if size < 8 or length > size - 8:
-            raise ModelError(f"{file} is truncated or no safetensors file ({size:,} bytes)", hint="copy it again")
+            raise ModelError(f"{file} is truncated or not a safetensors file ({size:,} bytes)", hint="copy it again")
         if length > LARGEST_HEADER_BYTES:
             raise ModelError(
                 f"{file} has a header of {length:,} bytes; {LARGEST_HEADER_BYTES:,} are allowed", hint="copy it again"
@@ -60,19 +60,19 @@ def _header(file: Path) -> tuple[int, dict[str, _Entry]]:
             found.pop("__metadata__", None)
             return 8 + length, _HEADER.validate_python(found)
         except (ValueError, TypeError, AttributeError, RecursionError):  # a ValidationError is a ValueError
-            raise ModelError(f"{file} is no safetensors file: its header is malformed", hint="copy it again") from None
+            raise ModelError(f"{file} is not a safetensors file: malformed header", hint="copy it again") from None
 
 
 class TensorFiles:
-    """Opened files, and where each tensor is; to be used in a ``with`` statement.
+    """Reads tensors from files, in a ``with`` statement.
 
     Args:
         files: Checked files.
         framework: ``pt`` for tensors of torch, ``np`` for arrays of NumPy.
 
     Attributes:
-        places: By the name of a tensor in a whole model: its file, and its name there.
-        used: Names of what was read.
+        places: By a tensor's name in a whole model: the opened file, its path, and the tensor's name there.
+        used: Names of tensors that were read.
     """
 
     def __init__(self, files: tuple[Path, ...], framework: Literal["pt", "np"]) -> None:
@@ -86,7 +86,7 @@ class TensorFiles:
         """Open the files.
 
         Raises:
-            ModelError: One can't be read, or a tensor is there twice.
+            ModelError: A file can't be read, or a tensor is stored twice.
         """
         from safetensors import SafetensorError, safe_open
 
@@ -99,9 +99,9 @@ class TensorFiles:
                     opened = stack.enter_context(safe_open(file, self._framework))
                 except (SafetensorError, OSError) as error:
                     raise ModelError(f"{file} can't be read: {error}", hint="copy it again") from None
-                for name in opened.keys():  # noqa: SIM118  # it is no mapping
+                for name in opened.keys():  # noqa: SIM118  # not a mapping
                     if whole_name(name) in self.places:
-                        raise ModelError(f"{file}: {name} is there twice", hint="copy the weights again")
+                        raise ModelError(f"{file}: {name} is stored twice", hint="copy the weights again")
                     self.places[whole_name(name)] = (opened, file, name)
             self._stack = stack.pop_all()
         return self
@@ -111,7 +111,7 @@ class TensorFiles:
         self._stack.close()
 
     def dtype(self, name: str) -> str:
-        """How a tensor is stored, by safetensors' name."""
+        """The type that a tensor is stored in, by safetensors' name, such as ``BF16``."""
         opened, _, inner = self.places[name]
         return str(opened.get_slice(inner).get_dtype())
 
@@ -136,7 +136,7 @@ class TensorFiles:
             raise ModelError(f"{file}: {inner} can't be read: {error}", hint="copy it again") from None
 
     def float32(self, name: str) -> Any:
-        """A tensor in float32, which holds whatever 8 or 16 bits hold.
+        """A tensor converted to float32.
 
         Raises:
             ModelError: It can't be read.
@@ -148,7 +148,7 @@ class TensorFiles:
         return (self._fp8(name) if self.dtype(name) == FP8 else self.stored(name)).astype(np.float32)
 
     def _fp8(self, name: str) -> Any:
-        """What the library gives no array of."""
+        """A tensor in float8, which the library can't give as an array of NumPy."""
         import ml_dtypes
         import numpy as np
 
@@ -161,7 +161,7 @@ class TensorFiles:
 
 
 def whole_name(name: str) -> str:
-    """A tensor's name in a whole model: a base model is saved without the prefix.
+    """A tensor's name in a causal language model: base models are saved without the prefix ``model.``.
 
     >>> whole_name("layers.0.mlp.up_proj.weight"), whole_name("lm_head.weight")
     ('model.layers.0.mlp.up_proj.weight', 'lm_head.weight')

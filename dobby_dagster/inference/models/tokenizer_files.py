@@ -1,4 +1,4 @@
-"""A folder's tokenizer and its settings, by a schema each; read before a library reads them."""
+"""A folder's tokenizer files, validated by schemas before a library reads them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from dobby_dagster.inference.models.folder_files import (
 from dobby_dagster.inference.models.model_config import TokenIds
 
 TOKENIZER, SETTINGS, TEMPLATE = "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
-# Qwen2.5 has 22 added tokens, Llama 3 has 256; a library takes seconds for ten thousands of them.
+# Qwen2.5 has 22 added tokens, Llama 3 has 256; the library takes seconds for more than this.
 MOST_ADDED_TOKENS = 10_000
 Text = Annotated[str, Field(max_length=100_000)]
 
@@ -32,7 +32,7 @@ class _Added(BaseModel):
 
 
 class _Model(BaseModel):
-    """BPE and WordPiece name their tokens' identifiers, Unigram lists tokens in order."""
+    """BPE and WordPiece map tokens to identifiers, Unigram lists tokens in order."""
 
     vocab: dict[str, NonNegativeInt] | list[Any]
 
@@ -42,19 +42,17 @@ class _Tokenizer(BaseModel):
     added_tokens: Annotated[list[_Added], Field(max_length=MOST_ADDED_TOKENS)] | None = None
 
 
-class _Token(BaseModel):
-    """A special token that is described, not only named."""
-
-    content: Text
-
-
 class _Named(BaseModel):
     name: str
     template: Text
 
 
 class TokenizerSettings(BaseModel):
-    """What ``tokenizer_config.json`` or ``special_tokens_map.json`` says that matters here."""
+    """The relevant fields of ``tokenizer_config.json`` or ``special_tokens_map.json``.
+
+    >>> TokenizerSettings(eos_token="</s>", pad_token=None).special()
+    {'eos_token': '</s>'}
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -70,7 +68,7 @@ class TokenizerSettings(BaseModel):
         return found
 
     def template(self) -> str:
-        """The template that is used by default; ``""`` where there is none."""
+        """The default chat template; ``""`` where there is none."""
         found = self.chat_template
         if isinstance(found, list):
             found = next((each.template for each in found if each.name == "default"), "")
@@ -86,10 +84,10 @@ class _Generation(BaseModel):
 
 
 def check_tokenizer(folder: Path, vocabulary: int) -> None:
-    """Check that there is a tokenizer, and that no token is beyond the model's vocabulary.
+    """Check that a folder has a tokenizer, whose tokens are within the model's vocabulary.
 
     Raises:
-        ModelError: There is none, or it does not fit.
+        ModelError: It has none, or it does not fit.
     """
     if not is_file(folder / TOKENIZER):
         if any(is_file(folder / name) for name in ("vocab.json", "tokenizer.model")):
@@ -106,10 +104,10 @@ def check_tokenizer(folder: Path, vocabulary: int) -> None:
 
 @lru_cache(maxsize=64)
 def _largest(file: Path, version: bytes) -> int:
-    """The largest token of a tokenizer; read once for each of its versions, since sensors ask at every tick."""
+    """The largest token of a tokenizer; cached by the file's digest, since sensors ask at every tick."""
     found = read_json(file, LARGEST_TOKENIZER_BYTES)
     if not isinstance(found.get("model"), dict) or not found["model"].get("vocab"):
-        raise ModelError(f"{file} is no tokenizer: it holds no vocabulary", hint="copy it again")
+        raise ModelError(f"{file} is not a tokenizer: it holds no vocabulary", hint="copy it again")
     tokenizer = validated(_Tokenizer, found, file)
     vocab = tokenizer.model.vocab
     known = vocab.values() if isinstance(vocab, dict) else range(len(vocab))
@@ -117,10 +115,10 @@ def _largest(file: Path, version: bytes) -> int:
 
 
 def read_special(folder: Path) -> dict[str, str]:
-    """Special tokens by name, of both files that name them.
+    """Special tokens by name, from both files that define them.
 
     Raises:
-        ModelError: One is malformed.
+        ModelError: One of the files is malformed.
     """
     older = read_schema(TokenizerSettings, folder / "special_tokens_map.json").special()
     return older | read_schema(TokenizerSettings, folder / SETTINGS).special()
@@ -138,9 +136,9 @@ def read_template(folder: Path) -> str:
 
 
 def read_ends(folder: Path) -> list[int]:
-    """Tokens that end an output, as ``generation_config.json`` names them.
+    """Tokens that end an output, from ``generation_config.json``.
 
     Raises:
-        ModelError: It is malformed.
+        ModelError: The file is malformed.
     """
     return read_schema(_Generation, folder / "generation_config.json").eos_token_id

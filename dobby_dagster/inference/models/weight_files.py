@@ -1,4 +1,4 @@
-"""A folder's files of weights: which they are, and whether their tensors fit what the configuration says."""
+"""A folder's weight files: which ones, and whether their tensors fit the configuration."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class _Index(BaseModel):
 
 
 def find_weights(folder: Path) -> tuple[Path, ...]:
-    """The files, as transformers finds them: the whole one, else the parts that the index names.
+    """The weight files, found as transformers does: one file, else the shards that the index names.
 
     Raises:
-        ModelError: There are none, or none that can be read without running code.
+        ModelError: There are none, or only pickled ones, whose loading can run code.
     """
     if is_file(folder / FILE):
         return (folder / FILE,)
@@ -34,7 +34,7 @@ def find_weights(folder: Path) -> tuple[Path, ...]:
         names = sorted(set(validated(_Index, read_json(folder / INDEX), folder / INDEX).weight_map.values()))
         for name in names:
             if not is_file(folder / name):
-                raise ModelError(f"{folder}: the index names {name!r}, which is not there", hint="copy it again")
+                raise ModelError(f"{folder}: the index names {name!r}, which does not exist", hint="copy it again")
         return tuple(folder / name for name in names)
     pickles = sorted(name for name in os.listdir(folder) if name.endswith(PICKLES))
     if pickles:
@@ -46,10 +46,10 @@ def find_weights(folder: Path) -> tuple[Path, ...]:
 
 
 def check_weights(files: tuple[Path, ...], config: ModelConfig, folder: Path) -> None:
-    """Check the headers of all files, and the sizes in them, before anything of such sizes is allocated.
+    """Check the headers of all files and the shapes in them, before memory is allocated for such shapes.
 
     Raises:
-        ModelError: A file is truncated or no safetensors file, or its tensors are of another model.
+        ModelError: A file is truncated or not a safetensors file, or its tensors don't fit the configuration.
     """
     found: dict[str, tuple[int, ...]] = {}
     for file in files:

@@ -1,8 +1,8 @@
-"""From a checkpoint to a graph of OpenVINO: tokens of all prompts end to end, attention over pages of keys and values.
+"""A checkpoint as a graph of OpenVINO: the tokens of all prompts end to end, and attention over paged keys and values.
 
-The graph is written the way that OpenVINO's own passes look for: norms, rotary embeddings and activations become one
-kernel each, and the layer that they belong to. Its attention is the operator that OpenVINO GenAI and vLLM use
-(PagedAttention, Kwon et al. 2023, arXiv:2309.06180).
+The graph has the patterns that OpenVINO's optimization passes look for, so that norms, rotary embeddings and
+activations are fused. Attention is the operator that OpenVINO GenAI and vLLM use (PagedAttention, Kwon et al. 2023,
+arXiv:2309.06180).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from dobby_dagster.inference.models.checkpoint import EMBEDDING, HEAD, Checkpoin
 from dobby_dagster.inference.models.model_config import ModelConfig
 from dobby_dagster.inference.models.model_folder import ModelFolder
 
-# What the operator takes beyond what is used here, in its order, as it is when it is not used: sliding window, ALiBi
-# slopes, then (behind the longest context) score aggregation, cache rotation (three), sparse attention (three),
+# Inputs of the operator that are not used here, in its order, with the values that switch them off: sliding window,
+# ALiBi slopes, then (after the longest context) score aggregation, cache rotation (three), sparse attention (three),
 # sinks, adaptive eviction (four), and the bias between queries (two).
 _NO_WINDOW = np.zeros((), np.int32)
 _NO_SLOPES = np.zeros(0, np.float32)
@@ -37,7 +37,7 @@ class Graph:
     """A model to compile.
 
     Inputs: ``input_ids`` and ``position_ids`` (tokens,) int64; ``sampled_tokens_indices`` (prompts,) int64, the tokens
-    behind which logits are asked for; ``past_lens`` (prompts,), ``subsequence_begins`` (prompts + 1,),
+    whose logits are computed; ``past_lens`` (prompts,), ``subsequence_begins`` (prompts + 1,),
     ``block_indices`` (pages,), ``block_indices_begins`` (prompts + 1,) and ``max_context_len`` () int32; for each
     layer ``key_cache.N`` and ``value_cache.N`` (pages, key-value heads, tokens of a page, head size).
     Output: logits (prompts, vocabulary) float32.
@@ -50,7 +50,7 @@ class Graph:
 
 
 def build_graph(folder: ModelFolder, dtype: str, *, int8: bool = False) -> Graph:
-    """Read the weights and write the graph.
+    """Read the weights and build the graph.
 
     Args:
         folder: A checked folder.
@@ -58,7 +58,7 @@ def build_graph(folder: ModelFolder, dtype: str, *, int8: bool = False) -> Graph
         int8: Store matrices in int8, with a scale for each row.
 
     Raises:
-        ModelError: A tensor is missing, or has another shape than the configuration says.
+        ModelError: A tensor is missing, or its shape does not fit the configuration.
     """
     with Checkpoint(folder, "np") as checkpoint:
         return _Building(folder.config, checkpoint, "int8" if int8 else dtype).graph()
@@ -119,7 +119,7 @@ class _Building:
         attention = _PagedAttentionExtension([each.output(0) for each in inputs])
         heads = {"num_k_heads": config.num_kv_heads, "num_v_heads": config.num_kv_heads}
         for name, number in (heads | {"k_head_size": config.head_dim, "v_head_size": config.head_dim}).items():
-            attention.get_rt_info()[name] = number  # the shape of a page, for the pass that gives the caches theirs
+            attention.get_rt_info()[name] = number  # the shape of a page, for the caches
         return attention.output(0)
 
     def _projection(self, x: Node, name: str, heads: int) -> Node:
@@ -131,7 +131,7 @@ class _Building:
         return opset13.matmul(x, self._matrix(name, rows, columns), False, True)
 
     def _norm(self, x: Node, name: str) -> Node:
-        """Root mean square norm (Zhang and Sennrich 2019)."""
+        """Root mean square norm (Zhang and Sennrich 2019, arXiv:1910.07467)."""
         mean = opset13.reduce_mean(opset13.power(x, _number(2.0)), _integers([-1]), True)
         root = opset13.sqrt(opset13.add(mean, _number(self._config.rms_norm_eps)))
         normed = opset13.multiply(x, opset13.divide(_number(1.0), root))
@@ -175,13 +175,13 @@ class _Building:
             self._bytes += values.size * 4
             return opset13.constant(values.astype(np.float32))
         self._bytes += values.size * 2
-        # The library has no constant of NumPy's bfloat16: the bits go through int16, into memory of its own.
+        # The library makes no constant of NumPy's bfloat16: the bits are copied as int16 into its own memory.
         tensor = Tensor(Type.bf16, Shape([rows, columns]))
         np.copyto(tensor.data.view(np.int16), values.astype(ml_dtypes.bfloat16).view(np.int16))
         return _decompressed(Constant(tensor, shared_memory=True))
 
     def _int8(self, name: str, rows: int, columns: int) -> Node:
-        """As it is stored, if it is int8 with a scale for each row; else so that a row's largest number becomes 127."""
+        """A matrix as stored where it is int8 with a scale per row; else each row quantized to at most 127."""
         stored = self._checkpoint.int8(name, rows, columns)
         if stored is None:
             values = self._checkpoint.read(name, rows, columns).astype(np.float32)
@@ -193,7 +193,7 @@ class _Building:
 
 
 def _decompressed(constant: Node) -> Node:
-    """Marked, so that it stays as it is stored."""
+    """A constant converted to float32 at use, marked so that the library does not convert it in advance."""
     converted = opset13.convert(constant, "f32")
     converted.get_rt_info()["decompression"] = ""
     return converted

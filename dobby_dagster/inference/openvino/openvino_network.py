@@ -1,4 +1,4 @@
-"""A pass through a compiled graph: prompts end to end, then one token for every slot at a time."""
+"""The forward pass by OpenVINO: prefill of prompts packed end to end, and decoding of one token per slot."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from openvino import Core, Shape, Tensor
 
 from dobby_dagster.inference.openvino.openvino_graph import Graph
 
-# Kernels kept for the shapes that were met. The library keeps thousands, and memory grows by 7 MB with every hundred
-# records of other lengths; with so many it stays flat, and is no slower.
+# Compiled kernels that are cached by shape. The library caches thousands, and memory grows by 7 MB with every hundred
+# records of other lengths; with this limit it stays constant, at the same speed.
 _KERNELS_KEPT = 100
-# int8: activations are quantized as they come, in groups of so many numbers.
+# int8: activations are quantized dynamically, in groups of this many numbers.
 _GROUP = 128
 
 
 class PagedSlots:
-    """``rows`` slots of ``columns`` tokens; each has pages of its own.
+    """``rows`` slots of ``columns`` tokens, each in its own pages.
 
     Attributes:
-        caches: For each of the graph's inputs for keys and values, its pages.
-        pages: (rows, pages of a slot) int32: which pages a slot's tokens are in, in their order.
+        caches: By the graph's inputs for keys and values: (pages, key-value heads, tokens of a page, head size).
+        pages: The block table, (rows, pages of a slot) int32: which pages hold a slot's tokens, in order.
     """
 
     def __init__(self, inputs: Sequence[Any], rows: int, columns: int) -> None:
@@ -35,22 +35,22 @@ class PagedSlots:
         for each in inputs:
             _, *rest = each.get_partial_shape()
             tensor = Tensor(each.element_type, Shape([rows * count, *(part.get_length() for part in rest)]))
-            tensor.data.fill(0)  # a number that is none would spread from tokens that are not there yet
+            tensor.data.fill(0)  # NaN would spread even from tokens that are masked
             self.caches[each.get_any_name()] = tensor
 
     def move(self, source: int, target: int, length: int) -> None:
-        """Exchange the pages of two slots; nothing is copied, whatever their ``length``."""
+        """Exchange the pages of two slots; nothing is copied."""
         self.pages[[source, target]] = self.pages[[target, source]]
 
     def clear(self, slot: int) -> None:
-        """Forget what a slot holds."""
+        """Set a slot to zero; needed where it may hold NaN."""
         for tensor in self.caches.values():
             tensor.data[self.pages[slot]] = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """Keys and values of the ``length`` tokens that all prompts begin with: whole pages, by the graph's inputs."""
+    """Keys and values of the ``length`` tokens that several prompts begin with: whole pages, by the graph's inputs."""
 
     length: int
     pages: dict[str, np.ndarray]
@@ -60,7 +60,7 @@ class OpenVinoNetwork:
     """See :class:`~dobby_dagster.inference.local.network.Network`.
 
     Args:
-        compiled: What :func:`compile_graph` gives; several networks may share it.
+        compiled: From :func:`compile_graph`; several networks may share it.
     """
 
     batch_invariant = False
@@ -102,7 +102,15 @@ class OpenVinoNetwork:
     def _pass(
         self, ids: np.ndarray, lengths: np.ndarray, past: np.ndarray, rows: np.ndarray, slots: PagedSlots
     ) -> np.ndarray:
-        """Logits behind the last of each row's ``lengths`` new tokens, which come behind ``past`` others."""
+        """Append tokens to slots, and give the logits of each one's next token, (rows, vocabulary) float32.
+
+        Args:
+            ids: (tokens,) all new tokens, end to end.
+            lengths: (rows,) how many of these each slot gets.
+            past: (rows,) how many tokens each slot holds already.
+            rows: The slots.
+            slots: Their memory.
+        """
         ends, held = lengths.cumsum(), past + lengths
         pages = -(-held // slots.page)
         inside = np.arange(slots.pages.shape[1]) < pages[:, None]
@@ -132,9 +140,9 @@ def compile_graph(graph: Graph, dtype: str, *, streams: int, threads: int) -> An
 
     Args:
         graph: From :func:`~dobby_dagster.inference.openvino.openvino_graph.build_graph`.
-        dtype: ``bfloat16`` or ``float32``: of sums, keys and values.
-        streams: Networks that will run side by side.
-        threads: Of all of them together.
+        dtype: ``bfloat16`` or ``float32``, of computation, keys and values.
+        streams: Networks that will run in parallel.
+        threads: In total.
     """
     precision = {"bfloat16": "bf16", "float32": "f32"}[dtype]
     return Core().compile_model(
@@ -145,7 +153,7 @@ def compile_graph(graph: Graph, dtype: str, *, streams: int, threads: int) -> An
             "KV_CACHE_PRECISION": precision,
             "CPU_RUNTIME_CACHE_CAPACITY": _KERNELS_KEPT,
             "DYNAMIC_QUANTIZATION_GROUP_SIZE": _GROUP,
-            # Processes beside each other would be pinned to the same cores.
+            # Several processes would be pinned to the same cores.
             "ENABLE_CPU_PINNING": False,
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": threads,

@@ -1,1 +1,1 @@
-"""Qwen2 and Llama on the CPU without padding: prompts packed end to end, weights prepacked, slots refilled at once."""
+"""Qwen2 and Llama on the CPU by torch: prompts packed end to end without padding, and prepacked weights."""

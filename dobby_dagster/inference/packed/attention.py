@@ -1,17 +1,17 @@
-"""Attention as two matrix products with a softmax between, which is several times faster than torch's own on a CPU."""
+"""Attention as two matrix products with a softmax between, several times faster than torch's own on a CPU."""
 
 from __future__ import annotations
 
 import torch
 
-# Queries attended to at once: what they may not see behind them is not computed, and scores stay small.
+# Queries in one product: keys behind the last of them are left out, and the matrix of scores stays small.
 QUERY_BLOCK = 96
-# Added to the score of what may not be seen; no score outweighs it, and unlike infinity it never becomes no number.
+# Added to the scores of masked keys; no score outweighs it, and unlike infinity it never gives NaN.
 HIDDEN = -1e9
 
 
 def causal(length: int, offset: int, dtype: torch.dtype) -> torch.Tensor:
-    """(length, offset + length): 0 where a query may look, else a number that no score outweighs."""
+    """The causal mask (length, offset + length): 0 where a query sees a key, else ``HIDDEN``."""
     ahead = torch.arange(offset + length) > torch.arange(length)[:, None] + offset
     return ahead.to(dtype) * HIDDEN
 
@@ -19,7 +19,18 @@ def causal(length: int, offset: int, dtype: torch.dtype) -> torch.Tensor:
 def attend(
     query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, group: int
 ) -> torch.Tensor:
-    """Causal attention, block by block of queries; (prompts, heads, longest, size) as ``query`` is."""
+    """Causal attention, in blocks of queries.
+
+    Args:
+        query: (prompts, heads, longest, size).
+        keys: (prompts, key-value heads, offset + longest, size).
+        values: In the shape of the keys.
+        mask: (longest, offset + longest), see :func:`causal`.
+        group: Query heads per key-value head.
+
+    Returns:
+        (prompts, heads, longest, size).
+    """
     count, heads, longest, size = query.shape
     shared = heads // group
     offset = keys.shape[2] - longest
@@ -35,5 +46,5 @@ def attend(
 
 
 def product(query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """softmax(query keys + mask) values, for (matrices, rows, size), (…, size, columns), (…, columns, size)."""
+    """``softmax(query @ keys + mask) @ values``, of (n, rows, size), (n, size, columns) and (n, columns, size)."""
     return torch.bmm(torch.bmm(query, keys).add_(mask).softmax(-1), values)

@@ -1,4 +1,4 @@
-"""Keys and values of the records in the slots, of all layers, in one piece of memory."""
+"""Keys and values of all slots and layers, in one block of memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import torch
 
 from dobby_dagster.inference.models.model_config import ModelConfig
 
-# Rows in use and columns come in multiples of these: every new shape costs a compiled kernel, in time and in memory.
+# Rows in use and columns are rounded up to these: every new shape costs a compiled kernel, in time and in memory.
 ROW_STEP = 8
 COLUMN_STEP = 32
 
 
 def rounded(count: int, step: int) -> int:
-    """``count``, up to the next multiple of ``step``."""
+    """``count`` rounded up to a multiple of ``step``.
+
+    >>> rounded(33, 32)
+    64
+    """
     return -(-count // step) * step
 
 
@@ -32,7 +36,7 @@ class SlotCache:
 
     def __init__(self, config: ModelConfig, rows: int, columns: int, dtype: torch.dtype) -> None:
         self.rows, self.columns = rows, rounded(columns, COLUMN_STEP)
-        # Zeroed, since a number that is none would spread from a column that is masked.
+        # Zeroed, since NaN would spread even from masked columns.
         layers, heads, size = config.num_layers, config.num_kv_heads, config.head_dim
         self.keys = torch.zeros(layers, rows, heads, size, self.columns, dtype=dtype)
         self.values = torch.zeros(layers, rows, heads, self.columns, size, dtype=dtype)
@@ -44,6 +48,6 @@ class SlotCache:
         self.values[:, target, :, :end] = self.values[:, source, :, :end]
 
     def clear(self, slot: int) -> None:
-        """Forget what a slot holds; needed where it may hold what is no number."""
+        """Set a slot to zero; needed where it may hold NaN."""
         self.keys[:, slot].zero_()
         self.values[:, slot].zero_()

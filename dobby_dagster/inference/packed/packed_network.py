@@ -1,4 +1,4 @@
-"""The forward pass: prompts packed end to end, then one token for every slot at a time."""
+"""The forward pass by torch: prefill of prompts packed end to end, and decoding of one token per slot."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from dobby_dagster.inference.packed.key_value_cache import COLUMN_STEP, ROW_STEP
 from dobby_dagster.inference.packed.packed_weights import Block, LastLayer, Layer, Weights
 from dobby_dagster.inference.packed.packing import Packing
 
-# Padded prompts (in the attention only) come in multiples of this.
+# Prompts are padded to a multiple of this, in the attention only.
 LENGTH_STEP = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """Keys and values of the tokens that all prompts begin with.
+    """Keys and values of tokens that several prompts begin with.
 
     Attributes:
         ids: The tokens.
@@ -36,9 +36,9 @@ class Prefix:
 class PackedNetwork:
     """Qwen2 or Llama on the CPU; see :class:`~dobby_dagster.inference.local.network.Network`.
 
-    Linear layers see the tokens of all prompts one after another, so that no padding is multiplied; only the
-    attention sees them apart. It is two matrix products with a softmax between them, and the query heads that share a
-    key-value head stand in the rows of one matrix: several times faster in bfloat16 than torch's own on a CPU.
+    Linear layers see the tokens of all prompts end to end, so that no padding is multiplied; only the attention sees
+    prompts apart. The query heads that share a key-value head are rows of one matrix there: several times faster in
+    bfloat16 than torch's own on a CPU.
 
     Args:
         weights: What :func:`~dobby_dagster.inference.packed.packed_weights.load_weights` gives.

@@ -1,4 +1,4 @@
-"""A checkpoint's tensors, folded for inference: one matrix for query, key and value, and no gain left to multiply."""
+"""A checkpoint's weights, folded for inference: joined query, key and value, with the norms' gains multiplied in."""
 
 from __future__ import annotations
 
@@ -75,17 +75,17 @@ def load_weights(folder: ModelFolder, dtype: torch.dtype, positions: int | None 
     Args:
         folder: A checked folder.
         dtype: Of the weights.
-        positions: The most tokens that a prompt and its output will have; None for all that the model has.
+        positions: The most tokens that a prompt and its output will have; None: as many as the model supports.
 
     Raises:
-        ModelError: A tensor is missing, or has another shape than the configuration says.
+        ModelError: A tensor is missing, or its shape does not fit the configuration.
     """
     with Checkpoint(folder, "pt") as checkpoint:
         return _Folding(folder, dtype, checkpoint, positions).weights()
 
 
 class _Folding:
-    """Reads tensors in float32, folds them, and casts what comes out to ``dtype``."""
+    """Reads tensors in float32, folds them, and casts the results to ``dtype``."""
 
     def __init__(self, folder: ModelFolder, dtype: torch.dtype, checkpoint: Checkpoint, positions: int | None) -> None:
         self._checkpoint = checkpoint

@@ -1,4 +1,4 @@
-"""From prompts side by side to prompts end to end, and back."""
+"""Between padded prompts (prompts, tokens) and prompts packed end to end (tokens,)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from dobby_dagster.inference.packed.key_value_cache import rounded
 
-# Packed tokens come in multiples of this: every new shape costs a compiled kernel.
+# Packed tokens are padded to a multiple of this: every new shape costs a compiled kernel.
 TOKEN_STEP = 64
 
 

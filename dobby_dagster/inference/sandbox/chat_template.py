@@ -1,7 +1,7 @@
-"""Chat templates, rendered as transformers renders them; for one that is untrusted, in a process of its own.
+"""Renders chat templates as transformers does; run as a program, for an untrusted template, with limits.
 
-A template is a program in Jinja's language. The sandbox keeps it from files and from Python; it does not keep it from
-running for ever, or from filling the memory.
+A template is a program in Jinja's language. Jinja's sandbox keeps it from files and from Python, but not from running
+forever or filling the memory.
 """
 
 from __future__ import annotations
@@ -11,31 +11,34 @@ from collections.abc import Sequence
 from typing import Any
 
 from dobby_dagster.domain.errors import ModelError
-from dobby_dagster.inference.sandbox.limited_process import answer, asked_for
+from dobby_dagster.inference.sandbox.limited_process import answer, read_question
 
 LONGEST_PROMPT = 1_000_000
 _HINT = "do not use this model, or give it another chat_template.jinja"
 
 
 class _MessagesRefusedError(ModelError):
-    """The template says so itself: some refuse a system message."""
+    """The template raised an error itself: some refuse a system message."""
 
     code = "messages_refused"
 
 
 def render(template: str, special: dict[str, str], prompts: Sequence[tuple[str, str]]) -> list[str]:
-    """Prompts in the words of a template, up to where the model is to answer.
+    """Render prompts up to where the model continues.
 
-    The settings are those of transformers, but for one: a template gets no date. It would put one into the prompt that
-    no fingerprint sees; templates that ask whether there is one have another text for that.
+    The environment is that of transformers, without the current date: it would change prompts without changing the
+    fingerprint. Templates that check for it have a fixed date for that case.
 
     Args:
         template: Jinja.
         special: Special tokens by name, such as ``bos_token``.
-        prompts: A system and a user text each.
+        prompts: Pairs of a system and a user text.
 
     Raises:
-        ModelError: The template is malformed, does what is unsafe, or can't be rendered.
+        ModelError: The template is malformed, unsafe, or can't be rendered.
+
+    >>> render("{% for m in messages %}[{{ m.content }}]{% endfor %}", {}, [("Summarize.", "x = 1")])
+    ['[Summarize.][x = 1]']
     """
     compiled = _compiled(template)
     return [_rendered(compiled, special, system, user) for system, user in prompts]
@@ -56,14 +59,14 @@ def _once(compiled: Any, special: dict[str, str], messages: list[dict[str, str]]
     try:
         text: str = compiled.render(special | given)
     except SecurityError as error:
-        raise _refusal(f"does what is unsafe: {error}") from None
+        raise _refusal(f"does something unsafe: {error}") from None
     except UndefinedError as error:
         if "strftime_now" in str(error):
             raise _refusal("asks for today's date, which would change prompts behind the fingerprint's back") from None
         raise _refusal(f"can't be rendered: {error}") from None
     except TemplateError as error:
         raise _MessagesRefusedError(f"the chat template refuses the prompt: {error}", hint=_HINT) from None
-    except Exception as error:  # an expression of the template's: a division by zero, a wrong type
+    except Exception as error:  # in an expression of the template: a division by zero, a wrong type
         raise _refusal(f"can't be rendered: {type(error).__name__}: {error}") from None
     if len(text) > LONGEST_PROMPT:
         raise _refusal(f"makes a prompt of {len(text):,} characters; {LONGEST_PROMPT:,} are allowed")
@@ -88,7 +91,7 @@ def _compiled(template: str) -> Any:
             return nodes.Scope(body, lineno=line)
 
     class CheckedNamespace(Namespace):
-        """Holds no underscored names, by which Python's own could be reached, as in transformers."""
+        """Refuses names with underscores, which could reach Python's internals, as transformers does."""
 
         def __setitem__(self, name: str, value: Any) -> None:
             if name.startswith("_"):
@@ -120,10 +123,10 @@ def _refusal(message: str) -> ModelError:
 
 
 def main() -> None:
-    """Render what standard input asks for."""
-    asked = asked_for()
+    """Render the template and prompts from standard input."""
+    question = read_question()
     try:
-        answer({"texts": render(asked["template"], asked["special"], asked["prompts"])})
+        answer({"texts": render(question["template"], question["special"], question["prompts"])})
     except ModelError as error:
         answer({"refusal": error.message.removeprefix("the chat template ")})
     except (MemoryError, RecursionError) as error:

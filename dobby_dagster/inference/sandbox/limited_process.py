@@ -1,4 +1,4 @@
-"""A process with limits on time and memory, and the way to ask it for something."""
+"""Runs a program of this package in a process with limits on time and memory."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import Any
 
 from dobby_dagster.domain.errors import ModelError
 
-# Of the wall: a busy machine may give a process a small part of a core.
+# The wall-clock limit, in multiples of the CPU limit: a busy machine may give a process a small part of a core.
 _PATIENCE = 20
 _ROOT = Path(__file__).resolve().parents[3]
 _HINT = "do not use this model"
 
 
-def ask(program: str, asked: dict[str, Any], what: str, *, seconds: int, memory_bytes: int) -> dict[str, Any]:
-    """Run a program of this package, and give what it answers.
+def ask(program: str, question: dict[str, Any], what: str, *, seconds: int, memory_bytes: int) -> dict[str, Any]:
+    """Run a program of this package, and return its answer.
 
     Args:
-        program: A module of this package, whose ``main`` reads JSON and prints JSON.
-        asked: What it reads.
-        what: What it tries, for messages.
-        seconds: Of processor time.
-        memory_bytes: Of address space.
+        program: A module of this package whose ``main`` reads JSON from standard input and prints JSON.
+        question: The object that it reads.
+        what: The subject of error messages.
+        seconds: Limit of CPU time.
+        memory_bytes: Limit of address space.
 
     Raises:
-        ModelError: It refuses, takes longer, needs more memory, or crashes.
+        ModelError: It refuses, exceeds a limit, or crashes.
     """
     limits = {"seconds": seconds, "memory_bytes": memory_bytes}
-    # It needs nothing of the environment, which may hold secrets.
+    # Of the environment, which may hold secrets, only what Python needs.
     environment = {"PYTHONPATH": str(_ROOT), "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment |= {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "LANG") if name in os.environ}
     try:
         ended = subprocess.run(  # noqa: S603  # this interpreter, and a module of this package
             [sys.executable, "-m", f"{__package__}.{program}"],
-            input=json.dumps({"limits": limits, **asked}),
+            input=json.dumps({"limits": limits, **question}),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -57,21 +57,21 @@ def ask(program: str, asked: dict[str, Any], what: str, *, seconds: int, memory_
     return answer
 
 
-def asked_for() -> dict[str, Any]:
-    """In the process itself: what is asked for; from now on its limits hold, where the system has any."""
-    asked: dict[str, Any] = json.load(sys.stdin)
-    limits = asked.pop("limits")
+def read_question() -> dict[str, Any]:
+    """In the process itself: read the question, and set the limits, as far as the system supports them."""
+    question: dict[str, Any] = json.load(sys.stdin)
+    limits = question.pop("limits")
     try:
         import resource
     except ImportError:  # Windows: the time limit alone
-        return asked
+        return question
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (limits["seconds"], limits["seconds"] + 1))
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_AS, (limits["memory_bytes"], limits["memory_bytes"]))
-    return asked
+    return question
 
 
-def answer(answered: dict[str, Any]) -> None:
-    """In the process itself: give the answer."""
-    json.dump(answered, sys.stdout)
+def answer(result: dict[str, Any]) -> None:
+    """In the process itself: print the answer."""
+    json.dump(result, sys.stdout)

@@ -1,23 +1,23 @@
-"""A tokenizer, tried on a few texts in a process of its own: the library panics and allocates as the file says."""
+"""A program that tries a tokenizer on a few texts, with limits: a bad file makes the library panic or allocate."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from dobby_dagster.inference.sandbox.limited_process import answer, asked_for
+from dobby_dagster.inference.sandbox.limited_process import answer, read_question
 
-# What patterns that go back and forth stumble over, and what contents are made of.
+# Texts on which regular expressions backtrack, and typical pieces of contents.
 TEXTS = (
     "def mean(values):\n    return sum(values) / len(values)\n", "a" * 2_000, "aB" * 500 + "!", "x" * 300 + "y",
     " " * 500, "\n\t " * 100, "0123456789" * 50, "é漢字🙂\u0301\u200d" * 40, "<|im_end|>" * 20, "(" * 200,
     "_-." * 100, "",
 )  # fmt: skip
-# A character makes a few tokens at most: a byte each, where nothing else fits.
+# A character becomes a few tokens at most: one for each byte.
 _TOKENS_PER_CHARACTER, _SPARE = 20, 200
 
 
 def try_texts(backend: Any) -> str:
-    """What is wrong with a tokenizer that is loaded; ``""`` where nothing is."""
+    """What is wrong with a loaded tokenizer; ``""`` where nothing is."""
     for text in TEXTS:
         for special in (False, True):
             ids = backend.encode(text, add_special_tokens=special).ids
@@ -29,24 +29,24 @@ def try_texts(backend: Any) -> str:
 
 
 def main() -> None:
-    """Load the tokenizer that standard input names, convert it where asked, and try it."""
+    """Load the tokenizer that standard input names, convert it if requested, and try it."""
     from tokenizers import Tokenizer
 
-    asked = asked_for()
+    question = read_question()
     try:
-        if asked["convert"]:
+        if question["convert"]:
             from transformers import AutoTokenizer
 
-            made = AutoTokenizer.from_pretrained(asked["folder"], local_files_only=True, trust_remote_code=False)
+            made = AutoTokenizer.from_pretrained(question["folder"], local_files_only=True, trust_remote_code=False)
             if not getattr(made, "is_fast", False):
-                answer({"refusal": "is no fast one; add a tokenizer.json"})
+                answer({"refusal": "can't be converted; add a tokenizer.json"})
                 return
             backend = made.backend_tokenizer
         else:
-            backend = Tokenizer.from_file(asked["file"])
+            backend = Tokenizer.from_file(question["file"])
         refusal = try_texts(backend)
-        answer({"refusal": refusal} if refusal else {"converted": backend.to_str() if asked["convert"] else ""})
-    except BaseException as error:  # a panic of the library is no Exception
+        answer({"refusal": refusal} if refusal else {"converted": backend.to_str() if question["convert"] else ""})
+    except BaseException as error:  # a panic of the library is not an Exception
         text = " ".join(str(error).split())[:300] or type(error).__name__
         answer({"refusal": f"can't be loaded: {text}"})
 
