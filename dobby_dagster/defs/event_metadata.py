@@ -21,7 +21,7 @@ CELL_LENGTH = 160
 def plan_metadata(changes: Changes, partitions: Sequence[str]) -> dict[str, Any]:
     """What one look at the source found."""
     return {
-        "change_tracking": f"{changes.way}: {changes.why}",
+        "change_tracking": f"{changes.method}: {changes.why}",
         "rows_read": changes.seen,
         "records_new": changes.new,
         "records_changed": changes.changed,

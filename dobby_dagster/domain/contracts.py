@@ -1,4 +1,4 @@
-"""Performance contracts as data: measured by ``bench/``, held against the metrics of every batch by an asset check.
+"""Performance contracts as data: measured by ``bench/``, and checked by an asset check on the metrics of every batch.
 
 They hold for the built-in model on two CPU cores. They are floors, not aims.
 """
@@ -12,14 +12,14 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """One promise.
+    """A limit on one figure.
 
     Attributes:
         name: Unique, as ``part.what``.
-        measure: The figure that it is about, as metrics and benchmarks name it.
-        limit: The figure's bound.
-        unit: Of the figure, for people.
-        kind: Whether the figure may be at most or must be at least the limit.
+        measure: The name of the figure in metrics and benchmarks.
+        limit: The bound of the figure.
+        unit: The unit of the figure, for display.
+        kind: Whether the limit is an upper or a lower bound.
     """
 
     name: str
@@ -59,7 +59,7 @@ CONTRACTS = (
 
 
 def broken(values: Mapping[str, object]) -> list[str]:
-    """The contracts that the figures in ``values`` break, one line each; a figure that is not there breaks none."""
+    """The contracts that the figures in ``values`` break, one line each; a missing figure breaks none."""
     lines = []
     for contract in CONTRACTS:
         value = values.get(contract.measure)

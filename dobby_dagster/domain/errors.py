@@ -1,4 +1,4 @@
-"""Every error that Dobby raises: how bad it is, and whether to try again."""
+"""Every error that Dobby raises, with its severity and whether a retry can help."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Severity(StrEnum):
 class Retry(StrEnum):
     """What to do after an error.
 
-    A step that failed is tried again at once where its error says so (``RETRY``, ``BACK_OFF``), a record in the runs
-    that follow. The alert of an error that escalates says that a person has to act before a retry can help.
+    With ``RETRY`` and ``BACK_OFF`` a failed step is retried at once, and a failed record by a later run. The alert of
+    an error with ``ESCALATE`` says that a person has to act before a retry can help.
     """
 
     NO_RETRY = "no_retry"
@@ -38,8 +38,8 @@ class DobbyError(Exception):
     """The root of Dobby's errors.
 
     Args:
-        message: One line that names the thing and its value. Both may be untrusted: what can't be seen is escaped.
-        hint: The way out, in one line.
+        message: One line that names the thing and its value. Both may be untrusted: invisible characters are escaped.
+        hint: What to do about it, in one line.
     """
 
     code: ClassVar[str] = "dobby"
@@ -68,7 +68,7 @@ class StoreError(DobbyError):
 
 
 class StoreBusyError(StoreError):
-    """Another process holds the database; it is named in the message."""
+    """Another process has locked the database; the message names it."""
 
     code = "store_busy"
     severity = Severity.WARNING
@@ -76,16 +76,16 @@ class StoreBusyError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    """The server does not answer, or the circuit breaker is open after it did not."""
+    """The server does not answer, or the circuit breaker is open after it repeatedly did not."""
 
     code = "store_unavailable"
     retry = Retry.BACK_OFF
 
 
 class StoreFaultError(StoreError):
-    """The database broke off: its core panicked, or its answer can't be read.
+    """CozoDB panicked, or its answer can't be read.
 
-    What was asked may have been done or not, and no record is to blame.
+    The script may have been executed or not, and no record is to blame.
     """
 
     code = "store_fault"
@@ -101,7 +101,7 @@ class StoreAccessError(StoreError):
 
 
 class StoreCorruptError(StoreError):
-    """The file is damaged, or another program's."""
+    """The database file is damaged, or another program's."""
 
     code = "store_corrupt"
     severity = Severity.CRITICAL
@@ -109,14 +109,14 @@ class StoreCorruptError(StoreError):
 
 
 class SchemaError(StoreError):
-    """The stored schema is newer than this version of Dobby, or a name is taken by somebody else's relation."""
+    """The stored schema is newer than this version of Dobby, or another program's relation has one of its names."""
 
     code = "schema"
     retry = Retry.ESCALATE
 
 
 class SourceError(DobbyError):
-    """The source relation or one of its columns is not there, or can't be used."""
+    """The source relation or one of its columns does not exist, or can't be used."""
 
     code = "source"
 
@@ -129,7 +129,7 @@ class ModelError(DobbyError):
 
 
 class ModelServerError(ModelError):
-    """The server that runs the model does not answer, or refuses all that is asked."""
+    """The model server does not answer, or refuses every request."""
 
     code = "model_server"
     severity = Severity.WARNING
@@ -137,7 +137,7 @@ class ModelServerError(ModelError):
 
 
 class PromptError(DobbyError):
-    """A prompt is unknown or malformed, or not one that the model was made for."""
+    """A prompt is unknown, malformed, or not supported by the model."""
 
     code = "prompt"
 
@@ -157,27 +157,27 @@ class InferenceError(RecordError):
 
 
 class OutOfMemoryError(RecordError):
-    """Even alone, the record does not fit the device's memory."""
+    """The record does not fit into the device's memory, even in a batch of its own."""
 
     code = "out_of_memory"
     retry = Retry.BACK_OFF
 
 
 class UnstorableError(RecordError):
-    """The database can't hold or has refused what the model gave for this record."""
+    """The model's output for this record can't be stored."""
 
     code = "unstorable"
     retry = Retry.RETRY
 
 
 class ChangedBackError(RecordError):
-    """The content changed while it was summarised, and then changed back, so that its summary was not stored."""
+    """The content changed while it was summarised and then changed back, so its summary was not stored."""
 
     code = "changed_back"
     retry = Retry.RETRY
 
 
 class DegenerateOutputError(RecordError):
-    """The quality gate refused the output: empty, an echo, a repetition, or not finite."""
+    """The quality gate rejected the output: empty, an echo, a repetition, or not finite."""
 
     code = "degenerate_output"

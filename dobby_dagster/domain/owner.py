@@ -38,7 +38,7 @@ def owner_of(pid: int) -> OwnerId:
 
 
 def started(pid: int) -> float:
-    """When the process began, in seconds since the machine did: that stays the same when the clock is set.
+    """When the process started, in seconds since the machine booted: independent of changes of the clock.
 
     Raises:
         psutil.Error: There is no such process.
@@ -63,7 +63,7 @@ def pid_of(owner: str) -> int:
 
 
 def on_this_host(owner: str) -> bool:
-    """Whether ``owner`` can be looked up here."""
+    """Whether ``owner`` is a process of this machine."""
     return owner.partition("/")[0] == socket.gethostname()
 
 
@@ -87,9 +87,9 @@ def is_alive(owner: str, claimed_at: float) -> bool:
 
 
 def reap(kept: Collection[int] = ()) -> None:
-    """Collect dead children that nothing else waits for.
+    """Collect the exit status of dead children that no other code waits for.
 
-    The first process of a container inherits every orphan; one that nobody collects stays in the table of processes.
+    The first process of a container inherits every orphan, which stays a zombie until its status is collected.
 
     Args:
         kept: Children that other code waits for, by pid; they are left to it.
@@ -101,12 +101,12 @@ def reap(kept: Collection[int] = ()) -> None:
 
 
 def _ended(pid: int) -> bool:
-    """Whether the process does nothing any more, and only its exit status is still to be collected."""
+    """Whether the process has ended, and only its exit status is still to be collected."""
     return psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
 
 
 def _ended_child() -> int:
-    """A child that has ended, left as it is; 0 where there is none."""
+    """The pid of a child that has ended, not yet collected; 0 if there is none."""
     try:
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

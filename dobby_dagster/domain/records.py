@@ -14,7 +14,7 @@ from dobby_dagster.domain.scope import BatchId
 class Structured(str):
     """A structured content, as the JSON text that the database has for it.
 
-    It is not parsed before a value in it is needed: parsing would round large numbers, and fail on deep ones.
+    It is parsed only when a value in it is needed: parsing would round large numbers, and fail on deep nesting.
 
     >>> Structured('{"a": 1}') == {"a": 1}
     True
@@ -24,7 +24,7 @@ class Structured(str):
     __hash__ = str.__hash__
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is the same text, or stands for ``other``."""
+        """Whether it is the same text, or the JSON of ``other``."""
         return str.__eq__(self, other) if isinstance(other, str) else bool(json.loads(self) == other)
 
 
@@ -33,7 +33,7 @@ ContentKind: TypeAlias = Literal["text", "binary", "structured", "empty"]
 
 
 def kind_of(content: Content) -> ContentKind:
-    """What sort of content this is; white space alone counts as empty."""
+    """The kind of a content; one of white space only counts as empty."""
     if isinstance(content, Structured):
         return "structured"
     if content is None or (isinstance(content, str | bytes) and not content.strip()):
@@ -73,7 +73,7 @@ def content_hash(content: Content) -> str:
 
 
 def readable_text(content: Content) -> str | None:
-    """The content as a model reads it, or None where it is no text.
+    """The content as a model reads it; None if it is not text.
 
     Bytes count as text where they are valid UTF-8 without NUL; structured content is indented JSON.
     """
@@ -93,13 +93,13 @@ class Record:
 
     Attributes:
         key: The row's key as text; see :mod:`dobby_dagster.store.source.row_keys` for keys of other types.
-        content: Text, bytes, or anything JSON can hold; the database gives the latter as :class:`Structured`.
+        content: Text, bytes, or any JSON value; the database gives the latter as :class:`Structured`.
         source: The relation that the record is in.
         content_type: What the content is, for people: ``function``, ``class``, ``section``, ``text``…
         language: A programming or natural language, lower case; empty where it is not known.
         priority: Higher is batched first.
         metadata: Any further columns, by name.
-        created_at, updated_at: Seconds since the epoch, where the source knows them.
+        created_at, updated_at: Seconds since the epoch; None where the source does not say.
     """
 
     key: str

@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from dobby_dagster.domain.scope import RecipeId
 
-# ``length``: the output was cut off at the most tokens that were allowed; ``unknown``: a model server does not say.
+# ``length``: the output was cut off at the token limit; ``unknown``: the model server does not say.
 FinishReason: TypeAlias = Literal["stop", "length", "unknown"]
 CUT_OFF: FinishReason = "length"
 
@@ -43,7 +43,7 @@ class Recipe:
         return RecipeId(digest(self.prompt, self.prompt_text, self.model_revision, self.settings)[:16])
 
     def fingerprint(self, content_hash: str, language: str) -> str:
-        """SHA-256 (hex) of all that decides a summary: content, prompt with its language, model, settings."""
+        """SHA-256 (hex) of everything that decides a summary: content, prompt with its language, model, settings."""
         filled = self.prompt_text.replace("{language}", language)
         return digest(content_hash, self.prompt, filled, self.model_revision, self.settings)
 
@@ -84,5 +84,5 @@ class Summary:
 
     @property
     def cut_off(self) -> bool:
-        """Whether the model was stopped at its most tokens, so that the text may end in the middle."""
+        """Whether the model reached the token limit, so that the text may be incomplete."""
         return self.finish_reason == CUT_OFF

@@ -1,4 +1,4 @@
-"""The store: one database, everything that Dobby does with it."""
+"""The store: one database, and every operation of Dobby on it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Health:
 
 
 class CozoStore:
-    """One CozoDB, of whichever engine, with Dobby's schema in it.
+    """A CozoDB of any engine, with Dobby's schema in it.
 
     Args:
         connection: To the database; its schema is brought up to date.
@@ -61,53 +61,57 @@ class CozoStore:
 
         Args:
             settings: Where it is.
-            create: Make an embedded database that is not there.
+            create: Create an embedded database that does not exist.
 
         Raises:
-            StoreError: It can't be opened; the kind says why.
+            StoreError: It can't be opened; the subclass says why.
         """
         return cls(connect(settings, create=create))
 
     def source(self, settings: SourceSettings) -> Source:
-        """The source relation, its names checked."""
+        """The source relation, after a check of the names of its columns.
+
+        Raises:
+            SourceError: The relation or a column does not exist, or can't be used.
+        """
         source = Source(self.connection, settings)
         _ = source.types
         return source
 
     def health(self) -> Health:
-        """Ask one question of the database."""
+        """Run one query, and time it."""
         began = time.perf_counter()
         version = schema_version(self.connection)
         return Health(self.connection.url, version, time.perf_counter() - began)
 
     @property
     def identity(self) -> str:
-        """What tells this database from every other; copies and backups share it."""
+        """A random identifier of this database; its copies and backups have the same."""
         return identity(self.connection)
 
     @property
     def memory(self) -> dict[str, Any]:
-        """What earlier commands named: source, columns, model, prompt; see :mod:`dobby_dagster.domain.remembered`."""
+        """The settings that earlier commands named: source, columns, model, prompt; see :mod:`dobby_dagster.domain.remembered`."""
         return memory(self.connection)
 
     def remember(self, settings: Settings) -> None:
-        """Keep the source, the model and the prompt of ``settings`` for the commands that come."""
+        """Keep the source, the model and the prompt of ``settings`` as the defaults of later commands."""
         before = self.memory
         now = memory_of(settings, before)
         if now != before:
             set_meta(self.connection, "in_use", now)
 
     def remember_relation(self, relation: str) -> None:
-        """Keep ``relation`` as the source in use; its columns are those that were remembered with it."""
+        """Keep ``relation`` as the source in use, with the columns that were remembered for it."""
         before = self.memory
         if before.get("relation", relation) != relation:
             set_meta(self.connection, "in_use", before | {"relation": relation})
 
     def check(self) -> list[str]:
-        """What is wrong with the stored data, one line each.
+        """Find damage: what is wrong with the stored data, one line each.
 
-        A file of SQLite is checked page by page by SQLite itself. Every row of every relation is read, and what is
-        there is counted against the ledger.
+        SQLite checks its file page by page. Every row of every relation is read, and the ledger's invariants are
+        checked for rows that are lost.
         """
         with self.connection.session():
             damage = self.connection.check()
@@ -116,7 +120,7 @@ class CozoStore:
             return damage or [str(violation) for violation in self.audit.examine() if violation.is_loss]
 
     def backup(self, path: Path) -> Reading:
-        """Write all data, the source relation included, to a new file; what it holds.
+        """Write all data, the source relation included, to a new file; return what it contains.
 
         Raises:
             StoreError: See :func:`~dobby_dagster.store.maintenance.backup_file.write_backup`.
@@ -124,5 +128,5 @@ class CozoStore:
         return write_backup(self.connection, path)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self.connection.close()

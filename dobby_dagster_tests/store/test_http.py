@@ -129,5 +129,5 @@ def test_an_answer_of_another_width_than_was_asked_for_is_an_error(asked: str, c
             body = json.dumps({"ok": True, "headers": list(came), "rows": [[None] * len(came)]}).encode()
             return Reply(200, {}, body)
 
-    with pytest.raises(StoreError, match=f"columns were asked for, {len(came)} came"):
+    with pytest.raises(StoreError, match=f"columns, got {len(came)}"):
         Strange(DatabaseSettings(url="http://127.0.0.1:9")).run(asked)

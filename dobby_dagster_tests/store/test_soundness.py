@@ -79,12 +79,12 @@ def test_flipped_bytes_that_cozo_can_not_read_are_found(filled: CozoStore, tmp_p
     ("loss", "found"),
     [
         ("?[batch, position] := batch = 'batch-000001', position = 3 :rm dobby_member {batch, position}",
-         "1 times it does not hold that batches have all their members, such as batch-000001 in 20"),
+         "1 violation of: batches have all their members, such as batch-000001 in 20"),
         ("?[batch, position] := *dobby_member{batch, position}, batch == 'batch-000001' :rm dobby_member {batch, position}",
-         "1 times it does not hold that batches have all their members, such as batch-000001 in 20"),
-        ("?[batch] <- [['batch-000002']] :rm dobby_batch {batch}", "1 times it does not hold that batches have all their members, such as batch-000002 in 20"),
+         "1 violation of: batches have all their members, such as batch-000001 in 20"),
+        ("?[batch] <- [['batch-000002']] :rm dobby_batch {batch}", "1 violation of: batches have all their members, such as batch-000002 in 20"),
         ("?[source, key, at] := *dobby_version{source, key, at}, key == 'k7' :rm dobby_version {source, key, at}",
-         "1 times it does not hold that members of batches have been seen, such as k7 in batch-000003"),
+         "1 violation of: members of batches have been seen, such as k7 in batch-000003"),
     ],
 )  # fmt: skip
 def test_rows_that_the_ledger_knows_of_and_that_are_gone_are_found(filled: CozoStore, loss: str, found: str) -> None:

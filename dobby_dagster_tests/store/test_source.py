@@ -86,7 +86,7 @@ def test_what_is_not_there_is_named(sqlite_store: CozoStore, columns: dict[str, 
 
 def changes_of(store: CozoStore, spec: SourceSettings, **options: Any) -> tuple[str, int, int, int, int]:
     found = plan(store, store.source(spec), 100, **options)
-    return found.way, found.new, found.changed, found.deleted, found.seen
+    return found.method, found.new, found.changed, found.deleted, found.seen
 
 
 def edit(store: CozoStore, columns: str, first: list[Any], second: list[Any]) -> None:
@@ -123,7 +123,7 @@ def test_a_relation_with_triggers_of_its_own_keeps_them(sqlite_store: CozoStore)
     theirs = "::set_triggers code on put { ?[id] := _new[id, body] :put log {id} }"
     sqlite_store.connection.run(theirs, write=True)
     found = plan(sqlite_store, sqlite_store.source(spec), 10)
-    assert (found.way, "triggers of its own" in found.why) == ("comparison", True)
+    assert (found.method, "triggers of its own" in found.why) == ("comparison", True)
     assert len(sqlite_store.connection.run("::show_triggers code").rows) == 1
 
 

@@ -75,7 +75,7 @@ def test_a_commit_whose_answer_is_lost_blames_no_record(
 
 
 def test_a_panic_is_told_from_a_refusal(sqlite_store: CozoStore) -> None:
-    with pytest.raises(StoreFaultError, match="CozoDB broke off"):
+    with pytest.raises(StoreFaultError, match="CozoDB panicked"):
         sqlite_store.connection.run("?[key] := *record{key}, not *dobby_version{key @ 'END'}")
     with pytest.raises(StoreError) as refused:
         sqlite_store.connection.run("?[x] := nonsense")

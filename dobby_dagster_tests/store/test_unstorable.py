@@ -35,8 +35,8 @@ def states(store: CozoStore) -> dict[str, tuple[str, str]]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"text": "half \ud83d"}, r"text holds half a character: 'half \\ud83d'"),
-        ({"finish_reason": "\udcff"}, "finish_reason holds half a character"),
+        ({"text": "half \ud83d"}, r"text has a lone surrogate: 'half \\ud83d'"),
+        ({"finish_reason": "\udcff"}, "finish_reason has a lone surrogate"),
         ({"confidence": math.nan}, "confidence is nan"),
         ({"min_logprob": -math.inf}, "min_logprob is -inf"),
         ({"output_tokens": 10**30}, "output_tokens is 10+, past 64 bits"),

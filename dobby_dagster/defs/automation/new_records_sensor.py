@@ -99,7 +99,7 @@ def _look(tick: Tick, settings: Settings, instance: dg.DagsterInstance, store: A
 
     automation, source = settings.automation, store.source(settings.source)
     state = prepare(source)
-    if must_compare(state) or state.way == "watermark":
+    if must_compare(state) or state.method == "watermark":
         _ask_to_compare(tick, settings, instance, state, now)
     changes = look(store, source, LOOK_SECONDS)
     gathered = tick.cursor.waiting_since > 0 and now - tick.cursor.waiting_since >= automation.gather_seconds

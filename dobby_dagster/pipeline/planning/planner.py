@@ -23,11 +23,11 @@ class Changes:
     """What one look at the source found.
 
     Attributes:
-        way, why: How changes were found.
+        method, why: How changes were found.
         seen: Rows that were read.
     """
 
-    way: Tracking
+    method: Tracking
     why: str
     new: int = 0
     changed: int = 0
@@ -48,14 +48,14 @@ def plan(store: CozoStore, source: Source, batch_size: int, *, recompare: bool =
         store: Where versions and batches are kept.
         source: Where records are.
         batch_size: Records a batch, at most.
-        recompare: Read every row, whatever the way in use.
+        recompare: Read every row, whatever method is in use.
     """
     state = prepare(source)
     if recompare or must_compare(state):
         changes = _compare(store, source, state)
     else:
         changes = _look(store, source, state)
-        if state.way == "watermark" or store.versions.live(source.settings.relation) != source.count():
+        if state.method == "watermark" or store.versions.live(source.settings.relation) != source.count():
             _account(store, source, changes)
     cut(store, source, batch_size, changes)
     return changes
@@ -74,13 +74,13 @@ def look(store: CozoStore, source: Source, seconds: float) -> Changes:
     """
     state = prepare(source)
     if must_compare(state):
-        return Changes(state.way, state.why)
+        return Changes(state.method, state.why)
     return _look(store, source, state, time.monotonic() + seconds)
 
 
 def must_compare(state: TrackingState) -> bool:
     """Whether what changed can be found by reading every row only."""
-    return state.compared_at is None or state.way == "comparison"
+    return state.compared_at is None or state.method == "comparison"
 
 
 def cut(
@@ -106,21 +106,21 @@ def cut(
 
 
 def _compare(store: CozoStore, source: Source, state: TrackingState) -> Changes:
-    changes = Changes(state.way, state.why)
+    changes = Changes(state.method, state.why)
     began = time.time()
-    watermark = source.latest_update() if state.way == "watermark" else None
+    watermark = source.latest_update() if state.method == "watermark" else None
     for page in source.pages(PAGE):
         _note(store, source, page, changes)
     _account(store, source, changes)
-    save(store.connection, source, state.way, watermark, began)
-    if state.way == "queue":
+    save(store.connection, source, state.method, watermark, began)
+    if state.method == "queue":
         _drain(store, source, changes, NEVER)
     return changes
 
 
 def _look(store: CozoStore, source: Source, state: TrackingState, deadline: float = NEVER) -> Changes:
-    changes = Changes(state.way, state.why)
-    if state.way == "queue":
+    changes = Changes(state.method, state.why)
+    if state.method == "queue":
         _drain(store, source, changes, deadline)
         return changes
     for page, watermark in source.newer(state.watermark, PAGE):

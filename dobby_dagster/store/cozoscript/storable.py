@@ -1,7 +1,7 @@
-"""What CozoDB can't hold, found before it is sent: one such value would undo the whole transaction that it is in.
+"""Values that CozoDB can't store, found before they are sent: one such value would roll back its whole transaction.
 
-That is text with half a character in it (a lone surrogate, as in a file name that is no UTF-8 or in an answer that was
-cut), whole numbers past 64 bits, and, where a number is wanted, what is none.
+Those are texts with a lone surrogate (as in a file name that is not UTF-8, or in an answer that was cut off), integers
+past 64 bits, and floats that are not finite.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LARGEST = 2**63 - 1
 
 
 def storable_text(text: str) -> str:
-    r"""``text`` with each half of a character as its escape.
+    r"""``text`` with each lone surrogate as its escape.
 
     >>> storable_text("a\ud83d"), storable_text("é")
     ('a\\ud83d', 'é')
@@ -29,7 +29,7 @@ def storable_text(text: str) -> str:
 
 
 def storable_value(value: Any) -> Any:
-    """The same for every text in a structure of JSON's."""
+    """``value`` with :func:`storable_text` applied to every text in it, keys included."""
     if isinstance(value, str):
         return storable_text(value)
     if isinstance(value, Mapping):
@@ -38,19 +38,19 @@ def storable_value(value: Any) -> Any:
 
 
 def storable_state(state: ProcessingState) -> ProcessingState:
-    """``state`` with texts that can be stored: they are for people."""
+    """``state`` with its texts made storable: people read them, nothing compares them."""
     return replace(state, error=storable_text(state.error), reason=storable_text(state.reason))
 
 
 def check_summary(summary: Summary) -> None:
-    """Raise where something in ``summary`` can't be stored as it is.
+    """Check that every field of ``summary`` can be stored unchanged.
 
     Raises:
-        UnstorableError: The field and its value are named.
+        UnstorableError: One can't; the message names the field and its value.
     """
     for name, value in asdict(summary).items():
         if isinstance(value, str) and value != storable_text(value):
-            raise UnstorableError(f"the model's {name} holds half a character: '{shortened(storable_text(value), 80)}'")
+            raise UnstorableError(f"the model's {name} has a lone surrogate: '{shortened(storable_text(value), 80)}'")
         if isinstance(value, float) and not math.isfinite(value):
             raise UnstorableError(f"the model's {name} is {value}")
         if isinstance(value, int) and abs(value) > LARGEST:

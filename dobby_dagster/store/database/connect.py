@@ -13,11 +13,11 @@ from dobby_dagster.store.database.http_connection import HttpConnection
 
 
 def connect(settings: DatabaseSettings, *, create: bool = True) -> Connection:
-    """The connection that ``settings.url`` names; nothing is looked at or opened before the first script.
+    """The connection that ``settings.url`` names; the database is opened by the first script.
 
     Args:
         settings: Where the database is.
-        create: Make an embedded database that is missing; else the first script raises StoreAccessError.
+        create: Create an embedded database that is missing; else the first script raises StoreAccessError.
     """
     address = settings.address
     if address.is_server:
@@ -29,7 +29,7 @@ def connect(settings: DatabaseSettings, *, create: bool = True) -> Connection:
 def cozo_client(url: str, lease_timeout_seconds: float = 60.0) -> Iterator[Any]:
     """A plain pycozo client that never collides with Dobby: it is open only inside the lease.
 
-    Keep the block short; everybody else waits for it.
+    Keep the block short: other processes wait for it.
 
     >>> with cozo_client("mem://example") as db:
     ...     db.run("?[x] <- [[1]]")["rows"]

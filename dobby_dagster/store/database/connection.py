@@ -1,4 +1,4 @@
-"""What a connection to CozoDB is, whichever engine is behind it."""
+"""The protocol of a connection to CozoDB, the same for every engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Connection(Protocol):
         """Run one script; without ``write`` the engine refuses to change anything.
 
         Raises:
-            StoreError: Of the kind that fits; a panic too.
+            StoreError: The script failed, or CozoDB panicked; the subclass says how.
         """
         ...
 
@@ -47,11 +47,11 @@ class Connection(Protocol):
 
     @contextmanager
     def replacement(self) -> Iterator[Connection]:
-        """An empty database that becomes this one at the end of the block, whole or not at all.
+        """An empty database that atomically replaces this one at the end of the block.
 
         Raises:
             StoreAccessError: This database is not empty.
-            StoreUnavailableError: It is a server's.
+            StoreUnavailableError: A server has the database.
         """
         yield self
 
@@ -64,9 +64,9 @@ class Connection(Protocol):
         ...
 
     def check(self) -> list[str]:
-        """What the storage engine itself finds wrong with its files, one line each; nothing where it has no such check."""
+        """Damage that the storage engine finds in its own files, one line each; none where the engine has no such check."""
         ...
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release all resources."""
         ...

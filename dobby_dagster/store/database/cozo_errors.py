@@ -1,4 +1,4 @@
-"""What CozoDB raises, turned into Dobby's errors.
+"""CozoDB's exceptions and messages, translated into Dobby's errors.
 
 Its panics derive from BaseException and pass ``except Exception``; its messages are the only way to
 tell a locked database from a damaged one.
@@ -31,7 +31,7 @@ def is_panic(error: BaseException) -> bool:
 
 
 def message_of(error: BaseException) -> str:
-    """One line that says what went wrong, without colours; never raises, though Cozo's own ``str`` may."""
+    """The message of ``error`` without colours; never raises, though Cozo's own ``str`` may."""
     response = getattr(error, "resp", None)
     if isinstance(response, dict):
         return message_of_response(response)
@@ -43,14 +43,14 @@ def message_of(error: BaseException) -> str:
 
 
 def message_of_response(response: dict[str, object]) -> str:
-    """The same, of an answer as the server or the embedded engine gives it."""
+    """The message in the answer of a failed query, without colours."""
     parts = [str(response.get(name) or "") for name in ("code", "message", "display")]
     text = " ".join(_ANSI.sub("", " ".join(part for part in parts if part)).split())
     return text or "unknown error"
 
 
 def translate(message: str, database: str) -> StoreError | SourceError:
-    """The error of Dobby's that ``message`` means."""
+    """The error that a message of CozoDB stands for."""
     if _BUSY.search(message):
         return StoreBusyError(f"{database} is locked by a client that does not take Dobby's lease")
     if _FULL.search(message):

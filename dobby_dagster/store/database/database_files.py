@@ -1,7 +1,7 @@
-"""The file or folder of an embedded database: what it must be before CozoDB may open it.
+"""The file or folder of an embedded database, checked before CozoDB opens it.
 
-CozoDB makes a database wherever it is pointed: it adds a table to another program's SQLite file, fills any folder, and
-waits for ever on a named pipe. So what is there is looked at first.
+CozoDB creates a database at any path: it adds a table to another program's SQLite file, fills any folder, and waits
+forever on a named pipe.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _SQLITE_MAGIC = b"SQLite format 3\x00"
 _ROCKSDB_ENTRIES = {"data", "manifest"}
 _COZO_TABLE = "create table cozo ( k blob primary key, v blob )"
 _UNNEEDED = re.compile(r"LOCK|LOG.*")
-# Written by SQLite beside a database; one that is left over from another file would be rolled into a new one.
+# Written by SQLite beside a database; one that is left over from another file would be applied to a new one.
 _JOURNALS = ("-journal", "-wal")
 
 
 def require_place(engine: str, path: Path, *, create: bool) -> None:
-    """Raise unless ``path`` is what ``engine`` can open, or ``create`` and there is nothing; the file is not read.
+    """Raise unless ``path`` is of the kind that ``engine`` opens, or ``create`` is set and nothing exists there; the file is not read.
 
     Raises:
-        StoreAccessError: It is missing, or of another kind; the message says of which.
+        StoreAccessError: It is missing, or of another kind, which the message names.
     """
     kind = kind_of_path(path, follow=True)
     if kind == "nothing":
@@ -53,10 +53,10 @@ def require_place(engine: str, path: Path, *, create: bool) -> None:
 
 
 def require_own(engine: str, path: Path, *, create: bool) -> None:
-    """Raise unless ``path`` is absent, empty, or a database of CozoDB's; inside the lease.
+    """Raise unless ``path`` is absent, empty, or a CozoDB database; call it inside the lease.
 
     Raises:
-        StoreAccessError: It is empty, and may not be filled; or it can't be read.
+        StoreAccessError: It is empty and ``create`` is not set, or it can't be read.
         StoreCorruptError: It is another program's, or damaged.
     """
     try:
@@ -71,10 +71,10 @@ def require_own(engine: str, path: Path, *, create: bool) -> None:
 
 
 def make_private(engine: str, path: Path) -> None:
-    """Make ``path``, where it is missing, so that its owner alone can read it; CozoDB fills it.
+    """Create ``path``, where it is missing, readable by its owner only; CozoDB fills it.
 
     Raises:
-        StoreAccessError: It can't be made.
+        StoreAccessError: It can't be created.
     """
     try:
         if engine == "rocksdb":
@@ -85,7 +85,7 @@ def make_private(engine: str, path: Path) -> None:
         return
     except OSError as error:
         raise StoreAccessError(
-            f"the database {path} can't be made: {error.strerror}", hint="choose another place with --database"
+            f"the database {path} can't be created: {error.strerror}", hint="choose another place with --database"
         ) from error
 
 
@@ -96,7 +96,7 @@ def is_read_only(path: Path) -> bool:
 
 @contextmanager
 def readable_copy(path: Path) -> Iterator[Path]:
-    """A folder of RocksDB that can be opened, for one that can't be written: RocksDB writes a log even to read.
+    """A copy of a read-only RocksDB folder that can be opened: RocksDB writes a log even to read.
 
     The data files, which RocksDB never changes, are linked; the small files beside them are copied.
     """
@@ -114,10 +114,10 @@ def readable_copy(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_database(engine: str, path: Path) -> Iterator[Path]:
-    """A draft beside ``path``, absent or empty, that takes its place at the end of the block, whole or not at all.
+    """A draft beside ``path``, absent or empty, that atomically takes its place at the end of the block.
 
     Raises:
-        StoreAccessError: There is something at ``path``, or a journal that would be rolled into the new file.
+        StoreAccessError: ``path`` is not empty, or a journal beside it would be applied to the new file.
     """
     if engine == "sqlite":
         require_no_journal(path)
@@ -137,7 +137,7 @@ def replacing_database(engine: str, path: Path) -> Iterator[Path]:
 
 
 def require_no_journal(path: Path) -> None:
-    """Raise where SQLite would take a file that was left over beside ``path`` for part of a new one."""
+    """Raise if SQLite would apply a journal that was left over beside ``path`` to a new file."""
     for ending in _JOURNALS:
         left = path.with_name(path.name + ending)
         if kind_of_path(left) != "nothing":
@@ -147,7 +147,7 @@ def require_no_journal(path: Path) -> None:
 
 
 def sqlite_damage(path: Path) -> list[str]:
-    """What SQLite finds wrong with the file, page by page and index against table; one line each."""
+    """The result of SQLite's integrity check, pages and indexes; one line for each problem."""
     try:
         with closing(read_sqlite(path)) as database:
             return [line for (line,) in database.execute("pragma integrity_check(20)") if line != "ok"]
@@ -156,7 +156,7 @@ def sqlite_damage(path: Path) -> list[str]:
 
 
 def read_sqlite(path: Path) -> sqlite3.Connection:
-    """Python's own SQLite on the file, which it can't write; never while this process writes it through CozoDB.
+    """A read-only connection of Python's SQLite; not to be used while this process writes the file through CozoDB.
 
     Closing a file drops all of a process's locks on it, so that a second copy of SQLite in the process would take
     CozoDB's locks away.
@@ -194,7 +194,7 @@ def _require_sqlite(path: Path) -> bool:
     try:
         tables = sqlite_tables(path)
     except sqlite3.OperationalError:
-        return False  # locked, or to be recovered by its next writer: it is somebody's live database
+        return False  # locked, or to be recovered by its next writer: a live database
     except sqlite3.DatabaseError as error:
         raise StoreCorruptError(f"{path} is damaged: {error}", hint="restore a backup") from error
     if tables and "cozo" not in tables:

@@ -28,9 +28,9 @@ class EmbeddedConnection:
     Args:
         engine: ``sqlite``, ``rocksdb`` or ``mem``.
         path: The file (sqlite), the folder (rocksdb), or a name that is shared inside this process (mem).
-        lease_timeout_seconds: Longest wait for other processes and for clients that know no lease.
-        create: Make a database that is missing; else that is an error.
-        leased: Take the lease; only a file that nobody else knows of can do without.
+        lease_timeout_seconds: Longest wait for other processes, and for clients that take no lease.
+        create: Create a database that is missing; else that is an error.
+        leased: Take the lease; False only for a file that no other process knows of.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class EmbeddedConnection:
         self._timeout, self._create = lease_timeout_seconds, create
         self._lease = Lease(Path(path), lease_timeout_seconds) if leased and engine != "mem" else None
         self._local = threading.local()
-        self._looked_at = False
+        self._checked = False
 
     def run(self, script: str, params: Params | None = None, *, write: bool = False) -> Result:
         """See :class:`~dobby_dagster.store.database.connection.Connection`."""
@@ -54,7 +54,7 @@ class EmbeddedConnection:
         """See :class:`~dobby_dagster.store.database.connection.Connection`. A session inside a session joins it."""
         if getattr(self._local, "client", None) is not None:
             if write and not self._local.write:
-                raise RuntimeError("a writing session can't begin inside a reading one")
+                raise RuntimeError("a writing session can't start inside a reading one")
             yield
             return
         if self.engine == "mem":
@@ -70,9 +70,9 @@ class EmbeddedConnection:
             self._lease.hold(exclusive=exclusive) if self._lease else nullcontext(),
             database_files.readable_copy(path) if copied else nullcontext(path) as opened,
         ):
-            if not self._looked_at:
+            if not self._checked:
                 database_files.require_own(self.engine, path, create=self._create)
-                self._looked_at = True
+                self._checked = True
             database_files.make_private(self.engine, path)
             with self._opened(write, str(opened)):
                 yield
@@ -84,7 +84,7 @@ class EmbeddedConnection:
 
     @contextmanager
     def replacement(self) -> Iterator[EmbeddedConnection]:
-        """An empty database that becomes this one at the end of the block, whole or not at all.
+        """An empty database that atomically replaces this one at the end of the block.
 
         Raises:
             StoreAccessError: This database is not empty.
@@ -148,7 +148,7 @@ class EmbeddedConnection:
         return Client(self.engine, path, dataframe=False)
 
     def _call(self, action: Any) -> Any:
-        """Do ``action``, with back-off while a client that knows no lease holds the database."""
+        """Do ``action``, with exponential backoff while a client that takes no lease has locked the database."""
         waiting = Retrying(
             retry=retry_if_exception_type(StoreBusyError),
             wait=wait_random_exponential(multiplier=0.005, max=0.25),
@@ -166,7 +166,7 @@ class EmbeddedConnection:
         except BaseException as error:
             if not isinstance(error, Exception) and not is_panic(error):
                 raise
-            told = translate(message_of(error), self.url)
-            if is_panic(error) and type(told) is StoreError:
-                raise StoreFaultError(f"CozoDB broke off: {told.message}") from None
-            raise told from None
+            translated = translate(message_of(error), self.url)
+            if is_panic(error) and type(translated) is StoreError:
+                raise StoreFaultError(f"CozoDB panicked: {translated.message}") from None
+            raise translated from None

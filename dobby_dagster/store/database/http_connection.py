@@ -25,24 +25,24 @@ ATTEMPTS = 5
 FAILURES_TO_OPEN = 5
 SECONDS_OPEN = 15.0
 CONNECTIONS = 100
-# Far more than a page of records, and less than what ends this process.
+# Bytes: far more than a page of records, and little enough to fit in memory.
 LARGEST_ANSWER = 1_000_000_000
 _HEAD = re.compile(r"\?\[([^\]]+)\]")
 _COMMAND = re.compile(r"\s*::(\w+)")
-# Of those that are looked at by the place of a column: the largest place, and one.
+# The least number of columns in the answers to commands whose columns are read by position.
 _COLUMNS_OF_COMMANDS = {"columns": 4, "indices": 2, "explain": 5}
 _ARGUMENTS = re.compile(r"\([^)]*\)")
 
 
 class HttpConnection:
-    """A Cozo server: time-outs, retries with back-off, and a circuit breaker.
+    """A Cozo server: timeouts, retries with exponential backoff, and a circuit breaker.
 
-    A request that may have been carried out is sent again: every script of Dobby's is either a read, a put of
-    the same rows, or guarded by an assertion.
+    A request that may have been executed is sent again: every script is either a read, a put of the same rows, or
+    guarded by an assertion.
 
     Args:
         settings: Its address, its secrets, and the time for one whole answer.
-        backoff_seconds: The first pause between two tries; it doubles.
+        backoff_seconds: The first pause between two attempts; it doubles each time.
     """
 
     def __init__(self, settings: DatabaseSettings, backoff_seconds: float = 0.2) -> None:
@@ -67,12 +67,12 @@ class HttpConnection:
             )
         least, most = _columns(script)
         if not write and not least <= len(headers) <= most:
-            raise StoreFaultError(f"{self.url} is no Cozo server: {least} columns were asked for, {len(headers)} came")
+            raise StoreFaultError(f"{self.url} is no Cozo server: expected {least} columns, got {len(headers)}")
         return Result(headers, rows)
 
     @contextmanager
     def session(self, *, write: bool = False) -> Iterator[None]:
-        """See :class:`~dobby_dagster.store.database.connection.Connection`. The server is the single owner: nothing to hold."""
+        """See :class:`~dobby_dagster.store.database.connection.Connection`. The server owns the database: there is nothing to lock."""
         yield
 
     def backup(self, path: str) -> None:
@@ -81,12 +81,12 @@ class HttpConnection:
 
     @contextmanager
     def replacement(self) -> Iterator[Connection]:
-        """See :class:`~dobby_dagster.store.database.connection.Connection`. Never given."""
+        """See :class:`~dobby_dagster.store.database.connection.Connection`. Always raises: a server is restored from its own command line."""
         self.restore("")
         yield self
 
     def restore(self, path: str) -> None:
-        """A server restores on its own command line."""
+        """See :class:`~dobby_dagster.store.database.connection.Connection`. Always raises."""
         raise StoreUnavailableError(
             f"{self.url} can't be restored over HTTP", hint="stop it, and run: cozo server with --restore PATH"
         )
@@ -148,7 +148,7 @@ class HttpConnection:
 
 
 def _columns(script: str) -> tuple[int, float]:
-    """How many columns an answer has at least and at most; a command, such as ``::columns``, has its own."""
+    """The least and the greatest number of columns in the answer to ``script``, a query or a command such as ``::columns``."""
     command = _COMMAND.match(script)
     if command:
         return _COLUMNS_OF_COMMANDS.get(command[1], 1), math.inf

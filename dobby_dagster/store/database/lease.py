@@ -47,7 +47,7 @@ class Lease:
 
         Raises:
             StoreBusyError: After the longest wait; names the holder.
-            StoreAccessError: The lease file can't be made.
+            StoreAccessError: The lease file can't be created.
         """
         deadline = time.monotonic() + self.timeout_seconds
         if not self._threads.acquire(timeout=self.timeout_seconds):
@@ -63,7 +63,7 @@ class Lease:
             self._threads.release()
 
     def holder(self) -> str:
-        """Who held the lease exclusively last, for people."""
+        """The process that last held the lease exclusively, described for a message."""
         try:
             row = json.loads(self.path.read_text())
             held = time.time() - float(row["since"])
@@ -73,7 +73,7 @@ class Lease:
 
     @contextmanager
     def _file(self, exclusive: bool) -> Iterator[IO[str] | None]:
-        """The lease's file; None where it is missing and can't be made, as on read-only media: nobody writes there."""
+        """The lease's file; None where it is missing and can't be created, as on read-only media, where no process writes."""
         flags = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             handle = os.open(self.path, flags | os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
@@ -98,7 +98,7 @@ class Lease:
             yield file
 
     def _mode(self) -> int:
-        """Whoever may write the database may hold its lease, and nobody else."""
+        """Permissions by which exactly those users can take the lease who can write the database."""
         try:
             return PRIVATE_FILE | (self._database.stat().st_mode & 0o022) * 3
         except OSError:

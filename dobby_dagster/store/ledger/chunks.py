@@ -25,7 +25,7 @@ from dobby_dagster.store.source.source_relation import Source
 class Outcome:
     """How one record of a chunk ended: with a summary, or with the state that says why not.
 
-    ``content`` is what was summarised; the commit compares it with what the source holds by then.
+    ``content`` is what was summarised; the commit compares it with what the source has by then.
     """
 
     version: RecordVersion
@@ -115,7 +115,7 @@ class Chunks:
     def _commit(self, source: Source, outcomes: Sequence[Outcome], chunks: list[list[Any]], scope: Scope) -> set[str]:
         """One transaction; return the keys of ``outcomes`` that were superseded.
 
-        What was made of a content, a summary or a failure, is stored only where the source still holds that content.
+        What was made of a content, a summary or a failure, is stored only if the source still has that content.
         """
         made = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
         skipped = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
@@ -152,7 +152,7 @@ class Chunks:
 
 
 def _reraise_unless_refused(error: StoreError) -> None:
-    """Raise ``error`` again if its kind says that it is not the data: a lock, a full disk, a server that is away."""
+    """Raise ``error`` again if its kind says that the data is not to blame: a lock, a full disk, an unreachable server."""
     if type(error) is not StoreError:
         raise error
 

@@ -1,4 +1,4 @@
-"""Dobby's own relation ``record``: what ``dobby ingest`` and other writers fill."""
+"""Dobby's own relation ``record``: filled by ``dobby ingest`` and other writers."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class Records:
         self._connection = connection
 
     def put_changed(self, records: Sequence[Record], origin: str) -> int:
-        """Write those of ``records`` that are new or differ from what is stored; how many those were.
+        """Write those of ``records`` that are new or differ from what is stored; return their number.
 
-        Text that CozoDB can't hold, half a character, is written as its escape.
+        A lone surrogate, which CozoDB can't store, is written as its escape.
 
         Args:
             records: In any number; one transaction.
             origin: Where they come from; stored in the column ``source``.
 
         Raises:
-            SourceError: A key is another origin's.
+            SourceError: A key belongs to another origin.
         """
         records, origin = [_storable(record) for record in records], storable_text(origin)
         stored = {
@@ -66,7 +66,7 @@ class Records:
         return {row[0] for row in self._connection.run(query, {"origin": origin}).rows}
 
     def remove(self, keys: Sequence[str]) -> None:
-        """Delete records; the next plan finds them gone."""
+        """Delete records; the next plan notes them as deleted."""
         for begin in range(0, len(keys), 1_000):
             page = list(keys[begin : begin + 1_000])
             self._connection.run(f"?[key] := key in $keys {RECORD.remove}", {"keys": page}, write=True)

@@ -1,4 +1,4 @@
-"""What Dobby knows of each record: its present version, and which versions wait to be put into a batch."""
+"""The current version of each record, and which versions wait for a batch."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ class RecordVersions:
         return int(self._connection.run(query, {"source": relation}).rows[0][0])
 
     def difference(self, source: Source) -> tuple[list[str], list[str]]:
-        """Keys of rows that are not known, and of known records that have no row; contents are not read.
+        """Keys of rows that are not yet known, and of known records whose row is gone; contents are not read.
 
         Raises:
-            SourceError: Two rows have the same key for Dobby.
+            SourceError: Two rows have keys of the same text.
         """
         query = f"?[key] := {_KNOWN}, deleted == false"
         known = {row[0] for row in self._connection.run(query, {"source": source.settings.relation}).rows}
@@ -69,13 +69,13 @@ class RecordVersions:
         deleted: list[str],
         tokens: list[tuple[str, str]] | None = None,
     ) -> None:
-        """Remember new versions as waiting, and deleted records as deleted, in one transaction.
+        """Store new versions as waiting, and note deletions, in one transaction.
 
         Args:
             source: Where they are.
             changed: New and changed records, as they are now.
             deleted: Keys that are gone.
-            tokens: Entries of the change queue that this settles; an entry that the writer has renewed stays.
+            tokens: Entries of the change queue that are now done; an entry that the writer has renewed stays.
         """
         relation = source.settings.relation
         gone = [*deleted, *(v.key for v in changed)]
@@ -117,7 +117,7 @@ class RecordVersions:
         """Move up to ``size`` waiting versions, highest priority first, into a new batch; None where none wait.
 
         Raises:
-            StoreBusyError: Another planner cut a batch at the same moment, over and over.
+            StoreBusyError: Other planners took every number that was tried.
         """
         query = (
             "?[rank, key, content_hash, priority, size] :="
@@ -134,20 +134,20 @@ class RecordVersions:
         """Put ``versions`` of one source, which are in batches already, into a new batch as well.
 
         Raises:
-            StoreBusyError: Another planner cut a batch at the same moment, over and over.
+            StoreBusyError: Other planners took every number that was tried.
         """
         rows = [[-v.priority, v.key, v.content_hash, v.priority, v.size] for v in versions]
         return self._numbered(lambda number: self._write_batch(number, versions[0].source, rows, waited=False))
 
     def _numbered(self, write: Callable[[int], _Written]) -> _Written:
-        """What ``write`` gives for the next free number, again where another planner has taken it meanwhile."""
+        """Call ``write`` with the next free number, and again if another planner took it first."""
         for _ in range(CUT_ATTEMPTS):
             try:
                 return write(self._next_number())
             except StoreError as error:
                 if "asserted" not in error.message:
                     raise
-        raise StoreBusyError("another process plans batches from the same database all the time")
+        raise StoreBusyError("other processes keep planning batches in the same database")
 
     def _next_number(self) -> int:
         rows = self._connection.run("?[value] := *dobby_meta{name: 'next_batch', value}").rows
@@ -192,8 +192,8 @@ class RecordVersions:
 
         Args:
             relation: The source.
-            after: Only those past this batch; the others are not read.
-            limit: So many, at most, before those of another source are left out.
+            after: Only batches after this one; the others are not read.
+            limit: At most this many, counted before batches of other sources are left out.
         """
         upto = "" if limit is None else f" :limit {int(limit)}"
         rows = self._connection.run(

@@ -1,4 +1,4 @@
-"""What people ask of a database: how far it is, what is stored, how each batch went."""
+"""Read-only reports: progress, stored summaries, and the figures of each batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOW = "*dobby_version{source: $source, key, content_hash, deleted @ 'END'}"
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What a model has taken here so far: means over all summaries that it inferred.
+    """The cost of one summary by a model: means over all summaries that it inferred here.
 
     Attributes:
         summaries: How many those are.
@@ -49,13 +49,12 @@ class Reports:
             return self._counts(relation, recipe, [])
 
     def overview(self, source: Source, recipe: RecipeId | None) -> dict[str, int]:
-        """What the source holds now, and how far its rows are under ``recipe``.
+        """The rows of the source as they are now, and their progress under ``recipe``.
 
         Only keys are read; an edit that no plan has looked at yet is not seen.
 
         Returns:
-            The counts of :meth:`status`, where a record whose row is gone counts as deleted even if no plan has noticed
-            yet; and ``rows`` of the source, and ``unplanned``, those among them that no plan has seen.
+            The counts of :meth:`status`, where a record without a row counts as deleted even before a plan has noticed; and ``rows`` of the source, and ``unplanned``, those among them that no plan has seen.
             ``rows`` = ``unplanned`` + the counts of all states.
         """
         known = self._live(source.settings.relation)
@@ -97,7 +96,7 @@ class Reports:
     def entries(self, relation: str, recipe: RecipeId | None, page: int = 500) -> Iterator[dict[str, Any]]:
         """Every record that is not deleted, in key order: its key, state, reason or error, and its summary if it has one.
 
-        Read page by page; the database is let go in between.
+        Read page by page; the database is closed in between.
         """
         after = ""
         while True:
@@ -143,7 +142,7 @@ class Reports:
             yield {**state, **(texts.get(key) or blank), "key": key}
 
     def rows(self, source: Source, recipe: RecipeId | None, page: int = 500) -> Iterator[dict[str, Any]]:
-        """Every row that the source holds now, in key order, as its content is now.
+        """Every row of the source, in key order, with its current content.
 
         Other than :meth:`entries`, which tells what is planned, this reads the source: a row that no plan has seen is
         there, as pending; one that was edited since has the state and the summary of its present content; one that is
@@ -168,7 +167,7 @@ class Reports:
                 }
 
     def state_of(self, relation: str, key: str, recipe: RecipeId | None) -> dict[str, Any] | None:
-        """How one record stands now; None of one that no plan has ever seen.
+        """The current state of one record; None if no plan has ever seen it.
 
         Returns:
             ``key``, ``content_hash``, ``state`` (that of its present version under ``recipe``, or ``deleted``),
@@ -218,7 +217,7 @@ class Reports:
         return self._of_batch(scope, columns)
 
     def batch_outputs(self, scope: Scope) -> list[dict[str, Any]]:
-        """Of the same summaries: key, confidence, prompt_tokens, output_tokens (None: unknown), finish_reason, truncated."""
+        """Of the summaries of the batch under the recipe: key, confidence, prompt_tokens, output_tokens (None: unknown), finish_reason, truncated."""
         columns = ["key", "confidence", "prompt_tokens", "output_tokens", "finish_reason", "truncated"]
         return self._of_batch(scope, columns)
 
@@ -272,7 +271,7 @@ class Reports:
         return [row for row in rows if batch in (None, row["batch"])]
 
     def rates(self, model_revision: str) -> Rates:
-        """How fast the model was, under whatever prompt."""
+        """How fast the model was, over all prompts."""
         params = {"revision": model_revision}
         chunks = self._connection.run(
             """?[sum(inferred), sum(seconds)] := *dobby_recipe{recipe, model_revision}, model_revision == $revision,

@@ -15,19 +15,17 @@ _OWN_COLUMNS = set(RECORD.columns) - {"created_at", "updated_at"}
 
 
 def schema_version(connection: Connection) -> int:
-    """The version of the schema in the database; 0 where Dobby has never been.
+    """The version of the schema in the database; 0 where there is none.
 
     Raises:
-        SchemaError: What is stored there is no version.
+        SchemaError: The stored value is not a version.
     """
     if "dobby_meta" not in relations(connection):
         return 0
     rows = connection.run("?[value] := *dobby_meta{name: 'schema_version', value}").rows
     version = rows[0][0] if rows else 0
     if not isinstance(version, int) or isinstance(version, bool) or version < 0:
-        raise SchemaError(
-            f"{connection.url} has the schema version {version!r}, which is none", hint="restore a backup"
-        )
+        raise SchemaError(f"{connection.url} has an invalid schema version, {version!r}", hint="restore a backup")
     return version
 
 
@@ -40,7 +38,7 @@ def migrate(connection: Connection, target: int = LATEST) -> int:
     """Bring the schema to ``target``; return the version that it had.
 
     Raises:
-        SchemaError: The database is newer than this program, or holds somebody else's relation ``record``.
+        SchemaError: The database is newer than this program, or has a relation ``record`` that is not Dobby's.
     """
     with connection.session():
         before = schema_version(connection)
@@ -71,13 +69,13 @@ def migrate(connection: Connection, target: int = LATEST) -> int:
 
 
 def identity(connection: Connection) -> str:
-    """What tells this database from every other; copies and backups share it."""
+    """A random identifier of this database; its copies and backups have the same."""
     rows = connection.run("?[value] := *dobby_meta{name: 'identity', value}").rows
     return str(rows[0][0]) if rows else ""
 
 
 def memory(connection: Connection) -> dict[str, Any]:
-    """What earlier commands named; see :mod:`dobby_dagster.domain.remembered`."""
+    """The settings that earlier commands named; see :mod:`dobby_dagster.domain.remembered`."""
     rows = connection.run("?[value] := *dobby_meta{name: 'in_use', value}").rows
     return dict(rows[0][0]) if rows and isinstance(rows[0][0], dict) else {}
 

@@ -1,4 +1,4 @@
-"""Backups: one file that holds all data and says what is in it, and the way back.
+"""Backups: one file with all data and a manifest of it, and how it is restored.
 
 A backup is the SQLite file that CozoDB writes, with one more table, the manifest: the rows of each relation and a
 SHA-256 over all that is stored. It is written beside its name, read again, and only then named.
@@ -31,7 +31,7 @@ _PATIENCE_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup says of itself.
+    """What a backup states about its content.
 
     Attributes:
         rows: Rows by relation, indexes included.
@@ -49,10 +49,10 @@ class Manifest:
 
 
 def write_backup(connection: Connection, path: Path) -> Reading:
-    """Write all data of the database to the new file ``path``, readable by its owner only; what it holds.
+    """Write all data of the database to the new file ``path``, readable by its owner only; return what it contains.
 
-    The file has its name only once it was read again, row by row, and holds what the database holds. A server writes
-    on its own machine, where nothing can be looked at: what is returned then is what the server held.
+    The file gets its name only after it was read back, row by row, and compared with the database. A server writes on
+    its own machine, where the file can't be read: what is returned then is what the server has.
 
     Raises:
         StoreAccessError: The file exists already or can't be written.
@@ -81,13 +81,13 @@ def write_backup(connection: Connection, path: Path) -> Reading:
 
 
 def verify_backup(path: Path) -> Reading:
-    """Read all of the backup at ``path`` and hold it against its manifest; what it holds.
+    """Read all of the backup at ``path`` and compare it with its manifest; return what it contains.
 
-    A backup without a manifest, of an earlier version or by another client of CozoDB, is read all the same.
+    A backup without a manifest, of an earlier version or by another client of CozoDB, is only read.
 
     Raises:
         StoreAccessError: There is no such file.
-        StoreCorruptError: It is no backup, not finished, empty, damaged, or not as its manifest says.
+        StoreCorruptError: It is not a backup, incomplete, empty, damaged, or differs from its manifest.
     """
     kind = kind_of_path(path, follow=True)
     if kind != "file":
@@ -109,9 +109,9 @@ def verify_backup(path: Path) -> Reading:
 
 
 def restore(settings: DatabaseSettings, path: Path) -> Reading:
-    """Fill the new, empty database at ``settings.url`` from the backup at ``path``; what it holds.
+    """Fill the new, empty database at ``settings.url`` from the backup at ``path``; return what it contains.
 
-    The backup is verified first and what was restored afterwards; the database is there whole or not at all.
+    The backup is verified before, and the database after; the database is created whole or not at all.
 
     Raises:
         StoreAccessError: There is no such backup, or the database is not empty or can't be written.
@@ -147,10 +147,10 @@ def _read(path: Path) -> Reading:
 
 
 def _manifest(path: Path) -> Manifest | None:
-    """What the backup says of itself, if it does.
+    """The manifest of the backup; None where it has none.
 
     Raises:
-        StoreCorruptError: It is another program's file, or what it says can't be read.
+        StoreCorruptError: It is another program's file, or its manifest can't be read.
     """
     if path.stat().st_size == 0:
         raise StoreCorruptError(f"{path} is empty, and no backup")

@@ -20,10 +20,10 @@ _TYPE_CHECKS = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What reading every row gave.
+    """The result of reading every row.
 
     Attributes:
-        rows: How many rows each relation has that could be read, indexes included.
+        rows: Readable rows by relation, indexes included.
         problems: What could not be read, one line each.
     """
 
@@ -32,7 +32,7 @@ class Reading:
 
     @property
     def summary(self) -> str:
-        """In words; indexes are not counted."""
+        """The counts in words, without indexes."""
         counts = [count for name, count in self.rows.items() if ":" not in name]
         relations, rows = len(counts), sum(counts)
         return f"{relations:,} relation{'s' * (relations != 1)}, {rows:,} row{'s' * (rows != 1)}"
@@ -64,7 +64,7 @@ def read_everything(connection: Connection) -> Reading:
 
 
 def _read(connection: Connection, name: str) -> tuple[int, int]:
-    """How many rows there are, and how many of them hold a value of a wrong type."""
+    """How many rows there are, and how many of them have a value of a wrong type."""
     columns = [(row[0], str(row[3])) for row in connection.run(f"::columns {name}").rows]
     bound = ", ".join(f"{column}: c{place}" for place, (column, _) in enumerate(columns))
     checks = [check for place, (_, kind) in enumerate(columns) if (check := _type_check(kind, f"c{place}"))]

@@ -1,7 +1,7 @@
-"""An examination of the whole ledger, of every source and recipe: what must always hold, and what repairs it.
+"""The invariants of the whole ledger, of every source and recipe, and how a violation is repaired.
 
-Each transaction of Dobby's keeps these. They can be broken by another program that writes to the database, by a damaged
-file, and were by a purge of Dobby's that was killed before it was one transaction a page.
+Every transaction of Dobby keeps them. They can be broken by another program that writes to the database, by a damaged
+file, and by an interrupted purge of an earlier version.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.store.cozoscript.script import script
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.relations import WAITING, transition
@@ -16,12 +17,12 @@ from dobby_dagster.store.ledger.relations import WAITING, transition
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """An invariant that does not hold.
+    """An invariant that is violated.
 
     Attributes:
-        invariant: What should hold.
-        count: How often it does not.
-        example: One place.
+        invariant: The rule.
+        count: How many rows violate it.
+        example: One of them.
         remedy: The command of ``dobby`` that repairs it; empty where only a backup does.
     """
 
@@ -32,11 +33,11 @@ class Violation:
 
     @property
     def is_loss(self) -> bool:
-        """Whether rows are gone that nothing but a backup holds."""
+        """Whether rows are lost, so that only a backup can repair it."""
         return not self.remedy
 
     def __str__(self) -> str:
-        return f"{self.count:,} times it does not hold that {self.invariant}, such as {self.example}"
+        return f"{counted(self.count, 'violation')} of: {self.invariant}, such as {self.example}"
 
 
 RECOVER = "recover"
@@ -60,7 +61,7 @@ _MEMBERS = """there[batch, count(position)] := *dobby_member{batch, position}
     bad[batch, said] := there[batch, said], not *dobby_batch{batch}"""
 _UNSEEN = """seen[source, key] := *dobby_version{source, key}
     bad[key, batch] := *dobby_member{batch, position, source, key}, not seen[source, key]"""
-# What should hold, the rules, what of a bad row is its place, and the remedy.
+# The invariant, the rules that find violations, their columns, those that name an example, and the remedy.
 _INVARIANTS = (
     ("completed records have a summary of their content", _UNSUMMARIZED, f"{_STATE}, batch", "key, batch", RECOVER),
     ("records in progress have an owner", _UNOWNED, f"{_STATE}, batch", "key, batch", RECOVER),
@@ -74,13 +75,13 @@ _INVARIANTS = (
 
 
 class Audit:
-    """What must always hold of the ledger."""
+    """Checks and repairs the invariants of the ledger."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     def examine(self) -> list[Violation]:
-        """Every invariant that does not hold; nothing is changed."""
+        """Every violated invariant; nothing is changed."""
         with self._connection.session():
             return list(self._violations())
 
@@ -92,10 +93,10 @@ class Audit:
                 yield Violation(invariant, int(count), f"{first[0]} in {first[1]}", remedy.format(*first))
 
     def repair(self) -> int:
-        """Put right what can be without a backup; how many records that were.
+        """Repair what can be repaired without a backup; return the number of records.
 
-        Those that are completed without a summary, or in progress without an owner, return to pending, and versions that
-        are in no batch wait for one.
+        Records that are completed without a summary, or in progress without an owner, return to pending; versions that
+        are in no batch wait for one again.
         """
         with self._connection.session():
             found = {violation.invariant for violation in self._violations()}

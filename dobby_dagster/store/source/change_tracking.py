@@ -1,4 +1,4 @@
-"""How Dobby learns what changed in a source relation without reading what did not.
+"""How Dobby finds the changed rows of a source relation without reading all rows.
 
 ``queue``: triggers on the relation put the key of every row that is put or removed into a queue, inside
 the writer's own transaction. Always for Dobby's own relation; for another only where the settings allow
@@ -23,9 +23,9 @@ from dobby_dagster.store.source.source_relation import Source, Tracking
 
 @dataclass(frozen=True, slots=True)
 class TrackingState:
-    """The way in use, why, and how far it has come."""
+    """The method in use, why it was chosen, and its progress."""
 
-    way: Tracking
+    method: Tracking
     why: str
     watermark: Any
     compared_at: float | None
@@ -37,13 +37,13 @@ def queue_name(source: Source) -> str:
 
 
 def choose(source: Source) -> tuple[Tracking, str]:
-    """The best way that ``source`` and the settings allow, and why."""
+    """The cheapest method that ``source`` and the settings allow, and why."""
     spec = source.settings
     if spec.relation == OWN_RELATION or spec.allow_triggers:
         rows = source.connection.run(f"::show_triggers {name(spec.relation)}").rows
         foreign = [row for row in rows if queue_name(source) not in row[2]]
         if not foreign:
-            return "queue", "triggers on the relation note each change"
+            return "queue", "triggers on the relation record each change"
         why = "the relation has triggers of its own"
     else:
         why = "triggers on your relation are not allowed (source.allow_triggers)"
@@ -53,30 +53,30 @@ def choose(source: Source) -> tuple[Tracking, str]:
 
 
 def prepare(source: Source) -> TrackingState:
-    """Choose the way, set triggers where it is the queue, and return how far it has come.
+    """Choose the method, set triggers where it is the queue, and return its progress.
 
-    The first time, and after a change of the way, ``compared_at`` is None: everything has to be compared once.
-    The triggers stand before that comparison begins, so that no change falls between.
+    The first time, and after a change of the method, ``compared_at`` is None: a full comparison is due.
+    The triggers are set before that comparison starts, so that no change is missed.
     """
     connection = source.connection
-    way, why = choose(source)
+    method, why = choose(source)
     query = (
         "?[tracking, watermark, compared_at] := *dobby_source{relation: $relation, tracking, watermark, compared_at}"
     )
     rows = connection.run(query, {"relation": source.settings.relation}).rows
-    known = bool(rows) and rows[0][0] == way
-    if way == "queue" and not (known and _has_triggers(source)):
+    known = bool(rows) and rows[0][0] == method
+    if method == "queue" and not (known and _has_triggers(source)):
         known = False
         _set_triggers(source)
     if not known:
-        save(connection, source, way, None, None)
-        return TrackingState(way, why, None, None)
-    return TrackingState(way, why, rows[0][1], rows[0][2])
+        save(connection, source, method, None, None)
+        return TrackingState(method, why, None, None)
+    return TrackingState(method, why, rows[0][1], rows[0][2])
 
 
-def save(connection: Connection, source: Source, way: Tracking, watermark: Any, compared_at: float | None) -> None:
-    """Remember how far tracking has come."""
-    connection.run(SOURCE.put(), {"rows": [[source.settings.relation, way, watermark, compared_at]]}, write=True)
+def save(connection: Connection, source: Source, method: Tracking, watermark: Any, compared_at: float | None) -> None:
+    """Store the progress of tracking."""
+    connection.run(SOURCE.put(), {"rows": [[source.settings.relation, method, watermark, compared_at]]}, write=True)
 
 
 def queued(source: Source, limit: int) -> list[tuple[str, str]]:
@@ -88,7 +88,7 @@ def queued(source: Source, limit: int) -> list[tuple[str, str]]:
 
 
 def queue_length(source: Source) -> int:
-    """How many changed keys wait to be looked at."""
+    """How many changed keys are in the queue."""
     if queue_name(source) not in relations(source.connection):
         return 0
     return int(source.connection.run(f"?[count(k)] := *{queue_name(source)}{{k}}").rows[0][0])

@@ -20,7 +20,7 @@ from dobby_dagster.store.cozoscript.value_text import json_of
 PREFIX = "json:"
 BYTES = "json:bytes:"
 SCAN = ""
-# A whole number that may be past 64 bits, which no parameter can hold.
+# An integer that may be past 64 bits, which a parameter can't carry.
 _LONG = re.compile(r"\d{19}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # How the value of a text key becomes one of the column's type, where it can be looked up; ``{}`` is the value.
@@ -47,13 +47,13 @@ def key_of(tag: str, text: str, column_type: str) -> str:
         return encode_key(json.loads(text) if tag == "json" else text, column_type)
     except (RecursionError, ValueError) as error:
         raise SourceError(
-            f"a key of type {column_type} is nested too deep or holds too long a number: {shortened(text, 60)}",
+            f"a key of type {column_type} is nested too deeply or has too long a number: {shortened(text, 60)}",
             hint="give the rows keys of another type",
         ) from error
 
 
 def encode_key(value: Any, column_type: str) -> str:
-    """The text of a key that is no bytes."""
+    """The text of a key that is not bytes."""
     if isinstance(value, str) and not value.startswith(PREFIX):
         return value
     if column_type.removesuffix("?") == "Int" and value is not None:
@@ -75,7 +75,7 @@ def decode_key(text: str, column_type: str) -> Any:
 
 
 def expressions(text: str, column_type: str) -> list[tuple[str, Any]]:
-    """The expressions, each with its value in place of ``{}``, one of which is the key; SCAN where none can be given."""
+    """Expressions one of which is the key, each with the value for its ``{}``; SCAN where there is none."""
     value, base = decode_key(text, column_type), column_type.removesuffix("?")
     if isinstance(value, float) and not math.isfinite(value):
         return [(SCAN, value)]
@@ -125,6 +125,6 @@ def wanted(keys: Iterable[str], column_type: str, stored: str) -> tuple[str, dic
 
 
 def scanned(value: Any) -> tuple[Any, str | None]:
-    """A value as a parameter, or the text that Cozo's JSON has for it where JSON can't hold it."""
+    """A value as a parameter, or its text in Cozo's JSON where it can't be sent as JSON."""
     infinite = isinstance(value, float) and not math.isfinite(value)
     return (None, json.dumps(value)) if infinite else (value, None)

@@ -22,7 +22,7 @@ Tracking: TypeAlias = Literal["queue", "watermark", "comparison"]
 ORDERED_TYPES = ("String", "Int")
 RESERVED = "dobby_"
 PRIORITY_LIMIT = 2**62
-# By Dobby's name of a column: the beginnings of types that it can't have.
+# Prefixes of the types that a column can't have, by its role.
 _REFUSED_TYPES = {"key": ("Validity",), "updated_at": ("Validity", "Bytes", "Uuid", "Bool", "Json", "<", "[", "(")}
 
 
@@ -43,7 +43,7 @@ class Source:
         """Column types by name.
 
         Raises:
-            SourceError: The relation or a column is not there, or the key column is not the only key.
+            SourceError: The relation or a column does not exist, or the key column is not the only key.
         """
         spec = self.settings
         known = {n for n in relations(self.connection) if not n.startswith(RESERVED) and ":" not in n}
@@ -98,7 +98,7 @@ class Source:
         return f"*{name(self.settings.relation)}{{{bound}}}"
 
     def decode(self, key: str) -> Any:
-        """What Dobby's ``key`` stands for; of a UUID and of bytes their text."""
+        """The value of the key column that Dobby's ``key`` stands for; UUIDs and bytes as text."""
         return decode_key(key, self.key_type)
 
     def count(self) -> int:
@@ -136,7 +136,7 @@ class Source:
         return wanted(keys, self.key_type, stored or self.atom(key="k"))
 
     def ambiguous(self, key: str) -> SourceError:
-        """The error of two rows whose keys are one to Dobby."""
+        """The error of two rows whose keys have the same text."""
         return SourceError(
             f"two rows of relation '{self.settings.relation}' have the key {key!r}: "
             f"column '{self.settings.key}' of type {self.key_type} holds values that have the same text",
@@ -144,7 +144,7 @@ class Source:
         )
 
     def pages(self, size: int) -> Iterator[list[Record]]:
-        """All rows in key order, ``size`` at a time; the database is let go between pages."""
+        """All rows in key order, ``size`` at a time; the database is closed between pages."""
         for keys in self.key_pages(size):
             found = self.get(keys)
             yield [found[key] for key in keys if key in found]
@@ -173,7 +173,7 @@ class Source:
             after = rows[-1][0]
 
     def keys_in(self, rows: list[list[Any]]) -> list[str]:
-        """Dobby's keys, of rows that begin with a key, its tag and its text."""
+        """Dobby's keys of rows whose first columns are a key, its tag and its text."""
         return [key_of(row[1], row[2], self.key_type) for row in rows]
 
     def newer(self, watermark: Any, size: int) -> Iterator[tuple[list[Record], Any]]:
@@ -193,7 +193,7 @@ class Source:
             yield list(found.values()), part[-1][0]
 
     def _times(self) -> str:
-        """Times and keys, from an index in the order of the times where there is one, else from the whole relation."""
+        """An atom that binds keys and times, from an index on the times where one exists, else from the whole relation."""
         time_column = self.columns["updated_at"]
         place = list(self.types).index(time_column)
         for index, kind, _, config in self.connection.run(f"::indices {name(self.settings.relation)}").rows:
@@ -216,7 +216,7 @@ class Source:
 
     @cached_property
     def _carried(self) -> dict[str, str]:
-        """Dobby's names of the columns that are carried along, and their own."""
+        """The metadata columns: Dobby's names for them, and their own."""
         if self.settings.relation == OWN_RELATION:
             return {}
         return {f"m{i}": column for i, column in enumerate(self.settings.metadata)}
@@ -242,7 +242,7 @@ def _seconds(value: Any) -> float | None:
 
 
 def _whole(value: Any) -> int:
-    """A priority as a whole number that Cozo can hold, and its negative too; 0 where it is none."""
+    """A priority as an integer that CozoDB can store with either sign; 0 if ``value`` is not a number."""
     if not isinstance(value, int | float) or math.isnan(value):
         return 0
     return int(max(-PRIORITY_LIMIT, min(PRIORITY_LIMIT, value)))
