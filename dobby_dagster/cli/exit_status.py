@@ -24,7 +24,7 @@ def exit_status(command: Callable[[], object]) -> int:
     """Run ``command``; returns 0, 1 for a failure, 2 for wrong arguments, 130 if the user stopped it.
 
     Args:
-        command: May return a status. Whatever it raises is caught; the traceback is logged with ``--verbose``.
+        command: May return a status. Everything it raises is caught; the traceback is logged with ``--verbose``.
     """
     try:
         status = command()

@@ -193,7 +193,7 @@ def test_summaries_of_a_former_model_stay_until_they_are_purged(
     assert "there is no recipe 'nope'" in dobby("purge", "nope", "--yes", *WHERE).err
     assert "which recipes to purge is ambiguous" in dobby("purge", *WHERE).err
     asked = dobby("purge", "--old", *WHERE)
-    assert asked.code != 0, "without --yes it asks, and nobody answers"
+    assert asked.code != 0, "without --yes it asks, and there is no answer"
     assert f"{first}: 6 summaries by dobby-code-11m, summary@" in asked.err
     assert "Delete 6 summaries and all other results of 1 recipe?" in asked.err
     assert len(filled.recipes.all()) == 2

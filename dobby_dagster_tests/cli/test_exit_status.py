@@ -1,4 +1,4 @@
-"""Whatever happens in a command, it ends with one line and a status; what its services log ends in plain lines."""
+"""Every error of a command ends with one line and an exit status; logs of its services are plain lines."""
 
 import os
 import subprocess

@@ -49,8 +49,8 @@ def show(
         out.print(f"\n{row['text']}")
         facts = ("model", "prompt", "confidence", "min_logprob", "prompt_tokens", "output_tokens", "truncated",
                  "finish_reason", "batch", "fingerprint")  # fmt: skip
-        told = [("summary", FORMER[row["former"]])]
-        print_table(["", ""], told + [(name, "unknown" if row[name] is None else row[name]) for name in facts])
+        values = [(name, "unknown" if row[name] is None else row[name]) for name in facts]
+        print_table(["", ""], [("summary", FORMER[row["former"]]), *values])
 
 
 def require_row(use: Opened, key: str) -> None:

@@ -102,7 +102,7 @@ def _announce(home: Path, url: str, loopback: bool, tell: Callable[[str], None])
 
 
 def url_of(host: str, listening: socket.socket) -> str:
-    """The URL of a server that was told to listen at ``host``."""
+    """The URL of a server that listens at ``host``."""
     port = listening.getsockname()[1]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

@@ -1,6 +1,6 @@
 """The guard in front of Dagster's web server, which itself has no login and does not check a request's origin.
 
-A browser sends whatever any web page tells it to. So a page of another origin must not send a mutation, open a
+A browser sends any request that a web page makes. So a page of another origin must not send a mutation, open a
 websocket, show the UI in a frame, or reach it under a host name that it has pointed at this machine (DNS rebinding).
 The guard does not know Dagster's routes: it refuses every request that is not known to be harmless.
 """
