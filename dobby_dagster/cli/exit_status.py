@@ -76,7 +76,8 @@ def _wrong_arguments(error: Exception) -> int:
     if type(error).__name__ != "NoArgsIsHelpError":
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "dobby"
-        fail(f"{error.format_message().rstrip('.')} (see {command} --help)")  # type: ignore[attr-defined]
+        said: str = error.format_message()  # type: ignore[attr-defined]
+        fail(f"{said.rstrip('.').replace('argument(s)', 'arguments')} (see {command} --help)")
     return int(getattr(error, "exit_code", 2))
 
 

@@ -33,7 +33,7 @@ def assert_refused(answer: Answer, status: int) -> None:
     assert answer.code == status, answer
     assert answer.out == ""
     assert [line[:7] for line in answer.err.splitlines()] == ["error: "], answer.err
-    assert "unexpected" not in answer.err
+    assert "fault of dobby" not in answer.err
 
 
 @pytest.fixture
@@ -66,6 +66,13 @@ def test_an_unknown_command_is_a_usage_error(dobby: Dobby) -> None:
 @pytest.mark.parametrize("name", [n for n, c in COMMANDS.items() if any(p.required for p in c.params)])
 def test_a_missing_argument_is_a_usage_error(dobby: Dobby, name: str) -> None:
     assert_refused(dobby(*name.split()), 2)
+
+
+@pytest.mark.parametrize("name", [n for n, c in COMMANDS.items() if not any(p.nargs == -1 for p in c.params)])
+def test_an_argument_too_many_is_a_usage_error(dobby: Dobby, name: str) -> None:
+    answer = dobby(*name.split(), "a", "b", "c")
+    assert_refused(answer, 2)
+    assert "unexpected extra argument" in answer.err
 
 
 @pytest.mark.parametrize("name", sorted({*having("--database")} - WITHOUT_A_DATABASE))
