@@ -69,7 +69,7 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
         for row in store.recipes.with_summaries(relation)
         if row["recipe"] != recipe.id
     ]
-    found = Preview(recipe.id, recipe.model, recipe.prompt, left, sum(left.values()), others=others)
+    found = Preview(recipe.id, recipe.model, recipe.prompt, others=others)
     new = store.reports.overview(source, recipe.id)["unplanned"]
     found.waiting = store.versions.waiting(relation) + new
     if not left and not found.waiting:
@@ -81,6 +81,8 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
         runnable = [member.version for member in members if member.is_runnable(batch, settings.pipeline.max_retries)]
         hashes.update(version.content_hash for version in runnable)
         keys += [version.key for version in runnable]
+        found.batches |= {batch: len(runnable)} if runnable else {}
+    found.records = len(keys)
     if found.waiting:
         keys += [key for page in source.key_pages(5_000) for key in page] if new or not keys else []
     found.contents = len(hashes) + found.waiting

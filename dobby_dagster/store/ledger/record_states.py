@@ -11,7 +11,7 @@ from dobby_dagster.domain.errors import Retry, SourceError
 from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import BatchId, OwnerId, RecipeId, Scope
-from dobby_dagster.domain.states import PASSING_REASONS, ProcessingState, State
+from dobby_dagster.domain.states import PASSING_REASONS, PENDING, ProcessingState, State
 from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.relations import OWNER, STATE, transition
@@ -22,6 +22,8 @@ _UNFINISHED = f"""is_in(state, {[State.PENDING.value, State.IN_PROGRESS.value]})
     || (state == '{State.FAILED}' && is_in(retry, {[retry.value for retry in Retry if retry.may_pass]})
         && retry_count < $max_retries)
     || (state == '{State.SKIPPED}' && is_in(reason, {list(PASSING_REASONS)}) && in_batch != batch)"""
+# What a record keeps when it is claimed or released.
+_CLAIM = "source, key, content_hash, retry_count"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,7 @@ class RecordStates:
             !({_UNFINISHED})
         ?[batch, count(position)] := {only}*dobby_member{{batch, position, source}}, source == $source,
             not finished[batch, position]"""
-        params = {
-            "source": relation,
-            "recipe": recipe,
-            "max_retries": max_retries,
-            "batches": list(batches or []),
-        }
+        params = {"source": relation, "recipe": recipe, "max_retries": max_retries, "batches": list(batches or [])}
         return {BatchId(batch): int(count) for batch, count in sorted(self._connection.run(query, params).rows)}
 
     def counts(self, scope: Scope) -> dict[str, int]:
@@ -131,33 +128,17 @@ class RecordStates:
 
     def claim(self, members: Sequence[Member], owner: OwnerId, scope: Scope) -> set[tuple[str, str]]:
         """Mark as in progress what no other run has taken meanwhile; return ``(key, content hash)`` of what was won."""
-        rows = [
-            [
-                m.version.source,
-                m.version.key,
-                m.version.content_hash,
-                m.state.retry_count if m.state else 0,
-                m.state.owner if m.state else "",
-            ]
-            for m in members
-        ]
-        wanted = unpack(["source", "key", "content_hash", "retry_count", "before"])
+        states = [(m.version, m.state or PENDING) for m in members]
+        rows = [[v.source, v.key, v.content_hash, state.retry_count, state.owner] for v, state in states]
+        wanted = unpack([*_CLAIM.split(", "), "before"])
         current = "*dobby_state{source, key, content_hash, recipe: $recipe, state: s, owner: o @ 'END'}"
         blocks = [
             f"""{{ has[source, key, content_hash] := {wanted},
                 *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'END'}}
-            ?[source, key, content_hash, retry_count] := {wanted}, {current},
-                s != 'completed', s != 'in_progress' || o == before
-            ?[source, key, content_hash, retry_count] := {wanted}, not has[source, key, content_hash]
+            ?[{_CLAIM}] := {wanted}, {current}, s != 'completed', s != 'in_progress' || o == before
+            ?[{_CLAIM}] := {wanted}, not has[source, key, content_hash]
             :create _won {{source, key, content_hash => retry_count}} }}""",
-            transition(
-                "_won",
-                "source, key, content_hash, retry_count",
-                state="'in_progress'",
-                owner="$owner",
-                run="$run",
-                since="$now",
-            ),
+            transition("_won", _CLAIM, state="'in_progress'", owner="$owner", run="$run", since="$now"),
             OWNER.put("owners"),
             "{ ?[key, content_hash] := *_won{key, content_hash} }",
         ]
@@ -175,16 +156,16 @@ class RecordStates:
         ]
 
     def release(self, owner: OwnerId, scope: Scope) -> int:
-        """Return to pending what ``owner`` has started in the batch and not finished; how many records those were.
+        """Return to pending what ``owner`` started in the batch and did not finish; return the number of records.
 
         One transaction, which touches only what the owner still holds, and forgets the owner.
         """
         blocks = [
-            """{ ?[source, key, content_hash, retry_count] := *dobby_member{batch: $batch, source, key, content_hash},
-                *dobby_state{source, key, content_hash, recipe: $recipe, state: s, owner: o, retry_count @ 'END'},
+            f"""{{ ?[{_CLAIM}] := *dobby_member{{batch: $batch, source, key, content_hash}},
+                *dobby_state{{source, key, content_hash, recipe: $recipe, state: s, owner: o, retry_count @ 'END'}},
                 s == 'in_progress', o == $owner
-            :create _left {source, key, content_hash => retry_count} }""",
-            transition("_left", "source, key, content_hash, retry_count"),
+            :create _left {{source, key, content_hash => retry_count}} }}""",
+            transition("_left", _CLAIM),
             f"{{ ?[owner, batch, recipe] <- [[$owner, $batch, $recipe]] {OWNER.remove} }}",
             "{ ?[count(key)] := *_left{key} }",
         ]
