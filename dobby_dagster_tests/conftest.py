@@ -32,7 +32,7 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dobby")
 
 SLOW_FOLDERS = ("system", "training")
-ENGINES = ("sqlite", "rocksdb", "mem", "http")
+ENGINES = ("sqlite", pytest.param("rocksdb", marks=pytest.mark.slow), "mem", "http")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

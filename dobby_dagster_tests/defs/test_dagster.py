@@ -194,6 +194,7 @@ def test_the_same_records_under_two_models_side_by_side(world: RunWorld, twin: P
     }
 
 
+@pytest.mark.slow
 def test_summaries_of_former_settings_show_as_out_of_date_partition_by_partition(
     world: RunWorld, make_settings: Make
 ) -> None:
@@ -236,6 +237,7 @@ def test_a_check_sees_what_a_person_broke(world: RunWorld) -> None:
     assert "k00 is completed without a summary" in failed["completed_have_summaries"]
 
 
+@pytest.mark.slow
 def test_a_finished_partition_is_reported_before_the_next_one_begins(world: RunWorld) -> None:
     partitions = world.plan()
     seen: dict[str, list[str]] = {}
@@ -252,6 +254,7 @@ def test_a_finished_partition_is_reported_before_the_next_one_begins(world: RunW
     assert seen == {partitions[0]: [], partitions[1]: partitions[:1], partitions[2]: partitions[:2]}
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_between_partitions_leaves_the_finished_ones_materialized(world: RunWorld) -> None:
     partitions = world.plan()
     commit = world.store.chunks.__class__.commit
@@ -363,6 +366,7 @@ def test_the_example_of_a_downstream_asset_in_the_documents_runs(world: RunWorld
     assert value["short"] == sum(len(row["text"]) < 40 for row in rows)
 
 
+@pytest.mark.slow
 def test_the_model_is_freed_when_a_run_ends(world: RunWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     from dobby_dagster.inference.local.local_engine import LocalEngine
 

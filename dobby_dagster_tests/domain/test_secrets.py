@@ -243,6 +243,7 @@ def test_no_secret_is_written_anywhere(tmp_path: Path, refused: bool) -> None:
             assert part.encode() not in text, f"{name} holds a part of a secret"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["summarize", "backfill"])
 def test_secrets_that_stand_only_in_a_named_file_are_used(
     dobby: Dobby, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch

@@ -90,6 +90,7 @@ def test_words_that_are_not_the_contents_lower_a_confidence() -> None:
     assert first > second
 
 
+@pytest.mark.slow
 def test_the_built_in_model_is_sure_of_no_shell_script_and_no_meeting(tmp_path: Path) -> None:
     """With a calibration for code only, whatever it writes of the other kinds."""
     folder = tmp_path / "model"

@@ -108,6 +108,7 @@ def test_a_common_beginning_is_read_once_and_changes_nothing(
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_languages_have_beginnings_of_their_own(way: Way, qwen2: Path) -> None:
     languages = ["python", "go", "rust"]
     mixed = [Request(f"r{i}", content, languages[i % 3]) for i, content in enumerate(CONTENTS)]

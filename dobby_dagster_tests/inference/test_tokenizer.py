@@ -47,6 +47,7 @@ def test_prompts_and_special_tokens_are_those_of_transformers(kind: str, request
     assert ours.token("bos_token") == theirs.bos_token_id
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_texts_and_tokens_are_those_of_transformers(text: str) -> None:
     ours, theirs = load_tokenizer(BUILT_IN), PreTrainedTokenizerFast.from_pretrained(BUILT_IN.path)

@@ -387,6 +387,7 @@ NESTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", NESTED)
 def test_deep_nesting_takes_linear_space(file: str) -> None:
     begin, end = NESTED[file]
@@ -415,6 +416,7 @@ def test_what_is_nested_deep_is_in_its_own_piece_and_not_in_all_above_it() -> No
 SLOW = {"a.rs": "#!", "a.go": 'R"(', "a.js": "a{"}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("file", SLOW)
 def test_text_that_a_grammar_is_slow_to_read_is_given_up_and_kept_whole(file: str) -> None:
@@ -445,6 +447,7 @@ MANY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("file", MANY)
 def test_long_files_take_linear_time(file: str) -> None:
