@@ -7,9 +7,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dobby_dagster.domain.atomic_file import sweep_drafts
 from dobby_dagster.domain.database_address import DatabaseAddress
 from dobby_dagster.domain.errors import DobbyError, StoreAccessError
-from dobby_dagster.domain.filesystem import private_folder, sweep_drafts
+from dobby_dagster.domain.filesystem import private_folder
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.maintenance.backup_file import verify_backup
 from dobby_dagster.store.maintenance.integrity import Reading

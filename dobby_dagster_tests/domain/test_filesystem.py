@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dobby_dagster.domain.atomic_file import replacing, sweep_drafts
 from dobby_dagster.domain.errors import StoreAccessError
-from dobby_dagster.domain.filesystem import exposure, kind_of_path, private_folder, replacing, sweep_drafts
+from dobby_dagster.domain.filesystem import exposure, kind_of_path, private_folder
 from dobby_dagster_tests.helpers.command import Dobby
 from dobby_dagster_tests.helpers.records import fill
 

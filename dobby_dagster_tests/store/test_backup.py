@@ -252,7 +252,7 @@ def test_another_programs_file_is_not_restored_into(backup: Path, tmp_path: Path
 
 KILLED = """
     import os, signal, sys
-    from dobby_dagster.domain import filesystem
+    from dobby_dagster.domain import atomic_file
     from dobby_dagster.domain.settings import DatabaseSettings
     from dobby_dagster.store.database import embedded_connection as embedded
     from dobby_dagster.store.maintenance import backup_file as backup
@@ -267,7 +267,7 @@ KILLED = """
         backup.read_everything = die if what == "restore" else backup.read_everything
         backup._digest = die
     else:
-        filesystem._flush = die
+        atomic_file._flush = die
     if what == "backup":
         backup.write_backup(connect(DatabaseSettings(url=source)), Path(target))
     else:

@@ -29,7 +29,7 @@ def init(given: options.Given, force: options.Force = False) -> None:
 
     Example: dobby init --database sqlite:///code.db --relation code_data --key id --content body
     """
-    from dobby_dagster.domain.filesystem import replacing
+    from dobby_dagster.domain.atomic_file import replacing
     from dobby_dagster.domain.settings_loader import load_settings
     from dobby_dagster.inference.recipe import recipe_for
     from dobby_dagster.store.cozo_store import CozoStore

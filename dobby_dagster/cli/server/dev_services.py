@@ -22,8 +22,8 @@ from dobby_dagster.cli.server.log_filter import filtered_log
 from dobby_dagster.cli.server.login_secret import LOGIN_FILE, LOGIN_PATH, login_token
 from dobby_dagster.cli.server.served_home import ServedHome
 from dobby_dagster.cli.server.service import Service
+from dobby_dagster.domain.atomic_file import replacing
 from dobby_dagster.domain.errors import SettingsError
-from dobby_dagster.domain.filesystem import replacing
 from dobby_dagster.domain.owner import new_owner, owner_of, reap, retire
 from dobby_dagster.domain.plurals import counted
 

@@ -7,8 +7,9 @@ import secrets
 import stat
 from pathlib import Path
 
+from dobby_dagster.domain.atomic_file import replacing
 from dobby_dagster.domain.errors import SettingsError
-from dobby_dagster.domain.filesystem import PRIVATE_FILE, replacing
+from dobby_dagster.domain.filesystem import PRIVATE_FILE
 
 LOGIN_PATH = "/login"
 LOGIN_FILE = "login_token"

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import psutil
 
-from dobby_dagster.domain.filesystem import PRIVATE_FILE, replacing
+from dobby_dagster.domain.atomic_file import replacing
+from dobby_dagster.domain.filesystem import PRIVATE_FILE
 from dobby_dagster.domain.owner import is_alive, pid_of
 
 KILL_SECONDS = 10.0

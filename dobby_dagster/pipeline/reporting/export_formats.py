@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from dobby_dagster import __version__
+from dobby_dagster.domain.atomic_file import replacing
 from dobby_dagster.domain.errors import SettingsError, StoreAccessError
-from dobby_dagster.domain.filesystem import replacing, require_writable
+from dobby_dagster.domain.filesystem import require_writable
 from dobby_dagster.domain.markdown import block, code, prose
 from dobby_dagster.domain.printable import printable, printable_json
 from dobby_dagster.domain.records import readable_text

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from dobby_dagster.domain.atomic_file import replacing
 from dobby_dagster.domain.errors import StoreAccessError, StoreCorruptError
-from dobby_dagster.domain.filesystem import PRIVATE_FILE, PRIVATE_FOLDER, kind_of_path, replacing
+from dobby_dagster.domain.filesystem import PRIVATE_FILE, PRIVATE_FOLDER, kind_of_path
 from dobby_dagster.domain.printable import printable
 
 _SQLITE_MAGIC = b"SQLite format 3\x00"

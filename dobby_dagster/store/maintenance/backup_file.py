@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from dobby_dagster import __version__
+from dobby_dagster.domain.atomic_file import replacing
 from dobby_dagster.domain.errors import StoreAccessError, StoreCorruptError, StoreError
-from dobby_dagster.domain.filesystem import PRIVATE_FILE, kind_of_path, replacing
+from dobby_dagster.domain.filesystem import PRIVATE_FILE, kind_of_path
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.database.connect import connect
 from dobby_dagster.store.database.connection import Connection
