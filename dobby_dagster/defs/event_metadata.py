@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from dobby_dagster.domain.markdown import code, prose, table
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import Scope
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def summary_metadata(
         return metadata, ""
     named = ", ".join(sorted(error["key"] for error in errors)[:5])
     return metadata, (
-        f"{len(errors)} of {values['records']} records failed ({share:.0%}, limit {failed_share_limit:.0%}): "
+        f"{len(errors)} of {counted(values['records'], 'record')} failed "
+        f"({share:.0%}, limit {failed_share_limit:.0%}): "
         f"{named}{'…' if len(errors) > 5 else ''}; last error: {errors[-1]['error']}"
     )
 

@@ -9,6 +9,7 @@ from dobby_dagster.defs.partitions import add_partitions
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.defs.runs.batch_runs import submit_backfill
 from dobby_dagster.defs.runs.crash_recovery import recover
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.settings import Settings
 
 UPKEEP = "upkeep"
@@ -47,7 +48,7 @@ def _start(context: dg.OpExecutionContext, batches: list[str], title: str) -> No
         context.log.info(f"{title}: nothing to do")
         return
     backfill = submit_backfill(context.instance, batches, title, context.job_name)
-    context.log.info(f"{title}: backfill {backfill} of {len(batches)} batches")
+    context.log.info(f"{title}: backfill {backfill} of {counted(len(batches), 'batch')}")
     context.add_output_metadata({"backfill": backfill, "batches": len(batches)})
 
 
@@ -67,7 +68,7 @@ def look_and_start(
     store.recipes.remember(models.recipe)
     add_partitions(context.instance, store)
     left = store.states.unfinished(source.settings.relation, models.recipe.id, options.max_retries)
-    _start(context, list(left), f"Summarise {sum(left.values()):,} records")
+    _start(context, list(left), f"Summarise {counted(sum(left.values()), 'record')}")
 
 
 @dg.op

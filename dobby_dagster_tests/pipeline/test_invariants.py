@@ -33,8 +33,8 @@ def test_members_that_are_not_settled_and_members_that_are_gone(sqlite_store: Co
         "?[batch, position] <- [['batch-000001', 1]] :rm dobby_member {batch, position}", write=True
     )
     assert examined(sqlite_store).unaccounted == [
-        f"{BATCH}: 1 of 1 members are not settled",
-        f"{BATCH}: 1 members are there, 2 were planned",
+        f"{BATCH}: 1 of 1 member not settled",
+        f"{BATCH}: 1 member, 2 planned",
     ]
 
 

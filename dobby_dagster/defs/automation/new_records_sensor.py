@@ -14,6 +14,7 @@ from dobby_dagster.defs.jobs import plan_batches, summarize_batches
 from dobby_dagster.defs.partitions import record_batch_partitions
 from dobby_dagster.defs.runs.batch_runs import ASKED_BY_TAG, UNDER_WAY, range_tags, ranges, under_way
 from dobby_dagster.domain.errors import StoreAccessError, StoreBusyError
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.settings import Settings
 
 NAME = "new_records"
@@ -39,7 +40,7 @@ class Tick:
 
     def result(self) -> dg.SensorResult:
         """The same as Dagster takes it; partitions are added first, then runs are made, then the cursor is kept."""
-        waiting = f"{self.waiting:,} records wait to be put into a batch"
+        waiting = f"{counted(self.waiting, 'record')} waiting to be batched"
         skip = None if self.requests else dg.SkipReason("; ".join([waiting, *self.reasons]))
         return dg.SensorResult(
             run_requests=self.requests,
@@ -150,7 +151,7 @@ def _ask(tick: Tick, settings: Settings, instance: dg.DagsterInstance, store: An
     now_under_way = under_way(instance)
     room = automation.runs_per_tick - now_under_way.waiting
     if room <= 0:
-        tick.reasons.append(f"{now_under_way.waiting} runs wait for their turn already")
+        tick.reasons.append(f"{counted(now_under_way.waiting, 'run')} already queued")
         return
     longest = settings.dagster.partitions_per_run
     fresh = [batch.id for batch in store.versions.batches(after=tick.cursor.asked, limit=room * longest)]

@@ -9,6 +9,7 @@ from dobby_dagster.defs.jobs import summarize_batches
 from dobby_dagster.defs.partitions import record_batch_partitions
 from dobby_dagster.defs.runs.batch_runs import ASKED_BY_TAG, range_tags, ranges, under_way
 from dobby_dagster.domain.errors import StoreAccessError, StoreBusyError
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.settings import Settings
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def left_undone(settings: Settings, store: "CozoStore") -> list["Unsettled"]:
 
 def _why_nothing(candidates: list["Unsettled"], ready: list["Unsettled"]) -> str:
     if ready:
-        return f"{len(ready)} batches are to be run again, and enough runs wait already"
+        return f"{counted(len(ready), 'batch')} due for a retry, but enough runs are queued"
     given_up = sum(candidate.given_up for candidate in candidates)
     later = len(candidates) - given_up
-    return f"{later} batches wait for their next try, {given_up} were tried often enough (see dobby doctor)"
+    return f"{counted(later, 'batch')} waiting for the next retry, {given_up} at the retry limit (see dobby doctor)"

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from dobby_dagster.domain.errors import DegenerateOutputError
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import BatchId, Scope
 from dobby_dagster.domain.states import State
 from dobby_dagster.domain.summaries import Recipe
@@ -38,9 +39,9 @@ def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[Batc
         found.examined += len(members)
         left = states[State.PENDING] + sum(member.is_abandoned for member in members)
         if left:
-            found.unaccounted.append(f"{batch}: {left} of {len(members)} members are not settled")
+            found.unaccounted.append(f"{batch}: {left} of {counted(len(members), 'member')} not settled")
         if said.get(batch) != len(members):
-            found.unaccounted.append(f"{batch}: {len(members)} members are there, {said.get(batch, 0)} were planned")
+            found.unaccounted.append(f"{batch}: {counted(len(members), 'member')}, {said.get(batch, 0)} planned")
         rows = store.reports.batch_summaries(scope)
         stored = Counter((row["key"], row["content_hash"]) for row in rows)
         for member in members:
@@ -58,5 +59,5 @@ def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[Batc
                 found.unsound.append(f"{batch}: {row['key']}: {error}")
         failed = states[State.FAILED]
         if members and failed / len(members) > ERROR_RATE_LIMIT:
-            found.failing.append(f"{batch}: {failed} of {len(members)} records failed")
+            found.failing.append(f"{batch}: {failed} of {counted(len(members), 'record')} failed")
     return found

@@ -19,6 +19,7 @@ from dobby_dagster import __version__
 from dobby_dagster.domain.atomic_file import replacing
 from dobby_dagster.domain.errors import StoreAccessError, StoreCorruptError, StoreError
 from dobby_dagster.domain.filesystem import PRIVATE_FILE, kind_of_path
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.database.connect import connect
 from dobby_dagster.store.database.connection import Connection
@@ -198,5 +199,5 @@ def _difference(expected: Reading, found: Reading) -> str:
     for name in sorted({*expected.rows, *found.rows}):
         wanted, there = expected.rows.get(name, 0), found.rows.get(name, 0)
         if wanted != there or (name in expected.rows) != (name in found.rows):
-            return f"relation {name} has {there:,} rows and should have {wanted:,}"
+            return f"relation {name} has {counted(there, 'row')} and should have {wanted:,}"
     return "nothing"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dobby_dagster.domain.errors import DobbyError
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.store.database.connection import Connection
 
 # What a stored value of each simple type must be; a damaged one may still decode, as something else.
@@ -54,7 +55,7 @@ def read_everything(connection: Connection) -> Reading:
                 reading.problems.append(f"relation {name} can't be read: {error.message}")
                 continue
             if wrong:
-                reading.problems.append(f"relation {name} has {wrong:,} rows with a value of another type")
+                reading.problems.append(f"relation {name} has {counted(wrong, 'row')} with a value of another type")
         if not reading.problems:
             try:
                 reading.problems.extend(_index_gaps(connection, reading.rows))

@@ -98,7 +98,7 @@ def test_the_first_look_is_a_run_and_it_is_asked_for_once(make_settings: Make) -
 def test_few_rows_are_gathered_for_a_while_and_then_cut(world: SensorWorld) -> None:
     world.write(0, 3)
     first = world.step(20)
-    assert "3 records wait to be put into a batch; they are gathered for another 30 s" in reason(first)
+    assert "3 records waiting to be batched; they are gathered for another 30 s" in reason(first)
     world.write(3, 2)
     second = world.step(20)
     assert "5 records wait" in reason(second)
@@ -108,7 +108,7 @@ def test_few_rows_are_gathered_for_a_while_and_then_cut(world: SensorWorld) -> N
     [request] = third.run_requests or []
     assert (request.tags[RANGE_START_TAG], request.tags[RANGE_END_TAG]) == ("batch-000001", "batch-000001")
     assert len(world.store.states.members(Scope("r", "batch-000001"))) == 5
-    assert "0 records wait to be put into a batch; no batch is new" in reason(world.step())
+    assert "0 records waiting to be batched; no batch is new" in reason(world.step())
 
 
 def test_whole_batches_are_cut_at_once_and_the_rest_is_gathered(world: SensorWorld) -> None:
@@ -142,7 +142,7 @@ def test_runs_are_bounded_a_tick_and_in_the_queue_and_go_on_through_the_cursor(w
     )
     third = world.step()
     assert third.run_requests == []
-    assert "4 runs wait for their turn already" in reason(third)
+    assert "4 runs already queued" in reason(third)
     for run in world.instance.get_runs():
         world.instance.delete_run(run.run_id)
     fourth = world.step()

@@ -66,7 +66,7 @@ def test_the_schedule_runs_what_is_due_and_says_why_nothing(
     store.attempts.note_run(rid, [batch_id(1), batch_id(2), batch_id(3)], "run")
     later = retry_schedule.evaluate(settings, instance, "t1")
     assert isinstance(later, dg.SkipReason)
-    assert "2 batches wait for their next try, 0 were tried often enough" in (later.skip_message or "")
+    assert "2 batches waiting for the next retry, 0 at the retry limit" in (later.skip_message or "")
     at_once = make_settings(pipeline__batch_size=5, model__device="cpu", automation__retry_seconds=0)
     asked = retry_schedule.evaluate(at_once, instance, "t1")
     assert isinstance(asked, list)
@@ -81,7 +81,7 @@ def test_the_schedule_runs_what_is_due_and_says_why_nothing(
     settle(store, settings, batch_id(2))
     ended = retry_schedule.evaluate(at_once, instance, "t3")
     assert isinstance(ended, dg.SkipReason)
-    assert "1 were tried often enough (see dobby doctor)" in (ended.skip_message or "")
+    assert "1 at the retry limit (see dobby doctor)" in (ended.skip_message or "")
 
 
 @pytest.mark.parametrize(
