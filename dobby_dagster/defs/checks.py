@@ -74,7 +74,7 @@ def performance_contracts(
     from dobby_dagster.domain.settings import BUILT_IN_MODEL
 
     lines = []
-    for row in database.store.reports.metrics():
+    for row in database.store.batch_reports.metrics():
         applies = row["recipe"] == models.recipe.id and models.recipe.model == BUILT_IN_MODEL
         if applies and row["batch"] in chosen_batches(context) and row["values"]["records_inferred"]:
             lines += [f"{row['batch']}: {line}" for line in broken(row["values"])]
@@ -107,8 +107,8 @@ def summaries_in_doubt(
     """Count the summaries of the run's partitions that are to be read with care; too many are a warning."""
     from dobby_dagster.pipeline.reporting.doubtful_summaries import CUT_OFF_SHARE_LIMIT, UNSURE_SHARE_LIMIT, Doubts
 
-    reports = database.store.reports
-    rows = [row for batch in chosen_batches(context) for row in reports.batch_outputs(Scope(models.recipe.id, batch))]
+    reports = database.store.batch_reports
+    rows = [row for batch in chosen_batches(context) for row in reports.outputs(Scope(models.recipe.id, batch))]
     found = Doubts.of(rows, options.unsure_below)
     for name, count, limit, way_out in (
         ("summaries_are_sure", found.unsure, UNSURE_SHARE_LIMIT, "dobby redo --model PATH"),

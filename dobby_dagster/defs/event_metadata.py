@@ -45,8 +45,8 @@ def summary_metadata(
     from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 
     values = batch_metrics(store, scope, unsure_below)
-    rows = store.reports.batch_summaries(scope)
-    errors = [row for row in store.reports.batch_errors(scope) if row["state"] == "failed"]
+    rows = store.batch_reports.summaries(scope)
+    errors = store.batch_reports.errors(scope)
     rows = sorted(rows, key=lambda row: row["key"])
     samples = [
         [rows[place]["key"], rows[place]["text"], shown_confidence(rows[place])] for place in spread(len(rows), SAMPLES)

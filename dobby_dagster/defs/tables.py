@@ -99,7 +99,7 @@ class SummariesTable(Table):
 
     def rows(self, scope: Scope) -> list[dict[str, Any]]:
         """The summaries of the partition's records."""
-        return [row | {"partition": scope.batch} for row in self.database.store.reports.batch_summaries(scope)]
+        return [row | {"partition": scope.batch} for row in self.database.store.batch_reports.summaries(scope)]
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,13 @@ class MetricsTable(Table):
         table = pa.Table.from_pandas(obj, preserve_index=False) if isinstance(obj, pd.DataFrame) else obj
         for row in table.to_pylist():
             values = json.loads(json.dumps({name: value for name, value in row.items() if name != "batch"}))
-            self.database.store.reports.save_metrics(Scope(self.recipe.id, row["batch"], self.run), values)
+            self.database.store.batch_reports.save_metrics(Scope(self.recipe.id, row["batch"], self.run), values)
 
     def rows(self, scope: Scope) -> list[dict[str, Any]]:
         """The stored metrics of the partition."""
         return [
             {"batch": row["batch"], **row["values"]}
-            for row in self.database.store.reports.metrics()
+            for row in self.database.store.batch_reports.metrics()
             if row["batch"] == scope.batch and row["recipe"] == scope.recipe
         ]
 

@@ -11,6 +11,7 @@ from dobby_dagster.domain.remembered import memory_of
 from dobby_dagster.domain.settings import DatabaseSettings, Settings, SourceSettings
 from dobby_dagster.store.database.connect import connect
 from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.batch_reports import BatchReports
 from dobby_dagster.store.ledger.chunks import Chunks
 from dobby_dagster.store.ledger.own_records import Records
 from dobby_dagster.store.ledger.recipes import Recipes
@@ -52,6 +53,7 @@ class CozoStore:
         self.attempts = RunAttempts(connection)
         self.chunks = Chunks(connection)
         self.reports = Reports(connection)
+        self.batch_reports = BatchReports(connection)
         self.upkeep = Upkeep(connection)
         self.audit = Audit(connection)
 

@@ -57,7 +57,7 @@ def test_one_red_batch_leaves_the_metrics_and_checks_of_the_others_green(
     assert dobby("summarize", *WHERE).code == 1
     faults.set()
     recipe = filled.recipes.latest() or NO_RECIPE
-    assert filled.reports.measured(recipe) == {"batch-000001", "batch-000003"}
+    assert filled.batch_reports.measured(recipe) == {"batch-000001", "batch-000003"}
     with dg.DagsterInstance.from_config(".dagster_home") as instance:
         for asset in ("summaries", "metrics"):
             assert instance.get_materialized_partitions(dg.AssetKey(asset)) == {"batch-000001", "batch-000003"}
@@ -68,7 +68,7 @@ def test_one_red_batch_leaves_the_metrics_and_checks_of_the_others_green(
         "?[batch, recipe] := *dobby_metric{batch, recipe} :rm dobby_metric {batch, recipe}", write=True
     )
     assert dobby("backfill", "--all", *WHERE, "--json").code == 0
-    assert filled.reports.measured(recipe) == {"batch-000001", "batch-000002", "batch-000003"}, (
+    assert filled.batch_reports.measured(recipe) == {"batch-000001", "batch-000002", "batch-000003"}, (
         "and what was red is done"
     )
 

@@ -114,7 +114,7 @@ def test_a_range_of_partitions_in_one_run(world: RunWorld) -> None:
     assert {"latency_p99_seconds", "memory_bytes", "cpu_cores", "slots_in_use", "error_rate", "confidence_mean"} <= set(
         measured
     )
-    assert len(world.store.reports.metrics()) == 3
+    assert len(world.store.batch_reports.metrics()) == 3
     checks = {evaluation.check_name: evaluation.passed for evaluation in result.get_asset_check_evaluations()}
     del checks["performance_contracts"]  # it ran; how fast is not for a test to say
     assert checks == {
@@ -126,10 +126,10 @@ def test_a_range_of_partitions_in_one_run(world: RunWorld) -> None:
 def test_a_second_materialization_infers_nothing(world: RunWorld) -> None:
     partitions = world.plan()
     world.run(partitions[0])
-    before = world.store.reports.chunks(Scope(world.store.recipes.latest() or NO_RECIPE, partitions[0]))
+    before = world.store.batch_reports.chunks(Scope(world.store.recipes.latest() or NO_RECIPE, partitions[0]))
     again = world.run(partitions[0])
     assert again.success
-    assert world.store.reports.chunks(Scope(world.store.recipes.latest() or NO_RECIPE, partitions[0])) == before
+    assert world.store.batch_reports.chunks(Scope(world.store.recipes.latest() or NO_RECIPE, partitions[0])) == before
     assert values_of(again, "pending_records")[partitions[0]]["dagster/partition_row_count"] == 0
 
 
@@ -299,7 +299,7 @@ def test_the_io_manager_loads_every_table_as_pandas_or_arrow(world: RunWorld) ->
     result = world.materialize([*chain, as_pandas, as_arrow], tags=tags, selection=[as_pandas, as_arrow])
     assert result.success
     recipe = world.store.recipes.latest() or NO_RECIPE
-    stored = [row for batch in partitions for row in world.store.reports.batch_summaries(Scope(recipe, BatchId(batch)))]
+    stored = [row for batch in partitions for row in world.store.batch_reports.summaries(Scope(recipe, BatchId(batch)))]
     for frame, table in zip(seen["pandas"], seen["arrow"], strict=True):
         assert frame.to_dict("records") == table.to_pylist()
     measured, made, pending = seen["arrow"]
@@ -362,7 +362,7 @@ def test_the_example_of_a_downstream_asset_in_the_documents_runs(world: RunWorld
     )
     assert result.success
     [value] = values_of(result, "short_summaries").values()
-    rows = world.store.reports.batch_summaries(Scope(world.store.recipes.latest() or NO_RECIPE, BatchId(partitions[0])))
+    rows = world.store.batch_reports.summaries(Scope(world.store.recipes.latest() or NO_RECIPE, BatchId(partitions[0])))
     assert value["short"] == sum(len(row["text"]) < 40 for row in rows)
 
 

@@ -230,8 +230,8 @@ def test_a_mean_of_nothing_known_is_unknown_and_in_no_plot(sqlite_store: CozoSto
     assert {name for name, value in values.items() if value is None} == unknown
     assert not unknown & metric_metadata(values).keys()
     assert not unknown & summary_metadata(sqlite_store, Scope(RECIPE.id, "batch-000001"), 1.0)[0].keys()
-    sqlite_store.reports.save_metrics(Scope(RECIPE.id, "batch-000001"), values)
-    assert sqlite_store.reports.metrics()[0]["values"] == values
+    sqlite_store.batch_reports.save_metrics(Scope(RECIPE.id, "batch-000001"), values)
+    assert sqlite_store.batch_reports.metrics()[0]["values"] == values
     assert redo(sqlite_store, "record", RECIPE.id, prefix="a") == {"batch-000001": 1}
 
 

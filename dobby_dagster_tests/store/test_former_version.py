@@ -47,10 +47,10 @@ def test_a_former_database_has_all_its_data(former: CozoStore) -> None:
         "h": "in_progress", "i": "in_progress", "j": "pending",
     }  # fmt: skip
     assert states["c"][1] == "told to fail"
-    texts = {row["key"]: row["text"] for row in former.reports.batch_summaries(FIRST)}
+    texts = {row["key"]: row["text"] for row in former.batch_reports.summaries(FIRST)}
     assert texts == {key: f"It says {words} indeed." for key, words in (("a", "word1 first"), ("b", "word2 second"))}
     assert former.recipes.latest() == RECIPE.id
-    assert [row["batch"] for row in former.reports.metrics()] == ["batch-000001"]
+    assert [row["batch"] for row in former.batch_reports.metrics()] == ["batch-000001"]
     assert former.states.unfinished("record", RECIPE.id, 3) == {"batch-000001": 1, "batch-000003": 3}
     assert former.attempts.batches("record", RECIPE.id) == ["batch-000001", "batch-000002", "batch-000003"]
     assert len(former.attempts.failed(FIRST)) == 1, "a run was requested since the last commit"

@@ -232,7 +232,7 @@ def test_a_purge_takes_one_recipe_and_leaves_the_others(store: CozoStore) -> Non
     commit(store, source, batch, [done(members[0], "1", batch)])
     store.states.set_states([members[0].version], COMPLETED, Scope("other", batch, "run"))
     store.attempts.note_run(R, [batch], "run")
-    store.reports.save_metrics(Scope(R, batch), {"x": 1})
+    store.batch_reports.save_metrics(Scope(R, batch), {"x": 1})
     deleted = store.upkeep.purge(R)
     assert deleted == {
         "dobby_summary": 1, "dobby_state": 1, "dobby_chunk": 1, "dobby_metric": 1, "dobby_attempt": 1, "dobby_recipe": 0,
@@ -281,7 +281,7 @@ def test_failures_and_skips_are_stored_with_their_reasons(store: CozoStore) -> N
     [row] = store.states.failed("record", R)
     assert (row["key"], row["error"], row["retry_count"], row["retry"]) == ("a", "no luck", 2, "retry")
     assert [event["event"] for event in store.states.history("record", "b")] == ["seen", "skipped"]
-    [chunk] = store.reports.chunks(Scope(R, batch))
+    [chunk] = store.batch_reports.chunks(Scope(R, batch))
     assert (chunk["failed"], chunk["skipped"], chunk["last_error"]) == (1, 1, "no luck")
 
 
@@ -398,11 +398,11 @@ def test_entries_hold_every_record_under_its_own_key(store: CozoStore) -> None:
 
 
 def test_metrics_are_kept_by_batch_and_recipe(store: CozoStore) -> None:
-    store.reports.save_metrics(Scope(R, "b1"), {"x": 1.5})
-    store.reports.save_metrics(Scope(R, "b1"), {"x": 2.5})
-    store.reports.save_metrics(Scope(R, "b2"), {"x": 3})
-    assert [row["values"] for row in store.reports.metrics("b1")] == [{"x": 2.5}]
-    assert len(store.reports.metrics()) == 2
+    store.batch_reports.save_metrics(Scope(R, "b1"), {"x": 1.5})
+    store.batch_reports.save_metrics(Scope(R, "b1"), {"x": 2.5})
+    store.batch_reports.save_metrics(Scope(R, "b2"), {"x": 3})
+    assert [row["values"] for row in store.batch_reports.metrics("b1")] == [{"x": 2.5}]
+    assert len(store.batch_reports.metrics()) == 2
 
 
 def test_ingested_records_are_touched_only_where_they_changed(store: CozoStore) -> None:
@@ -469,10 +469,10 @@ def test_looking_at_a_batch_reads_no_other_batch(store: CozoStore, monkeypatch: 
     monkeypatch.setattr(
         store.connection, "run", lambda query, params: asked.append((query, params)) or run(query, params)
     )
-    assert {row["key"] for row in store.reports.batch_summaries(Scope(R, batch))} == {"a", "b"}
-    assert [row["output_tokens"] for row in store.reports.batch_outputs(Scope(R, batch))] == [5, 5]
-    assert store.reports.batch_summaries(Scope("another recipe", batch)) == []
-    assert store.reports.batch_errors(Scope(R, batch)) == []
+    assert {row["key"] for row in store.batch_reports.summaries(Scope(R, batch))} == {"a", "b"}
+    assert [row["output_tokens"] for row in store.batch_reports.outputs(Scope(R, batch))] == [5, 5]
+    assert store.batch_reports.summaries(Scope("another recipe", batch)) == []
+    assert store.batch_reports.errors(Scope(R, batch)) == []
     assert len(store.states.members(Scope(R, batch))) == 2
     assert len(store.reports.summaries_of("record", "a", R)) == 1
     assert len(asked) >= 5

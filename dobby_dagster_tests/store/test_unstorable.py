@@ -56,7 +56,7 @@ def test_one_outcome_that_can_not_be_stored_fails_alone(
     assert found["b"][0] == "failed"
     assert re.search(message, found["b"][1])
     assert store.states.counts(Scope(R, batch))["completed"] == 2
-    [chunk] = store.reports.chunks(Scope(R, batch))
+    [chunk] = store.batch_reports.chunks(Scope(R, batch))
     assert (chunk["completed"], chunk["failed"]) == (2, 1)
 
 

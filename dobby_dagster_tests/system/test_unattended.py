@@ -221,12 +221,12 @@ def test_failures_that_may_pass_are_retried_by_the_schedule_and_metrics_follow(t
     with dagster_dev(tmp_path, world.environment):
         world.wait(lambda: world.status["failed"] >= 6 and world.settled == 100, "the failures", 180)
         with dg.DagsterInstance.from_config(str(world.home)) as instance:
-            world.wait(lambda: world.store.reports.metrics("batch-000002"), "the metrics of the good batch", 120)
+            world.wait(lambda: world.store.batch_reports.metrics("batch-000002"), "the metrics of the good batch", 120)
             failed = instance.get_runs(filters=dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]))
             assert failed
             world.faults.set()
             world.faults.asked()
-            world.wait(lambda: world.store.reports.metrics("batch-000001"), "the retry by the schedule", 400)
+            world.wait(lambda: world.store.batch_reports.metrics("batch-000001"), "the retry by the schedule", 400)
             by = {run.tags.get("dobby/asked_by") for run in instance.get_runs()}
             assert "retry_failed" in by
         assert set(world.faults.asked()) == {content(number) for number in range(3, 9)}

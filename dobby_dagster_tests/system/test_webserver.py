@@ -74,14 +74,14 @@ def test_plan_and_materialize_one_partition_by_click(browser: webdriver.Chrome, 
             return status["completed"] + status["failed"] == 20
 
         until(done, "the summaries of one partition", 180)
-        until(lambda: store.reports.metrics("batch-000002"), "the metrics of the partition")
+        until(lambda: store.batch_reports.metrics("batch-000002"), "the metrics of the partition")
         browser.get(f"{url}/assets/summaries?view=partitions&partition=batch-000002")
         shows(browser, "Materialized", "records_per_minute", "confidence_mean", "samples")
         picture(browser, "partition")
         browser.get(f"{location}/asset-groups/summaries")
         shows(browser, "source_records", "record_batches", "pending_records", "summaries", "metrics", "3 partitions")
         picture(browser, "graph")
-    assert [row["batch"] for row in store.reports.metrics()] == ["batch-000002"]
+    assert [row["batch"] for row in store.batch_reports.metrics()] == ["batch-000002"]
     assert store.reports.status("record", store.recipes.latest())["pending"] == 40
 
 
@@ -144,7 +144,7 @@ def test_a_failed_backfill_is_read_re_executed_and_checked_by_click(browser: web
             click(browser, "Re-execute")
             shows(browser, "Re-execution within backfill")
             click(browser, "Confirm")
-            until(lambda: len(store.reports.metrics()) == 3, "the run again", 180)
+            until(lambda: len(store.batch_reports.metrics()) == 3, "the run again", 180)
         again = faults.asked()
         assert {word for word in broken if any(word in content for content in again)} == set(broken)
         assert len(set(again)) == 5, "only what failed is inferred again"

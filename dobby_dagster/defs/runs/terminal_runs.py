@@ -125,7 +125,7 @@ def _unmeasured(settings: Settings, store: CozoStore, recipe: Recipe, left: Mapp
 
     One with too many failed records is red for good reason, and a run would change nothing of it.
     """
-    measured = store.reports.measured(recipe.id)
+    measured = store.batch_reports.measured(recipe.id)
     found = []
     for batch in store.versions.batches(settings.source.relation):
         if batch.id not in measured and batch.id not in left:

@@ -51,14 +51,14 @@ def batch_metrics(store: CozoStore, scope: Scope, unsure_below: float = UNSURE_B
         scope: Which batch, under which recipe.
         unsure_below: Summaries of lower confidence count as unsure.
     """
-    chunks = store.reports.chunks(scope)
-    written = store.reports.batch_outputs(scope)
+    chunks = store.batch_reports.chunks(scope)
+    written = store.batch_reports.outputs(scope)
     counts = store.states.counts(scope)
     latencies = [float(value) for chunk in chunks for value in chunk["latencies"]]
     busy = sum(chunk["finished_at"] - chunk["started_at"] for chunk in chunks)
     inferred = sum(chunk["inferred"] for chunk in chunks)
     processed = counts["completed"] + counts["failed"] + counts["skipped"]
-    errors = [error for error in store.reports.batch_errors(scope) if error["state"] == "failed"]
+    errors = store.batch_reports.errors(scope)
     weights = [max(1, len(chunk["latencies"])) for chunk in chunks]
     return {
         "records": counts["members"],

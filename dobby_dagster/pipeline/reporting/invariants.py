@@ -42,7 +42,7 @@ def examine(store: CozoStore, recipe: Recipe, prompt: Prompt, batches: list[Batc
             found.unaccounted.append(f"{batch}: {left} of {counted(len(members), 'member')} not settled")
         if said.get(batch) != len(members):
             found.unaccounted.append(f"{batch}: {counted(len(members), 'member')}, {said.get(batch, 0)} planned")
-        rows = store.reports.batch_summaries(scope)
+        rows = store.batch_reports.summaries(scope)
         stored = Counter((row["key"], row["content_hash"]) for row in rows)
         for member in members:
             version = (member.version.key, member.version.content_hash)

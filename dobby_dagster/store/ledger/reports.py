@@ -1,17 +1,17 @@
-"""Read-only reports: progress, stored summaries, and the figures of each batch."""
+"""Read-only reports on a source: progress, records and their summaries."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from dobby_dagster.domain.records import content_hash
-from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
+from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.states import State
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.relations import CHUNK, METRIC, SUMMARY
+from dobby_dagster.store.ledger.recipes import Recipes
+from dobby_dagster.store.ledger.relations import SUMMARY
 from dobby_dagster.store.source.source_relation import Source
 
 _NOW = "*dobby_version{source: $source, key, content_hash, deleted @ 'END'}"
@@ -197,12 +197,8 @@ class Reports:
             ``deleted`` (the record is), ``content`` (it was of another content) or ``recipe`` (of another model, prompt
             or setting).
         """
-        params = {"source": relation, "key": key, "recipe": recipe or ""}
-        if recipe is None:
-            latest = self._connection.run(
-                "?[used_at, recipe] := *dobby_recipe{recipe, used_at} :order -used_at :limit 1"
-            )
-            params["recipe"] = latest.rows[0][1] if latest.rows else ""
+        current = recipe or Recipes(self._connection).latest() or ""
+        params = {"source": relation, "key": key, "recipe": current}
         columns = ", ".join(SUMMARY.columns)
         query = f"""present[content_hash, deleted] := key = $key, {_NOW}
         ?[{columns}, former] := source = $source, key = $key, {SUMMARY.stored}, present[now, deleted],
@@ -210,16 +206,6 @@ class Reports:
         :order -created_at"""
         rows = list(self._connection.run(query, params).dicts())
         return sorted(rows, key=lambda row: row["former"] != "")
-
-    def batch_summaries(self, scope: Scope) -> list[dict[str, Any]]:
-        """The stored summaries of the members of the batch under the recipe."""
-        columns = [c for c in SUMMARY.columns if c not in ("batch", "recipe")]
-        return self._of_batch(scope, columns)
-
-    def batch_outputs(self, scope: Scope) -> list[dict[str, Any]]:
-        """Of the summaries of the batch under the recipe: key, confidence, prompt_tokens, output_tokens (None: unknown), finish_reason, truncated."""
-        columns = ["key", "confidence", "prompt_tokens", "output_tokens", "finish_reason", "truncated"]
-        return self._of_batch(scope, columns)
 
     def outputs(self, relation: str, recipe: RecipeId) -> list[dict[str, Any]]:
         """Of every current summary under ``recipe``: key, content_hash, confidence (None: unknown), finish_reason, truncated.
@@ -231,44 +217,6 @@ class Reports:
             *dobby_summary{{source: $source, key, content_hash: summarized, recipe: $recipe, confidence, finish_reason,
             truncated}}, summarized == content_hash"""
         return list(self._connection.run(query, {"source": relation, "recipe": recipe}).dicts())
-
-    def _of_batch(self, scope: Scope, columns: list[str]) -> list[dict[str, Any]]:
-        # Joined by source and key, which the summaries are ordered by: joined by content and recipe as well, all
-        # summaries there are would be read for each batch.
-        of_summary = ", ".join(sorted({"source", "key", *columns} - {"content_hash"}))
-        query = f"""?[{", ".join(columns)}] := *dobby_member{{batch: $batch, source, key, content_hash}},
-            *dobby_summary{{{of_summary}, content_hash: summarized, recipe}},
-            summarized == content_hash, recipe == $recipe"""
-        return list(self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts())
-
-    def batch_errors(self, scope: Scope) -> list[dict[str, Any]]:
-        """Failed and skipped members of the batch: key, state, error, reason, retry_count."""
-        query = """?[key, state, error, reason, retry_count, since] := *dobby_member{batch: $batch, source, key, content_hash},
-            *dobby_state{source, key, content_hash, recipe: $recipe, state, error, reason, retry_count, since @ 'END'},
-            is_in(state, ['failed', 'skipped']) :order since"""
-        return list(self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts())
-
-    def chunks(self, scope: Scope) -> list[dict[str, Any]]:
-        """The statistics of every chunk of the batch under the recipe, oldest first."""
-        query = f"{CHUNK.head} := {CHUNK.stored}, batch = $batch, recipe = $recipe :order started_at"
-        return list(self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts())
-
-    def save_metrics(self, scope: Scope, values: dict[str, Any]) -> None:
-        """Store the metrics of the batch under the recipe."""
-        rows = [[scope.batch, scope.recipe, time.time(), values]]
-        self._connection.run(METRIC.put(), {"rows": rows}, write=True)
-
-    def measured(self, recipe: RecipeId) -> set[BatchId]:
-        """The batches that have metrics under ``recipe``."""
-        rows = self._connection.run(
-            "?[batch] := *dobby_metric{batch, recipe}, recipe == $recipe", {"recipe": recipe}
-        ).rows
-        return {row[0] for row in rows}
-
-    def metrics(self, batch: str | None = None) -> list[dict[str, Any]]:
-        """Stored metrics, of one batch or of all: batch, recipe, stored_at, values."""
-        rows = self._connection.run(f"{METRIC.head} := {METRIC.stored}").dicts()
-        return [row for row in rows if batch in (None, row["batch"])]
 
     def rates(self, model_revision: str) -> Rates:
         """How fast the model was, over all prompts."""
