@@ -47,7 +47,7 @@ MAKERS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("engine", ["sqlite", "rocksdb"])
 @pytest.mark.parametrize("what", MAKERS)
-def test_what_only_looks_makes_nothing(dobby: Dobby, tmp_path: Path, engine: str, what: str) -> None:
+def test_reading_commands_create_no_database(dobby: Dobby, tmp_path: Path, engine: str, what: str) -> None:
     place = tmp_path / "place"
     place.mkdir()
     MAKERS[what](place / "x")
@@ -162,7 +162,7 @@ def test_read_only_media_are_read_and_writing_there_is_refused_in_words(
 
 
 @pytest.mark.parametrize("value", ["three", [3], {"a": 1}, 1.5, True, -1, 10**18, ""])
-def test_a_schema_version_that_is_none_is_named(sqlite_store: CozoStore, sqlite_url: str, value: object) -> None:
+def test_an_invalid_schema_version_is_named(sqlite_store: CozoStore, sqlite_url: str, value: object) -> None:
     set_meta(sqlite_store.connection, "schema_version", value)
     with pytest.raises(SchemaError, match="schema version"):
         CozoStore.open(DatabaseSettings(url=sqlite_url))
@@ -215,7 +215,7 @@ def test_a_full_dagster_home_is_named() -> None:
 
 
 @pytest.mark.parametrize("name", ["~nosuchuser/home", "file/home", "a" * 300])
-def test_a_dagster_home_that_can_not_be_made_is_named(make_settings: Callable[..., Settings], name: str) -> None:
+def test_a_dagster_home_that_can_not_be_created_is_named(make_settings: Callable[..., Settings], name: str) -> None:
     from dobby_dagster.defs.runs.dagster_home import dagster_home
 
     Path("file").write_text("")

@@ -27,13 +27,13 @@ def connection(server: CozoServer, **options: object) -> HttpConnection:
 
 
 @pytest.mark.parametrize("trouble", [503, 429, 502, "drop", "hang"])
-def test_passing_trouble_is_outlasted(server: CozoServer, trouble: int | str) -> None:
+def test_a_transient_failure_is_retried(server: CozoServer, trouble: int | str) -> None:
     server.trouble = [trouble, trouble]
     assert connection(server).run(QUERY).rows == [[1]]
     assert server.requests >= 3
 
 
-def test_lasting_trouble_is_an_error_after_some_tries(server: CozoServer) -> None:
+def test_a_lasting_failure_is_an_error_after_some_retries(server: CozoServer) -> None:
     server.trouble = [503] * 100
     with pytest.raises(StoreUnavailableError, match="answered 503"):
         connection(server).run(QUERY)
@@ -49,12 +49,12 @@ def test_the_circuit_opens_and_closes_again(server: CozoServer) -> None:
     asked = server.requests
     with pytest.raises(StoreUnavailableError, match="5 times in a row"):
         client.run(QUERY)
-    assert server.requests == asked, "an open circuit asks nobody"
+    assert server.requests == asked, "an open circuit sends no request"
     client._breaker.close()
     assert client.run(QUERY).rows == [[1]]
 
 
-def test_a_server_that_is_not_there_is_named() -> None:
+def test_an_unreachable_server_is_named() -> None:
     settings = DatabaseSettings(url="http://127.0.0.1:9", timeout_seconds=0.3)
     client = HttpConnection(settings, backoff_seconds=0.001)
     with pytest.raises(StoreUnavailableError, match=r"http://127.0.0.1:9 .*is the server up"):
@@ -99,7 +99,7 @@ def _scripted(body: object, headers: dict[str, str] | None = None) -> Scripted:
         b"<html>", b"", b"[" * 200_000, b'{"ok": true, "headers": ["\\ud800"], "rows": []}',
     ],
 )  # fmt: skip
-def test_an_answer_that_is_none_of_cozos_is_one_line(body: object) -> None:
+def test_an_answer_of_another_server_is_one_line(body: object) -> None:
     with _scripted(body) as server, pytest.raises(StoreError, match="127.0.0.1"):
         HttpConnection(DatabaseSettings(url=server.url, timeout_seconds=5), backoff_seconds=0.001).run(QUERY)
 

@@ -141,7 +141,7 @@ def test_the_wait_is_bounded_and_names_the_holder(tmp_path: Path) -> None:
     assert waiting.run("?[k] := *t{k}").rows == [], "the kernel drops the lease of the dead"
 
 
-def test_threads_wait_no_longer_than_told(tmp_path: Path) -> None:
+def test_threads_wait_no_longer_than_the_timeout(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/t.db"
     opened(url)
     connection = connect(DatabaseSettings(url=url, lease_timeout_seconds=0.2))

@@ -28,7 +28,7 @@ def test_each_earlier_version_becomes_the_latest_and_keeps_its_rows(sqlite_url: 
     assert {key: record.content for key, record in found.items()} == expected
 
 
-def test_confidences_of_servers_that_told_none_become_unknown(sqlite_url: str) -> None:
+def test_zero_confidences_of_servers_become_unknown(sqlite_url: str) -> None:
     connection = connect(DatabaseSettings(url=sqlite_url))
     migrate(connection, 2)
     told, untold = [0.9, -0.1, -0.3, 9, 5], [0.0, 0.0, 0.0, 0, 0]
@@ -69,7 +69,7 @@ def test_a_newer_database_is_refused(sqlite_url: str) -> None:
         CozoStore.open(DatabaseSettings(url=sqlite_url))
 
 
-def test_somebody_elses_relation_record_is_not_touched(sqlite_url: str, tmp_path: Path) -> None:
+def test_another_programs_relation_record_is_not_touched(sqlite_url: str, tmp_path: Path) -> None:
     with cozo_client(sqlite_url) as db:
         db.run("?[id, body] <- [[1, 'x']] :create record {id => body}")
     with pytest.raises(SchemaError, match="a relation 'record' of its own, with columns body, id"):

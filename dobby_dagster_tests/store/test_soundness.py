@@ -49,7 +49,7 @@ def test_values_of_every_type_are_sound(store: CozoStore) -> None:
 
 
 def test_flipped_bytes_that_cozo_can_not_read_are_found(filled: CozoStore, tmp_path: Path) -> None:
-    """SQLite's own check is content with a changed value; whatever CozoDB can't read the check has to find."""
+    """SQLite's own check accepts a changed value; the check has to find every value that CozoDB can't read."""
     file = tmp_path / "records.db"
     good = file.read_bytes()
     whole = read_everything(filled.connection).rows
@@ -102,7 +102,7 @@ def test_an_index_that_lacks_a_row_is_found(filled: CozoStore, tmp_path: Path) -
     assert filled.check() == ["index dobby_summary:by_fingerprint has 59 rows, its relation 60"]
 
 
-def test_a_database_that_dobby_was_never_in_is_read_too(tmp_path: Path) -> None:
+def test_a_database_without_dobbys_schema_is_checked_too(tmp_path: Path) -> None:
     from dobby_dagster.store.database.connect import connect
 
     connection = connect(DatabaseSettings(url=f"sqlite:///{tmp_path}/plain.db"))

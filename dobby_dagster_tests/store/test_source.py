@@ -78,7 +78,9 @@ def test_optional_columns_are_carried_along(store: CozoStore) -> None:
         ({"relation": "dobby_state", "key": "key"}, "has no relation 'dobby_state'"),
     ],
 )
-def test_what_is_not_there_is_named(sqlite_store: CozoStore, columns: dict[str, str], message: str) -> None:
+def test_missing_relations_and_columns_are_named(
+    sqlite_store: CozoStore, columns: dict[str, str], message: str
+) -> None:
     spec = relation(sqlite_store, "id: String => body: String", [])
     with pytest.raises(SourceError, match=message):
         sqlite_store.source(spec.model_copy(update=columns))
@@ -216,7 +218,7 @@ def test_a_relation_that_can_not_be_read_by_key_is_refused_with_its_type(
         sqlite_store.source(SourceSettings(**({"relation": "code", "key": "id", "content": "body"} | columns)))
 
 
-def test_two_keys_that_are_one_to_dobby_are_refused_by_name(store: CozoStore) -> None:
+def test_two_keys_with_the_same_text_are_refused_by_name(store: CozoStore) -> None:
     spec = relation(store, "id => body", [[UUIDS[0], "a text"]])
     store.connection.run(
         f"?[id, body] := id = to_uuid('{UUIDS[0]}'), body = 'a UUID' :put code {{id => body}}", write=True

@@ -160,7 +160,7 @@ def test_attempts_count_until_a_chunk_is_committed(store: CozoStore) -> None:
     assert store.attempts.batches("other", R) == store.attempts.batches("record", "other") == []
     assert len(store.attempts.failed(Scope(R, batch))) == 1
     store.attempts.note_run(R, [batch], "run-1")
-    assert len(store.attempts.failed(Scope(R, batch))) == 1, "the one that was asked for has begun"
+    assert len(store.attempts.failed(Scope(R, batch))) == 1, "the requested run has started"
     store.attempts.note_run(R, [batch], "run-2")
     assert len(store.attempts.failed(Scope(R, batch))) == 2
     now = time.time()
@@ -175,7 +175,7 @@ def test_attempts_count_until_a_chunk_is_committed(store: CozoStore) -> None:
     assert store.attempts.batches("record", R) == []
 
 
-def test_batches_and_their_work_are_read_from_where_one_stopped(store: CozoStore) -> None:
+def test_batches_after_a_given_one_are_read(store: CozoStore) -> None:
     source_with(store, {f"k{i}": str(i) for i in range(7)})
     plan(store, store.source(SourceSettings()), 2)
     ids = [batch.id for batch in store.versions.batches()]
@@ -209,7 +209,7 @@ def test_compaction_keeps_what_was_in_force(store: CozoStore) -> None:
     assert (store.states.counts(Scope(R, batch)), store.reports.status("record", R)) == (counts, status)
 
 
-def test_what_is_done_again_is_pending_with_all_records_of_equal_content(store: CozoStore) -> None:
+def test_redo_returns_all_records_of_equal_content_to_pending(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "same", "b": "same", "c": "other"})
     commit(
         store,
@@ -217,7 +217,7 @@ def test_what_is_done_again_is_pending_with_all_records_of_equal_content(store: 
         batch,
         [done(m, content, batch) for m, content in zip(members, ("same", "same", "other"), strict=True)],
     )
-    assert store.upkeep.redo("record", R, ["nobody"]) == {}
+    assert store.upkeep.redo("record", R, ["unknown"]) == {}
     assert store.upkeep.redo("record", "another recipe", ["a"]) == {}
     assert store.upkeep.redo("record", R, ["a"]) == {batch: 2}
     counts = store.states.counts(Scope(R, batch))
@@ -285,7 +285,7 @@ def test_failures_and_skips_are_stored_with_their_reasons(store: CozoStore) -> N
     assert (chunk["failed"], chunk["skipped"], chunk["last_error"]) == (1, 1, "no luck")
 
 
-def test_unsettled_batches_are_those_with_work(store: CozoStore) -> None:
+def test_unfinished_batches_are_those_with_records_left(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2", "c": "3", "d": "4"})
     assert store.states.unfinished("record", R, 3) == {batch: 4}
     failed = ProcessingState.failed(InferenceError("x"), 1)

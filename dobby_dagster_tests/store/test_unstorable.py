@@ -73,7 +73,7 @@ def test_errors_and_names_are_stored_with_escapes(store: CozoStore) -> None:
     assert [row["model"] for row in store.recipes.all()] == [r"caf\udce9"]
 
 
-def test_records_with_half_characters_are_written_with_escapes(store: CozoStore) -> None:
+def test_records_with_lone_surrogates_are_written_with_escapes(store: CozoStore) -> None:
     odd = Record(
         "caf\udce9.py", "x = '\ud83d'", "root", "text", "python", metadata={"path": "caf\udce9.py", "l": ["\ud800"]}
     )
