@@ -20,8 +20,9 @@ from dobby_dagster.domain.errors import InferenceError, ModelError
 from dobby_dagster.domain.http_client import BadAnswerError, HttpClient, NoAnswerError
 from dobby_dagster.domain.http_client import Reply as Received
 from dobby_dagster.inference.engine import Failure, Generation, Request
-from dobby_dagster.inference.remote.completion import Completion, Trouble, read
+from dobby_dagster.inference.remote.completion import Completion, read
 from dobby_dagster.inference.remote.dialect import share_that_fits
+from dobby_dagster.inference.remote.error_reply import ErrorReply
 from dobby_dagster.inference.remote.reasoning import without_thoughts
 from dobby_dagster_tests.helpers.local_engines import PROMPT
 from dobby_dagster_tests.helpers.model_server import Reply, Scripted, engine_at, said
@@ -63,8 +64,8 @@ def ask(reply: Reply | Callable[[int, dict[str, Any]], Reply], **settings: Any) 
         (b"<html>gateway</html>", "not valid JSON"),
         (b"", "not valid JSON"),
         (b"\xff\xfe{}", "not valid JSON"),
-        ([], "no JSON object"),
-        (None, "no JSON object"),
+        ([], "not a JSON object"),
+        (None, "not a JSON object"),
         ({"choices": []}, "choices = []"),
         ({"choices": {"0": 1}}, "choices = {'0': 1}"),
         ({"choices": [{"message": {"content": 7}}]}, "content = 7"),
@@ -454,7 +455,7 @@ def test_a_server_that_holds_nothing_fails_the_record_in_words() -> None:
 @example("maximum context length is 0 tokens")
 @example("context length " + "9" * 400)
 def test_what_fits_is_a_share(message: str) -> None:
-    assert 0 < share_that_fits(Trouble(400, message), 40) <= 0.9
+    assert 0 < share_that_fits(ErrorReply(400, message), 40) <= 0.9
 
 
 @pytest.mark.parametrize(
@@ -491,7 +492,7 @@ def test_a_list_of_models_that_is_none_stops_the_run_in_words(body: Any) -> None
     for status in (200, 400):
         with (
             Scripted(lambda n, asked: said(), models=(status, {}, body)) as server,
-            pytest.raises(ModelError, match=r"no OpenAI-compatible server|answered HTTP 400"),
+            pytest.raises(ModelError, match=r"not an OpenAI-compatible server|answered HTTP 400"),
         ):
             engine_at(server.url).load()
 

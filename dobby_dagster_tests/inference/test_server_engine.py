@@ -192,8 +192,8 @@ def test_a_record_that_is_refused_fails_alone(reply: Reply, message: str) -> Non
         ((401, {}, {"error": "bad key"}), "answered HTTP 401: bad key"),
         ((404, {}, b"not found"), "answered HTTP 404: not found"),
         ((301, {"location": "http://127.0.0.1:1/"}, b""), "answered HTTP 301"),
-        ((200, {}, b"<html>"), "is no OpenAI-compatible server"),
-        ((200, {}, []), "is no OpenAI-compatible server"),
+        ((200, {}, b"<html>"), "is not an OpenAI-compatible server"),
+        ((200, {}, []), "is not an OpenAI-compatible server"),
     ],
 )
 def test_what_is_wrong_for_all_records_stops_the_run(reply: Reply, message: str) -> None:
@@ -239,7 +239,7 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         ModelSettings(url="http://127.0.0.1:1/v1")
     with pytest.raises(ValidationError, match="must be an http"):
         ModelSettings(url="ftp://x", served_name="m")
-    with pytest.raises(ModelError, match="can't be promised"):
+    with pytest.raises(ModelError, match="can't be guaranteed"):
         engine_at("http://127.0.0.1:1/v1", reproducible=True)
 
 

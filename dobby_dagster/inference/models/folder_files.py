@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.domain.printable import shortened
 
 LARGEST_BYTES = 10_000_000
 LARGEST_TOKENIZER_BYTES = 64_000_000
@@ -109,9 +110,8 @@ def validated(schema: type[Schema], content: Any, file: Path) -> Schema:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "it"
-        value = repr(first["input"])
-        shown = value if len(value) <= 60 else value[:57] + "..."
-        message = f"{file}: {where} = {shown} is invalid: {first['msg']}"
+        value = shortened(repr(first["input"]), 60)
+        message = f"{file}: {where} = {value} is invalid: {first['msg']}"
         raise ModelError(message, hint="copy the folder again") from None
     except RecursionError:
         raise ModelError(f"{file} is nested too deeply", hint="copy the folder again") from None

@@ -13,6 +13,7 @@ from typing import Any
 
 from dobby_dagster.domain.errors import ModelError, PromptError
 from dobby_dagster.domain.filesystem import expanded
+from dobby_dagster.domain.printable import shortened
 from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.domain.suggest import suggestion
 from dobby_dagster.inference.models.folder_files import digest, is_file, read_json, require_regular_files
@@ -186,5 +187,4 @@ def _download(name: str) -> Path:
 
 def one_line(error: BaseException) -> str:
     """The message of ``error`` in one line of at most 300 characters."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) <= 300 else text[:297] + "..."
+    return shortened(" ".join(str(error).split()) or type(error).__name__, 300)

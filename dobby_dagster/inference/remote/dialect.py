@@ -1,4 +1,4 @@
-"""What one server understands of a request: parameters that it refuses are left out, for the whole run."""
+"""Which parameters a server supports: those that it refuses are left out, for the whole run."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping, Set
 from threading import Lock
 from typing import Any
 
-from dobby_dagster.inference.remote.completion import Trouble
+from dobby_dagster.inference.remote.error_reply import ErrorReply
 
 REFUSED = {400, 413, 422}
 _log = logging.getLogger("dobby.server")
-_log.setLevel(logging.WARNING)  # so that the note is seen without --verbose
+_log.setLevel(logging.WARNING)  # so that warnings show without --verbose
 
-# What can be left out or said differently, and what that means for the summaries.
+# Parameters that can be left out or replaced, and what that means for the summaries.
 _MEANING = {
     "logprobs": "the confidence is unknown",
     "seed": "summaries may differ from run to run",
@@ -55,66 +55,66 @@ class Dialect:
         self._lock = Lock()
         self._refused: set[str] = set()
 
-    def spoken(self, body: Mapping[str, Any], also_refused: Set[str] = frozenset()) -> dict[str, Any]:
-        """``body`` as the server understands it."""
+    def adapted(self, body: Mapping[str, Any], also_refused: Set[str] = frozenset()) -> dict[str, Any]:
+        """``body`` without refused parameters, or with their replacements."""
         without = self._refused | also_refused
-        said = {name: value for name, value in body.items() if name not in without}
+        adapted = {name: value for name, value in body.items() if name not in without}
         if "max_tokens" in without and "max_tokens" in body and "max_completion_tokens" not in without:
-            said["max_completion_tokens"] = body["max_tokens"]
+            adapted["max_completion_tokens"] = body["max_tokens"]
         if "system" in without:
             system, user = (message["content"] for message in body["messages"])
-            said["messages"] = [{"role": "user", "content": f"{system}\n\n{user}"}]
-        return said
+            adapted["messages"] = [{"role": "user", "content": f"{system}\n\n{user}"}]
+        return adapted
 
     def learn(self, refused: Set[str]) -> None:
-        """Leave these out from now on: without them a request was answered."""
+        """Leave these out from now on, since a request without them was answered."""
         with self._lock:
             new = refused - self._refused
             self._refused |= new
         for name in sorted(new):
-            _log.warning("the model server does not take '%s': asked without it; %s", name, _MEANING[name])
+            _log.warning("the model server does not support '%s', so it is left out: %s", name, _MEANING[name])
 
 
-def refused_parameter(trouble: Trouble, said: Mapping[str, Any]) -> str | None:
-    """The parameter of the request ``said`` that the server refuses; None where it is about something else."""
-    if trouble.status not in REFUSED:
+def refused_parameter(reply: ErrorReply, body: Mapping[str, Any]) -> str | None:
+    """The parameter of the request ``body`` that the server refuses; None where the error is about something else."""
+    if reply.status not in REFUSED:
         return None
-    if len(said["messages"]) == 2 and _NO_SYSTEM.search(trouble.message):
+    if len(body["messages"]) == 2 and _NO_SYSTEM.search(reply.message):
         return "system"
-    sent = [name for name in _MEANING if name in said]
-    if trouble.param in sent:
-        return trouble.param
-    named = [name for name in sent if re.search(rf"(?<![A-Za-z_]){name}(?![A-Za-z_])", trouble.message)]
-    if not named or not _NOT_KNOWN.search(trouble.message):
+    sent = [name for name in _MEANING if name in body]
+    if reply.param in sent:
+        return reply.param
+    named = [name for name in sent if re.search(rf"(?<![A-Za-z_]){name}(?![A-Za-z_])", reply.message)]
+    if not named or not _NOT_KNOWN.search(reply.message):
         return None
-    return min(named, key=trouble.message.index)
+    return min(named, key=reply.message.index)
 
 
-def is_too_long(trouble: Trouble) -> bool:
-    """Whether the server says that the request does not fit its context."""
-    if trouble.status not in REFUSED | {500}:
+def is_too_long(reply: ErrorReply) -> bool:
+    """Whether the error is that the request does not fit the server's context."""
+    if reply.status not in REFUSED | {500}:
         return False
-    if "context_length" in trouble.code or "context_size" in trouble.code:
+    if "context_length" in reply.code or "context_size" in reply.code:
         return True
-    return bool(_TOO_LONG.search(trouble.message))
+    return bool(_TOO_LONG.search(reply.message))
 
 
-def share_that_fits(trouble: Trouble, reserved: int) -> float:
-    """Which share of the content may stay, by what the server says of its context; a half where it says nothing.
+def share_that_fits(reply: ErrorReply, reserved: int) -> float:
+    """Which share of the content fits, by the numbers in the error; a half where it has none.
 
     Args:
-        trouble: What the server said.
-        reserved: Tokens of the output, for which there must be room.
+        reply: The server's.
+        reserved: Tokens for the output.
 
-    >>> share_that_fits(Trouble(400, "maximum context length is 1000 tokens, you requested 1900"), 100)
+    >>> share_that_fits(ErrorReply(400, "maximum context length is 1000 tokens, you requested 1900"), 100)
     0.45
     """
-    numbers = [int(text.replace(",", "")[:12]) for text in _NUMBER.findall(trouble.message)]
-    limit = trouble.limit or _limit(trouble.message)
-    asked = max(numbers, default=0)
-    if limit is None or asked <= limit:
+    numbers = [int(text.replace(",", "")[:12]) for text in _NUMBER.findall(reply.message)]
+    limit = reply.limit or _limit(reply.message)
+    requested = max(numbers, default=0)
+    if limit is None or requested <= limit:
         return 0.5
-    return min(0.9, max(0.01, 0.9 * (limit - min(reserved, limit // 2)) / (asked - min(reserved, limit // 2))))
+    return min(0.9, max(0.01, 0.9 * (limit - min(reserved, limit // 2)) / (requested - min(reserved, limit // 2))))
 
 
 def _limit(message: str) -> int | None:

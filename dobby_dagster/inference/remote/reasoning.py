@@ -1,4 +1,4 @@
-"""What a reasoning model thinks aloud is no part of its answer."""
+"""Removes the thoughts of a reasoning model from its answer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import re
 _NAMES = "think|thinking|thought|thoughts|reasoning|reason|analysis|reflection|scratchpad|seed:think"
 _OPEN = re.compile(rf"\s*(?:<(?P<tag>{_NAMES})>|(?P<mark>\[THINK\]|◁think▷|<\|begin_of_thought\|>))", re.IGNORECASE)
 _CLOSING_MARKS = {"[think]": "[/THINK]", "◁think▷": "◁/think▷", "<|begin_of_thought|>": "<|end_of_thought|>"}
-# The opening mark may stand in the chat template, so that the answer begins inside the thoughts.
+# Where the chat template holds the opening mark, the answer begins inside the thoughts.
 _LONE_CLOSE = re.compile(rf"(?:^|\n)[^\n]*(?:</(?:{_NAMES})>|\[/THINK\]|◁/think▷)[ \t]*\n", re.IGNORECASE)
-# gpt-oss, where the server does not take its channels apart.
+# gpt-oss, where the server does not separate its channels.
 _FINAL_CHANNEL = re.compile(r"<\|channel\|>final<\|message\|>")
 _CONTROL = re.compile(r"<\|(?:start|end|return|channel|message|begin_of_solution|end_of_solution)\|>")
 
@@ -18,7 +18,7 @@ _CONTROL = re.compile(r"<\|(?:start|end|return|channel|message|begin_of_solution
 def without_thoughts(text: str) -> str:
     """The answer in ``text``; empty where there are thoughts only.
 
-    Only thoughts in front are taken: an answer may speak of a ``<think>`` tag.
+    Only thoughts at the beginning are removed: an answer may mention a ``<think>`` tag.
 
     >>> without_thoughts("<think>Let me see.</think>Adds two numbers.")
     'Adds two numbers.'
@@ -37,7 +37,7 @@ def without_thoughts(text: str) -> str:
 
 
 def _after(text: str, opened: re.Match[str]) -> str:
-    """What follows the block that ``opened`` begins, nested ones included; nothing where it is never closed."""
+    """The text after the block that ``opened`` begins, which may be nested; empty where it is never closed."""
     tag = opened["tag"]
     begin = re.escape(f"<{tag}>" if tag else opened["mark"])
     end = re.escape(f"</{tag}>" if tag else _CLOSING_MARKS[opened["mark"].lower()])

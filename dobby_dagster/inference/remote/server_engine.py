@@ -1,4 +1,4 @@
-"""The engine by URL: as many requests at once as there are slots, to a server that runs the model."""
+"""The engine for a model behind a URL: concurrent requests to a server, as many as there are slots."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.domain.suggest import suggestion
 from dobby_dagster.inference.engine import Answer, EngineHealth, Failure, Generation, ModelInfo, Request
 from dobby_dagster.inference.health_probe import PROBE, PROBE_PROMPT
-from dobby_dagster.inference.prompts import CUT, NEW_TOKENS, Prompt, truncate_middle
+from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt
 from dobby_dagster.inference.recipe import served_revision
+from dobby_dagster.inference.remote.chat_request import chat_request, without_middle
 from dobby_dagster.inference.remote.completion import Completion
-from dobby_dagster.inference.remote.completions_client import ServerClient, TooLongError
+from dobby_dagster.inference.remote.completion_attempt import TooLongError
+from dobby_dagster.inference.remote.completions_client import ServerClient
 from dobby_dagster.inference.remote.dialect import share_that_fits
 
-# The server's tokens are not known here; code has about three characters a token, and the server has its own limit.
+# The server's tokenizer is unknown: code has about three characters per token, and the server has its own limit.
 CHARACTERS_PER_TOKEN = 3
-# How often a content is cut for a server that says it is too long, and what is not worth cutting further.
+# How often a content is shortened for a server that refuses it as too long, and the shortest that is tried.
 MOST_CUTS = 8
 LEAST_CHARACTERS = 100
-# Of an output token, at the very most: a server that writes more does not keep to the limit it was given.
+# Characters of a token, at most: a server that writes more ignores the limit in the request.
 _LONGEST_TOKEN = 64
 
 
@@ -33,17 +35,18 @@ class ServerEngine:
     """See :class:`~dobby_dagster.inference.engine.Engine`.
 
     Args:
-        model: The server's URL, the model's name there, key and time-out.
-        inference: ``slots`` is how many requests are under way at once.
+        model: The server's URL, key and timeout, and the model's name there.
+        inference: Generation settings; ``slots`` is the number of concurrent requests.
 
     Raises:
-        ModelError: Something is asked for that no server can promise.
+        ModelError: The settings ask for reproducible mode, which no server guarantees, or for two kinds of credentials.
     """
 
     def __init__(self, model: ModelSettings, inference: InferenceSettings) -> None:
         if inference.reproducible:
             raise ModelError(
-                "inference.reproducible = true can't be promised for a model server", hint="use a model folder for that"
+                "inference.reproducible = true can't be guaranteed for a model server",
+                hint="use a model folder for that",
             )
         if model.api_key and model.credentials:
             raise ModelError(
@@ -58,7 +61,7 @@ class ServerEngine:
         self._name = model.served_name
 
     def load(self) -> ModelInfo:
-        """See :class:`~dobby_dagster.inference.engine.Engine`. Asks the server whether it has the model."""
+        """See :class:`~dobby_dagster.inference.engine.Engine`. Checks that the server has the model."""
         if self._info is None:
             began = time.perf_counter()
             name = self._model.served_name
@@ -85,23 +88,23 @@ class ServerEngine:
         """See :class:`~dobby_dagster.inference.engine.Engine`.
 
         Raises:
-            ModelServerError: The server is gone; requests under way are given up.
+            ModelServerError: The server does not answer; requests in progress are given up.
         """
         self.load()
         stream = iter(requests)
         pool = ThreadPoolExecutor(self.slots, thread_name_prefix="dobby-server")
-        under_way: set[Future[Answer]] = set()
+        in_progress: set[Future[Answer]] = set()
         try:
             while True:
-                for request in itertools.islice(stream, self.slots - len(under_way)):
-                    under_way.add(pool.submit(self._ask, request, prompt, len(under_way) + 1))
-                if not under_way:
+                for request in itertools.islice(stream, self.slots - len(in_progress)):
+                    in_progress.add(pool.submit(self._ask, request, prompt, len(in_progress) + 1))
+                if not in_progress:
                     return
-                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                done, in_progress = wait(in_progress, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
         except ModelError:
-            self.close()  # what else is under way need not wait for a server that is gone
+            self.close()  # so that other requests in progress don't wait for the server
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -133,10 +136,10 @@ class ServerEngine:
         return self._body(PROBE, PROBE_PROMPT, PROBE.content)
 
     def _found(self, name: str, known: list[str]) -> str:
-        """What the server calls the model: a name without a tag means the tag ``latest``, as in Ollama."""
-        for spelt in (name, f"{name}:latest", name.removesuffix(":latest")):
-            if not known or spelt in known:
-                return spelt
+        """The server's name for the model: one without a tag means the tag ``latest``, as in Ollama."""
+        for spelling in (name, f"{name}:latest", name.removesuffix(":latest")):
+            if not known or spelling in known:
+                return spelling
         raise ModelError(
             f"the model server {self._model.url} has no model '{name}'",
             hint=suggestion(name, [each[:100] for each in sorted(known)[:20]]),
@@ -158,7 +161,7 @@ class ServerEngine:
         return Generation(
             id=request.id,
             text=text,
-            # Not every server gives probabilities; without them nothing is known, and nothing is claimed.
+            # Not every server gives probabilities; without them the confidence is unknown.
             confidence=None if mean is None else math.exp(mean),
             mean_logprob=mean,
             min_logprob=min(logprobs, default=None),
@@ -171,20 +174,19 @@ class ServerEngine:
         )
 
     def _completed(self, request: Request, prompt: Prompt) -> tuple[Completion, bool]:
-        """The completion, and whether the content was cut: to the setting, then by what the server says fits."""
+        """The completion, and whether the content was shortened: to the setting, then until the server takes it."""
         room = self._settings.max_prompt_tokens * CHARACTERS_PER_TOKEN
         for _ in range(MOST_CUTS):
-            content, truncated = _without_middle(request.content, room)
+            content, truncated = without_middle(request.content, room)
             try:
                 return self._connected().complete(self._body(request, prompt, content)), truncated
             except TooLongError as error:
-                said = str(error)
+                message = str(error)
                 if len(content) <= LEAST_CHARACTERS:
                     break
-                room = max(
-                    LEAST_CHARACTERS, int(len(content) * share_that_fits(error.trouble, self._settings.max_new_tokens))
-                )
-        raise InferenceError(f"the record does not fit the model server's context: {said}")
+                share = share_that_fits(error.reply, self._settings.max_new_tokens)
+                room = max(LEAST_CHARACTERS, int(len(content) * share))
+        raise InferenceError(f"the record does not fit the model server's context: {message}")
 
     def _text(self, completion: Completion) -> str:
         text = completion.text()
@@ -199,30 +201,4 @@ class ServerEngine:
         return text.strip()
 
     def _body(self, request: Request, prompt: Prompt, content: str) -> dict[str, Any]:
-        system, before, after = prompt.filled(request.language)
-        settings = self._settings
-        body: dict[str, Any] = {
-            "model": self._name,
-            "messages": [
-                {"role": "system", "content": system},
-                {"role": "user", "content": f"{before}{content}{after}"},
-            ],
-            "max_tokens": settings.max_new_tokens,
-            "temperature": settings.temperature,
-            "seed": settings.seed,
-            "stream": False,
-            "logprobs": True,
-        }
-        if settings.temperature:
-            body["top_p"] = settings.top_p
-        if settings.stop:
-            body["stop"] = list(settings.stop)
-        return body
-
-
-def _without_middle(content: str, room: int) -> tuple[str, bool]:
-    places, truncated = truncate_middle(range(len(content)), room, [-1] * len(CUT))
-    if not truncated:
-        return content, False
-    head = places.index(-1)
-    return content[:head] + CUT + content[len(content) - (len(places) - head - len(CUT)) :], True
+        return chat_request(self._name, self._settings, prompt.filled(request.language), content)
