@@ -26,7 +26,7 @@ import httpx
 
 from bench.verifier import verify
 from dobby_dagster.domain.errors import DobbyError, StoreFaultError, StoreUnavailableError
-from dobby_dagster.domain.http_client import Reply
+from dobby_dagster.domain.http_reply import Reply
 from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings

@@ -6,52 +6,19 @@ import asyncio
 import os
 import ssl
 import threading
-import time
 import weakref
-import zlib
 from collections.abc import Mapping
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from functools import cache
 
 import httpx
 
 from dobby_dagster.domain.addresses import is_loopback
 from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.http_reply import BadAnswerError, NoAnswerError, Reply, decompressed
 
 LARGEST_ANSWER = 8_000_000
-_INFLATABLE = ("gzip", "x-gzip", "deflate")
 _CLOSING_SECONDS = 30.0
-_ANY_ZLIB = 47  # window bits: the header says whether it is gzip or zlib
-
-
-class NoAnswerError(Exception):
-    """No complete response in time: no connection, a lost one, or one that is too slow."""
-
-
-class BadAnswerError(Exception):
-    """The response is too large, or not what its headers say."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A complete response; ``headers`` in lower case, ``body`` decompressed."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds that ``Retry-After`` asks for: a number, or a date (RFC 9110, section 10.2.3)."""
-        text = self.headers.get("retry-after", "").strip()
-        if text.isascii() and text.isdigit():
-            return float(text[:12])
-        try:
-            return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-        except (TypeError, ValueError, OverflowError):
-            return None
 
 
 @cache
@@ -142,29 +109,15 @@ class HttpClient:
                     raw += part
                     if len(raw) > self._largest:
                         raise BadAnswerError(f"its answer is longer than {self._largest:,} bytes")
-                return Reply(response.status_code, dict(response.headers), self._decoded(bytes(raw), response.headers))
+                return Reply(
+                    response.status_code,
+                    dict(response.headers),
+                    decompressed(bytes(raw), response.headers, self._largest),
+                )
         except TimeoutError:
             raise NoAnswerError(f"no complete response within {self._timeout:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise NoAnswerError(_reason(error)) from None
-
-    def _decoded(self, body: bytes, headers: Mapping[str, str]) -> bytes:
-        for encoding in reversed(headers.get("content-encoding", "").lower().split(",")):
-            name = encoding.strip()
-            if name in ("", "identity"):
-                continue
-            if name not in _INFLATABLE:
-                raise BadAnswerError(f"its answer is compressed by {name}, which was not requested")
-            inflate = zlib.decompressobj(_ANY_ZLIB)
-            try:
-                body = inflate.decompress(body, self._largest + 1)
-            except zlib.error:
-                raise BadAnswerError(f"its answer is labelled {name}, and is not") from None
-            if len(body) > self._largest:
-                raise BadAnswerError(f"its answer is longer than {self._largest:,} bytes when decompressed")
-            if not inflate.eof:
-                raise BadAnswerError(f"its {name} answer is truncated")
-        return body
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

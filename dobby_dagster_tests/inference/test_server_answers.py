@@ -17,8 +17,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dobby_dagster.domain.errors import InferenceError, ModelError
-from dobby_dagster.domain.http_client import BadAnswerError, HttpClient, NoAnswerError
-from dobby_dagster.domain.http_client import Reply as Received
+from dobby_dagster.domain.http_client import HttpClient
+from dobby_dagster.domain.http_reply import BadAnswerError, NoAnswerError
+from dobby_dagster.domain.http_reply import Reply as Received
 from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.remote.completion import Completion, read
 from dobby_dagster.inference.remote.dialect import share_that_fits

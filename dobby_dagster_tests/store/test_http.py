@@ -122,7 +122,7 @@ def test_credentials_of_the_url_are_sent_to_a_proxy_before_the_server() -> None:
     ("asked", "came"), [("?[a, b] := *t{a, b}", "a"), ("?[a, count(b), max(c)] := *t{a, b, c}", "ab")]
 )
 def test_an_answer_of_another_width_than_was_asked_for_is_an_error(asked: str, came: str) -> None:
-    from dobby_dagster.domain.http_client import Reply
+    from dobby_dagster.domain.http_reply import Reply
 
     class Strange(HttpConnection):
         def _answer(self, method: str, path: str, data: bytes | None) -> Reply:

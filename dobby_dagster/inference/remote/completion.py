@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import from_json
 
 from dobby_dagster.domain.errors import InferenceError
-from dobby_dagster.domain.http_client import Reply
+from dobby_dagster.domain.http_reply import Reply
 from dobby_dagster.domain.secrets import redact
 from dobby_dagster.domain.summaries import FinishReason
 from dobby_dagster.inference.remote.error_reply import ErrorReply, from_content, shown

@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from dobby_dagster.domain.http_client import BadAnswerError, HttpClient, NoAnswerError, Reply
+from dobby_dagster.domain.http_client import HttpClient
+from dobby_dagster.domain.http_reply import BadAnswerError, NoAnswerError, Reply
 from dobby_dagster.inference.remote.completion import Completion, read
 from dobby_dagster.inference.remote.dialect import is_too_long
 from dobby_dagster.inference.remote.error_reply import ErrorReply, error_reply_of, shown

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from dobby_dagster.domain.http_client import Reply
+from dobby_dagster.domain.http_reply import Reply
 from dobby_dagster.domain.printable import shortened
 from dobby_dagster.domain.secrets import redact
 

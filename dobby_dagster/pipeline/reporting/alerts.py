@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from dobby_dagster.domain.errors import DobbyError, Severity
-from dobby_dagster.domain.http_client import BadAnswerError, HttpClient, NoAnswerError, Reply
+from dobby_dagster.domain.http_client import HttpClient
+from dobby_dagster.domain.http_reply import BadAnswerError, NoAnswerError, Reply
 from dobby_dagster.domain.secrets import redact
 from dobby_dagster.domain.settings import AutomationSettings
 

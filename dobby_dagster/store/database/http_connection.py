@@ -14,7 +14,8 @@ from pydantic_core import from_json
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from dobby_dagster.domain.errors import StoreFaultError, StoreUnavailableError
-from dobby_dagster.domain.http_client import BadAnswerError, HttpClient, NoAnswerError, Reply
+from dobby_dagster.domain.http_client import HttpClient
+from dobby_dagster.domain.http_reply import BadAnswerError, NoAnswerError, Reply
 from dobby_dagster.domain.printable import shortened
 from dobby_dagster.domain.secrets import basic_authorization
 from dobby_dagster.domain.settings import DatabaseSettings
