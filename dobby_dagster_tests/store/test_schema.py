@@ -7,9 +7,11 @@ import pytest
 from dobby_dagster.domain.errors import SchemaError
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.cozoscript.relation import Relation
 from dobby_dagster.store.database.connect import connect, cozo_client
+from dobby_dagster.store.ledger import relations as named
 from dobby_dagster.store.ledger.migrations import give_requests_a_column
-from dobby_dagster.store.ledger.relations import ATTEMPT, RELATIONS
+from dobby_dagster.store.ledger.relations import ATTEMPT
 from dobby_dagster.store.ledger.schema import LATEST, migrate, relations, schema_version, set_meta
 
 
@@ -82,8 +84,9 @@ def test_another_programs_relation_record_is_not_touched(sqlite_url: str, tmp_pa
 def test_the_relations_after_all_migrations_are_those_that_the_code_names(sqlite_url: str) -> None:
     connection = connect(DatabaseSettings(url=sqlite_url))
     migrate(connection)
-    assert {name for name in relations(connection) if ":" not in name} == {relation.name for relation in RELATIONS}
-    for relation in RELATIONS:
+    expected = [value for value in vars(named).values() if isinstance(value, Relation)]
+    assert {name for name in relations(connection) if ":" not in name} == {relation.name for relation in expected}
+    for relation in expected:
         columns = connection.run(f"::columns {relation.name}").rows
         assert {row[0]: row[3] for row in columns} == relation.types, relation.name
         assert [row[0] for row in columns if row[1]] == relation.key, relation.name

@@ -56,10 +56,6 @@ METRIC = Relation("dobby_metric", "batch: String, recipe: String", "stored_at: F
 OWNER = Relation("dobby_owner", "owner: String, batch: String, recipe: String", "run: String, since: Float")
 ATTEMPT = Relation("dobby_attempt", "batch: String, recipe: String, run: String", "requested: Bool, begun_at: Float")
 
-RELATIONS = (
-    RECORD, META, CLOCK, SOURCE, VERSION, WAITING, BATCH, MEMBER, RECIPE, STATE, SUMMARY, CHUNK, METRIC, OWNER, ATTEMPT,
-)  # fmt: skip
-
 # What a pending record has in the columns of STATE that a transition does not name.
 _PENDING = {
     "recipe": "$recipe", "state": "'pending'", "error": "''", "error_code": "''", "retry": "'no_retry'",
