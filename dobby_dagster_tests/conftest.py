@@ -35,11 +35,18 @@ SLOW_FOLDERS = ("system", "training")
 ENGINES = ("sqlite", pytest.param("rocksdb", marks=pytest.mark.slow), "mem", "http")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a slow folder are slow; elsewhere each says so itself."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of slow folders; elsewhere each says so itself.
+
+    Of several workers the first begins with the whole systems, which wait more than they compute, one after the other;
+    the rest goes to the others, and none is left with a long test at the end.
+    """
+    folder = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
     for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in SLOW_FOLDERS:
+        if folder[item] in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: folder[item] != "system")
 
 
 def pytest_collection_finish() -> None:
