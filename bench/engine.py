@@ -29,7 +29,7 @@ SLOTS = (1, 2, 4, 8, 16, 20, 32, 64, 128, 256)
 
 
 def engine(slots: int = 128, **model: Any) -> LocalEngine:
-    """The built-in model with so many slots."""
+    """The built-in model with ``slots`` slots."""
     settings = ModelSettings(**model)
     made = LocalEngine(find_model(settings), settings, InferenceSettings(slots=slots))
     made.load()
@@ -103,7 +103,7 @@ def by_prompt_length() -> list[dict[str, float]]:
 
 
 def quality(count: int = 1_000) -> list[dict[str, object]]:
-    """What the fast ways write beside the plain one in float32: against the author's sentence, and text by text."""
+    """The outputs of the fast backends against transformers in float32: similarity to the author's sentence, and to its texts."""
     from training.evaluation.metrics import interval, smoothed_bleu
 
     pairs = documented(count)
@@ -132,7 +132,7 @@ def quality(count: int = 1_000) -> list[dict[str, object]]:
 
 
 def reproducible(count: int = 512) -> list[dict[str, object]]:
-    """What it costs that company changes no bit."""
+    """What batch invariance costs."""
     contents = functions(count)
     made = {}
     for name, chosen in {"as it comes": {}, "float32": {}, "int8": {}, "reproducible": {"reproducible": True}}.items():

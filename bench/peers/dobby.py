@@ -1,4 +1,4 @@
-"""Dobby's own ways to generate, with the end of text ignored."""
+"""Dobby's own backends, with the end of text ignored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dobby_dagster.inference.models.model_folder import check_folder
 
 
 class Dobby:
-    """With these settings of the model and so many slots; the number of new tokens is known when it is loaded."""
+    """With these settings of the model, and ``slots`` slots; generators are cached by the number of new tokens."""
 
     def __init__(self, slots: int, **model: Any) -> None:
         self._model = ModelSettings.model_validate({"device": "cpu"} | model)

@@ -13,14 +13,14 @@ def promise(inference: InferenceSettings, model: ModelSettings, dtype: str) -> s
     in practice (a property test checks it); in 16 and 8 bits it does occasionally.
 
     >>> promise(InferenceSettings(reproducible=True), ModelSettings(), "float32")
-    'the same bytes, whatever shares the batch'
+    'byte-identical regardless of batching'
     """
     if inference.reproducible:
-        return "the same bytes, whatever shares the batch"
+        return "byte-identical regardless of batching"
     if dtype == "float32" and model.quantization == "none":
-        return "the same tokens whatever shares the batch, but where two are equally likely to 5 digits"
+        return "the same tokens regardless of batching, except where two are equally likely to 5 digits"
     numbers = dtype if model.quantization == "none" else model.quantization
     return (
-        f"mostly the same tokens: in {numbers} rounding depends on what shares the batch, and now and then a word does "
-        "(inference.reproducible excludes it)"
+        f"mostly the same tokens: rounding in {numbers} depends on the batch, which occasionally changes a word "
+        "(inference.reproducible prevents it)"
     )

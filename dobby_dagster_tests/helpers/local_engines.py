@@ -16,14 +16,14 @@ from dobby_dagster.inference.prompts import PromptLibrary
 PROMPT = PromptLibrary.load().get("summary")
 CONTENTS = [f"def f{i}(x):\n    return {'x + ' * (i % 9)}{i}" for i in range(23)]
 LONG = ["y = 2  # " + "word " * n for n in (3, 40, 90, 7, 60, 20)]
-# The fastest of Dobby's own ways on this processor, and all of them.
+# The fastest of Dobby's own backends on this processor, and all of them.
 FASTEST = "openvino" if platform.machine() in ("x86_64", "AMD64") else "packed"
-WAYS = list(dict.fromkeys([FASTEST, "packed", "transformers"]))
+BACKENDS = list(dict.fromkeys([FASTEST, "packed", "transformers"]))
 
 
-def engine_on(path: Path, way: str = "auto", **settings: object) -> LocalEngine:
+def engine_on(path: Path, backend: str = "auto", **settings: object) -> LocalEngine:
     inference = InferenceSettings.model_validate({"slots": 4, "max_new_tokens": 8} | settings)
-    model = ModelSettings.model_validate({"device": "cpu", "dtype": "float32", "engine": way})
+    model = ModelSettings.model_validate({"device": "cpu", "dtype": "float32", "engine": backend})
     return LocalEngine(check_folder(path), model, inference)
 
 

@@ -1,4 +1,4 @@
-"""Continuous generation, by both networks of Dobby's own: its slots, beginnings, budgets, and what it does side by side."""
+"""Continuous batching with both networks of Dobby's own: slots, prefixes, budgets, and generators in parallel."""
 
 import random
 from collections.abc import Iterable, Iterator
@@ -31,8 +31,8 @@ from dobby_dagster_tests.helpers.local_engines import CONTENTS, FASTEST, LONG, P
 
 
 @dataclass
-class Way:
-    """A network of Dobby's own, and what is looked at in it."""
+class Backend:
+    """One of Dobby's own backends, and what tests watch in it."""
 
     name: str
     network: type[Any]
@@ -63,26 +63,26 @@ class Way:
 
 
 @pytest.fixture(params=sorted({FASTEST, "packed"}))
-def way(request: pytest.FixtureRequest) -> Way:
+def backend(request: pytest.FixtureRequest) -> Backend:
     if request.param == "packed":
-        return Way("packed", PackedNetwork, packed_network, "SlotCache")
+        return Backend("packed", PackedNetwork, packed_network, "SlotCache")
     from dobby_dagster.inference.openvino import openvino_network
 
-    return Way("openvino", openvino_network.OpenVinoNetwork, openvino_network, "PagedSlots")
+    return Backend("openvino", openvino_network.OpenVinoNetwork, openvino_network, "PagedSlots")
 
 
 def test_slots_are_refilled_and_never_more_than_there_are(
-    way: Way, qwen2: Path, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, qwen2: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    decode = way.network.decode
+    decode = backend.network.decode
 
     def watched(self: object, tokens: list[int], positions: list[int], slots: object) -> object:
         seen.append(len(tokens))
         return decode(self, tokens, positions, slots)
 
-    monkeypatch.setattr(way.network, "decode", watched)
-    engine = way.engine(qwen2, slots=4)
+    monkeypatch.setattr(backend.network, "decode", watched)
+    engine = backend.engine(qwen2, slots=4)
     answers = list(engine.infer(requests(CONTENTS[:16]), PROMPT))
     assert max(seen) == 4
     # Without refilling, four at a time would take four times the longest output.
@@ -93,39 +93,39 @@ def test_slots_are_refilled_and_never_more_than_there_are(
 
 @pytest.mark.parametrize("kind", ["qwen2", "llama"])
 def test_a_common_beginning_is_read_once_and_changes_nothing(
-    way: Way, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    backend: Backend, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = request.getfixturevalue(kind)
-    asked, prefix = [], way.network.prefix
-    monkeypatch.setattr(way.network, "prefix", lambda self, ids: asked.append(len(ids)) or prefix(self, ids))
-    shared = generated(way.engine(path), [*CONTENTS, *LONG])
+    asked, prefix = [], backend.network.prefix
+    monkeypatch.setattr(backend.network, "prefix", lambda self, ids: asked.append(len(ids)) or prefix(self, ids))
+    shared = generated(backend.engine(path), [*CONTENTS, *LONG])
     assert len(asked) == 1
     assert asked[0] > 50
     monkeypatch.setattr(sequence, "_LEAST_PREFIX_TOKENS", 10**6)
-    whole = generated(way.engine(path), [*CONTENTS, *LONG])
+    whole = generated(backend.engine(path), [*CONTENTS, *LONG])
     assert [o.output_ids for o in shared] == [o.output_ids for o in whole]
     for one, other in zip(shared, whole, strict=True):
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
 
 
 @pytest.mark.slow
-def test_languages_have_beginnings_of_their_own(way: Way, qwen2: Path) -> None:
+def test_languages_have_beginnings_of_their_own(backend: Backend, qwen2: Path) -> None:
     languages = ["python", "go", "rust"]
     mixed = [Request(f"r{i}", content, languages[i % 3]) for i, content in enumerate(CONTENTS)]
-    together = {a.id: a.text for a in way.engine(qwen2).infer(mixed, PROMPT) if isinstance(a, Generation)}
+    together = {a.id: a.text for a in backend.engine(qwen2).infer(mixed, PROMPT) if isinstance(a, Generation)}
     for request in mixed[:6]:
-        [alone] = way.engine(qwen2).infer([request], PROMPT)
+        [alone] = backend.engine(qwen2).infer([request], PROMPT)
         assert isinstance(alone, Generation)
         assert alone.text == together[request.id]
 
 
-def test_a_record_that_is_not_finite_spoils_no_other(way: Way, tmp_path: Path) -> None:
+def test_a_record_that_is_not_finite_spoils_no_other(backend: Backend, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
 
     path = make_checkpoint(tmp_path / "model")
-    healthy = texts(way.engine(path), CONTENTS[:12])
+    healthy = texts(backend.engine(path), CONTENTS[:12])
     tensors = load_file(path / "model.safetensors")
     poison = check_poison(path)
     tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
@@ -135,7 +135,7 @@ def test_a_record_that_is_not_finite_spoils_no_other(way: Way, tmp_path: Path) -
     (path / "config.json").write_text(config)
     contents = list(CONTENTS[:12])
     contents[3] = contents[7] = "\x01 poisoned"
-    answers = {a.id: a for a in way.engine(path).infer(requests(contents), PROMPT)}
+    answers = {a.id: a for a in backend.engine(path).infer(requests(contents), PROMPT)}
     for index, text in enumerate(healthy):
         answer = answers[f"r{index}"]
         if index in (3, 7):
@@ -154,9 +154,11 @@ def check_poison(path: Path) -> int:
     return int(token)
 
 
-def test_the_slots_hold_no_more_tokens_than_the_budget(way: Way, qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = way.watch_slots(monkeypatch)
-    engine = way.engine(qwen2, slots=16, token_budget=900)
+def test_the_slots_hold_no_more_tokens_than_the_budget(
+    backend: Backend, qwen2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = backend.watch_slots(monkeypatch)
+    engine = backend.engine(qwen2, slots=16, token_budget=900)
     assert len(texts(engine, [*CONTENTS, *LONG])) == 29
     assert made
     for cache in made:
@@ -172,29 +174,29 @@ def outputs(sequences: list[Sequence]) -> list[list[int]]:
     return [each.output_ids for each in sequences]
 
 
-def test_prompts_of_any_length_are_continued(way: Way, qwen2: Path) -> None:
+def test_prompts_of_any_length_are_continued(backend: Backend, qwen2: Path) -> None:
     chosen = InferenceSettings(slots=3, max_new_tokens=5)
-    [network] = way.networks(qwen2, 1)
+    [network] = backend.networks(qwen2, 1)
     made = ContinuousGenerator(network, Selector(chosen, {2}, lambda ids: ""), 3, 10_000, 5, 500)
     prompts = prompts_of((1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200))
     assert set(made.run(prompts)) == set(prompts)
     assert all(each.finished and each.finite and each.logprobs for each in prompts)
 
 
-def parallel(way: Way, path: Path, parts: int = 3) -> tuple[ParallelGenerator, list[Sequence]]:
+def parallel(backend: Backend, path: Path, parts: int = 3) -> tuple[ParallelGenerator, list[Sequence]]:
     """Some generators in parallel, and sequences that one of them alone has finished."""
     chosen = InferenceSettings(slots=3, max_new_tokens=6)
     made = [
         ContinuousGenerator(network, Selector(chosen, {2}, lambda ids: ""), 3, 10_000, 6, 500)
-        for network in way.networks(path, parts)
+        for network in backend.networks(path, parts)
     ]
     alone = prompts_of(range(6, 120, 5))
     assert len(list(made[0].run(alone))) == len(alone)
     return ParallelGenerator(made), alone
 
 
-def test_generators_in_parallel_write_what_one_writes(way: Way, qwen2: Path) -> None:
-    generators, alone = parallel(way, qwen2)
+def test_generators_in_parallel_write_what_one_writes(backend: Backend, qwen2: Path) -> None:
+    generators, alone = parallel(backend, qwen2)
     for count in (len(alone), 2, 0):
         prompts = [each.restarted() for each in alone[:count]]
         assert set(generators.run(prompts)) == set(prompts)
@@ -202,8 +204,10 @@ def test_generators_in_parallel_write_what_one_writes(way: Way, qwen2: Path) -> 
         assert all(1 <= each.batch_size <= 9 and each.seconds > 0 for each in prompts)
 
 
-def test_one_that_fails_leaves_the_others_answers(way: Way, qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    generators, alone = parallel(way, qwen2)
+def test_one_that_fails_leaves_the_others_answers(
+    backend: Backend, qwen2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generators, alone = parallel(backend, qwen2)
 
     def broken(sequences: object) -> Iterator[Sequence]:
         raise RuntimeError("broken")
@@ -218,8 +222,8 @@ def test_one_that_fails_leaves_the_others_answers(way: Way, qwen2: Path, monkeyp
     assert len(found) == len(set(found)) == len(alone) - len(alone) // 3 - 1
 
 
-def test_an_abandoned_run_ends_and_leaves_the_generators_usable(way: Way, qwen2: Path) -> None:
-    generators, alone = parallel(way, qwen2)
+def test_an_abandoned_run_ends_and_leaves_the_generators_usable(backend: Backend, qwen2: Path) -> None:
+    generators, alone = parallel(backend, qwen2)
     abandoned = generators.run([each.restarted() for each in alone])
     next(abandoned)
     abandoned.close()
@@ -270,11 +274,13 @@ class Held:
     def clear(self, slot: int) -> None: ...
 
 
-def test_one_long_content_does_not_make_all_slots_large(way: Way, qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_long_content_does_not_make_all_slots_large(
+    backend: Backend, qwen2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dobby_dagster.inference.local.length_bands.ONE_BAND_TOKENS", 2_000)
-    made = way.watch_slots(monkeypatch)
+    made = backend.watch_slots(monkeypatch)
     short = Prompt(id="short", version=1, system="Say it.", max_new_tokens=20)
-    list(way.engine(qwen2, slots=16).infer(requests([*CONTENTS, "z = 3\n" * 200]), short))
+    list(backend.engine(qwen2, slots=16).infer(requests([*CONTENTS, "z = 3\n" * 200]), short))
     assert max(cache.rows * cache.columns for cache in made) <= 16 * 288, "the short ones: not 16 * 480"
     assert any(cache.columns > 256 and cache.rows == 1 for cache in made)
 

@@ -1,4 +1,4 @@
-"""What every engine does: the fake one of the tests, and all ways to generate on Qwen2 and Llama checkpoints."""
+"""What every engine does: the fake one of the tests, and all backends on Qwen2 and Llama checkpoints."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +8,15 @@ import pytest
 from dobby_dagster.inference.engine import Engine, Failure, Generation, Request
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-from dobby_dagster_tests.helpers.local_engines import CONTENTS, PROMPT, WAYS, engine_on, requests
+from dobby_dagster_tests.helpers.local_engines import BACKENDS, CONTENTS, PROMPT, engine_on, requests
 
 
-@pytest.fixture(scope="module", params=["fake", *(f"{model} {way}" for model in ("qwen2", "llama") for way in WAYS)])
+@pytest.fixture(
+    scope="module", params=["fake", *(f"{model} {backend}" for model in ("qwen2", "llama") for backend in BACKENDS)]
+)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    model, _, way = request.param.partition(" ")
-    made: Engine = FakeEngine() if model == "fake" else engine_on(request.getfixturevalue(model), way)
+    model, _, backend = request.param.partition(" ")
+    made: Engine = FakeEngine() if model == "fake" else engine_on(request.getfixturevalue(model), backend)
     made.load()
     yield made
     made.close()
@@ -72,13 +74,15 @@ def test_a_closed_engine_can_be_used_again(engine: Engine) -> None:
     assert len(list(engine.infer(requests(CONTENTS[:2]), PROMPT))) == 2
 
 
-@pytest.mark.parametrize("way", ["fake", *WAYS])
-def test_a_request_that_fails_alone_is_its_own_failure(way: str, qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("backend", ["fake", *BACKENDS])
+def test_a_request_that_fails_alone_is_its_own_failure(
+    backend: str, qwen2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     contents = [*CONTENTS[:9], "FAIL please"]
-    if way == "fake":
+    if backend == "fake":
         answers = list(FakeEngine().infer(requests(contents), PROMPT))
     else:
-        engine = engine_on(qwen2, way)
+        engine = engine_on(qwen2, backend)
         engine.load()
         assert engine._loaded is not None
         generator = engine._loaded.generator

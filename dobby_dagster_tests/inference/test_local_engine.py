@@ -1,4 +1,4 @@
-"""The local engine, both ways, against the library's own generate, and at its limits."""
+"""The local engine, with all backends, against the library's own generate, and at its limits."""
 
 import json
 import math
@@ -19,9 +19,9 @@ from dobby_dagster.inference.local.transformers_model import load_model
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.prompts import Prompt, PromptLibrary
 from dobby_dagster_tests.helpers.local_engines import (
+    BACKENDS,
     CONTENTS,
     FASTEST,
-    WAYS,
     edited,
     engine_on,
     generated,
@@ -32,17 +32,19 @@ from dobby_dagster_tests.helpers.local_engines import (
 PROMPT = PromptLibrary.load().get("summary")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("kind", ["qwen2", "llama"])
-def test_greedy_tokens_and_scores_are_those_of_generate(kind: str, way: str, request: pytest.FixtureRequest) -> None:
+def test_greedy_tokens_and_scores_are_those_of_generate(
+    kind: str, backend: str, request: pytest.FixtureRequest
+) -> None:
     import torch
 
-    engine = engine_on(request.getfixturevalue(kind), way, no_repeat_ngram=0)
+    engine = engine_on(request.getfixturevalue(kind), backend, no_repeat_ngram=0)
     contents = [*CONTENTS[:10], "x = 1\n" * 60, "# a\n"]
     outputs = generated(engine, contents)
     loaded = engine._loaded
     assert loaded is not None
-    assert loaded.info.engine == way
+    assert loaded.info.engine == backend
     model = load_model(engine.folder, loaded.placement)
     encoded = loaded.encoder.encode(requests(contents), PROMPT)
     assert max(len(item.prompt_ids) for item in encoded) > 200
@@ -61,20 +63,20 @@ def test_greedy_tokens_and_scores_are_those_of_generate(kind: str, way: str, req
 
 
 @pytest.mark.parametrize("settings", [{}, {"no_repeat_ngram": 2}, {"repetition_penalty": 1.3, "max_new_tokens": 12}])
-def test_all_ways_write_the_same(settings: dict[str, Any], qwen2: Path) -> None:
+def test_all_backends_write_the_same(settings: dict[str, Any], qwen2: Path) -> None:
     padded = generated(engine_on(qwen2, "transformers", **settings), CONTENTS)
-    for way in sorted({FASTEST, "packed"}):
-        outputs = generated(engine_on(qwen2, way, **settings), CONTENTS)
+    for backend in sorted({FASTEST, "packed"}):
+        outputs = generated(engine_on(qwen2, backend, **settings), CONTENTS)
         assert [output.output_ids for output in outputs] == [output.output_ids for output in padded]
         for one, other in zip(outputs, padded, strict=True):
             assert one.logprobs == pytest.approx(other.logprobs, abs=1e-3)
 
 
-@pytest.mark.parametrize("way", ["packed", "transformers"])
-def test_in_reproducible_mode_the_batch_does_not_matter(way: str, qwen2: Path) -> None:
-    engine = engine_on(qwen2, way, reproducible=True)
+@pytest.mark.parametrize("backend", ["packed", "transformers"])
+def test_in_reproducible_mode_the_batch_does_not_matter(backend: str, qwen2: Path) -> None:
+    engine = engine_on(qwen2, backend, reproducible=True)
     together = texts(engine, CONTENTS)
-    assert engine.slots == (4 if way == "packed" else 1)
+    assert engine.slots == (4 if backend == "packed" else 1)
     alone = [texts(engine, [content])[0] for content in CONTENTS]
     reversed_order = list(reversed(texts(engine, list(reversed(CONTENTS)))))
     assert together == alone == reversed_order
@@ -97,11 +99,11 @@ def test_stop_texts_end_the_output(qwen2: Path) -> None:
     assert all(stop not in text for text in cut)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_repetition_control_changes_what_is_written(way: str, qwen2: Path) -> None:
-    plain = texts(engine_on(qwen2, way, max_new_tokens=30, no_repeat_ngram=0), CONTENTS[:6])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_repetition_control_changes_what_is_written(backend: str, qwen2: Path) -> None:
+    plain = texts(engine_on(qwen2, backend, max_new_tokens=30, no_repeat_ngram=0), CONTENTS[:6])
     for settings in ({"no_repeat_ngram": 1}, {"no_repeat_ngram": 1, "repetition_penalty": 1.3}):
-        controlled = engine_on(qwen2, way, max_new_tokens=30, **settings)
+        controlled = engine_on(qwen2, backend, max_new_tokens=30, **settings)
         assert texts(controlled, CONTENTS[:6]) != plain
         for output in generated(controlled, CONTENTS[:3]):
             assert len(set(output.output_ids)) == len(output.output_ids)
@@ -137,11 +139,11 @@ def test_special_tokens_in_a_content_are_plain_text(kind: str, request: pytest.F
     assert hostile in tokenizer.decode(encoded.prompt_ids)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_running_out_of_memory_halves_the_batch_and_goes_on(
-    way: str, qwen2: Path, monkeypatch: pytest.MonkeyPatch
+    backend: str, qwen2: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = engine_on(qwen2, way, slots=8)
+    engine = engine_on(qwen2, backend, slots=8)
     engine.load()
     assert engine._loaded is not None
     generator, sizes = engine._loaded.generator, []
@@ -153,7 +155,7 @@ def test_running_out_of_memory_halves_the_batch_and_goes_on(
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
         return run(sequences)
 
-    expected = texts(engine_on(qwen2, way, slots=8), CONTENTS[:8])
+    expected = texts(engine_on(qwen2, backend, slots=8), CONTENTS[:8])
     monkeypatch.setattr(generator, "run", scarce)
     assert texts(engine, CONTENTS[:8]) == expected
     assert sizes[:3] == [8, 4, 2]
@@ -163,37 +165,37 @@ def test_running_out_of_memory_halves_the_batch_and_goes_on(
     assert answer.error.code == "out_of_memory"
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_outputs_that_are_not_finite_are_failures(way: str, qwen2: Path, tmp_path: Path) -> None:
-    engine = engine_on(edited(qwen2, tmp_path / "broken", "model.norm.weight", math.nan), way)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_outputs_that_are_not_finite_are_failures(backend: str, qwen2: Path, tmp_path: Path) -> None:
+    engine = engine_on(edited(qwen2, tmp_path / "broken", "model.norm.weight", math.nan), backend)
     answers = list(engine.infer(requests(CONTENTS[:3]), PROMPT))
     assert [a.error.code for a in answers if isinstance(a, Failure)] == ["degenerate_output"] * 3
     assert not engine.health().ok
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("asked", [{"quantization": "int8"}, {"dtype": "bfloat16"}])
-def test_int8_and_bfloat16_run_on_the_cpu(asked: dict[str, str], way: str, qwen2: Path) -> None:
-    settings = ModelSettings.model_validate({"device": "cpu", "engine": way} | asked)
+def test_int8_and_bfloat16_run_on_the_cpu(asked: dict[str, str], backend: str, qwen2: Path) -> None:
+    settings = ModelSettings.model_validate({"device": "cpu", "engine": backend} | asked)
     engine = LocalEngine(check_folder(qwen2), settings, InferenceSettings(max_new_tokens=4))
-    if (way, settings.quantization) == ("packed", "int8"):
+    if (backend, settings.quantization) == ("packed", "int8"):
         with pytest.raises(ModelError, match="can't be run by packed: it has no int8"):
             engine.load()
         return
     info = engine.load()
-    assert (info.quantization, info.engine) == (settings.quantization, way)
+    assert (info.quantization, info.engine) == (settings.quantization, backend)
     assert len(texts(engine, CONTENTS[:3])) == 3
 
 
 @pytest.mark.skipif(FASTEST != "openvino", reason="OpenVINO is for x86-64")
-def test_the_way_is_chosen_and_says_why(qwen2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backend_is_chosen_and_says_why(qwen2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = engine_on(qwen2).load()
     assert (info.engine, info.engine_reason) == ("openvino", "OpenVINO is the fastest backend on the CPU")
     info = engine_on(qwen2, reproducible=True).load()
     assert info.engine == "packed"
     assert info.engine_reason.endswith("; not openvino: it has no reproducible mode")
-    assert info.promise == "the same bytes, whatever shares the batch"
-    assert engine_on(qwen2).load().promise.startswith("the same tokens whatever shares the batch")
+    assert info.promise == "byte-identical regardless of batching"
+    assert engine_on(qwen2).load().promise.startswith("the same tokens regardless of batching")
     with pytest.raises(ModelError, match="can't be run by openvino: it has no reproducible mode"):
         engine_on(qwen2, "openvino", reproducible=True).load()
     scaled = edited(qwen2, tmp_path / "scaled")

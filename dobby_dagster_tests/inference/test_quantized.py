@@ -14,7 +14,15 @@ from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.checkpoint import Checkpoint
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster_tests.helpers.checkpoints import edit_json, edit_tensors, reference_tokens
-from dobby_dagster_tests.helpers.local_engines import CONTENTS, FASTEST, PROMPT, WAYS, engine_on, generated, requests
+from dobby_dagster_tests.helpers.local_engines import (
+    BACKENDS,
+    CONTENTS,
+    FASTEST,
+    PROMPT,
+    engine_on,
+    generated,
+    requests,
+)
 from dobby_dagster_tests.helpers.quantized_checkpoints import FORMS, compressed, int8_rows, quantized
 
 
@@ -35,13 +43,13 @@ def test_the_numbers_are_those_of_the_form_in_both_frameworks(form: str, qwen2: 
     assert arrays.parameters == sum(tensor.numel() for tensor in expected.values())
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("form", ["int8 rows", "fp8 blocks"])
 def test_tokens_are_those_of_transformers_on_the_dequantized_numbers(
-    form: str, way: str, qwen2: Path, tmp_path: Path
+    form: str, backend: str, qwen2: Path, tmp_path: Path
 ) -> None:
     model, twin = quantized(qwen2, form, tmp_path, embedding=True)
-    engine = engine_on(model, way, no_repeat_ngram=0)
+    engine = engine_on(model, backend, no_repeat_ngram=0)
     contents = [*CONTENTS[:6], "x = 1\n" * 40]
     outputs = generated(engine, contents)
     loaded = engine._loaded
@@ -50,7 +58,7 @@ def test_tokens_are_those_of_transformers_on_the_dequantized_numbers(
     ends = [[loaded.tokenizer.token("eos_token")] if each.finish_reason == "stop" else [] for each in outputs]
     written = [each.output_ids + end for each, end in zip(outputs, ends, strict=True)]
     assert written == reference_tokens(twin, prompts)
-    plain = engine_on(twin, way).load()
+    plain = engine_on(twin, backend).load()
     assert (loaded.info.parameters, loaded.info.memory_bytes) == (plain.parameters, plain.memory_bytes)
     assert f"dequantized from {FORMS[form][0]['quant_method']}" in loaded.info.engine_reason
 
@@ -131,7 +139,7 @@ def with_scale_of_nothing(tensors: Tensors) -> Tensors:
     return tensors | {"model.norm.weight_scale": torch.ones(1)}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -144,12 +152,12 @@ def with_scale_of_nothing(tensors: Tensors) -> Tensors:
     ],
 )
 def test_tensors_that_the_engine_has_no_use_for_are_named(
-    change: Any, named: str, way: str, qwen2: Path, tmp_path: Path
+    change: Any, named: str, backend: str, qwen2: Path, tmp_path: Path
 ) -> None:
     model, _ = quantized(qwen2, "int8 rows", tmp_path)
     edit_tensors(model, change)
     with pytest.raises(ModelError, match=named):
-        engine_on(model, way).load()
+        engine_on(model, backend).load()
 
 
 def test_scales_of_caches_are_passed_over(qwen2: Path, tmp_path: Path) -> None:

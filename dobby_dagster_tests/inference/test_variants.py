@@ -14,7 +14,7 @@ from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.rotary_embedding import Rotary, rotary_settings
 from dobby_dagster_tests.helpers.checkpoints import edit_json, edit_tensors, reference_tokens
-from dobby_dagster_tests.helpers.local_engines import PROMPT, WAYS, engine_on, generated, requests
+from dobby_dagster_tests.helpers.local_engines import BACKENDS, PROMPT, engine_on, generated, requests
 
 CONTENTS = ["def f(x):\n    return x + 1", "x = 1\n" * 45]
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
@@ -29,11 +29,11 @@ def folder(qwen2: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(qwen2, tmp_path / "model"))
 
 
-def assert_as_transformers(folder: Path, *ways: str) -> None:
+def assert_as_transformers(folder: Path, *backends: str) -> None:
     """All engines write what transformers writes, which reads the folder by its own loader."""
     expected: list[list[int]] = []
-    for way in ways:
-        engine = engine_on(folder, way, no_repeat_ngram=0)
+    for backend in backends:
+        engine = engine_on(folder, backend, no_repeat_ngram=0)
         outputs = generated(engine, CONTENTS)
         assert engine._loaded is not None
         if not expected:
@@ -41,7 +41,7 @@ def assert_as_transformers(folder: Path, *ways: str) -> None:
             expected = reference_tokens(folder, prompts)
         end = [engine._loaded.tokenizer.token("eos_token")]
         written = [each.output_ids + (end if each.finish_reason == "stop" else []) for each in outputs]
-        assert written == expected, way
+        assert written == expected, backend
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def assert_as_transformers(folder: Path, *ways: str) -> None:
 )
 def test_a_base_of_the_angles_wherever_it_is_said(said: dict[str, Any], folder: Path) -> None:
     edit_json(folder / "config.json", **said)
-    assert_as_transformers(folder, *WAYS)
+    assert_as_transformers(folder, *BACKENDS)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def with_frequencies(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
 @pytest.mark.parametrize("change", [with_head, with_the_same_head, with_only_a_head, without_prefix, with_frequencies])
 def test_heads_and_names_are_read_alike_by_all_engines(change: Any, folder: Path) -> None:
     edit_tensors(folder, change)
-    assert_as_transformers(folder, *WAYS)
+    assert_as_transformers(folder, *BACKENDS)
 
 
 def test_a_sliding_window_is_computed_as_transformers_does(folder: Path) -> None:
@@ -176,11 +176,11 @@ def test_an_adapter_that_is_not_merged_is_refused(folder: Path) -> None:
         check_folder(folder)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_an_untied_model_without_a_head_is_refused(way: str, folder: Path) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_untied_model_without_a_head_is_refused(backend: str, folder: Path) -> None:
     edit_json(folder / "config.json", tie_word_embeddings=False)
     with pytest.raises(ModelError, match="weights are missing: lm_head.weight"):
-        engine_on(folder, way).load()
+        engine_on(folder, backend).load()
 
 
 def test_an_index_beside_whole_weights_is_not_looked_at(folder: Path) -> None:

@@ -12,7 +12,7 @@ TOKEN_STEP = 64
 
 
 class Packing:
-    """Where each token of padded prompts stands in the packed row of tokens, and back.
+    """The places of padded prompts' tokens in the packed row of tokens, and back.
 
     Args:
         lengths: (prompts,) int64, in tokens.

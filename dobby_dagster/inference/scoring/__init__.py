@@ -1,1 +1,1 @@
-"""How far a summary can be trusted: calibrated confidence, kinds of content, grounding."""
+"""How reliable a summary is: calibrated confidence, kinds of content, grounding."""

@@ -1,4 +1,4 @@
-"""How far a summary is to be trusted: a calibrated probability where the model brings one."""
+"""The confidence in a summary: a calibrated probability where the model has a calibration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from dobby_dagster.domain.errors import ModelError
 
 _WORDS = re.compile(r"\w+")
-# Characters of a content in which a copied sentence is looked for: documentation stands in front.
+# A copied sentence is searched in this many characters: documentation stands at the beginning.
 _LOOKED_AT = 20_000
 # The kind of content that a calibration is for unless it names others.
 CALIBRATED = "code"
@@ -20,13 +20,13 @@ CALIBRATED = "code"
 
 @dataclass(frozen=True, slots=True)
 class OutputFeatures:
-    """What an output shows of how far it is to be trusted.
+    """What the confidence in an output is computed from.
 
     Attributes:
-        mean_logprob, min_logprob: Of its tokens, natural logarithm.
-        tokens: How many.
-        copied: Whether it stands in the content word for word.
-        grounded: Share of its words that stand in the content, in [0, 1].
+        mean_logprob, min_logprob: Of its tokens, natural logarithms.
+        tokens: Their number.
+        copied: Whether the content contains the output word for word.
+        grounded: Share of the output's words that the content contains, in [0, 1].
         kind: Of the content, see :func:`~dobby_dagster.inference.scoring.content_kind.kind_of`; None where unknown.
     """
 
@@ -44,10 +44,10 @@ class Weights(BaseModel):
     Attributes:
         bias: The intercept.
         mean_logprob: Weight of the mean token log-probability.
-        min_logprob: Weight of the least one.
+        min_logprob: Weight of the smallest one.
         log_tokens: Weight of the logarithm of the number of output tokens.
-        copied: Weight of the output standing in the content.
-        grounded: Weight of the share of its words that stand in the content.
+        copied: Weight of whether the content contains the output.
+        grounded: Weight of the share of its words that the content contains.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,7 +60,12 @@ class Weights(BaseModel):
     grounded: FiniteFloat = 0.0
 
     def probability(self, features: OutputFeatures) -> float:
-        """The confidence in (0, 1) of an output that shows ``features``, whatever the kind of its content."""
+        """The confidence in (0, 1); the kind of content is not looked at.
+
+        >>> weights = Weights(bias=0.5, mean_logprob=1.0, min_logprob=0.0, log_tokens=0.0)
+        >>> weights.probability(OutputFeatures(-0.5, -2.0, tokens=9, copied=False))
+        0.5
+        """
         score = self.bias + self.mean_logprob * features.mean_logprob + self.min_logprob * features.min_logprob
         score += self.log_tokens * math.log(max(1, features.tokens)) + self.copied * features.copied
         score += self.grounded * features.grounded
@@ -68,12 +73,12 @@ class Weights(BaseModel):
 
 
 class Calibration(Weights):
-    """What a confidence means, fitted on projects that the model never saw.
+    """Weights by kind of content, fitted on projects that the model was not trained on.
 
     Attributes:
-        meaning: What the confidence is the probability of.
-        kinds: Weights for contents of other kinds than code, by kind. Of a kind that is not among them, the confidence
-            is unknown: nothing was measured there.
+        meaning: The event whose probability the confidence is, in words.
+        kinds: Weights for contents of other kinds than code, by kind. The confidence is unknown for kinds without
+            weights, on which it was not measured.
     """
 
     meaning: str
@@ -88,7 +93,7 @@ def calibration_of(card: dict[str, Any], name: str) -> Calibration | None:
     """The calibration in a model's card; None where it has none.
 
     Raises:
-        ModelError: What is there is malformed.
+        ModelError: It is malformed.
     """
     if "calibration" not in card:
         return None
@@ -98,14 +103,17 @@ def calibration_of(card: dict[str, Any], name: str) -> Calibration | None:
         first = error.errors()[0]
         where = ".".join(str(part) for part in ("calibration", *first["loc"]))
         raise ModelError(
-            f"the card of model {name} is malformed: {where}: {first['msg']}", hint="mend or remove it in dobby.json"
+            f"the card of model {name} is malformed: {where}: {first['msg']}", hint="fix or remove it in dobby.json"
         ) from None
 
 
 def confidence(features: OutputFeatures, calibration: Calibration | None) -> float | None:
     """The calibrated probability, or exp of the mean token log-probability where there is no calibration.
 
-    None, for unknown, where the content is of a kind that the calibration was not measured on.
+    None (unknown) where the calibration was not measured on the content's kind.
+
+    >>> confidence(OutputFeatures(-0.5, -2.0, tokens=9, copied=False), None)
+    0.6065306597126334
     """
     if calibration is not None:
         weights = calibration.weights_of(features.kind)
@@ -114,9 +122,9 @@ def confidence(features: OutputFeatures, calibration: Calibration | None) -> flo
 
 
 def is_copied(text: str, content: str) -> bool:
-    """Whether the words of ``text`` stand in ``content`` one after another, as a sentence of documentation does.
+    """Whether ``content`` contains the words of ``text`` in sequence, as a sentence of documentation would be.
 
-    The first word may differ: a model that learned so begins with the verb where the documentation begins with a name.
+    The first word may differ: models begin with the verb where documentation begins with the name.
 
     >>> is_copied("Reads a line of it.", "// Read reads a line of it. It never blocks.")
     True

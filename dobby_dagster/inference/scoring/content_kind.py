@@ -1,4 +1,4 @@
-"""What kind of content a record holds: a confidence is worth something only on kinds that it was measured on."""
+"""The kind of a record's content: a confidence is meaningful only on kinds that it was measured on."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 
 WEIGHTS = Path(__file__).with_name("content_kind.json")
-# So much of a content is looked at.
+# Characters of a content that are looked at.
 LOOKED_AT = 3_000
-# Below this probability of the likeliest kind, the kind is unknown.
+# The kind is unknown where the likeliest one has a lower probability.
 LEAST = 0.6
-# Languages, as records name them, by the kind that they are; of others, and of text, the content tells.
+# The kind of a language, by its name in records; for other languages and for text, the content decides.
 BY_LANGUAGE = {
     **dict.fromkeys(("python", "go", "rust", "javascript", "typescript", "tsx", "java", "c", "cpp"), "code"),
     **dict.fromkeys(("json", "yaml", "toml", "ini", "csv", "xml", "environment"), "data"),
@@ -36,7 +36,11 @@ def _weights() -> tuple[list[str], list[float], dict[str, list[float]]]:
 
 
 def features_of(content: str) -> set[str]:
-    """What a content shows of its kind: its words and marks, and those that begin and end its lines."""
+    """The features of a content: its words and punctuation, and those at the beginnings and ends of lines.
+
+    >>> sorted(features_of("a = 12"))
+    ['0', '2$', '=', '^a', 'a']
+    """
     text = content[:LOOKED_AT]
     found = {_feature(token) for token in _TOKEN.findall(text)}
     for match in _EDGE.finditer(text):
@@ -45,14 +49,14 @@ def features_of(content: str) -> set[str]:
 
 
 def _feature(token: str) -> str:
-    """A word in small letters, any number as 0, a mark as it is."""
+    """A word in lower case, any number as 0, punctuation as it is."""
     return token[:_LONGEST_TOKEN].lower() if token[0].isalpha() else "0" if token[0].isdigit() else token
 
 
 def kind_of(content: str, language: str = "") -> str | None:
     """The kind of ``content``: ``code``, ``other code``, ``data``, ``diff``, ``log``, ``prose``, ``shell`` or ``sql``.
 
-    Its language decides where that names a kind, else a linear classifier that looks at its first characters
+    The language decides where it implies a kind, else a linear classifier of the first characters
     (``training.content_kind``); None where neither is sure. *Code* is in a language that the built-in models learned.
 
     >>> kind_of("SELECT name FROM users WHERE id = 4;"), kind_of("anything", "ruby")

@@ -1,4 +1,4 @@
-"""Whether an output has anything to do with the content that it is to summarise."""
+"""Whether an output is about the content that it summarizes."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import re
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _NUMBER = re.compile(r"(?<![\w.])\d[\d.,]*(?!\w)")
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-# Words compare by their beginnings: "reads" with "reader", "computes" with "computation".
+# Words are compared by their first letters: "reads" with "reader", "computes" with "computation".
 STEM = 4
-# So much of a content is compared; words repeat after that.
+# Characters of a content that are compared; words repeat after that.
 LOOKED_AT = 20_000
 LEAST_WORDS = 5
 LEAST_OF_CONTENT = 4
 LONG_NUMBER = 6
 LEAST_NUMBERS = 3
-# Changes between letters and digits in a word, as of a hash, that no word has.
+# Changes between letters and digits in a word: hashes have more, words and names have not.
 MOST_CHANGES = 4
 _NAME = re.compile(r"\w{8,}")
 _CHANGE = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
-# An output in another language than English is not compared by words.
+# Outputs without any of these are not in English, and not compared by words.
 ENGLISH = frozenset(["the", "of", "and", "to", "for", "is", "are", "with", "from", "that", "this"])
-# What may be said of any content.
+# Words that fit any content.
 _GENERAL = """
     abstract access action adds after allow answer applies argument array attribute base before begin block
     boolean build byte cache call change character check class clean clear client close code collection column
@@ -47,7 +47,7 @@ _GENERAL_STEMS = frozenset(word[:STEM] for word in _GENERAL.split())
 
 
 def shares_no_word(text: str, content: str) -> bool:
-    """Whether an English output of some length holds no word of ``content``, nor one that fits any content."""
+    """Whether an English output of ``LEAST_WORDS`` or more has no word of ``content``, nor one that fits any."""
     words = _words(text)
     if len(words) < LEAST_WORDS or not ENGLISH & set(text.lower().split()):
         return False
@@ -58,7 +58,7 @@ def shares_no_word(text: str, content: str) -> bool:
 
 
 def grounded_share(text: str, content: str) -> float:
-    """The share of the words of ``text`` that stand in ``content``, in [0, 1]; 1 where it has none to compare.
+    """The share of the words of ``text`` that ``content`` contains, in [0, 1]; 1 where there are none to compare.
 
     >>> grounded_share("Reads the header of a file.", "def read_header(path): ...")
     0.6666666666666666
@@ -69,7 +69,7 @@ def grounded_share(text: str, content: str) -> float:
 
 
 def numbers_of(text: str, content: str) -> bool:
-    """Whether most of an output is numbers, or one is long or mixed with letters, and they are not the content's."""
+    """Whether an output is mostly numbers, or has a long one or a hash, that ``content`` does not contain."""
     numbers = [number.rstrip(".,") for number in _NUMBER.findall(text)]
     strange = [number for number in numbers if number not in content]
     if any(number.isdigit() and len(number) >= LONG_NUMBER for number in strange):
@@ -80,6 +80,6 @@ def numbers_of(text: str, content: str) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    """Its words of three letters or more in small letters, names cut into their parts; without joining words."""
+    """Words of three letters or more in lower case, names split into their parts, without the words in ``ENGLISH``."""
     parts = (part.lower() for name in _WORD.findall(text.replace("_", " ")) for part in _PARTS.findall(name))
     return [part for part in parts if len(part) >= 3 and part not in ENGLISH]
