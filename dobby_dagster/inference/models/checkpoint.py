@@ -62,15 +62,6 @@ class Checkpoint:
                 hint="use the configuration that the model was trained with",
             )
 
-    @property
-    def names(self) -> list[str]:
-        """Names of weights and biases, without scales and other tensors that belong to a quantized weight."""
-        return [name for name in self._files.places if name.endswith(("weight", "bias"))]
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """A weight's shape."""
-        return self._files.shape(name)
-
     def read(self, name: str, *shape: int) -> Any:
         """A tensor as it is stored; dequantized in float32 where it is quantized.
 

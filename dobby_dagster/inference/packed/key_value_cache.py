@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from dobby_dagster.inference.models.model_config import ModelConfig
@@ -18,6 +20,21 @@ def rounded(count: int, step: int) -> int:
     64
     """
     return -(-count // step) * step
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Keys and values of tokens that several prompts begin with.
+
+    Attributes:
+        ids: The tokens.
+        keys: (layers, key-value heads, head size, tokens).
+        values: (layers, key-value heads, tokens, head size).
+    """
+
+    ids: tuple[int, ...]
+    keys: torch.Tensor
+    values: torch.Tensor
 
 
 class SlotCache:
@@ -40,6 +57,28 @@ class SlotCache:
         layers, heads, size = config.num_layers, config.num_kv_heads, config.head_dim
         self.keys = torch.zeros(layers, rows, heads, size, self.columns, dtype=dtype)
         self.values = torch.zeros(layers, rows, heads, self.columns, size, dtype=dtype)
+
+    def store(
+        self, layer: int, rows: slice, keys: torch.Tensor, values: torch.Tensor, prefix: Prefix | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store a layer's keys and values, (prompts, key-value heads, tokens, head size), in the slots ``rows``.
+
+        Returns:
+            Keys and values with the prefix in front.
+        """
+        offset = len(prefix.ids) if prefix else 0
+        end = min(offset + keys.shape[2], self.columns)
+        self.keys[layer, rows, :, :, offset:end] = keys[:, :, : end - offset].transpose(2, 3)
+        self.values[layer, rows, :, offset:end] = values[:, :, : end - offset]
+        if prefix is None:
+            return keys, values
+        self.keys[layer, rows, :, :, :offset] = prefix.keys[layer]
+        self.values[layer, rows, :, :offset] = prefix.values[layer]
+        count = len(keys)
+        return (
+            torch.cat([prefix.keys[layer].transpose(1, 2).expand(count, -1, -1, -1), keys], 2),
+            torch.cat([prefix.values[layer].expand(count, -1, -1, -1), values], 2),
+        )
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first ``length`` tokens of one slot to another."""

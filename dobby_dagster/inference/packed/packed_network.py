@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from dobby_dagster.inference.packed.attention import HIDDEN, attend, causal, product
-from dobby_dagster.inference.packed.key_value_cache import COLUMN_STEP, ROW_STEP, SlotCache, rounded
+from dobby_dagster.inference.packed.key_value_cache import COLUMN_STEP, ROW_STEP, Prefix, SlotCache, rounded
 from dobby_dagster.inference.packed.packed_weights import Block, LastLayer, Layer, Weights
 from dobby_dagster.inference.packed.packing import Packing
 
 # Prompts are padded to a multiple of this, in the attention only.
 LENGTH_STEP = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """Keys and values of tokens that several prompts begin with.
-
-    Attributes:
-        ids: The tokens.
-        keys: (layers, key-value heads, head size, tokens).
-        values: (layers, key-value heads, tokens, head size).
-    """
-
-    ids: tuple[int, ...]
-    keys: torch.Tensor
-    values: torch.Tensor
 
 
 class PackedNetwork:
@@ -83,13 +67,13 @@ class PackedNetwork:
             qkv = layer.query_key_value(self._norm(x)).view(-1, heads + 2 * kv_heads, head_dim)
             rotated = _rotated(qkv[:, :-kv_heads], cosine, sine)
             keys, values = packing.unpack_kv(rotated[:, heads:]), packing.unpack_kv(qkv[:, -kv_heads:])
-            keys, values = _store(slots, index, rows, keys, values, prefix)
+            keys, values = slots.store(index, rows, keys, values, prefix)
             attended = attend(packing.unpack(rotated[:, :heads]), keys, values, mask, self.config.group_size)
             x = self._after_attention(layer, packing.pack(attended), x)
         # The last layer needs keys and values of all tokens, but the query of each prompt's last token only.
         kv = self.weights.last.key_value(self._norm(x)).view(-1, 2 * kv_heads, head_dim)
         keys = packing.unpack_kv(_rotated(kv[:, :kv_heads], cosine, sine))
-        keys, values = _store(slots, -1, rows, keys, packing.unpack_kv(kv[:, kv_heads:]), prefix)
+        keys, values = slots.store(-1, rows, keys, packing.unpack_kv(kv[:, kv_heads:]), prefix)
         return _logits(self._last_tokens(x[packing.last], keys, values, lengths + offset))
 
     def _last_tokens(
@@ -165,29 +149,6 @@ class PackedNetwork:
 
     def _angles(self, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self.weights.cosine[positions][:, None], self.weights.sine[positions][:, None]
-
-
-def _store(
-    slots: SlotCache, layer: int, rows: slice, keys: torch.Tensor, values: torch.Tensor, prefix: Prefix | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Put keys and values (prompts, key-value heads, tokens, head size) of a layer into the slots ``rows``.
-
-    Returns:
-        The same, with the prefix's in front.
-    """
-    offset = len(prefix.ids) if prefix else 0
-    end = min(offset + keys.shape[2], slots.columns)
-    slots.keys[layer, rows, :, :, offset:end] = keys[:, :, : end - offset].transpose(2, 3)
-    slots.values[layer, rows, :, offset:end] = values[:, :, : end - offset]
-    if prefix is None:
-        return keys, values
-    slots.keys[layer, rows, :, :, :offset] = prefix.keys[layer]
-    slots.values[layer, rows, :, :offset] = prefix.values[layer]
-    count = len(keys)
-    return (
-        torch.cat([prefix.keys[layer].transpose(1, 2).expand(count, -1, -1, -1), keys], 2),
-        torch.cat([prefix.values[layer].expand(count, -1, -1, -1), values], 2),
-    )
 
 
 def _rotated(x: torch.Tensor, cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
