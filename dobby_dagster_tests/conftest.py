@@ -32,7 +32,7 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dobby")
 
 SLOW_FOLDERS = ("system", "training")
-ENGINES = ("sqlite", pytest.param("rocksdb", marks=pytest.mark.slow), "mem", "http")
+ENGINES = ("sqlite", "mem", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rocksdb", "http")))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
