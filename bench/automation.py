@@ -40,15 +40,15 @@ def cost_of_ticks(batches: int) -> dict[str, Any]:
         plan(store, store.source(settings.source), MEMBERS)
         _fill(store, settings, batches)
         with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
-            first, seconds_first = _timed(lambda: new_records_sensor.evaluate(settings, instance, None))
+            first, seconds_first = _timed(lambda: new_records_sensor.evaluate(settings, store, instance, None))
             for request in first.dynamic_partitions_requests or []:
                 instance.add_dynamic_partitions("record_batches", list(request.partition_keys))
             cursor = json.loads(first.cursor or "{}") | {"asked": batch_id(batches)}
-            _, idle = _timed(lambda: new_records_sensor.evaluate(settings, instance, json.dumps(cursor)))
+            _, idle = _timed(lambda: new_records_sensor.evaluate(settings, store, instance, json.dumps(cursor)))
             rows = [[f"new{i}", f"def f{i}(): pass"] for i in range(10_000)]
             store.connection.run("?[key, content] <- $rows :put record {key => content}", {"rows": rows}, write=True)
-            _, busy = _timed(lambda: new_records_sensor.evaluate(settings, instance, json.dumps(cursor)))
-            _, retry = _timed(lambda: retry_schedule.evaluate(settings, instance, "now"))
+            _, busy = _timed(lambda: new_records_sensor.evaluate(settings, store, instance, json.dumps(cursor)))
+            _, retry = _timed(lambda: retry_schedule.evaluate(settings, store, instance, "now"))
             return {
                 "batches": batches,
                 "records": batches * MEMBERS,
@@ -84,7 +84,7 @@ def arrivals(hours: float = 1.0, rows_a_tick: int = 20) -> list[dict[str, Any]]:
                     written += rows_a_tick
                 now += TICK_SECONDS
                 with mock.patch.object(new_records_sensor.time, "time", return_value=now):
-                    result = new_records_sensor.evaluate(settings, instance, cursor)
+                    result = new_records_sensor.evaluate(settings, store, instance, cursor)
                 cursor = result.cursor
                 for request in result.dynamic_partitions_requests or []:
                     instance.add_dynamic_partitions("record_batches", list(request.partition_keys))

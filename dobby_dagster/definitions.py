@@ -1,4 +1,4 @@
-"""All that Dagster loads, on one page."""
+"""The code location: all definitions that Dagster loads."""
 
 import logging
 
@@ -22,7 +22,7 @@ from dobby_dagster.domain.settings_loader import load_settings
 
 
 def build_definitions(settings: Settings) -> dg.Definitions:
-    """The definitions for ``settings``; nothing is opened or loaded yet."""
+    """The definitions for ``settings``; no database is opened, and no model is loaded."""
     return dg.Definitions(
         assets=build_assets(settings),
         asset_checks=[summaries_invariants, summaries_in_doubt, performance_contracts],
@@ -40,9 +40,9 @@ def build_definitions(settings: Settings) -> dg.Definitions:
 
 
 def unusable_definitions(problem: DobbyError) -> dg.Definitions:
-    """The same assets and jobs, where there are no valid settings: whatever is run fails with ``problem``.
+    """The definitions without valid settings: the same assets and jobs, whose runs all fail with ``problem``.
 
-    There are no sensors and schedules: they would work with settings that nobody chose.
+    There are no sensors and schedules: they would run with default settings.
     """
     settings = Settings()
     return dg.Definitions(
@@ -56,7 +56,7 @@ def unusable_definitions(problem: DobbyError) -> dg.Definitions:
 
 
 def load_definitions() -> dg.Definitions:
-    """The definitions for the environment, whatever it holds."""
+    """The definitions for the settings in the environment, valid or not."""
     try:
         return build_definitions(load_settings().settings)
     except DobbyError as error:

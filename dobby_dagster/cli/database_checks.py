@@ -49,13 +49,13 @@ def _invariants(command: Command, store: CozoStore) -> Iterator[Finding]:
 
 def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:
     """Batches and records that failed or wait for a retry."""
-    from dobby_dagster.pipeline.planning.retry_policy import unsettled
+    from dobby_dagster.pipeline.planning.retry_policy import retry_candidates
 
     recipe = store.recipes.latest()
     if recipe is None:
         return
     relation, retries = settings.source.relation, settings.pipeline.max_retries
-    left = unsettled(store, relation, recipe, retries, settings.automation.retry_seconds)
+    left = retry_candidates(store, settings, recipe)
     ended = [candidate.batch for candidate in left if candidate.given_up]
     if ended:
         named = f"{ended[0]}{f' and {len(ended) - 1} more' if len(ended) > 1 else ''}"

@@ -9,14 +9,14 @@ from dobby_dagster.domain.plurals import counted
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
     from dobby_dagster.domain.scope import RecipeId
-    from dobby_dagster.pipeline.reporting.doubtful_summaries import Doubts
+    from dobby_dagster.pipeline.reporting.doubtful_summaries import DoubtfulCounts
 
 
-def doubts_of(use: Opened, recipe: RecipeId) -> Doubts:
+def doubts_of(use: Opened, recipe: RecipeId) -> DoubtfulCounts:
     """The doubts about all current summaries under ``recipe``."""
-    from dobby_dagster.pipeline.reporting.doubtful_summaries import doubts
+    from dobby_dagster.pipeline.reporting.doubtful_summaries import count_doubtful
 
-    return doubts(use.store, use.relation, recipe, use.settings.pipeline.unsure_below)
+    return count_doubtful(use.store, use.relation, recipe, use.settings.pipeline.unsure_below)
 
 
 def doubt_lines(use: Opened, recipe: RecipeId) -> list[str]:

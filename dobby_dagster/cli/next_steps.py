@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 def sample(store: CozoStore, relation: str, recipe: RecipeId, count: int) -> list[tuple[str, str, str]]:
     """``(key, text, confidence)`` of at most ``count`` summaries, spread evenly over all keys."""
-    from dobby_dagster.pipeline.planning.record_selection import spread
+    from dobby_dagster.pipeline.planning.record_selection import evenly_spaced
     from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 
-    places = set(spread(store.reports.status(relation, recipe)["completed"], count))
+    places = set(evenly_spaced(store.reports.status(relation, recipe)["completed"], count))
     if not places:
         return []
     completed = (entry for entry in store.reports.entries(relation, recipe) if entry["summary"])

@@ -1,8 +1,8 @@
-"""Everything Dagster: assets, checks, jobs, partitions, IO manager, resources. Thin."""
+"""The Dagster layer: assets, checks, jobs, partitions, IO manager, resources, sensors, schedules, runs."""
 
 import warnings
 
 import dagster as dg
 
-# One warning an asset at every load, for a parameter that has been stable for years.
+# Dagster prints one warning per asset at every load, for a parameter that has been stable for years.
 warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")

@@ -1,4 +1,4 @@
-"""From settings to assets and resources."""
+"""Assets and resources, built from settings."""
 
 from __future__ import annotations
 
@@ -14,29 +14,30 @@ from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOption
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.settings import Settings
 
-FOLLOW = dg.AutomationCondition.eager()
+AFTER_SUMMARIES = dg.AutomationCondition.eager()
 
 
 def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]:
-    """The assets as ``settings`` have them.
+    """The assets for ``settings``.
 
-    The summaries' code version is the recipe: after a change of model, prompt or generation settings the UI shows
-    them as out of date. Where automation is on, ``record_batches`` is to be looked at every so often. Metrics follow
-    summaries that were made without them. A run of a backfill takes ``dagster.partitions_per_run`` batches.
+    The code version of ``summaries`` is the recipe, so that the UI shows them as out of date after a change of model,
+    prompt or generation settings. Where automation is on, ``record_batches`` has a freshness policy. Metrics are
+    materialized automatically after summaries without them. A run of a backfill takes ``dagster.partitions_per_run``
+    batches.
     """
     automation = settings.automation
     stale = dg.FreshnessPolicy.time_window(fail_window=timedelta(seconds=automation.stale_seconds))
-    looked_at = stale if automation.enabled else None
+    freshness = stale if automation.enabled else None
     version = _recipe_id(settings)
     policy = backfill_policy(settings.dagster.partitions_per_run)
     by_batch = [
         pending_records,
         summaries.map_asset_specs(lambda spec: spec.replace_attributes(code_version=version)),
-        metrics.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=FOLLOW)),
+        metrics.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=AFTER_SUMMARIES)),
     ]
     return [
         source_records,
-        record_batches.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=looked_at)),
+        record_batches.map_asset_specs(lambda spec: spec.replace_attributes(freshness_policy=freshness)),
         *(asset.with_attributes(backfill_policy=policy) for asset in by_batch),
     ]
 
@@ -47,11 +48,11 @@ def _recipe_id(settings: Settings) -> str | None:
     try:
         return recipe_for(settings).id
     except DobbyError:
-        return None  # the definitions load all the same, and a run says what is wrong with the model
+        return None  # the definitions load anyway, and a run reports what is wrong with the model
 
 
 def build_resources(settings: Settings) -> dict[str, Any]:
-    """All resources as ``settings`` have them."""
+    """All resources for ``settings``, by name."""
     database, models, options = CozoDatabase.of(settings), ModelPool.of(settings), PipelineOptions.of(settings)
     return {
         "database": database,
@@ -62,7 +63,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
 
 
 def unusable_resources(problem: DobbyError) -> dict[str, Any]:
-    """Resources of the same names, any use of which fails with ``problem``."""
+    """Resources with the same names, which fail with ``problem`` when they are used."""
 
     def refuse(context: dg.InitResourceContext) -> NoReturn:
         raise problem

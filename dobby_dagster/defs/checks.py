@@ -1,4 +1,4 @@
-"""The invariants as asset checks: what a person can break, a check sees."""
+"""Asset checks: the invariants of the stored data, performance contracts, and summaries that need review."""
 
 from typing import Any
 
@@ -15,36 +15,36 @@ from dobby_dagster.domain.scope import BatchId, Scope
         dg.AssetCheckSpec(
             "members_accounted_for",
             asset=summaries,
-            description="Members of a batch = completed + failed + skipped + pending + in progress; all settled.",
+            description="Every member of a batch is completed, failed, skipped or in a live run.",
         ),
         dg.AssetCheckSpec(
             "summaries_are_sound",
             asset=summaries,
-            description="No stored summary is empty, an echo, a repetition or an error text.",
+            description="No stored summary is empty, an echo of its prompt, repetitive or an error message.",
         ),
         dg.AssetCheckSpec(
             "completed_have_summaries",
             asset=summaries,
-            description="Each completed record has exactly one summary under its fingerprint, of its own content.",
+            description="Each completed record has exactly one summary, of its own content; no other record has one.",
         ),
         dg.AssetCheckSpec(
             "error_rate",
             asset=summaries,
-            description="Under 1 % of the records failed.",
+            description="At most 1 % of the records failed.",
         ),
     ],
     name="summaries_invariants",
     can_subset=True,
 )
 def summaries_invariants(context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool) -> Any:
-    """Look at what is stored of the run's partitions."""
+    """Check the stored data of the run's partitions."""
     from dobby_dagster.pipeline.reporting.invariants import examine
 
     found = examine(database.store, models.recipe, models.chosen_prompt, chosen_batches(context))
     for name, problems, severity in (
         ("members_accounted_for", found.unaccounted, dg.AssetCheckSeverity.ERROR),
-        ("summaries_are_sound", found.unsound, dg.AssetCheckSeverity.ERROR),
-        ("completed_have_summaries", found.without_summary, dg.AssetCheckSeverity.ERROR),
+        ("summaries_are_sound", found.degenerate, dg.AssetCheckSeverity.ERROR),
+        ("completed_have_summaries", found.mismatched, dg.AssetCheckSeverity.ERROR),
         ("error_rate", found.failing, dg.AssetCheckSeverity.WARN),
     ):
         if dg.AssetCheckKey(summaries.key, name) not in context.selected_asset_check_keys:
@@ -64,12 +64,12 @@ def summaries_invariants(context: dg.AssetCheckExecutionContext, database: CozoD
 
 @dg.asset_check(
     asset=metrics,
-    description="The performance contracts hold: speed, latency, errors, memory. Only for the built-in model.",
+    description="The performance contracts hold: speed, latency, error rate, memory. Built-in model only.",
 )
 def performance_contracts(
     context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool
 ) -> dg.AssetCheckResult:
-    """Hold the stored metrics of the run's partitions against the contracts; a broken one is a warning."""
+    """Compare the stored metrics of the run's partitions with the contracts; a broken contract is a warning."""
     from dobby_dagster.domain.contracts import broken
     from dobby_dagster.domain.settings import BUILT_IN_MODEL
 
@@ -90,12 +90,12 @@ def performance_contracts(
         dg.AssetCheckSpec(
             "summaries_are_sure",
             asset=summaries,
-            description="At most half of the summaries are unsure: of a confidence below pipeline.unsure_below.",
+            description="At most half of the summaries are unsure, with a confidence below pipeline.unsure_below.",
         ),
         dg.AssetCheckSpec(
             "summaries_are_whole",
             asset=summaries,
-            description="At most one in ten summaries was cut off at the most tokens that the prompt allows.",
+            description="At most one in ten summaries was cut off at the token limit of the prompt.",
         ),
     ],
     name="summaries_in_doubt",
@@ -104,12 +104,16 @@ def performance_contracts(
 def summaries_in_doubt(
     context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
 ) -> Any:
-    """Count the summaries of the run's partitions that are to be read with care; too many are a warning."""
-    from dobby_dagster.pipeline.reporting.doubtful_summaries import CUT_OFF_SHARE_LIMIT, UNSURE_SHARE_LIMIT, Doubts
+    """Count the summaries of the run's partitions that need review; too many are a warning."""
+    from dobby_dagster.pipeline.reporting.doubtful_summaries import (
+        CUT_OFF_SHARE_LIMIT,
+        UNSURE_SHARE_LIMIT,
+        DoubtfulCounts,
+    )
 
     reports = database.store.batch_reports
     rows = [row for batch in chosen_batches(context) for row in reports.outputs(Scope(models.recipe.id, batch))]
-    found = Doubts.of(rows, options.unsure_below)
+    found = DoubtfulCounts.of(rows, options.unsure_below)
     for name, count, limit, way_out in (
         ("summaries_are_sure", found.unsure, UNSURE_SHARE_LIMIT, "dobby redo --model PATH"),
         ("summaries_are_whole", found.cut_off, CUT_OFF_SHARE_LIMIT, "dobby summarize --max-new-tokens N"),
@@ -126,7 +130,7 @@ def summaries_in_doubt(
 
 
 def chosen_batches(context: dg.AssetCheckExecutionContext) -> list[BatchId]:
-    """The partitions of the run, or all of them where the check runs on its own."""
+    """The partitions of the run, or all where the check runs without partitions."""
     step = context.op_execution_context
     if step.has_partition_key or step.has_partition_key_range:
         return list(map(BatchId, step.partition_keys))

@@ -1,4 +1,4 @@
-"""What the UI shows beside a materialization."""
+"""The metadata of materializations, as the UI shows it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CELL_LENGTH = 160
 
 
 def plan_metadata(changes: Changes, partitions: Sequence[str]) -> dict[str, Any]:
-    """What one look at the source found."""
+    """What one poll of the source found."""
     return {
-        "change_tracking": f"{changes.method}: {changes.why}",
-        "rows_read": changes.seen,
+        "change_tracking": f"{changes.method}: {changes.reason}",
+        "rows_read": changes.read,
         "records_new": changes.new,
         "records_changed": changes.changed,
         "records_deleted": changes.deleted,
@@ -31,16 +31,16 @@ def plan_metadata(changes: Changes, partitions: Sequence[str]) -> dict[str, Any]
     }
 
 
-def pending_metadata(members: int, todo: int) -> dict[str, Any]:
-    """How much of a batch is to do."""
-    return {"dagster/partition_row_count": todo, "members": members, "records_settled": members - todo}
+def pending_metadata(members: int, pending: int) -> dict[str, Any]:
+    """How many records of a batch are pending."""
+    return {"dagster/partition_row_count": pending, "members": members, "records_settled": members - pending}
 
 
 def summary_metadata(
     store: CozoStore, scope: Scope, failed_share_limit: float, unsure_below: float = 0.0
 ) -> tuple[dict[str, Any], str]:
-    """Counts, speed, confidence and samples of a batch, and why it is to fail; empty where it is not."""
-    from dobby_dagster.pipeline.planning.record_selection import spread
+    """The metadata of a batch of summaries, and why its partition fails; the reason is empty where it succeeds."""
+    from dobby_dagster.pipeline.planning.record_selection import evenly_spaced
     from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics
     from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 
@@ -49,7 +49,8 @@ def summary_metadata(
     errors = store.batch_reports.errors(scope)
     rows = sorted(rows, key=lambda row: row["key"])
     samples = [
-        [rows[place]["key"], rows[place]["text"], shown_confidence(rows[place])] for place in spread(len(rows), SAMPLES)
+        [rows[place]["key"], rows[place]["text"], shown_confidence(rows[place])]
+        for place in evenly_spaced(len(rows), SAMPLES)
     ]
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": len(rows),
@@ -81,7 +82,7 @@ def summary_metadata(
 
 
 def metric_metadata(values: dict[str, Any]) -> dict[str, Any]:
-    """Every metric, for plots over partitions; what is unknown is left out."""
+    """All metrics, to be plotted over partitions; unknown ones are omitted."""
     return _known(**{name: value for name, value in values.items() if value != ""})
 
 

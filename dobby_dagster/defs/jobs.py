@@ -1,4 +1,4 @@
-"""Jobs for those who launch them by name."""
+"""The asset jobs that sensors, schedules and the command line run."""
 
 import dagster as dg
 
@@ -8,13 +8,13 @@ from dobby_dagster.defs.partitions import record_batch_partitions
 plan_batches = dg.define_asset_job(
     "plan_batches",
     selection=dg.AssetSelection.assets(record_batches),
-    description="Look for new, changed and deleted rows, and cut them into batches.",
+    description="Find new, changed and deleted rows, and cut them into batches.",
     executor_def=dg.in_process_executor,
 )
 summarize_batches = dg.define_asset_job(
     "summarize_batches",
     selection=dg.AssetSelection.assets(pending_records, summaries, metrics),
     partitions_def=record_batch_partitions,
-    description="Summarise what is to do in the chosen batches, and measure it.",
+    description="Summarise the pending records of the selected batches, and compute metrics.",
     executor_def=dg.in_process_executor,
 )

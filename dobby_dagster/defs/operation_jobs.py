@@ -1,4 +1,4 @@
-"""Jobs that a person launches with a few words of configuration: the launchpad explains and validates them."""
+"""Jobs for operators; their configuration is explained and validated in the launchpad."""
 
 from pathlib import Path
 
@@ -16,36 +16,41 @@ UPKEEP = "upkeep"
 
 
 class SummarizeNewConfig(dg.Config):
-    """How to look."""
+    """How to find changes."""
 
     compare_everything: bool = Field(
-        False, description="Read every row, also where triggers or a watermark tell what changed."
+        False, description="Read every row, even where triggers or a watermark tell what changed."
     )
 
 
 class ResummarizeConfig(dg.Config):
-    """Which records to make anew; at least one of the three."""
+    """Which records to summarise again; at least one of the three."""
 
-    keys: list[str] = Field([], description="These records.")
-    prefix: str = Field("", description="And all whose key begins so.")
-    confidence_below: float = Field(0.0, ge=0, le=1, description="Of all, or of the prefix: those less sure than that.")
+    keys: list[str] = Field([], description="Records to select by key.")
+    prefix: str = Field("", description="Also select records whose key starts with this.")
+    confidence_below: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Select only records of a lower confidence, with the prefix or of all.",
+    )
 
 
 class ReleaseConfig(dg.Config):
     """Which failed records to try again."""
 
-    keys: list[str] = Field([], description="These records; all that failed where none is named.")
+    keys: list[str] = Field([], description="Records to select by key; all failed ones where empty.")
 
 
 class HistoryConfig(dg.Config):
-    """How long history is kept."""
+    """How long to keep the history."""
 
-    days: float = Field(90.0, ge=0, description="Superseded states older than this are dropped; 0 keeps all.")
+    days: float = Field(90.0, ge=0, description="Drop superseded states older than this; 0 keeps all.")
 
 
 def _start(context: dg.OpExecutionContext, batches: list[str], title: str) -> None:
     if not batches:
-        context.log.info(f"{title}: nothing to do")
+        context.log.info(f"{title}: nothing to process")
         return
     backfill = submit_backfill(context.instance, batches, title, context.job_name)
     context.log.info(f"{title}: backfill {backfill} of {counted(len(batches), 'batch')}")
@@ -60,114 +65,117 @@ def look_and_start(
     models: ModelPool,
     options: PipelineOptions,
 ) -> None:
-    """Cut what is new into batches, and start a backfill of all batches that have something to do."""
+    """Cut new records into batches, and start a backfill of all unfinished batches."""
     from dobby_dagster.pipeline.planning.planner import plan
 
     store, source = database.store, database.records()
-    plan(store, source, options.batch_size, recompare=config.compare_everything)
+    plan(store, source, options.batch_size, full_scan=config.compare_everything)
     store.recipes.remember(models.recipe)
     add_partitions(context.instance, store)
-    left = store.states.unfinished(source.settings.relation, models.recipe.id, options.max_retries)
-    _start(context, list(left), f"Summarise {counted(sum(left.values()), 'record')}")
+    unfinished = store.states.unfinished(source.settings.relation, models.recipe.id, options.max_retries)
+    _start(context, list(unfinished), f"Summarise {counted(sum(unfinished.values()), 'record')}")
 
 
 @dg.op
 def forget_and_start(
     context: dg.OpExecutionContext, config: ResummarizeConfig, database: CozoDatabase, models: ModelPool
 ) -> None:
-    """Delete the chosen summaries of the model and prompt in use, and start a backfill that makes them anew."""
-    from dobby_dagster.pipeline.planning.record_selection import redo
+    """Delete the selected summaries of the model and prompt in use, and start a backfill that replaces them."""
+    from dobby_dagster.pipeline.planning.record_selection import discard_summaries
 
     relation = database.source_settings.relation
-    batches = redo(database.store, relation, models.recipe.id, config.keys, config.prefix, config.confidence_below)
-    _start(context, list(batches), f"Make {sum(batches.values()):,} summaries anew")
+    batches = discard_summaries(
+        database.store, relation, models.recipe.id, config.keys, config.prefix, config.confidence_below
+    )
+    _start(context, list(batches), f"Summarise {counted(sum(batches.values()), 'record')} again")
 
 
 @dg.op
 def release_and_start(
     context: dg.OpExecutionContext, config: ReleaseConfig, database: CozoDatabase, models: ModelPool
 ) -> None:
-    """Return failed records to pending, their tries forgotten, and start a backfill of their batches."""
+    """Return failed records to pending, reset their retry counts, and start a backfill of their batches."""
     from dobby_dagster.pipeline.planning.record_selection import release
 
     released = release(database.store, database.source_settings.relation, models.recipe.id, config.keys)
-    _start(context, list(released), f"Try {sum(map(len, released.values())):,} failed records again")
+    _start(context, list(released), f"Retry {counted(sum(map(len, released.values())), 'failed record')}")
 
 
 @dg.op
-def mend(context: dg.OpExecutionContext, database: CozoDatabase) -> None:
-    """Close runs whose process died, return what they had begun to pending, free leaked pool slots."""
+def clean_up(context: dg.OpExecutionContext, database: CozoDatabase) -> None:
+    """Close runs whose process died, return the records that they had started to pending, free leaked pool slots."""
     context.log.info(str(recover(context.instance, database.store)))
 
 
 @dg.op(out=dg.Out(dg.Nothing))
 def check_database(context: dg.OpExecutionContext, database: CozoDatabase) -> None:
-    """Read every row, and count what is there against the ledger; fail where something is wrong."""
+    """Read every row, and audit the ledger; fail where the database is damaged."""
     problems = database.store.check()
     if problems:
         raise dg.Failure(f"{database.url} is damaged: {'; '.join(problems[:5])}; restore a backup", allow_retries=False)
     for violation in database.store.audit.examine():
         context.log.warning(f"{violation}; dobby {violation.remedy}")
-    context.log.info(f"{database.url} is sound")
+    context.log.info(f"{database.url} is valid")
 
 
 def back_up_into(folder: Path | None, kept: int) -> dg.OpDefinition:
-    """The op that backs up into ``folder``: a path of the settings, which no launchpad changes."""
+    """The op that backs up into ``folder``: a path from the settings, which the launchpad can't change."""
 
-    @dg.op(name="back_up_database", ins={"sound": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
+    @dg.op(name="back_up_database", ins={"checked": dg.In(dg.Nothing)}, out=dg.Out(dg.Nothing))
     def back_up_database(context: dg.OpExecutionContext, database: CozoDatabase) -> None:
-        """Write a backup where the settings say, and delete the oldest; only after the check has found it sound."""
+        """Write a backup into automation.backup_folder, and delete the oldest; runs only after a successful check."""
         from dobby_dagster.pipeline.backup_rotation import back_up
 
         if folder is None:
             context.log.info("no backup: automation.backup_folder is not set")
             return
-        done = back_up(database.store, folder, kept)
-        for file, wrong in done.damaged.items():
-            context.log.warning(f"an older backup is damaged: {file}: {wrong}")
-        context.log.info(f"{done.path}: {done.held.summary}, verified; {len(done.deleted)} older backups deleted")
+        result = back_up(database.store, folder, kept)
+        for file, problem in result.damaged.items():
+            context.log.warning(f"an older backup is damaged: {file}: {problem}")
+        older = counted(len(result.deleted), "older backup")
+        context.log.info(f"{result.path}: {result.contents.summary}, verified; {older} deleted")
 
     return back_up_database
 
 
 @dg.op(ins={"saved": dg.In(dg.Nothing)})
 def compact_history(context: dg.OpExecutionContext, config: HistoryConfig, database: CozoDatabase) -> None:
-    """Drop superseded states past their age; the state in force, and every summary, stays."""
+    """Drop superseded states of a certain age; current states and all summaries stay."""
     import time
 
     if not config.days:
-        context.log.info("history is kept whole: automation.history_days is 0")
+        context.log.info("no history is dropped: automation.history_days is 0")
         return
     dropped = database.store.upkeep.compact(time.time() - config.days * 86_400)
-    context.log.info(f"{dropped:,} superseded states older than {config.days:g} days dropped")
+    context.log.info(f"{counted(dropped, 'superseded state')} older than {config.days:g} days dropped")
 
 
 @dg.job(executor_def=dg.in_process_executor)
 def summarize_new() -> None:
-    """Summarise what is new: look for changes, cut batches, start a backfill of all that is to do."""
+    """Summarise new records: poll for changes, cut batches, start a backfill of all unfinished batches."""
     look_and_start()
 
 
 @dg.job(executor_def=dg.in_process_executor)
 def resummarize_records() -> None:
-    """Make the summaries of some records anew, with the model and prompt in use."""
+    """Summarise selected records again, with the model and prompt in use."""
     forget_and_start()
 
 
 @dg.job(executor_def=dg.in_process_executor)
 def release_quarantine() -> None:
-    """Try failed records again, those that were set aside for good included."""
+    """Retry failed records, quarantined ones included."""
     release_and_start()
 
 
 @dg.job(executor_def=dg.in_process_executor)
 def recover_from_crash() -> None:
-    """Mend what dead processes left behind; the sensor `recovery` does the same by itself."""
-    mend()
+    """Clean up after dead processes, as the sensor `recovery` does."""
+    clean_up()
 
 
 def operations(settings: Settings) -> list[dg.JobDefinition]:
-    """The jobs; where upkeep backs up is as ``settings`` have it, what it drops too unless the launchpad says else."""
+    """The jobs; upkeep takes its folder from ``settings``, and the days of history too unless overridden at launch."""
     automation = settings.automation
     back_up_database = back_up_into(automation.backup_folder, automation.backups_kept)
 

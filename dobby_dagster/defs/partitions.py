@@ -1,4 +1,4 @@
-"""The partitions: one a record batch, added as batches are planned."""
+"""The partitions: one per record batch, added when batches are planned."""
 
 from typing import TYPE_CHECKING
 
@@ -12,18 +12,18 @@ record_batch_partitions = dg.DynamicPartitionsDefinition(name="record_batches")
 
 
 def backfill_policy(partitions_per_run: int) -> dg.BackfillPolicy:
-    """A run takes up to so many neighbouring partitions, and loads the model once for all of them."""
+    """Runs of up to ``partitions_per_run`` neighbouring partitions, each of which loads the model once."""
     return dg.BackfillPolicy.multi_run(max_partitions_per_run=partitions_per_run)
 
 
 def add_partitions(instance: dg.DagsterInstance, store: "CozoStore") -> "list[BatchId]":
-    """Add a partition for every batch that Dagster does not know yet; which those are.
+    """Add a partition for each batch that has none, and return those batches.
 
-    All that lack, not only the newest: a planner may have died between the database and Dagster.
+    Older batches can be among them: a planner may have died between writing to the database and to Dagster.
     """
     name = str(record_batch_partitions.name)
     known = set(instance.get_dynamic_partitions(name))
-    lacking = [batch.id for batch in store.versions.batches() if batch.id not in known]
-    if lacking:
-        instance.add_dynamic_partitions(name, lacking)
-    return lacking
+    missing = [batch.id for batch in store.versions.batches() if batch.id not in known]
+    if missing:
+        instance.add_dynamic_partitions(name, missing)
+    return missing

@@ -1,4 +1,4 @@
-"""Backups with rotation: only a sound one replaces a sound one, and the oldest sound one is never deleted."""
+"""Backups with rotation: only a valid backup replaces another, and the oldest valid one is never deleted."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ _NAME = re.compile(r"dobby-\d{8}-\d{6}(-\d+)?\.backup")
 
 
 @dataclass(frozen=True)
-class Rotation:
-    """What one night's backup did.
+class BackupResult:
+    """A new backup, and what became of the older ones.
 
     Attributes:
         path: The new file.
-        held: What is in it.
+        contents: The rows in it, by relation.
         deleted: Older backups that were deleted.
-        damaged: Older backups that are damaged, and stay, by what is wrong with them.
+        damaged: Older backups that are damaged and were kept, with the reason.
     """
 
     path: Path
-    held: Reading
+    contents: Reading
     deleted: list[Path] = field(default_factory=list)
     damaged: dict[Path, str] = field(default_factory=dict)
 
 
-def back_up(store: CozoStore, folder: Path, keep: int) -> Rotation:
-    """Write a backup into ``folder``, made where it is missing, and delete the oldest.
+def back_up(store: CozoStore, folder: Path, keep: int) -> BackupResult:
+    """Write a backup into ``folder``, which is created if missing, and delete the oldest.
 
     Args:
         store: An embedded database; a server writes its backups on its own machine.
-        folder: Nothing in it but backups by this function is ever touched.
-        keep: How many sound backups stay, the new one included; the oldest sound one stays besides.
+        folder: Only files that this function wrote are deleted from it.
+        keep: Valid backups to keep, the new one included; the oldest valid one is kept as well.
 
     Raises:
         StoreAccessError: The folder can't be written, or the database is a server's.
-        StoreCorruptError: The database is damaged, or what was written; no old backup is deleted then.
+        StoreCorruptError: The database or the new backup is damaged; no old backup is deleted then.
     """
     if DatabaseAddress.parse(store.connection.url).is_server:
         raise StoreAccessError(
@@ -56,35 +56,35 @@ def back_up(store: CozoStore, folder: Path, keep: int) -> Rotation:
         private_folder(folder)
     except OSError as error:
         raise StoreAccessError(
-            f"the backup folder {folder} can't be made: {error.strerror}", hint="see automation.backup_folder"
+            f"the backup folder {folder} can't be created: {error.strerror}", hint="see automation.backup_folder"
         ) from error
     sweep_drafts(folder)
     path = _new_name(folder)
-    rotation = Rotation(path, store.backup(path))
-    _rotate(rotation, keep)
-    return rotation
+    result = BackupResult(path, store.backup(path))
+    _rotate(result, keep)
+    return result
 
 
-def _rotate(rotation: Rotation, keep: int) -> None:
-    """Delete what is past ``keep`` sound backups, but not the oldest sound one; the new one was just verified."""
-    others = (file for file in rotation.path.parent.iterdir() if _NAME.fullmatch(file.name) and file != rotation.path)
-    sound, spare = [rotation.path], []
+def _rotate(result: BackupResult, keep: int) -> None:
+    """Delete backups older than the newest ``keep`` valid ones, except the oldest valid one; the new one is valid."""
+    others = (file for file in result.path.parent.iterdir() if _NAME.fullmatch(file.name) and file != result.path)
+    valid, surplus = [result.path], []
     for file in sorted(others, reverse=True):
-        wrong = _damage(file)
-        if len(sound) >= keep:
-            spare.append((file, wrong))
-        elif wrong:
-            rotation.damaged[file] = wrong
+        problem = _problem(file)
+        if len(valid) >= keep:
+            surplus.append((file, problem))
+        elif problem:
+            result.damaged[file] = problem
         else:
-            sound.append(file)
-    oldest = next((file for file, wrong in reversed(spare) if not wrong), None)
-    for file, _ in spare:
+            valid.append(file)
+    oldest = next((file for file, problem in reversed(surplus) if not problem), None)
+    for file, _ in surplus:
         if file != oldest:
             file.unlink()
-            rotation.deleted.append(file)
+            result.deleted.append(file)
 
 
-def _damage(file: Path) -> str:
+def _problem(file: Path) -> str:
     try:
         verify_backup(file)
     except DobbyError as error:
@@ -93,7 +93,7 @@ def _damage(file: Path) -> str:
 
 
 def _new_name(folder: Path) -> Path:
-    """By the second; numbered where one was made in the same second."""
+    """Named by the second; numbered where that name is taken."""
     stem = f"dobby-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (f"{stem}{f'-{number}' if number else ''}.backup" for number in range(1_000))
     return next(folder / name for name in names if not (folder / name).exists())

@@ -1,4 +1,4 @@
-"""Who wants to know how far planning and summarising are."""
+"""Progress of planning and summarising, reported to listeners in the same process."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
-# Rows that were read; records whose outcome is known; records whose outcome is committed.
+# Rows read; records with a known outcome; records with a committed outcome.
 Stage: TypeAlias = Literal["planning", "inferring", "summarizing"]
-# Called with the stage, how many records it is further, and how many of those were inferred.
+# Called with the stage, the number of records since the last call, and how many of those were inferred.
 Listener: TypeAlias = Callable[[Stage, int, int], None]
 _listeners: list[Listener] = []
 
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Have ``listener`` called inside the block for every page, outcome and committed chunk."""
+    """Call ``listener`` for each page, outcome and committed chunk while the block runs."""
     _listeners.append(listener)
     try:
         yield
@@ -24,6 +24,6 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def report(stage: Stage, records: int, inferred: int = 0) -> None:
-    """Tell of one page, outcome or chunk."""
+    """Report one page, outcome or committed chunk to all listeners."""
     for listener in _listeners:
         listener(stage, records, inferred)

@@ -220,7 +220,7 @@ def test_ingesting_again_touches_only_what_changed(sqlite_store: CozoStore, tmp_
     assert plan(sqlite_store, source, 100).new == 12
     again = ingest(sqlite_store.records, [root])
     assert (again.written, again.unchanged) == (0, 12)
-    assert plan(sqlite_store, source, 100).seen == 0
+    assert plan(sqlite_store, source, 100).read == 0
     (root / "a.py").write_text(PYTHON.replace("return x", "return x + 1").replace("class A", "class B"))
     (root / "c.md").unlink()
     third = ingest(sqlite_store.records, [root])

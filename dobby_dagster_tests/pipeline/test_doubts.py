@@ -13,7 +13,12 @@ from dobby_dagster.inference.models.model_folder import shelf
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt, PromptLibrary
 from dobby_dagster.inference.recipe import recipe_of
 from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics
-from dobby_dagster.pipeline.reporting.doubtful_summaries import Doubts, batch_of_unsure, doubts, only_unsure
+from dobby_dagster.pipeline.reporting.doubtful_summaries import (
+    DoubtfulCounts,
+    batch_of_unsure,
+    count_doubtful,
+    only_unsure,
+)
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
 from dobby_dagster_tests.helpers.command import Dobby
@@ -50,9 +55,9 @@ def test_the_limit_is_the_prompts_unless_it_is_set(tmp_path: Path) -> None:
 def test_doubts_are_counted_and_unknown_is_not_unsure(sqlite_store: CozoStore) -> None:
     put(sqlite_store, {"a": "word1 UNSURE", "b": "word2", "c": "word3 LONG", "d": ""})
     run(sqlite_store, FakeEngine())
-    assert doubts(sqlite_store, "record", RECIPE.id, 0.1) == Doubts(3, 0, 1, 1, 0)
-    assert doubts(sqlite_store, "record", RECIPE.id, 0.9) == Doubts(3, 2, 1, 1, 0)
-    assert doubts(sqlite_store, "record", "another", 0.9) == Doubts()
+    assert count_doubtful(sqlite_store, "record", RECIPE.id, 0.1) == DoubtfulCounts(3, 0, 1, 1, 0)
+    assert count_doubtful(sqlite_store, "record", RECIPE.id, 0.9) == DoubtfulCounts(3, 2, 1, 1, 0)
+    assert count_doubtful(sqlite_store, "record", "another", 0.9) == DoubtfulCounts()
     values = batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001"), 0.9)
     assert (values["summaries_unsure"], values["summaries_cut_off"], values["contents_truncated"]) == (2, 1, 0)
     assert batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001"))["summaries_unsure"] == 0
@@ -65,7 +70,7 @@ def test_a_deleted_or_edited_record_is_in_no_count(sqlite_store: CozoStore) -> N
     run(sqlite_store, FakeEngine())
     put(sqlite_store, {"a": "word1 again"})
     run(sqlite_store, FakeEngine())
-    assert doubts(sqlite_store, "record", RECIPE.id, 0.9).summaries == 2
+    assert count_doubtful(sqlite_store, "record", RECIPE.id, 0.9).summaries == 2
 
 
 def test_unsure_records_come_into_a_batch_of_their_own(sqlite_store: CozoStore) -> None:

@@ -33,8 +33,8 @@ def test_members_that_are_not_settled_and_members_that_are_gone(sqlite_store: Co
         "?[batch, position] <- [['batch-000001', 1]] :rm dobby_member {batch, position}", write=True
     )
     assert examined(sqlite_store).unaccounted == [
-        f"{BATCH}: 1 of 1 member not settled",
-        f"{BATCH}: 1 member, 2 planned",
+        f"{BATCH}: 1 of 1 member not finished",
+        f"{BATCH}: 1 member stored, 2 planned",
     ]
 
 
@@ -53,7 +53,7 @@ def test_exactly_one_summary_is_neither_none_nor_two(sqlite_store: CozoStore) ->
         " :rm dobby_summary {source, key, fingerprint}",
         write=True,
     )
-    assert sorted(examined(sqlite_store).without_summary) == [
+    assert sorted(examined(sqlite_store).mismatched) == [
         f"{BATCH}: k1 is completed with 2 summaries of its content",
         f"{BATCH}: k2 is completed without a summary of its content",
     ]

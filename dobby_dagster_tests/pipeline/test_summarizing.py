@@ -16,7 +16,7 @@ from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.domain.states import State
 from dobby_dagster.pipeline.planning.planner import plan
-from dobby_dagster.pipeline.planning.record_selection import redo
+from dobby_dagster.pipeline.planning.record_selection import discard_summaries
 from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics, percentile
 from dobby_dagster.pipeline.reporting.export_formats import export_file
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
@@ -219,7 +219,9 @@ def test_what_is_unknown_is_stored_and_shown_as_unknown_and_left_out_of_means(
     metadata, _ = summary_metadata(sqlite_store, Scope(RECIPE.id, "batch-000001"), 1.0)
     assert metadata["confidence_mean"] == 0.6065
     assert "| `a` | It says word1 UNSURE indeed. | unknown |" in metadata["samples"].value
-    assert redo(sqlite_store, "record", RECIPE.id, confidence_below=0.9) == {"batch-000001": 2}, "unknown is not low"
+    assert discard_summaries(sqlite_store, "record", RECIPE.id, confidence_below=0.9) == {"batch-000001": 2}, (
+        "unknown is not low"
+    )
 
 
 def test_a_mean_of_nothing_known_is_unknown_and_in_no_plot(sqlite_store: CozoStore) -> None:
@@ -232,7 +234,7 @@ def test_a_mean_of_nothing_known_is_unknown_and_in_no_plot(sqlite_store: CozoSto
     assert not unknown & summary_metadata(sqlite_store, Scope(RECIPE.id, "batch-000001"), 1.0)[0].keys()
     sqlite_store.batch_reports.save_metrics(Scope(RECIPE.id, "batch-000001"), values)
     assert sqlite_store.batch_reports.metrics()[0]["values"] == values
-    assert redo(sqlite_store, "record", RECIPE.id, prefix="a") == {"batch-000001": 1}
+    assert discard_summaries(sqlite_store, "record", RECIPE.id, prefix="a") == {"batch-000001": 1}
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.floats(0.01, 1))

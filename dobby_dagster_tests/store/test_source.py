@@ -88,7 +88,7 @@ def test_missing_relations_and_columns_are_named(
 
 def changes_of(store: CozoStore, spec: SourceSettings, **options: Any) -> tuple[str, int, int, int, int]:
     found = plan(store, store.source(spec), 100, **options)
-    return found.method, found.new, found.changed, found.deleted, found.seen
+    return found.method, found.new, found.changed, found.deleted, found.read
 
 
 def edit(store: CozoStore, columns: str, first: list[Any], second: list[Any]) -> None:
@@ -116,7 +116,7 @@ def test_changes_are_found_by_each_way(
     store.connection.run("?[id] <- [['zz']] :rm code {id}", write=True)
     assert changes_of(store, spec) == (way, 1, 1, 1, read - (way == "comparison"))
     assert changes_of(store, spec)[1:4] == (0, 0, 0)
-    assert changes_of(store, spec, recompare=True)[1:] == (0, 0, 0, 100)
+    assert changes_of(store, spec, full_scan=True)[1:] == (0, 0, 0, 100)
 
 
 def test_a_relation_with_triggers_of_its_own_keeps_them(sqlite_store: CozoStore) -> None:
@@ -125,7 +125,7 @@ def test_a_relation_with_triggers_of_its_own_keeps_them(sqlite_store: CozoStore)
     theirs = "::set_triggers code on put { ?[id] := _new[id, body] :put log {id} }"
     sqlite_store.connection.run(theirs, write=True)
     found = plan(sqlite_store, sqlite_store.source(spec), 10)
-    assert (found.method, "triggers of its own" in found.why) == ("comparison", True)
+    assert (found.method, "triggers of its own" in found.reason) == ("comparison", True)
     assert len(sqlite_store.connection.run("::show_triggers code").rows) == 1
 
 

@@ -90,7 +90,7 @@ def test_ten_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
     prompt = chosen_prompt(settings.prompt)
     recipe = recipe_of(settings.model, settings.inference, prompt)
     found = examine(store, recipe, prompt, [batch.id for batch in store.versions.batches()])
-    assert (found.unaccounted, found.unsound, found.without_summary) == ([], [], [])
+    assert (found.unaccounted, found.degenerate, found.mismatched) == ([], [], [])
 
 
 def test_others_look_on_without_an_error_while_a_run_works(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ def test_each_content_is_settled_and_an_edit_is_noticed(
     summarize(store, source)
     settled(store, source)
     again = plan(store, source, 10)
-    assert (again.new, again.changed, again.deleted, again.seen) == (0, 0, 0, len(drawn))
+    assert (again.new, again.changed, again.deleted, again.read) == (0, 0, 0, len(drawn))
 
 
 def nested(levels: int) -> list[Any]:

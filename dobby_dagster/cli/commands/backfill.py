@@ -81,9 +81,11 @@ def _chosen(
         return [batch for batch in there if first <= batch <= (last or first)]
     if not failed:
         return list(left)
-    from dobby_dagster.defs.automation.retry_schedule import left_undone
+    from dobby_dagster.inference.recipe import recipe_for
+    from dobby_dagster.pipeline.planning.retry_policy import retry_candidates
 
-    return [candidate.batch for candidate in left_undone(use.settings, store)]
+    recipe = recipe_for(use.settings).id
+    return [candidate.batch for candidate in retry_candidates(store, use.settings, recipe)]
 
 
 def _submit(use: Opened, choose: partial[list[BatchId]], as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""The sensors ``run_failures`` and ``staleness``: somebody is told."""
+"""The sensors ``run_failures`` and ``staleness``, which send alerts."""
 
 from collections.abc import Iterable
 
@@ -10,12 +10,12 @@ from dobby_dagster.domain.errors import Retry, Severity
 from dobby_dagster.domain.settings import Settings
 
 INTERVAL_SECONDS = 30
-AUTOMATIC = "It is run again by itself where that can help; dobby doctor shows what is left."
-PERSON = "No retry can help before a person acts; dobby doctor shows what is wrong."
+AUTOMATIC = "It is retried automatically where that can help; dobby doctor shows what remains."
+MANUAL = "No retry can help before a person acts; dobby doctor shows what is wrong."
 
 
 def alert_sensors(settings: Settings) -> list[dg.SensorDefinition]:
-    """Both sensors; they run whatever ``automation.enabled`` says."""
+    """Both sensors; on even where ``automation.enabled`` is false."""
     return [_run_failures(settings), _staleness(settings)]
 
 
@@ -24,27 +24,27 @@ def _run_failures(settings: Settings) -> dg.SensorDefinition:
         name="run_failures",
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells of each run that failed, into the log and where automation.alert_… says.",
+        description="Sends an alert for each failed run: to the log, and where automation.alert_… says.",
     )
     def run_failures(context: dg.RunFailureSensorContext) -> None:
         from dobby_dagster.pipeline.reporting.alerts import Alert, deliver
 
         run = context.dagster_run
         batches = tuple(batches_of(dict(run.tags)))
-        about = f" of {batches[0]} to {batches[-1]}" if batches else ""
+        scope = f" of {batches[0]} to {batches[-1]}" if batches else ""
         steps = [event.event_specific_data for event in context.get_step_failure_events()]
-        said = next((_description(data) for data in steps), "") or context.failure_event.message or ""
-        title = f"Dobby: run {run.run_id[:8]} of {run.job_name}{about} failed"
+        cause = next((_description(data) for data in steps), "") or context.failure_event.message or ""
+        title = f"Dobby: run {run.run_id[:8]} of {run.job_name}{scope} failed"
         severity, retry = _recommendation(steps)
-        way_out = PERSON if retry is Retry.ESCALATE else AUTOMATIC
-        alert = Alert("run_failure", title, f"{said} {way_out}", severity, run.run_id, batches)
+        action = MANUAL if retry is Retry.ESCALATE else AUTOMATIC
+        alert = Alert("run_failure", title, f"{cause} {action}", severity, run.run_id, batches)
         deliver(alert, settings.automation)
 
     return run_failures
 
 
 def _recommendation(steps: Iterable[object]) -> tuple[Severity, Retry]:
-    """What the first error that is Dobby's own says of itself; of others, that they are errors."""
+    """Severity and retry recommendation of the first of Dobby's own errors; else those of an unexpected error."""
     for data in steps:
         metadata = getattr(getattr(data, "user_failure_data", None), "metadata", None) or {}
         if "severity" in metadata and "retry" in metadata:
@@ -67,7 +67,7 @@ def _staleness(settings: Settings) -> dg.SensorDefinition:
         name="staleness",
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells when nobody has looked for new rows for automation.stale_seconds, and when that is over.",
+        description="Sends alerts when the source was not polled for automation.stale_seconds, and when it is again.",
     )
     def staleness(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         from dobby_dagster.pipeline.reporting.alerts import Alert, deliver
@@ -79,9 +79,9 @@ def _staleness(settings: Settings) -> dg.SensorDefinition:
         if state != before and "FAIL" in (state, before):
             minutes = settings.automation.stale_seconds / 60
             stale = state == "FAIL"
-            title = "Dobby: nobody looks for new rows" if stale else "Dobby: new rows are looked for again"
-            text = f"The last look is over {minutes:.0f} minutes old. Is the sensor new_records on, and the daemon up?"
-            deliver(Alert("freshness", title, text if stale else "All is well again."), settings.automation)
+            title = "Dobby: the source is not polled" if stale else "Dobby: the source is polled again"
+            text = f"The last poll was over {minutes:.0f} minutes ago. Do the sensor new_records and the daemon run?"
+            deliver(Alert("freshness", title, text if stale else "No action is needed."), settings.automation)
         return dg.SensorResult(skip_reason=dg.SkipReason(f"record_batches: {state}"), cursor=state)
 
     return staleness

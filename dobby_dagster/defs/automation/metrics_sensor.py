@@ -1,4 +1,4 @@
-"""The sensor ``metrics_follow``, the one place of declarative automation: see the decisions, 26."""
+"""The sensor ``metrics_follow``, the only use of declarative automation: see decision 26."""
 
 import dagster as dg
 
@@ -13,6 +13,6 @@ def metrics_follow_sensor(settings: Settings) -> dg.AutomationConditionSensorDef
         "metrics_follow",
         target=dg.AssetSelection.assets(metrics),
         default_status=dg.DefaultSensorStatus.RUNNING if enabled else dg.DefaultSensorStatus.STOPPED,
-        description="Materializes the metrics of batches whose summaries were made without them: in a run of which "
-        "another batch failed, or by hand.",
+        description="Materializes the metrics of batches whose summaries were materialized without them: by hand, or "
+        "in a run in which another batch failed.",
     )

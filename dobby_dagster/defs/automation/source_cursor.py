@@ -1,4 +1,4 @@
-"""How far the sensor of new records has come, as Dagster keeps it between ticks."""
+"""The cursor of the sensor ``new_records``, which Dagster stores between ticks as JSON."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from pydantic import BaseModel, ValidationError
 
 
 class Cursor(BaseModel, frozen=True):
-    """All times are in seconds since the epoch; 0 is never.
+    """How far the sensor has come; times are in seconds since the epoch, and 0 is never.
 
     Attributes:
-        database: Identity of the database that the rest is about.
+        database: Identity of the database to which the rest applies.
         added: The last batch whose partition was added.
-        asked: The last batch for which a run was asked.
-        waiting_since: When records that are fewer than a batch began to wait.
-        compared_at: When a reading of every row was asked for.
-        told_at: When the asset ``record_batches`` was last reported as looked at.
+        asked: The last batch for which a run was requested.
+        waiting_since: Since when records that don't fill a batch are gathered.
+        compared_at: When a full scan was last requested.
+        told_at: When a poll was last reported as a materialization of ``record_batches``.
     """
 
     database: str = ""
@@ -26,9 +26,9 @@ class Cursor(BaseModel, frozen=True):
 
     @classmethod
     def of(cls, text: str | None, database: str, now: float) -> Cursor:
-        """The cursor in ``text``; a new one where that is another database's, or can't be read.
+        """Parse ``text``; a new cursor where it belongs to another database, or is invalid.
 
-        Times that lie in the future are forgotten: the clock was set back.
+        Times later than ``now`` are reset: the clock was set back.
         """
         try:
             cursor = cls.model_validate_json(text or "{}")
@@ -36,5 +36,5 @@ class Cursor(BaseModel, frozen=True):
             cursor = cls()
         if cursor.database != database:
             return cls(database=database)
-        ahead = {name: 0.0 for name in ("waiting_since", "compared_at", "told_at") if getattr(cursor, name) > now}
-        return cursor.model_copy(update=ahead)
+        future = {name: 0.0 for name in ("waiting_since", "compared_at", "told_at") if getattr(cursor, name) > now}
+        return cursor.model_copy(update=future)

@@ -1,7 +1,11 @@
-"""The database as automation opens it: never made, and not waited for until a tick's time is over."""
+"""The database as sensors and schedules use it: never created, and waited for only as long as a tick allows."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
+import dagster as dg
+
+from dobby_dagster.domain.errors import StoreAccessError, StoreBusyError
 from dobby_dagster.domain.settings import Settings
 
 if TYPE_CHECKING:
@@ -9,17 +13,16 @@ if TYPE_CHECKING:
 
 # A tick of a sensor or schedule has sixty seconds.
 LEASE_SECONDS = 10.0
+Result = TypeVar("Result")
 
 
-def opened(settings: Settings) -> "CozoStore":
-    """The store of ``settings``.
-
-    Raises:
-        StoreAccessError: There is no database yet.
-        StoreBusyError: Somebody holds it for long.
-    """
+def with_store(settings: Settings, evaluate: "Callable[[CozoStore], Result]") -> Result | dg.SkipReason:
+    """The result of ``evaluate`` on the store of ``settings``; a skip where there is no database or it is locked."""
     from dobby_dagster.store.cozo_store import CozoStore
 
-    patience = min(LEASE_SECONDS, settings.database.lease_timeout_seconds)
-    database = settings.database.model_copy(update={"lease_timeout_seconds": patience})
-    return CozoStore.open(database, create=False)
+    timeout = min(LEASE_SECONDS, settings.database.lease_timeout_seconds)
+    database = settings.database.model_copy(update={"lease_timeout_seconds": timeout})
+    try:
+        return evaluate(CozoStore.open(database, create=False))
+    except (StoreAccessError, StoreBusyError) as error:
+        return dg.SkipReason(f"the database is not available: {error}")

@@ -1,4 +1,4 @@
-"""The schedule ``nightly_upkeep``."""
+"""The schedule ``nightly_upkeep``: check, backup and compaction of the database."""
 
 import dagster as dg
 
@@ -14,5 +14,5 @@ def nightly_upkeep_schedule(settings: Settings) -> dg.ScheduleDefinition:
         job_name=UPKEEP,
         cron_schedule="0 3 * * *",
         default_status=dg.DefaultScheduleStatus.RUNNING if enabled else dg.DefaultScheduleStatus.STOPPED,
-        description="Checks the database, backs it up where automation.backup_folder says, drops old history.",
+        description="Checks the database, backs it up into automation.backup_folder, drops old history.",
     )

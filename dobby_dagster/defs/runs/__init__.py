@@ -1,1 +1,1 @@
-"""Runs of Dagster: in this process or by the daemon, retried, and recovered after a crash."""
+"""Dagster runs: in this process or by the daemon, retried, and recovered after a crash."""

@@ -1,4 +1,4 @@
-"""Runs over ranges of partitions: how they are asked for, which are under way, and backfills handed to the daemon."""
+"""Runs over ranges of partitions: their tags, which runs are active, and backfills submitted to the daemon."""
 
 import time
 import uuid
@@ -12,31 +12,31 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dobby_dagster.defs.assets import metrics, pending_records, summaries
 from dobby_dagster.domain.records import batch_id, batch_number
 
-ASKED_BY_TAG = "dobby/asked_by"
+REQUESTED_BY_TAG = "dobby/asked_by"
 PARTITION_TAG = "dagster/partition"
 RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
-WAITING = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
-UNDER_WAY = (*WAITING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
+QUEUED = (dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING)
+ACTIVE = (*QUEUED, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING)
 
 
 @dataclass(frozen=True)
-class Work:
-    """What is under way in a Dagster instance.
+class ActiveRuns:
+    """Runs and backfills of a Dagster instance that have not ended.
 
     Attributes:
-        batches: Batches that a run which has not ended is about.
-        waiting: Runs that were asked for by automation and have not begun.
-        backfills: Backfills that have not ended.
+        batches: The batches of all of those runs.
+        queued: Runs requested by Dobby that have not started.
+        backfills: Number of backfills.
     """
 
     batches: set[str]
-    waiting: int
+    queued: int
     backfills: int
 
 
 def ranges(wanted: Iterable[str], longest: int) -> list[tuple[str, str]]:
-    """``wanted`` as ranges of consecutive batches, each of at most ``longest``.
+    """``wanted`` as ranges of consecutive batches, each of at most ``longest`` batches: first and last of each.
 
     >>> ranges(["batch-000001", "batch-000003", "batch-000002", "batch-000005"], 10)
     [('batch-000001', 'batch-000003'), ('batch-000005', 'batch-000005')]
@@ -51,38 +51,39 @@ def ranges(wanted: Iterable[str], longest: int) -> list[tuple[str, str]]:
 
 
 def range_tags(first: str, last: str) -> dict[str, str]:
-    """The tags by which a run is over the partitions from ``first`` to ``last``."""
+    """The tags of a run over the partitions from ``first`` to ``last``."""
     return {RANGE_START_TAG: first, RANGE_END_TAG: last}
 
 
 def batches_of(tags: dict[str, str]) -> Iterator[str]:
-    """The batches that a run with ``tags`` is about."""
+    """The batches of a run with ``tags``."""
     if PARTITION_TAG in tags:
         yield tags[PARTITION_TAG]
     if RANGE_START_TAG in tags:
         try:
             first, last = batch_number(tags[RANGE_START_TAG]), batch_number(tags[RANGE_END_TAG])
-        except ValueError:  # partitions that a person added under a name of their own
+        except ValueError:  # partitions that a person added under another name
             yield from {tags[RANGE_START_TAG], tags[RANGE_END_TAG]}
         else:
             yield from (batch_id(number) for number in range(first, last + 1))
 
 
-def under_way(instance: dg.DagsterInstance) -> Work:
-    """Which batches are in a run that has not ended, and what waits."""
+def active_runs(instance: dg.DagsterInstance) -> ActiveRuns:
+    """The runs and backfills that have not ended."""
     batches: set[str] = set()
-    waiting = 0
-    for run in instance.get_runs(filters=dg.RunsFilter(statuses=list(UNDER_WAY))):
+    queued = 0
+    for run in instance.get_runs(filters=dg.RunsFilter(statuses=list(ACTIVE))):
         batches.update(batches_of(dict(run.tags)))
-        waiting += run.status in WAITING and ASKED_BY_TAG in run.tags
+        queued += run.status in QUEUED and REQUESTED_BY_TAG in run.tags
     open_backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]))
-    return Work(batches, waiting, len(open_backfills))
+    return ActiveRuns(batches, queued, len(open_backfills))
 
 
-def submit_backfill(instance: dg.DagsterInstance, batches: Sequence[str], title: str, asked_by: str) -> str:
-    """Hand a backfill of ``batches`` to the daemon; its identifier.
+def submit_backfill(instance: dg.DagsterInstance, batches: Sequence[str], title: str, requested_by: str) -> str:
+    """Submit a backfill of ``batches`` to the daemon, as the UI does, which shows it under Runs, Backfills.
 
-    It is the backfill that the UI's own button makes, and shows under Runs, Backfills.
+    Returns:
+        The identifier of the backfill.
     """
     assets = [pending_records, summaries, metrics]
     backfill = PartitionBackfill.from_asset_partitions(
@@ -91,7 +92,7 @@ def submit_backfill(instance: dg.DagsterInstance, batches: Sequence[str], title:
         partition_names=list(batches),
         asset_selection=[asset.key for asset in assets],
         backfill_timestamp=time.time(),
-        tags={ASKED_BY_TAG: asked_by},
+        tags={REQUESTED_BY_TAG: requested_by},
         dynamic_partitions_store=instance,
         all_partitions=False,
         title=title[:100],

@@ -1,4 +1,4 @@
-"""After a crash: runs whose process died are closed, records they had begun return to pending, slots come back."""
+"""Recovery after a crash: dead runs are closed, their records return to pending, their pool slots are freed."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from dobby_dagster.store.cozo_store import CozoStore
     from dobby_dagster.store.ledger.record_states import Ownership
 
-# One run at a time uses the device: `dagster.yaml` gives this pool one slot.
+# `dagster.yaml` gives this pool one slot, so that one run at a time uses the device.
 DEVICE_POOL = "device"
 OWNER_TAG = "dobby/owner"
-# A run says who works on it within seconds of its start. One that has not said so for so long has died before.
-SILENCE_SECONDS = 600.0
-DIED = "The process that ran it died. What it committed is kept; what it had begun returns to pending."
+# A run names its owner within seconds of its start. One that has none after this time died before.
+OWNER_TIMEOUT_SECONDS = 600.0
+DIED = "The process of the run died. What it committed is kept; what it had started returns to pending."
 
 
 @dataclass
 class Recovered:
-    """What was found and mended.
+    """What was cleaned up.
 
     Attributes:
-        runs: Identifiers of runs whose process had died.
+        runs: Identifiers of the dead runs that were closed.
         records: Records that returned to pending.
-        slots: Runs that had ended and still held a slot of a pool.
-        repaired: Records for which an invariant did not hold; see :mod:`dobby_dagster.store.maintenance.ledger_audit`.
+        slots: Runs that had ended and still held a pool slot, which was freed.
+        repaired: Records that violated an invariant, see :mod:`dobby_dagster.store.maintenance.ledger_audit`.
     """
 
     runs: list[str] = field(default_factory=list)
@@ -55,10 +55,10 @@ class Recovered:
 
 @contextmanager
 def owning(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Let it be known that this process works on the run, so that its death can be noticed."""
+    """Tag the run with this process as its owner while the block runs, so that its death can be detected."""
     owner = new_owner()
     try:
-        # Runs that are made from a run inherit its tags: the run's own identifier tells them apart.
+        # A re-execution inherits the tags of its run: the identifier in the tag tells them apart.
         instance.add_run_tags(run_id, {OWNER_TAG: f"{run_id}/{owner}"})
         yield
     finally:
@@ -66,16 +66,16 @@ def owning(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
 
 
 def dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """Runs that count as started and that no process works on any more."""
+    """Runs that are recorded as started, and whose process is dead."""
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
     return [record.dagster_run for record in instance.get_run_records(filters=started) if _is_dead(record)]
 
 
 def recover(instance: dg.DagsterInstance, store: CozoStore) -> Recovered:
-    """Mend what dead processes left behind; what a living one works on is not touched.
+    """Clean up after dead processes; what a live process owns is not touched.
 
-    A run that is closed so is started again by Dagster's run retries, where it was the daemon's. They try to start it
-    once, at that moment, and need the code server for it: so the daemon's runs are best closed by a sensor.
+    Dagster retries a run of the daemon that is closed here. It tries once, at that moment, and needs the code server:
+    so a sensor is the best place to close them.
     """
     found = Recovered()
     for run in dead_runs(instance):
@@ -90,22 +90,22 @@ def recover(instance: dg.DagsterInstance, store: CozoStore) -> Recovered:
 
 
 def repair(instance: dg.DagsterInstance, store: CozoStore) -> Recovered:
-    """As :func:`recover`, and examine the whole ledger and repair it: for a person who asks, not for every minute."""
+    """Call :func:`recover`, then audit and repair the whole ledger; too slow for a sensor."""
     found = recover(instance, store)
     found.repaired = store.audit.repair()
     return found
 
 
 def abandoned_owners(store: CozoStore) -> list[Ownership]:
-    """Who began records, and died."""
+    """Owners of records in progress whose process is dead."""
     return [owner for owner in store.states.owners() if not is_alive(owner.owner, owner.since)]
 
 
 def device_users(instance: dg.DagsterInstance) -> list[str]:
-    """Runs under way that need the device, where they are as many as it bears; none where there is room."""
-    begun = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
+    """Active runs that occupy all slots of the device pool; empty where a slot is free."""
+    active = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
     users = []
-    for record in instance.get_run_records(filters=begun):
+    for record in instance.get_run_records(filters=active):
         needs = record.dagster_run.run_op_concurrency
         if needs is not None and DEVICE_POOL in (needs.all_pools or ()) and not _is_dead(record):
             users.append(record.dagster_run.run_id)
@@ -117,7 +117,7 @@ def device_users(instance: dg.DagsterInstance) -> list[str]:
 
 
 def leaked_slots(instance: dg.DagsterInstance) -> list[str]:
-    """Runs that have ended, or are not there, and still hold or await a slot of a pool."""
+    """Runs that have ended or been deleted, and still hold or await a pool slot."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
         return []
@@ -132,8 +132,8 @@ def leaked_slots(instance: dg.DagsterInstance) -> list[str]:
 
 
 def _is_dead(record: dg.RunRecord) -> bool:
-    run, began = record.dagster_run, record.start_time or time.time()
+    run, started = record.dagster_run, record.start_time or time.time()
     run_id, _, owner = run.tags.get(OWNER_TAG, "").partition("/")
     if run_id == run.run_id:
-        return on_this_host(owner) and not is_alive(owner, began)
-    return time.time() - began > SILENCE_SECONDS
+        return on_this_host(owner) and not is_alive(owner, started)
+    return time.time() - started > OWNER_TIMEOUT_SECONDS

@@ -1,4 +1,4 @@
-"""DAGSTER_HOME: made, closed to other users, and opened for runs in this process."""
+"""DAGSTER_HOME: created, private to its owner, and opened for runs in this process."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from dobby_dagster.domain.settings import Settings
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 INSTANCE_FILES = (_PACKAGE / "shipped" / "dagster.yaml", _PACKAGE.parent / "dagster.yaml")
-# A step's output is not captured here: capturing redirects standard error away from the terminal, and the progress bar
-# with it, through child processes that answer Ctrl-C with tracebacks.
+# Output of steps is not captured: that would redirect standard error, and the progress bar with it, through child
+# processes that print tracebacks at Ctrl-C.
 _NO_CAPTURE = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
 _HINT = "set DAGSTER_HOME to a folder of yours"
 _log = logging.getLogger("dobby.permissions")
@@ -29,10 +29,10 @@ _log.setLevel(logging.WARNING)
 
 
 def home_path(settings: Settings) -> Path:
-    """Where DAGSTER_HOME is, or would be: that of the environment, else of the settings.
+    """The path of DAGSTER_HOME, which need not exist: from the environment, else from the settings.
 
     Raises:
-        SettingsError: The path names the home of a user that is not known.
+        SettingsError: The path names the home of an unknown user.
     """
     named = os.environ.get("DAGSTER_HOME") or str(settings.dagster.home)
     try:
@@ -42,12 +42,16 @@ def home_path(settings: Settings) -> Path:
 
 
 def dagster_home(settings: Settings) -> Path:
-    """DAGSTER_HOME of the environment, else of the settings; made and given its ``dagster.yaml`` where it lacks one.
+    """Create DAGSTER_HOME and its ``dagster.yaml`` where missing, and set it in the environment.
 
-    A new one is its owner's alone. One that other users can read is named in the log, and so is the database.
+    A new one is readable by its owner only. A warning is logged where other users can read an existing one, or the
+    database.
+
+    Returns:
+        Its path, see :func:`home_path`.
 
     Raises:
-        SettingsError: It can't be made.
+        SettingsError: It can't be created.
     """
     home = home_path(settings)
     try:
@@ -60,18 +64,18 @@ def dagster_home(settings: Settings) -> Path:
         raise SettingsError(f"DAGSTER_HOME {home} can't be written: {reason}", hint=_HINT) from error
     os.environ["DAGSTER_HOME"] = str(home)
     for path in filter(None, (home, settings.database.address.file)):
-        if told := exposure(path):
-            _log.warning("%s", told)
+        if warning := exposure(path):
+            _log.warning("%s", warning)
     return home
 
 
 @contextmanager
 def opened_instance(settings: Settings, *, overrides: dict[str, Any] | None = None) -> Iterator[dg.DagsterInstance]:
-    """The instance of DAGSTER_HOME.
+    """Open the instance of DAGSTER_HOME.
 
     Args:
-        settings: Where it is; it is made where it is missing.
-        overrides: Of its ``dagster.yaml``.
+        settings: Name its path; it is created where it is missing.
+        overrides: Replace keys of its ``dagster.yaml``.
 
     Raises:
         SettingsError: Its disk is full, or its files can't be read or written.
@@ -87,5 +91,5 @@ def opened_instance(settings: Settings, *, overrides: dict[str, Any] | None = No
 
 
 def terminal_instance(settings: Settings) -> AbstractContextManager[dg.DagsterInstance]:
-    """The instance of DAGSTER_HOME for runs in this process, whose output goes to the terminal."""
+    """Open the instance for runs in this process, whose output goes to the terminal."""
     return opened_instance(settings, overrides={"compute_logs": _NO_CAPTURE})

@@ -1,4 +1,4 @@
-"""Jobs of the code location, run in this process and recorded as those of the daemon: the UI can run them again."""
+"""Jobs of the code location, run in this process; they are recorded so that the UI can run them again."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ _INTERRUPTS = ("KeyboardInterrupt", "DagsterExecutionInterruptedError")
 
 
 def run_job(settings: Settings, name: str, instance: dg.DagsterInstance, tags: dict[str, str]) -> JobExecutionResult:
-    """Run the job ``name`` of the code location to its end; a failure is in the result.
+    """Run the job ``name`` of the code location until it ends; a failure is in the result.
 
     Args:
         settings: For the assets and the resources.
@@ -30,7 +30,7 @@ def run_job(settings: Settings, name: str, instance: dg.DagsterInstance, tags: d
         tags: Of the run.
 
     Raises:
-        KeyboardInterrupt: The user stopped it outside its steps; an interrupted step is a failure of the run.
+        KeyboardInterrupt: The user interrupted it outside its steps; an interrupted step is a failure of the run.
     """
     definitions = dg.Definitions(
         assets=build_assets(settings),
@@ -45,26 +45,26 @@ def run_job(settings: Settings, name: str, instance: dg.DagsterInstance, tags: d
     run = instance.create_run_for_job(
         job_def=job,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-        # The daemon can't run again what it did not launch.
+        # The daemon can't retry a run that it did not launch.
         tags={**tags, "dagster/max_retries": "0"},
         remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, repository.name), name),
     )
     try:
         return execute_run(InMemoryJob(job), run, instance)
-    except KeyboardInterrupt:  # before its first step or after its last: no step is there to tell of it
-        left = instance.get_run_by_id(run.run_id)
-        if left is not None and not left.is_finished:
-            instance.report_run_canceled(left, "Stopped by the user.")
+    except KeyboardInterrupt:  # before the first step or after the last: no step records the interrupt
+        interrupted = instance.get_run_by_id(run.run_id)
+        if interrupted is not None and not interrupted.is_finished:
+            instance.report_run_canceled(interrupted, "Stopped by the user.")
         raise
 
 
 def was_stopped(result: JobExecutionResult) -> bool:
-    """Whether a person or the system interrupted the run."""
+    """Whether a user or the system interrupted the run."""
     return any(error.cls_name in _INTERRUPTS for error in _errors(result))
 
 
 def cause(result: JobExecutionResult) -> DobbyError:
-    """The innermost message of what made the run fail."""
+    """The error that made the run fail, as its innermost message."""
     for event in result.all_events:
         failure = getattr(event.event_specific_data, "user_failure_data", None)
         if event.is_failure and failure is not None and failure.description:
@@ -76,7 +76,7 @@ def cause(result: JobExecutionResult) -> DobbyError:
 
 
 def _errors(result: JobExecutionResult) -> Iterator[SerializableErrorInfo]:
-    """The errors of everything that failed, each followed by its causes."""
+    """The errors of all failed steps, each followed by its causes."""
     for event in result.all_events:
         error = getattr(event.event_specific_data, "error", None)
         while event.is_failure and error is not None:

@@ -1,4 +1,4 @@
-"""Retries at the level of a step, by what the error itself recommends."""
+"""Retries of a step, as its error recommends."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,24 +10,24 @@ from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.printable import message
 from dobby_dagster.domain.secrets import detach_secrets
 
-# Of steps whose error recommends another try; all others fail at once.
+# For steps whose error recommends a retry; others fail at once.
 STEP_RETRIES = dg.RetryPolicy(max_retries=2, delay=2, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
 @contextmanager
 def by_recommendation() -> Iterator[None]:
-    """Let an error pass that recommends another try, for the step's policy to see; make all others final.
+    """Raise errors that recommend a retry unchanged, so that the step's policy applies; make all others final.
 
-    Also a decorator. Errors that nobody foresaw are final, too: the batch is left unfinished, and the schedule
-    ``retry_failed`` runs it again later, a bounded number of times.
+    Also a decorator. Unexpected errors are final, too: the batch stays unfinished, and the schedule ``retry_failed``
+    runs it again later, up to a limit.
 
     Raises:
-        Failure: The error is final; its description is the error's one line.
+        Failure: The error is final; its description is the error's message.
     """
     try:
         yield
     except (KeyboardInterrupt, DagsterExecutionInterruptedError) as stop:
-        # With a retry policy Dagster would take a stop by the user for an error, and begin the step again.
+        # With a retry policy Dagster would treat the user's interrupt as an error, and start the step again.
         raise dg.Failure("stopped; what was committed is kept", allow_retries=False) from stop
     except (dg.Failure, dg.DagsterError):
         raise

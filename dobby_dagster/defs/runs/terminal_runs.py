@@ -1,4 +1,4 @@
-"""Plan and run in this process, through Dagster, as the command ``dobby summarize`` does."""
+"""Plan and run batches in this process, through Dagster, for the command line."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,12 +27,12 @@ class Report:
     """What planning and the runs did.
 
     Attributes:
-        planned: What the plan found, as the materialization says it.
-        todo: Record versions to look at by batch, before the runs.
-        done: How many of those are settled after the runs.
+        planned: Metadata of the materialization of ``record_batches``.
+        todo: Unfinished records by batch, before the runs.
+        done: How many of those are finished after the runs.
         runs: Identifiers of the runs.
-        failures: One line for each run that failed.
-        device_used_by: Runs that have to end before the first of these can begin.
+        failures: One line for each failed run.
+        device_used_by: Runs that must end before the first of these can start.
         stopped: Whether the user interrupted it; no further run was started.
     """
 
@@ -46,14 +46,14 @@ class Report:
 
 
 def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda report: None) -> Report:
-    """Plan batches from what changed, then run every batch that has something to do.
+    """Plan batches from changes in the source, then run all unfinished batches.
 
     Args:
         settings: Valid settings.
-        on_plan: Told when the plan is made and before the first run.
+        on_plan: Called after planning, before the first run.
 
     Raises:
-        DobbyError: Planning failed; a run that fails is in the report instead.
+        DobbyError: Planning failed; failed runs are in the report instead.
         KeyboardInterrupt: The user stopped it before the first run.
     """
     report = Report()
@@ -66,7 +66,7 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
             raise cause(planned)
         [event] = [e.materialization for e in planned.get_asset_materialization_events()]
         report.planned = {name: value.value for name, value in event.metadata.items()}
-        report.todo = _left(settings, store, recipe)
+        report.todo = _unfinished(settings, store, recipe)
         report.todo |= dict.fromkeys(_unmeasured(settings, store, recipe, report.todo), 0)
         _run(settings, instance, store, recipe, report, on_plan)
     return report
@@ -79,32 +79,32 @@ def backfill(
     *,
     remember: bool = True,
 ) -> Report:
-    """Run batches that are there already; nothing is looked for.
+    """Run existing batches; the source is not polled.
 
     Args:
         settings: Valid settings.
-        choose: Which batches, given the store and what is to do by batch.
-        on_plan: Told what is to do before the first run.
-        remember: Keep the source, the model and the prompt as those in use.
+        choose: Selects batches, given the store and the number of unfinished records by batch.
+        on_plan: Called before the first run.
+        remember: Store the source, the model and the prompt as those in use.
 
     Raises:
-        DobbyError: The database or the model can't be used; a run that fails is in the report instead.
+        DobbyError: The database or the model can't be used; failed runs are in the report instead.
     """
     report = Report()
     with _ready(settings) as (instance, store, recipe):
         if remember:
             store.remember(settings)
         add_partitions(instance, store)
-        left = _left(settings, store, recipe)
-        left |= dict.fromkeys(_unmeasured(settings, store, recipe, left), 0)
-        report.todo = {batch: left.get(batch, 0) for batch in choose(store, left)}
+        unfinished = _unfinished(settings, store, recipe)
+        unfinished |= dict.fromkeys(_unmeasured(settings, store, recipe, unfinished), 0)
+        report.todo = {batch: unfinished.get(batch, 0) for batch in choose(store, unfinished)}
         _run(settings, instance, store, recipe, report, on_plan)
     return report
 
 
 @contextmanager
 def _ready(settings: Settings) -> Iterator[tuple[dg.DagsterInstance, CozoStore, Recipe]]:
-    """Everything checked that can be before a run is made, and what a crash left behind mended."""
+    """Check the database and the model before any run, and clean up after a crash."""
     from dobby_dagster.inference.recipe import recipe_for
 
     recipe = recipe_for(settings)
@@ -116,19 +116,21 @@ def _ready(settings: Settings) -> Iterator[tuple[dg.DagsterInstance, CozoStore, 
         yield instance, store, recipe
 
 
-def _left(settings: Settings, store: CozoStore, recipe: Recipe) -> dict[BatchId, int]:
+def _unfinished(settings: Settings, store: CozoStore, recipe: Recipe) -> dict[BatchId, int]:
     return store.states.unfinished(settings.source.relation, recipe.id, settings.pipeline.max_retries)
 
 
-def _unmeasured(settings: Settings, store: CozoStore, recipe: Recipe, left: Mapping[BatchId, int]) -> list[BatchId]:
-    """Settled batches without metrics that a run makes green: another batch of their run failed, or it died too soon.
+def _unmeasured(
+    settings: Settings, store: CozoStore, recipe: Recipe, unfinished: Mapping[BatchId, int]
+) -> list[BatchId]:
+    """Finished batches without metrics, since another batch of their run failed, or the run died.
 
-    One with too many failed records is red for good reason, and a run would change nothing of it.
+    A batch with too many failed records is not one of them: another run would fail in the same way.
     """
     measured = store.batch_reports.measured(recipe.id)
     found = []
     for batch in store.versions.batches(settings.source.relation):
-        if batch.id not in measured and batch.id not in left:
+        if batch.id not in measured and batch.id not in unfinished:
             counts = store.states.counts(Scope(recipe.id, batch.id))
             if counts["failed"] <= settings.pipeline.failed_share_limit * counts["members"]:
                 found.append(batch.id)
@@ -148,18 +150,18 @@ def _run(
         on_plan(report)
         _run_batches(settings, instance, report.todo, report)
         if report.failures and not report.stopped:
-            # Metrics and checks of a run come after its summaries: none ran where one batch failed.
-            unmeasured = set(_unmeasured(settings, store, recipe, _left(settings, store, recipe)))
+            # Where one batch of a run failed, the run has no metrics and checks of its other batches.
+            unmeasured = set(_unmeasured(settings, store, recipe, _unfinished(settings, store, recipe)))
             _run_batches(settings, instance, unmeasured & report.todo.keys(), report)
     except KeyboardInterrupt:
         report.stopped = True
-    left = _left(settings, store, recipe)
+    left = _unfinished(settings, store, recipe)
     report.done = sum(max(0, todo - left.get(batch, 0)) for batch, todo in report.todo.items())
 
 
 def _run_batches(settings: Settings, instance: dg.DagsterInstance, batches: Iterable[BatchId], report: Report) -> None:
     for first, last in ranges(batches, settings.dagster.partitions_per_run):
-        while device_users(instance):  # the queue is the daemon's; here a run waits for itself
+        while device_users(instance):  # only the daemon has a queue
             time.sleep(DEVICE_POLL_SECONDS)
         result = run_job(settings, summarize_batches.name, instance, range_tags(first, last))
         report.runs.append(result.run_id)

@@ -1,1 +1,1 @@
-"""What is to be done: batches from changes in the source, retries, previews, selected records."""
+"""Planning: batches from changes in the source, retries, previews, selected records."""

@@ -1,4 +1,4 @@
-"""From what changed in the source to batches of record versions."""
+"""Find what changed in the source, and cut record versions into batches."""
 
 from __future__ import annotations
 
@@ -20,127 +20,134 @@ NEVER = math.inf
 
 @dataclass
 class Changes:
-    """What one look at the source found.
+    """What one poll of the source found.
 
     Attributes:
-        method, why: How changes were found.
-        seen: Rows that were read.
+        method: How changes were found.
+        reason: Why that method was chosen.
+        new, changed, deleted: Records, since the poll before.
+        read: Rows that were read.
+        batches: Batches that were cut.
     """
 
     method: Tracking
-    why: str
+    reason: str
     new: int = 0
     changed: int = 0
     deleted: int = 0
-    seen: int = 0
+    read: int = 0
     batches: list[Batch] = field(default_factory=list)
 
     @property
     def unchanged(self) -> int:
-        """Rows that were read and were as known."""
-        return self.seen - self.new - self.changed
+        """Rows that were read and had not changed."""
+        return self.read - self.new - self.changed
 
 
-def plan(store: CozoStore, source: Source, batch_size: int, *, recompare: bool = False) -> Changes:
-    """Find what is new, changed or gone, whatever it costs, and cut all that waits into batches.
+def plan(store: CozoStore, source: Source, batch_size: int, *, full_scan: bool = False) -> Changes:
+    """Find everything that is new, changed or deleted, and cut all unbatched versions into batches.
 
     Args:
         store: Where versions and batches are kept.
         source: Where records are.
-        batch_size: Records a batch, at most.
-        recompare: Read every row, whatever method is in use.
+        batch_size: Records per batch, at most.
+        full_scan: Read every row, even where triggers or a watermark tell what changed.
+
+    Raises:
+        SourceError: A row can't be read by its key, or two rows have the same key for Dobby.
     """
     state = prepare(source)
-    if recompare or must_compare(state):
-        changes = _compare(store, source, state)
+    if full_scan or needs_full_scan(state):
+        changes = _scan(store, source, state)
     else:
-        changes = _look(store, source, state)
+        changes = _poll(store, source, state)
         if state.method == "watermark" or store.versions.live(source.settings.relation) != source.count():
-            _account(store, source, changes)
-    cut(store, source, batch_size, changes)
+            _reconcile(store, source, changes)
+    cut_batches(store, source, batch_size, changes)
     return changes
 
 
-def look(store: CozoStore, source: Source, seconds: float) -> Changes:
-    """Find what is new or changed at a cost that grows with what is new; cut nothing.
+def poll(store: CozoStore, source: Source, seconds: float) -> Changes:
+    """Find what is new or changed, at a cost that grows with the changes only; cut no batch.
 
-    A relation that has to be compared row by row is left alone: see :func:`must_compare`. Deletions in a relation
-    with a watermark are left to the next :func:`plan` as well, for they show in no row.
+    A relation that needs a full scan is not read, see :func:`needs_full_scan`. Deletions in a relation with a watermark
+    are found by the next :func:`plan`, since no row shows them.
 
     Args:
         store: Where versions are kept.
         source: Where records are.
-        seconds: Begin no page after so long; the rest waits for the next look.
+        seconds: Start no page after this time; the next poll reads the rest.
     """
     state = prepare(source)
-    if must_compare(state):
+    if needs_full_scan(state):
         return Changes(state.method, state.why)
-    return _look(store, source, state, time.monotonic() + seconds)
+    return _poll(store, source, state, time.monotonic() + seconds)
 
 
-def must_compare(state: TrackingState) -> bool:
-    """Whether what changed can be found by reading every row only."""
+def needs_full_scan(state: TrackingState) -> bool:
+    """Whether only reading every row can tell what changed."""
     return state.compared_at is None or state.method == "comparison"
 
 
-def cut(
+def cut_batches(
     store: CozoStore, source: Source, batch_size: int, changes: Changes, *, partial: bool = True, limit: int = 1_000_000
 ) -> None:
-    """Cut what waits into batches.
+    """Cut versions that are in no batch yet into batches, highest priority first.
 
     Args:
         store: Where versions and batches are kept.
         source: Where records are.
-        batch_size: Records a batch, at most.
-        changes: Told of each batch.
-        partial: Cut a last batch that is smaller, too.
-        limit: So many batches, at most.
+        batch_size: Records per batch, at most.
+        changes: Each new batch is appended to its ``batches``.
+        partial: Also cut a last batch that is smaller than ``batch_size``.
+        limit: Batches, at most.
     """
     relation = source.settings.relation
-    whole = limit if partial else min(limit, store.versions.waiting(relation) // batch_size)
-    while len(changes.batches) < whole and (batch := store.versions.cut_batch(relation, batch_size)):
+    count = limit if partial else min(limit, store.versions.waiting(relation) // batch_size)
+    while len(changes.batches) < count and (batch := store.versions.cut_batch(relation, batch_size)):
         changes.batches.append(batch)
 
 
-# Each page is remembered in one transaction, so that a planner that is killed loses nothing and repeats at most a page.
+# Each page is one transaction, so that a planner that is killed loses nothing and repeats at most one page.
 
 
-def _compare(store: CozoStore, source: Source, state: TrackingState) -> Changes:
+def _scan(store: CozoStore, source: Source, state: TrackingState) -> Changes:
     changes = Changes(state.method, state.why)
-    began = time.time()
+    started = time.time()
     watermark = source.latest_update() if state.method == "watermark" else None
     for page in source.pages(PAGE):
-        _note(store, source, page, changes)
-    _account(store, source, changes)
-    save(store.connection, source, state.method, watermark, began)
+        _record_page(store, source, page, changes)
+    _reconcile(store, source, changes)
+    save(store.connection, source, state.method, watermark, started)
     if state.method == "queue":
-        _drain(store, source, changes, NEVER)
+        _drain_queue(store, source, changes, NEVER)
     return changes
 
 
-def _look(store: CozoStore, source: Source, state: TrackingState, deadline: float = NEVER) -> Changes:
+def _poll(store: CozoStore, source: Source, state: TrackingState, deadline: float = NEVER) -> Changes:
     changes = Changes(state.method, state.why)
     if state.method == "queue":
-        _drain(store, source, changes, deadline)
+        _drain_queue(store, source, changes, deadline)
         return changes
     for page, watermark in source.newer(state.watermark, PAGE):
-        _note(store, source, page, changes)
+        _record_page(store, source, page, changes)
         save(store.connection, source, "watermark", watermark, state.compared_at)
         if time.monotonic() > deadline:
             break
     return changes
 
 
-def _note(
+def _record_page(
     store: CozoStore,
     source: Source,
     records: Iterable[Record],
     changes: Changes,
     tokens: list[tuple[str, str]] | None = None,
 ) -> None:
+    """Store the new and deleted versions among ``records``, and remove the queue entries ``tokens``."""
     found = {record.key: record for record in records}
-    wanted = list(dict.fromkeys([*found, *(key for key, _ in tokens or [])]))
-    known = store.versions.known(source, wanted)
+    keys = list(dict.fromkeys([*found, *(key for key, _ in tokens or [])]))
+    known = store.versions.known(source, keys)
     fresh: list[RecordVersion] = []
     for key, record in found.items():
         digest = content_hash(record.content)
@@ -150,19 +157,19 @@ def _note(
         changes.changed += before is not None
         changes.new += before is None
         fresh.append(RecordVersion(source.settings.relation, key, digest, record.priority, record.size))
-    gone = [key for key in wanted if key not in found and key in known and not known[key].deleted]
-    changes.seen += len(found)
-    changes.deleted += len(gone)
-    if fresh or gone or tokens:
-        store.versions.note(source, fresh, gone, tokens)
+    deleted = [key for key in keys if key not in found and key in known and not known[key].deleted]
+    changes.read += len(found)
+    changes.deleted += len(deleted)
+    if fresh or deleted or tokens:
+        store.versions.note(source, fresh, deleted, tokens)
     report("planning", len(found))
 
 
-def _account(store: CozoStore, source: Source, changes: Changes) -> None:
-    """See to it that the records which are known are the rows which are there.
+def _reconcile(store: CozoStore, source: Source, changes: Changes) -> None:
+    """Make the known records equal to the rows of the source.
 
-    Rows come and go while others are read: what is found now is noted. A row that still is not known then is one that
-    can be listed and not be read by its key.
+    Rows may be added and deleted while others are read: such changes are stored now. A row that is still unknown after
+    that can be listed but not be read by its key.
 
     Raises:
         SourceError: There is such a row, or two rows have the same key for Dobby.
@@ -174,22 +181,22 @@ def _account(store: CozoStore, source: Source, changes: Changes) -> None:
     if not unknown:
         return
     for begin in range(0, len(unknown), PAGE):
-        _note(store, source, source.get(unknown[begin : begin + PAGE]).values(), changes)
+        _record_page(store, source, source.get(unknown[begin : begin + PAGE]).values(), changes)
     still, _ = store.versions.difference(source)
-    lost = sorted(set(unknown) & set(still))
-    if lost:
+    unreadable = sorted(set(unknown) & set(still))
+    if unreadable:
         raise SourceError(
-            f"{len(lost):,} of {source.count():,} rows of relation '{source.settings.relation}' can't be read by their "
-            f"key, such as {lost[0]!r}, in column '{source.settings.key}' of type {source.key_type}",
+            f"{len(unreadable):,} of {source.count():,} rows of relation '{source.settings.relation}' can't be read by "
+            f"their key, such as {unreadable[0]!r}, in column '{source.settings.key}' of type {source.key_type}",
             hint="give the rows keys of another type",
         )
 
 
-def _drain(store: CozoStore, source: Source, changes: Changes, deadline: float) -> None:
-    """Work off the change queue as it stands; what comes meanwhile may wait for the next plan."""
+def _drain_queue(store: CozoStore, source: Source, changes: Changes, deadline: float) -> None:
+    """Process the entries that the change queue has now; later ones may wait for the next plan."""
     for _ in range(queue_length(source) // PAGE + 2):
         entries = queued(source, PAGE)
         if not entries or time.monotonic() > deadline:
             return
         found = source.get([key for key, _ in entries])
-        _note(store, source, found.values(), changes, entries)
+        _record_page(store, source, found.values(), changes, entries)

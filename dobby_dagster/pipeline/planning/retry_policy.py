@@ -1,93 +1,92 @@
-"""Which batches are to be run again, when, and when no more: exponential back-off with an end."""
+"""Which batches to run again and when: exponential backoff, up to a limit."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
+from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.states import State
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.record_states import Member
 
 
 @dataclass(frozen=True, slots=True)
-class Unsettled:
-    """A batch with work in it that no run is known to do.
+class RetryCandidate:
+    """A batch that was started but not finished, and that no live run is known to process.
 
     Attributes:
         batch: Its identifier.
-        left: Members that a run would do for the first time, or again because a run that had begun them died.
-        failed: Failed members whose error recommends another try.
-        due_at: When it is to be run again, in seconds since the epoch; infinite where it was tried often enough.
-        tries: Runs that came to the batch in vain since its last commit.
+        pending: Members without an outcome, those of runs that died included.
+        failed: Failed members whose error recommends a retry.
+        due_at: When to run it again, in seconds since the epoch; infinite after the last retry.
+        attempts: Runs of the batch that failed since its last commit.
     """
 
     batch: BatchId
-    left: int
+    pending: int
     failed: int
     due_at: float
-    tries: int
+    attempts: int
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it may be run again now."""
+        return self.due_at <= time.time()
 
     @property
     def given_up(self) -> bool:
-        """Whether nothing but a person starts it again."""
+        """Whether it is not retried automatically any more."""
         return self.due_at == math.inf
 
 
-def back_off(wait: float, tries: int) -> float:
-    """Seconds from the ``tries``-th vain try, counted from 1, to the next: ``wait`` doubled with each.
+def back_off(wait: float, attempts: int) -> float:
+    """Seconds from the last of ``attempts`` failed attempts to the next: ``wait`` after the first, then doubling.
 
     >>> back_off(300, 1), back_off(300, 3)
     (300.0, 1200.0)
     """
-    return math.ldexp(wait, max(0, tries - 1))
+    return math.ldexp(wait, max(0, attempts - 1))
 
 
-def unsettled(store: CozoStore, relation: str, recipe: RecipeId, max_retries: int, wait: float) -> list[Unsettled]:
-    """Every batch that was begun under ``recipe`` and has something to do, oldest first.
+def retry_candidates(store: CozoStore, settings: Settings, recipe: RecipeId) -> list[RetryCandidate]:
+    """All batches that were started under ``recipe`` and have runnable records, oldest first.
 
-    A batch that no run was ever asked for is nobody's failure: it is new, or of the time before the model was changed.
-    Those that turn out to be settled are no longer remembered as begun, so that the next look is as cheap as it can be.
+    A batch for which no run was ever requested is not one of them: it is new, or older than the model in use. Attempts
+    on batches that are finished by now are forgotten, which keeps the next call cheap.
 
     Args:
         store: Where states are.
-        relation: The source.
+        settings: The source, the retry limit (per record, and per batch whose runs commit nothing) and the first wait.
         recipe: Under which the states are.
-        max_retries: Of a record, and of a batch whose runs commit nothing.
-        wait: Seconds before the first retry.
     """
-    attempted = store.attempts.batches(relation, recipe)
-    left = store.states.unfinished(relation, recipe, max_retries, attempted)
-    found = []
-    for batch in left:
+    max_retries, wait = settings.pipeline.max_retries, settings.automation.retry_seconds
+    attempted = store.attempts.batches(settings.source.relation, recipe)
+    unfinished = store.states.unfinished(settings.source.relation, recipe, max_retries, attempted)
+    candidates = []
+    for batch in unfinished:
         scope = Scope(recipe, batch)
-        work = [m for m in store.states.members(scope) if m.is_runnable(batch, max_retries)]
-        failed = [m for m in work if m.state and m.state.state is State.FAILED]
+        members = [m for m in store.states.members(scope) if m.is_runnable(batch, max_retries)]
+        failed = [m for m in members if m.state and m.state.state is State.FAILED]
         attempts = store.attempts.failed(scope)
-        due = [_retry_at(member, wait) for member in failed]
-        if len(work) > len(failed):
-            due.append(_run_at(attempts, max_retries, wait))
+        due = [_record_due(member, wait) for member in failed]
+        if len(members) > len(failed):
+            due.append(_batch_due(attempts, max_retries, wait))
         if due:
-            found.append(Unsettled(batch, len(work) - len(failed), len(failed), min(due), len(attempts)))
-    store.attempts.forget(recipe, [batch for batch in attempted if batch not in left])
-    return found
+            pending = len(members) - len(failed)
+            candidates.append(RetryCandidate(batch, pending, len(failed), min(due), len(attempts)))
+    store.attempts.forget(recipe, [batch for batch in attempted if batch not in unfinished])
+    return candidates
 
 
-def due(candidates: Iterable[Unsettled]) -> list[Unsettled]:
-    """Those whose time has come."""
-    now = time.time()
-    return [candidate for candidate in candidates if candidate.due_at <= now]
+def _record_due(member: Member, wait: float) -> float:
+    attempts = member.state.retry_count if member.state else 0
+    return member.since + back_off(wait, attempts)
 
 
-def _retry_at(member: Member, wait: float) -> float:
-    tries = member.state.retry_count if member.state else 0
-    return member.since + back_off(wait, tries)
-
-
-def _run_at(attempts: list[float], max_retries: int, wait: float) -> float:
+def _batch_due(attempts: list[float], max_retries: int, wait: float) -> float:
     if not attempts:
         return 0.0
     return math.inf if len(attempts) > max_retries else attempts[-1] + back_off(wait, len(attempts))

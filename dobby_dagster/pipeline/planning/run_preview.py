@@ -1,4 +1,4 @@
-"""What a run with the present model and prompt would touch, before anything is done."""
+"""What a run with the current model and prompt would process and cost, estimated without changing anything."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from statistics import fmean
 
-from dobby_dagster.domain.records import readable_text
+from dobby_dagster.domain.records import RecordVersion, readable_text
 from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.summaries import Recipe
@@ -21,21 +21,21 @@ SAMPLE = 200
 
 @dataclass
 class Preview:
-    """What is to do, and what it is expected to cost.
+    """Pending records, and the estimated cost of a run.
 
     Attributes:
-        recipe: The present model and prompt, by identifier.
-        model, prompt: The same, for people.
-        batches: Batches that hold something to do, with how many records each.
-        records: Records to do.
-        contents: Different contents among them and the new rows: equal ones are inferred once. Rows that no plan has
-            seen count as different.
-        prompt_tokens: Expected, of a sample of the contents; None where nothing is to do.
-        output_tokens: Expected, at the mean of the summaries that are stored, else at the setting's limit.
-        output_is_limit: Whether it is the latter, and so at most.
-        seconds: Expected, at the speed that the same model had here before; None where it has not run here.
+        recipe: Identifier of the current model and prompt.
+        model, prompt: Their names.
+        batches: Batches with runnable records, and how many each has.
+        records: Runnable records in all batches.
+        contents: Distinct contents among them and the new rows: equal ones are inferred once. Unplanned rows count as
+            distinct.
+        prompt_tokens: Estimated from a sample of the contents; None where nothing is pending.
+        output_tokens: Estimated from the mean of the stored summaries, else from the token limit.
+        output_is_limit: Whether ``output_tokens`` is an upper bound from the token limit.
+        seconds: Estimated from the speed that the same model had here before; None where it has not run here.
         waiting: New rows that are in no batch yet; the next run plans them.
-        others: Stored summaries under other recipes: identifier, model, prompt, summaries.
+        others: Stored summaries under other recipes: identifier, model, prompt, number of summaries.
     """
 
     recipe: RecipeId
@@ -53,45 +53,44 @@ class Preview:
 
 
 def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe, prompt: Prompt) -> Preview:
-    """Look, and change nothing.
+    """Estimate what a run would process; nothing is changed.
 
     Args:
         store: Where states and summaries are.
         source: Where contents are; a sample of them is read and tokenized.
-        settings: The present ones.
-        recipe: What they amount to.
-        prompt: The prompt.
+        settings: The current settings.
+        recipe: Their recipe.
+        prompt: Their prompt.
     """
-    relation = source.settings.relation
-    left = store.states.unfinished(relation, recipe.id, settings.pipeline.max_retries)
+    relation, max_retries = source.settings.relation, settings.pipeline.max_retries
+    unfinished = store.states.unfinished(relation, recipe.id, max_retries)
     others = [
         (row["recipe"], row["model"], row["prompt"], row["summaries"])
         for row in store.recipes.with_summaries(relation)
         if row["recipe"] != recipe.id
     ]
     found = Preview(recipe.id, recipe.model, recipe.prompt, others=others)
-    new = store.reports.overview(source, recipe.id)["unplanned"]
-    found.waiting = store.versions.waiting(relation) + new
-    if not left and not found.waiting:
+    unplanned = store.reports.overview(source, recipe.id)["unplanned"]
+    found.waiting = store.versions.waiting(relation) + unplanned
+    if not unfinished and not found.waiting:
         return found
-    hashes: set[str] = set()
-    keys: list[str] = []
-    for batch in left:
+    versions: list[RecordVersion] = []
+    for batch in unfinished:
         members = store.states.members(Scope(recipe.id, batch))
-        runnable = [member.version for member in members if member.is_runnable(batch, settings.pipeline.max_retries)]
-        hashes.update(version.content_hash for version in runnable)
-        keys += [version.key for version in runnable]
+        runnable = [member.version for member in members if member.is_runnable(batch, max_retries)]
         found.batches |= {batch: len(runnable)} if runnable else {}
+        versions += runnable
+    keys = [version.key for version in versions]
     found.records = len(keys)
-    if found.waiting:
-        keys += [key for page in source.key_pages(5_000) for key in page] if new or not keys else []
-    found.contents = len(hashes) + found.waiting
+    if unplanned or (found.waiting and not keys):
+        keys += [key for page in source.key_pages(5_000) for key in page]
+    found.contents = len({version.content_hash for version in versions}) + found.waiting
     sample = list(islice(keys, 0, None, max(1, len(keys) // SAMPLE)))
     found.prompt_tokens = round(_mean_tokens(source, sample, settings, prompt) * found.contents)
     rates = store.reports.rates(recipe.model_revision)
-    most = settings.inference.within(prompt.max_new_tokens).max_new_tokens
-    each = rates.output_tokens if rates.summaries else float(most)
-    found.output_tokens, found.output_is_limit = round(each * found.contents), not rates.summaries
+    limit = settings.inference.within(prompt.max_new_tokens).max_new_tokens
+    per_content = rates.output_tokens if rates.summaries else float(limit)
+    found.output_tokens, found.output_is_limit = round(per_content * found.contents), not rates.summaries
     found.seconds = rates.seconds * found.contents if rates.summaries and rates.seconds else None
     return found
 

@@ -1,4 +1,4 @@
-"""Telling somebody: into the log always, to a webhook or a command where the settings name one."""
+"""Alerts: always written to the log, and sent to a webhook or a command where the settings name one."""
 
 from __future__ import annotations
 
@@ -30,15 +30,18 @@ class AlertError(DobbyError):
 
 @dataclass(frozen=True)
 class Alert:
-    """One thing that a person should know.
+    """Something that needs a person's attention.
+
+    >>> Alert("freshness", "The source is not polled", "Is the daemon running?").severity.value
+    'error'
 
     Attributes:
         kind: ``run_failure`` or ``freshness``.
         title: One line.
-        text: What happened, and the way out.
-        severity: How bad it is.
-        run: The run's identifier, where there is one.
-        batches: What it was about.
+        text: What happened, and what to do.
+        severity: Decides the level in the log.
+        run: Identifier of the run; empty for other alerts.
+        batches: The run's batches.
         at: Seconds since the epoch.
     """
 
@@ -52,10 +55,10 @@ class Alert:
 
 
 def deliver(alert: Alert, settings: AutomationSettings) -> None:
-    """Log ``alert``, and hand it to the webhook and the command of ``settings`` as one JSON object.
+    """Log ``alert``, and send it as one JSON object to the webhook and the command of ``settings``.
 
     Raises:
-        AlertError: The webhook or the command failed; the secret parts of the URL are not in the message.
+        AlertError: The webhook or the command failed; the message holds no secret part of the URL.
     """
     _log.log(LEVELS[alert.severity], "%s: %s", alert.title, alert.text)
     body = redact(json.dumps(asdict(alert)))
@@ -93,13 +96,13 @@ def _run(command: list[str], body: str) -> None:
     hint = "see automation.alert_command"
     try:
         # The operator's own command, without a shell; the alert goes in on standard input only.
-        done = subprocess.run(  # noqa: S603
+        finished = subprocess.run(  # noqa: S603
             command, input=body, text=True, errors="replace", capture_output=True, timeout=TIMEOUT_SECONDS, check=False
         )
-    except subprocess.TimeoutExpired:  # its text holds the arguments
+    except subprocess.TimeoutExpired:  # its message holds the arguments
         raise AlertError(f"the alert command {command[0]} took longer than {TIMEOUT_SECONDS:g} s", hint=hint) from None
     except (OSError, ValueError) as error:
         raise AlertError(f"the alert command {command[0]} can't be run: {error}", hint=hint) from None
-    if done.returncode:
-        said = redact(done.stderr.strip())[:200]
-        raise AlertError(f"the alert command {command[0]} ended with {done.returncode}: {said}", hint=hint)
+    if finished.returncode:
+        output = redact(finished.stderr.strip())[:200]
+        raise AlertError(f"the alert command {command[0]} ended with {finished.returncode}: {output}", hint=hint)

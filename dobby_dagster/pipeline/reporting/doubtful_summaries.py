@@ -1,4 +1,4 @@
-"""Which summaries to read with care: unsure ones, cut-off ones, and those of contents that were not read whole."""
+"""Summaries that need review: unsure ones, cut-off ones, and those of truncated contents."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ CUT_OFF_SHARE_LIMIT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Doubts:
-    """Counts over some summaries.
+class DoubtfulCounts:
+    """How many of some summaries need review.
 
     Attributes:
-        summaries: How many there are.
-        unsure: Of a confidence that is known and lower than the threshold.
-        unknown: Of no known confidence.
-        cut_off: That the model was stopped in, so that they may end in the middle.
-        truncated: Of contents whose middle was left out.
+        summaries: All of them.
+        unsure: Those whose confidence is known and below the threshold.
+        unknown: Those whose confidence is unknown.
+        cut_off: Those that reached the token limit, and so may end in the middle of a sentence.
+        truncated: Those of contents that were too long, and lost their middle.
     """
 
     summaries: int = 0
@@ -36,7 +36,7 @@ class Doubts:
     truncated: int = 0
 
     @classmethod
-    def of(cls, rows: Iterable[Mapping[str, Any]], unsure_below: float) -> Doubts:
+    def of(cls, rows: Iterable[Mapping[str, Any]], unsure_below: float) -> DoubtfulCounts:
         """Count ``rows`` with ``confidence``, ``finish_reason`` and ``truncated``."""
         found = list(rows)
         return cls(
@@ -48,7 +48,7 @@ class Doubts:
         )
 
     def metrics(self) -> dict[str, int]:
-        """The counts by the names that the metrics have for them."""
+        """The counts by the names of their metrics."""
         return {
             "summaries_unsure": self.unsure,
             "confidence_unknown": self.unknown,
@@ -58,7 +58,7 @@ class Doubts:
 
 
 def is_unsure(confidence: float | None, unsure_below: float) -> bool:
-    """Whether a confidence is known and lower than the threshold.
+    """Whether a confidence is known and below the threshold.
 
     >>> is_unsure(0.05, 0.1), is_unsure(0.1, 0.1), is_unsure(None, 0.1)
     (True, False, False)
@@ -66,18 +66,21 @@ def is_unsure(confidence: float | None, unsure_below: float) -> bool:
     return confidence is not None and confidence < unsure_below
 
 
-def doubts(store: CozoStore, relation: str, recipe: RecipeId, unsure_below: float) -> Doubts:
-    """Count the current summaries of a source under ``recipe``."""
-    return Doubts.of(store.reports.outputs(relation, recipe), unsure_below)
+def count_doubtful(store: CozoStore, relation: str, recipe: RecipeId, unsure_below: float) -> DoubtfulCounts:
+    """Count over the current summaries of a source under ``recipe``."""
+    return DoubtfulCounts.of(store.reports.outputs(relation, recipe), unsure_below)
 
 
 def only_unsure(entries: Iterable[dict[str, Any]], unsure_below: float) -> Iterator[dict[str, Any]]:
-    """Those of ``entries`` that have an unsure summary."""
+    """The entries that have an unsure summary."""
     return (entry for entry in entries if entry.get("summary") and is_unsure(entry["confidence"], unsure_below))
 
 
 def batch_of_unsure(store: CozoStore, relation: str, recipe: RecipeId, unsure_below: float) -> BatchId:
-    """Put the records whose current summary under ``recipe`` is unsure into a new batch, for another model: its name.
+    """Put the records whose current summary under ``recipe`` is unsure into a new batch, for another model.
+
+    Returns:
+        The identifier of the batch.
 
     Raises:
         SourceError: No summary is unsure.

@@ -98,7 +98,7 @@ def test_the_webhook_is_a_secret_and_must_be_a_url(make_settings: Make) -> None:
     assert not any("secret-part" in value for _, value, _, _ in loaded.rows())
 
 
-def test_a_failed_run_is_told_with_its_batches_and_its_reason(
+def test_a_failed_run_is_an_alert_with_its_batches_and_its_reason(
     make_settings: Make, instance: dg.DagsterInstance, webhook: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = make_settings(automation__alert_webhook=webhook, source__relation="nope")
@@ -148,7 +148,7 @@ def test_an_alert_says_how_bad_it_is_and_whether_a_person_has_to_act(
     assert [record.levelname for record in caplog.records if record.name == "dobby.alerts"] == ["CRITICAL"]
 
 
-def test_staleness_is_told_once_and_so_is_its_end(
+def test_staleness_and_its_end_are_one_alert_each(
     make_settings: Make, instance: dg.DagsterInstance, webhook: str
 ) -> None:
     from dagster._core.definitions.freshness import FreshnessState, FreshnessStateChange
@@ -166,5 +166,5 @@ def test_staleness_is_told_once_and_so_is_its_end(
         assert isinstance(result, dg.SensorResult)
         cursor = result.cursor
     assert [sent["title"] for _, sent in Webhook.got] == [
-        "Dobby: nobody looks for new rows", "Dobby: new rows are looked for again",
+        "Dobby: the source is not polled", "Dobby: the source is polled again",
     ]  # fmt: skip

@@ -43,7 +43,7 @@ class SensorWorld(World):
         """Evaluate only."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("dobby_dagster.defs.automation.new_records_sensor.time.time", lambda: self.now)
-            return evaluate(self.settings, self.instance, self.cursor)
+            return evaluate(self.settings, self.store, self.instance, self.cursor)
 
     def apply(self, result: dg.SensorResult, steps: int = 3) -> None:
         """What Dagster does with a result, its first ``steps`` of three: partitions, runs, cursor."""
@@ -92,23 +92,23 @@ def test_the_first_look_is_a_run_and_it_is_asked_for_once(make_settings: Make) -
     world.now += 20
     waiting = world.tick()
     assert waiting.run_requests == []
-    assert "every row is read again in 280 s" in reason(waiting)
+    assert "next full scan in 280 s" in reason(waiting)
 
 
 def test_few_rows_are_gathered_for_a_while_and_then_cut(world: SensorWorld) -> None:
     world.write(0, 3)
     first = world.step(20)
-    assert "3 records waiting to be batched; they are gathered for another 30 s" in reason(first)
+    assert "3 records waiting for a batch, gathering for another 30 s" in reason(first)
     world.write(3, 2)
     second = world.step(20)
-    assert "5 records wait" in reason(second)
+    assert "5 records waiting" in reason(second)
     assert "another 10 s" in reason(second)
     third = world.step()
     assert world.partitions == ["batch-000001"]
     [request] = third.run_requests or []
     assert (request.tags[RANGE_START_TAG], request.tags[RANGE_END_TAG]) == ("batch-000001", "batch-000001")
     assert len(world.store.states.members(Scope("r", "batch-000001"))) == 5
-    assert "0 records waiting to be batched; no batch is new" in reason(world.step())
+    assert "0 records waiting for a batch; no new batches" in reason(world.step())
 
 
 def test_whole_batches_are_cut_at_once_and_the_rest_is_gathered(world: SensorWorld) -> None:
@@ -117,7 +117,7 @@ def test_whole_batches_are_cut_at_once_and_the_rest_is_gathered(world: SensorWor
     assert world.partitions == ["batch-000001", "batch-000002"]
     assert world.asked_batches == ["batch-000001", "batch-000002"]
     assert [event.metadata["records_new"].value for event in result.asset_events] == [25]
-    assert "5 records wait" in reason(world.step())
+    assert "5 records waiting" in reason(world.step())
     world.step()
     world.step()
     assert world.asked_batches == ["batch-000001", "batch-000002", "batch-000003"]
@@ -142,7 +142,7 @@ def test_runs_are_bounded_a_tick_and_in_the_queue_and_go_on_through_the_cursor(w
     )
     third = world.step()
     assert third.run_requests == []
-    assert "4 runs already queued" in reason(third)
+    assert "4 runs queued already" in reason(third)
     for run in world.instance.get_runs():
         world.instance.delete_run(run.run_id)
     fourth = world.step()
@@ -236,9 +236,9 @@ def test_no_database_is_a_reason_and_not_an_error(make_settings: Make, tmp_path:
 
 def test_a_relation_that_is_not_there_is_an_error_that_names_it(make_settings: Make) -> None:
     settings = make_settings(source__relation="nope")
-    CozoStore.open(settings.database)
+    store = CozoStore.open(settings.database)
     with pytest.raises(SourceError, match="no relation 'nope'"):
-        evaluate(settings, dg.DagsterInstance.ephemeral(), None)
+        evaluate(settings, store, dg.DagsterInstance.ephemeral(), None)
 
 
 def test_a_relation_without_triggers_is_compared_by_runs_every_so_often(make_settings: Make) -> None:

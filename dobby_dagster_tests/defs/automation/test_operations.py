@@ -44,7 +44,7 @@ def test_resummarize_summarizes_chosen_records_again(
     assert len(before) == 12
     for config, message in (
         ({}, "no record was chosen"),
-        ({"keys": ["nope"]}, "record 'nope' has no summary to make anew"),
+        ({"keys": ["nope"]}, "record 'nope' has no summary to replace"),
         ({"confidence_below": 7}, "less than or equal to 1"),
     ):
         refused = run("resummarize_records", settings, instance, {"ops": {"forget_and_start": {"config": config}}})
@@ -52,7 +52,7 @@ def test_resummarize_summarizes_chosen_records_again(
         assert message in str([e.event_specific_data for e in refused.all_events if e.is_failure])
     config = {"ops": {"forget_and_start": {"config": {"keys": ["k00"], "prefix": "k1"}}}}
     assert run("resummarize_records", settings, instance, config).success
-    assert backfills(instance) == [("Make 3 summaries anew", [batch_id(1), batch_id(3)])]
+    assert backfills(instance) == [("Summarise 3 records again", [batch_id(1), batch_id(3)])]
     assert store.reports.status("record", recipe(settings))["pending"] == 3
     _infer(settings, instance)
     after = {e["key"]: e["created_at"] for e in store.reports.entries("record", recipe(settings)) if e["summary"]}
@@ -67,7 +67,7 @@ def _infer(settings: Settings, instance: dg.DagsterInstance) -> None:
     assert dg.materialize(wanted, instance=instance, resources=build_resources(settings), tags=tags).success
 
 
-def test_the_quarantine_is_released_with_its_tries_forgotten(
+def test_releasing_the_quarantine_resets_retry_counts(
     settings: Settings, store: CozoStore, instance: dg.DagsterInstance
 ) -> None:
     instance.add_dynamic_partitions("record_batches", [b.id for b in store.versions.batches()])
@@ -81,7 +81,7 @@ def test_the_quarantine_is_released_with_its_tries_forgotten(
     states = {m.state.state.value for m in store.states.members(Scope(rid, batch_id(2))) if m.state}
     assert states == {"pending"}
     assert [m.state.retry_count for m in store.states.members(Scope(rid, batch_id(2))) if m.state] == [0] * 5
-    assert backfills(instance) == [("Try 5 failed records again", [batch_id(2)])]
+    assert backfills(instance) == [("Retry 5 failed records", [batch_id(2)])]
 
 
 def test_every_job_and_its_config_explain_themselves(settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Retries: by what the error recommends, later and later, and in the end no more."""
+"""Retries: as the error recommends, with exponential backoff, up to a limit."""
 
 import time
 
@@ -20,22 +20,22 @@ from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.states import ProcessingState
-from dobby_dagster.pipeline.planning.retry_policy import back_off, due, unsettled
+from dobby_dagster.pipeline.planning.retry_policy import back_off, retry_candidates
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.automation import recipe, settle, versions
 from dobby_dagster_tests.helpers.world import Make
 
 
 def test_back_off_doubles_and_has_an_end(store: CozoStore, settings: Settings) -> None:
-    assert [back_off(100, tries) for tries in (1, 2, 3)] == [100, 200, 400]
+    assert [back_off(100, attempts) for attempts in (1, 2, 3)] == [100, 200, 400]
     rid, now = recipe(settings), time.time()
-    assert unsettled(store, "record", rid, 3, 100) == [], "what nobody ever began is nobody's failure"
+    assert retry_candidates(store, settings, rid) == [], "a batch that was never started has not failed"
     seen = []
     for number in range(4):
         store.attempts.note_run(rid, ["batch-000001"], f"run-{number}")
-        [candidate] = unsettled(store, "record", rid, 3, 100)
-        seen.append((candidate.left, candidate.tries, round(candidate.due_at - now, -1)))
-        assert due([candidate]) == []
+        [candidate] = retry_candidates(store, settings, rid)
+        seen.append((candidate.pending, candidate.attempts, round(candidate.due_at - now, -1)))
+        assert not candidate.is_due
     assert seen == [(5, 1, 100), (5, 2, 200), (5, 3, 400), (5, 4, float("inf"))]
     assert candidate.given_up
 
@@ -51,11 +51,11 @@ def test_a_failed_record_is_due_after_its_own_back_off_and_only_if_it_may_get_be
     members = versions(store, settings, batch_id(1))
     store.states.set_states(members[:1], ProcessingState.failed(may, 2), Scope(rid, batch_id(1), "run"))
     store.states.set_states(members[1:], ProcessingState.failed(never, 1), Scope(rid, batch_id(1), "run"))
-    [candidate] = unsettled(store, "record", rid, 3, 100)
-    assert (candidate.batch, candidate.left, candidate.failed) == (batch_id(1), 0, 1)
+    [candidate] = retry_candidates(store, settings, rid)
+    assert (candidate.batch, candidate.pending, candidate.failed) == (batch_id(1), 0, 1)
     assert 150 < candidate.due_at - time.time() <= 200
     store.states.set_states(members[:1], ProcessingState.failed(may, 3), Scope(rid, batch_id(1), "run"))
-    assert unsettled(store, "record", rid, 3, 100) == [], "it was tried often enough: quarantined"
+    assert retry_candidates(store, settings, rid) == [], "it has reached the retry limit: quarantined"
 
 
 def test_the_schedule_runs_what_is_due_and_says_why_nothing(
@@ -64,24 +64,24 @@ def test_the_schedule_runs_what_is_due_and_says_why_nothing(
     rid = recipe(settings)
     instance.add_dynamic_partitions("record_batches", [batch_id(1), batch_id(2)])
     store.attempts.note_run(rid, [batch_id(1), batch_id(2), batch_id(3)], "run")
-    later = retry_schedule.evaluate(settings, instance, "t1")
+    later = retry_schedule.evaluate(settings, store, instance, "t1")
     assert isinstance(later, dg.SkipReason)
-    assert "2 batches waiting for the next retry, 0 at the retry limit" in (later.skip_message or "")
+    assert "2 batches waiting for a retry, 0 given up" in (later.skip_message or "")
     at_once = make_settings(pipeline__batch_size=5, model__device="cpu", automation__retry_seconds=0)
-    asked = retry_schedule.evaluate(at_once, instance, "t1")
+    asked = retry_schedule.evaluate(at_once, store, instance, "t1")
     assert isinstance(asked, list)
     assert [list(batches_of(dict(request.tags))) for request in asked] == [[batch_id(1), batch_id(2)]]
     job = build_definitions(settings).resolve_job_def("summarize_batches")
     instance.create_run_for_job(job, tags=dict(asked[0].tags))
-    assert isinstance(retry_schedule.evaluate(at_once, instance, "t2"), dg.SkipReason), "they are in a run"
+    assert isinstance(retry_schedule.evaluate(at_once, store, instance, "t2"), dg.SkipReason), "they are in a run"
     for number in range(5):
         store.attempts.note_run(rid, [batch_id(1)], f"again-{number}")
-    for under_way in instance.get_runs():
-        instance.delete_run(under_way.run_id)
+    for active in instance.get_runs():
+        instance.delete_run(active.run_id)
     settle(store, settings, batch_id(2))
-    ended = retry_schedule.evaluate(at_once, instance, "t3")
+    ended = retry_schedule.evaluate(at_once, store, instance, "t3")
     assert isinstance(ended, dg.SkipReason)
-    assert "1 at the retry limit (see dobby doctor)" in (ended.skip_message or "")
+    assert "0 batches waiting for a retry, 1 given up (see dobby doctor)" in (ended.skip_message or "")
 
 
 @pytest.mark.parametrize(

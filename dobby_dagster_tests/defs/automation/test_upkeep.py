@@ -101,5 +101,5 @@ def test_a_damaged_backup_counts_for_none_and_the_oldest_good_one_stays(store: C
 
 def test_a_backup_folder_that_can_not_be_made_is_named(store: CozoStore, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreAccessError, match=r"backup folder .*file/b can't be made"):
+    with pytest.raises(StoreAccessError, match=r"backup folder .*file/b can't be created"):
         back_up(store, tmp_path / "file" / "b", 3)
