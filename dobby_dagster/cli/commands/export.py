@@ -36,11 +36,11 @@ def export(
     """
     from dobby_dagster.domain.suggest import suggestion
     from dobby_dagster.pipeline.reporting.doubtful_summaries import only_unsure
+    from dobby_dagster.pipeline.reporting.export_columns import described
     from dobby_dagster.pipeline.reporting.export_formats import (
         FORMATS,
         TEXT_FORMATS,
         check_output,
-        described,
         export_file,
         export_text,
     )

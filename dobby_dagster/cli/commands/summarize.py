@@ -35,7 +35,8 @@ def summarize(
 ) -> None:
     """Summarise every record that has no summary yet from this model and prompt."""
     from dobby_dagster.defs.runs.terminal_runs import plan_and_run
-    from dobby_dagster.pipeline.reporting.export_formats import check_output, described, export_file
+    from dobby_dagster.pipeline.reporting.export_columns import described
+    from dobby_dagster.pipeline.reporting.export_formats import check_output, export_file
 
     if output is not None:
         check_output(output, force=force)

@@ -5,48 +5,27 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
-from dobby_dagster import __version__
 from dobby_dagster.domain.atomic_file import replacing
 from dobby_dagster.domain.errors import SettingsError, StoreAccessError
 from dobby_dagster.domain.filesystem import require_writable
 from dobby_dagster.domain.markdown import block, code, prose
 from dobby_dagster.domain.printable import printable, printable_json
-from dobby_dagster.domain.records import readable_text
 from dobby_dagster.domain.suggest import suggestion
+from dobby_dagster.pipeline.reporting.export_columns import COLUMNS, CONTENT, extra_columns
+from dobby_dagster.pipeline.reporting.parquet_export import write_parquet
 
-COLUMNS = (
-    "key", "state", "summary", "confidence", "model", "prompt", "fingerprint", "truncated", "finish_reason",
-    "prompt_tokens", "output_tokens", "mean_logprob", "min_logprob", "created_at", "error", "reason", "batch",
-    "path", "language", "content_type", "priority", "size", "metadata", "dobby_version",
-)  # fmt: skip
-CONTENT = "content"
-_PAGE = 1_000
-# What a spreadsheet takes for a formula, wide forms and leading white space included.
+# Text that a spreadsheet evaluates as a formula, full-width forms and leading white space included.
 _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
 
 
-def described(rows: Iterable[Mapping[str, Any]], *, content: bool = False) -> Iterator[dict[str, Any]]:
-    """Rows of :meth:`~dobby_dagster.store.ledger.reports.Reports.rows` as they are exported: ``COLUMNS``, in order.
-
-    Args:
-        rows: Of the source, with states and summaries.
-        content: Add the column ``content``, as text; bytes that are none are left out.
-    """
-    for row in rows:
-        metadata = row.get("metadata") or {}
-        entry = {name: row.get(name) for name in COLUMNS}
-        entry |= {"path": metadata.get("path"), "metadata": metadata, "dobby_version": __version__}
-        yield entry | ({CONTENT: readable_text(row.get(CONTENT))} if content else {})
-
-
 def write_markdown(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
-    """One heading a record, its key as code; returns how many."""
+    """One heading per record, its key as code; returns the number of records."""
     count = 0
     stream.write("# Summaries\n")
     for entry in entries:
@@ -65,7 +44,7 @@ def write_markdown(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
 
 
 def write_jsonl(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
-    """One JSON object a line; returns how many."""
+    """One JSON object per line; returns the number of records."""
     count = 0
     for entry in entries:
         count += 1
@@ -74,7 +53,7 @@ def write_jsonl(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
 
 
 def write_csv(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
-    """A header, then one row a record; returns how many. No field is a formula for a spreadsheet."""
+    """A header, then one row per record; returns the number of records. No field is evaluated as a formula."""
     rows = iter(entries)
     first = next(rows, None)
     writer = csv.writer(_Lines(stream))
@@ -87,11 +66,6 @@ def write_csv(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
     return count
 
 
-def extra_columns(entry: Mapping[str, Any]) -> tuple[str, ...]:
-    """The columns of ``entry`` that not every export has."""
-    return (CONTENT,) if CONTENT in entry else ()
-
-
 TEXT_FORMATS: dict[str, Callable[[Iterable[dict[str, Any]], IO[str]], int]] = {
     "markdown": write_markdown,
     "jsonl": write_jsonl,
@@ -102,16 +76,16 @@ _BY_ENDING = {".md": "markdown", ".markdown": "markdown", ".jsonl": "jsonl", ".c
 
 
 def check_output(path: Path, format_name: str | None = None, *, force: bool = False) -> str:
-    """The format for ``path``: the one that is named, else by its ending.
+    """The format for ``path``: ``format_name``, or else inferred from the extension.
 
     Args:
         path: The file.
         format_name: One of ``FORMATS``.
-        force: Let a file that is there be replaced.
+        force: Allow an existing file to be replaced.
 
     Raises:
-        SettingsError: The format or the ending is none of those known.
-        StoreAccessError: The folder is not there or can't be written, the path is no regular file, or it exists.
+        SettingsError: The format or the extension is unknown.
+        StoreAccessError: The folder is missing or not writable, or the path exists or is no regular file.
     """
     if format_name is not None and format_name not in FORMATS:
         raise SettingsError(f"there is no format '{format_name}'", hint=suggestion(format_name, FORMATS))
@@ -130,7 +104,7 @@ def check_output(path: Path, format_name: str | None = None, *, force: bool = Fa
 def export_file(
     entries: Iterable[dict[str, Any]], path: Path, format_name: str | None = None, *, force: bool = False
 ) -> int:
-    """Write all ``entries`` to ``path``, whole or not at all; returns how many.
+    """Write all ``entries`` to ``path`` atomically; returns the number of records.
 
     Raises:
         StoreAccessError: The file can't be written, or exists and ``force`` is not given.
@@ -138,19 +112,19 @@ def export_file(
     chosen = check_output(path, format_name, force=force)
     with replacing(path, overwrite=force) as draft:
         if chosen == "parquet":
-            return _write_parquet(iter(entries), draft)
+            return write_parquet(iter(entries), draft)
         with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
             return TEXT_FORMATS[chosen](entries, stream)
 
 
 def export_text(entries: Iterable[dict[str, Any]], stream: IO[str], format_name: str) -> int:
-    """Write ``entries`` as ``format_name`` to a stream that a terminal may show: every character can be seen."""
-    return TEXT_FORMATS[format_name](entries, cast("IO[str]", _Seen(stream)))
+    """Write ``entries`` as ``format_name`` to a stream that may be a terminal: control characters are escaped."""
+    return TEXT_FORMATS[format_name](entries, cast("IO[str]", _Escaped(stream)))
 
 
 @dataclass(frozen=True)
 class _Lines:
-    """Lines end as on Unix. The writer itself believes in both characters of a line end, and so quotes both."""
+    """Ends lines as on Unix, while the CSV writer quotes both characters of a line end."""
 
     stream: IO[str]
 
@@ -159,39 +133,11 @@ class _Lines:
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _Escaped:
     stream: IO[str]
 
     def write(self, text: str) -> int:
         return self.stream.write(printable(text, lines=True))
-
-
-def _write_parquet(entries: Iterator[dict[str, Any]], path: Path) -> int:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    first = next(entries, None)
-    names = (*COLUMNS, *extra_columns(first or {}))
-    kinds = dict.fromkeys(("confidence", "mean_logprob", "min_logprob", "created_at"), pa.float64())
-    kinds |= dict.fromkeys(("prompt_tokens", "output_tokens", "priority", "size"), pa.int64()) | {
-        "truncated": pa.bool_()
-    }
-    schema = pa.schema([(name, kinds.get(name, pa.string())) for name in names])
-    rows = iter(()) if first is None else chain([first], entries)
-    count = 0
-    with pq.ParquetWriter(path, schema) as writer:
-        while page := list(islice(rows, _PAGE)):
-            table = [{n: _parquet_field(e.get(n)) for n in names} for e in page]
-            writer.write_table(pa.Table.from_pylist(table, schema=schema))
-            count += len(page)
-    return count
-
-
-def _parquet_field(value: Any) -> Any:
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    # Arrow's text is UTF-8, which has no lone surrogates.
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def shown_confidence(entry: Mapping[str, Any]) -> str:
@@ -205,7 +151,7 @@ def shown_confidence(entry: Mapping[str, Any]) -> str:
 
 
 def csv_field(value: Any) -> Any:
-    r"""``value`` as a spreadsheet may open it: a text is never a formula, and every character of it can be seen.
+    r"""``value`` for a spreadsheet: text is never a formula, and its control characters are escaped.
 
     >>> csv_field("=HYPERLINK(1)"), csv_field(-0.5), csv_field("a\x1b[2J"), csv_field(None), csv_field({"a": 1})
     ("'=HYPERLINK(1)", -0.5, 'a\\x1b[2J', '', '{"a": 1}')

@@ -1,4 +1,4 @@
-"""The gate that keeps worthless outputs from being stored as summaries."""
+"""The quality gate: rejects outputs that are no summaries before they are stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dobby_dagster.domain.printable import shortened
 from dobby_dagster.inference.scoring.grounding import numbers_of, shares_no_word
 
 _CODE = re.compile(r"[;{}]|\w\(|[=:]\s*$|^\s*(def|class|func|function|return|import|fn|pub|static)\b|\w\s*=\s*\w")
-# Whole outputs that are code, wherever they come from: a fence, a tag, a definition, a statement, an object.
+# Outputs that are code as a whole: a fence, a tag, a definition, a statement, an object.
 _PROGRAM = re.compile(
     r"```|</?\w+(?:\s[^<>]*)?>.*</|[{\[].*[}\]]\s*\Z"
     r"|(?:async\s+def|def|class|func|fn|function|public|private|static|struct)\s+[\w.*&<>:]+[^.!?]*[({:;]"
@@ -22,33 +22,33 @@ _PROGRAM = re.compile(
     r"|[\w.\[\]>-]+\s*[-+*/|&]?=\s*\S.*[;)\]\d\w]\s*\Z|[\w.]+\([^()]*\)\s*;?\s*\Z",
     re.DOTALL,
 )
-# What stands in a shell script and in no sentence about one.
+# Found in shell scripts, and in no sentence about one.
 _SHELL = re.compile(r"\"\$[@*]\"|;\s*(?:do|then|done|fi)\b|^set -[a-z]+ ", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z][a-z'-]*[,;:.!?]?")
 _BEGINNING = re.compile(r"[A-Z][a-z']+ [a-z']+ ")
 _RUN = re.compile(r"(\S)\1{11,}")
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-# A piece of two characters or more three times in a row, inside a word.
 _NAME = re.compile(r"[A-Za-z_]\w{7,}")
+# A piece of two or more letters, three times in a row inside a word.
 _STUTTER = re.compile(r"([a-z]{2,}?)\1{2,}")
 _MARKS = "\ufffd\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _JOINING = frozenset(("a", "an", "the", "and", "or"))
-MOST_IN_A_ROW = 2
-# Of the runs of three words, those that come three times or more: several sentences on one thing repeat some.
+MAX_PIECE_REPEATS = 2
+# Maximum share of three-word sequences that occur three times or more: several sentences on one thing repeat some.
 REPEATED_SHARE = 0.3
 
 
 def gate(text: str, content: str | None, instruction: str) -> None:
-    """Let ``text`` pass, or say what is wrong with it.
+    """Accept ``text`` as a summary, or raise the reason why it is none.
 
     Args:
         text: What the model wrote.
-        content: What it was to summarise; None where it is not known: what needs it is not looked at then.
+        content: The summarised content; None if it is unknown: the checks that need it are left out.
         instruction: The prompt's text.
 
     Raises:
-        DegenerateOutputError: It is empty, holds no words or control characters, is an echo of the instruction or of
-            code, is code itself, repeats words or pieces of words, or holds nothing of the content.
+        DegenerateOutputError: It is empty, has no words or has control characters, echoes the instruction or code, is
+            code itself, repeats words or pieces of words, or has nothing in common with the content.
     """
     words = text.split()
     if not text.strip():
@@ -71,7 +71,7 @@ def gate(text: str, content: str | None, instruction: str) -> None:
 
 
 def _is_control(character: str) -> bool:
-    """Whether no sentence holds it: a control or direction mark, half a surrogate pair, the mark of broken text."""
+    """Whether it is a control or direction character, half a surrogate pair, or the replacement character."""
     if character in "\n\r\t":
         return False
     return unicodedata.category(character) in ("Cc", "Cs", "Cn") or character in _MARKS
@@ -85,13 +85,13 @@ def _echoes(text: str, content: str, instruction: str) -> bool:
     if any(" ".join(words[i : i + 8]) in asked for i in range(len(words) - 7)):
         return True
     if _is_sentence(flat, words):
-        return False  # of the content's own documentation: a good summary, even with a name() in it
+        return False  # the content's own documentation is a good summary, even with a name() in it
     return len(flat) >= 30 and flat in source and bool(_CODE.search(text))
 
 
 def _is_sentence(flat: str, words: list[str]) -> bool:
     plain = sum(bool(_WORD.fullmatch(word)) for word in words)
-    if flat[-1] == ":":  # of an example or a list; a line of Python ends so as well
+    if flat[-1] == ":":  # introduces an example or a list, but may end a line of Python as well
         return plain >= 5 and bool(_BEGINNING.match(flat))
     return flat[-1] in ".!?" and (plain >= min(5, len(words) - 1) or bool(_BEGINNING.match(flat)))
 
@@ -118,7 +118,10 @@ def _repeats(text: str, words: list[str], content: str) -> bool:
 
 
 def _in_a_row(words: list[str], length: int) -> list[str] | None:
-    """Where ``length`` words come again and again, those words: "x x x", "a b a b a"; numbers may do so."""
+    """The first ``length`` words that are repeated at once, as in "x x x" or "a b a b a"; None if there are none.
+
+    Numbers may repeat.
+    """
     span = 2 * length + 1
     for i in range(len(words) - span + 1):
         if not words[i].isdigit() and all(words[j] == words[j + length] for j in range(i, i + span - length)):
@@ -127,12 +130,12 @@ def _in_a_row(words: list[str], length: int) -> list[str] | None:
 
 
 def _stutters(text: str, content: str) -> bool:
-    """Whether a word that is not the content's holds a piece of itself three times."""
+    """Whether a word that is not in the content repeats a piece of itself three times."""
     for name in _NAME.findall(text):
         if name in content:
             continue
         pieces = Counter(piece.lower() for piece in _PIECE.findall(name) if len(piece) > 2)
-        if (pieces and max(pieces.values()) > MOST_IN_A_ROW) or _STUTTER.search(name.lower()):
+        if (pieces and max(pieces.values()) > MAX_PIECE_REPEATS) or _STUTTER.search(name.lower()):
             return True
     return False
 
