@@ -2,11 +2,12 @@
 
 What other programs import, the rest may change without notice:
 
-- :class:`CozoStore`: a database with Dobby's relations, its summaries and reports.
+- :class:`CozoStore`: a database with Dobby's relations, its summaries and reports; :func:`cozo_client` is pycozo's own
+  client, inside the lease.
 - :class:`Settings`, :func:`load_settings`: every setting; from the environment and ``dobby.toml``.
 - :func:`build_definitions`: all that Dagster loads; or its parts, for definitions of your own:
   :func:`build_assets`, :func:`build_resources`, and the resources :class:`CozoDatabase`, :class:`ModelPool`,
-  :class:`PipelineOptions` and :class:`CozoIOManager`.
+  :class:`PipelineOptions` and :class:`CozoIOManager`, and the partitions, ``record_batch_partitions``.
 
 >>> import dobby_dagster
 >>> settings = dobby_dagster.Settings(database={"url": "mem://example"})
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from dobby_dagster.definitions import build_definitions
     from dobby_dagster.defs.builders import build_assets, build_resources
     from dobby_dagster.defs.io_manager import CozoIOManager
+    from dobby_dagster.defs.partitions import record_batch_partitions
     from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
     from dobby_dagster.domain.settings import Settings
     from dobby_dagster.domain.settings_loader import load_settings
     from dobby_dagster.store.cozo_store import CozoStore
+    from dobby_dagster.store.database.connect import cozo_client
 
 __version__ = "0.1.0"
 
@@ -40,7 +43,9 @@ __all__ = [
     "build_assets",
     "build_definitions",
     "build_resources",
+    "cozo_client",
     "load_settings",
+    "record_batch_partitions",
 ]
 
 # Imported at first use: Dagster alone takes seconds, and most commands need none of it.
@@ -54,7 +59,9 @@ _MODULES = {
     "build_assets": "defs.builders",
     "build_definitions": "definitions",
     "build_resources": "defs.builders",
+    "cozo_client": "store.database.connect",
     "load_settings": "domain.settings_loader",
+    "record_batch_partitions": "defs.partitions",
 }
 
 

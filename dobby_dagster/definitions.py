@@ -13,7 +13,7 @@ from dobby_dagster.defs.automation import (
     upkeep_schedule,
 )
 from dobby_dagster.defs.builders import build_assets, build_resources, unusable_resources
-from dobby_dagster.defs.checks import performance_contracts, summaries_in_doubt, summaries_invariants
+from dobby_dagster.defs.checks import CHECKS
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
 from dobby_dagster.defs.operation_jobs import operations
 from dobby_dagster.domain.errors import DobbyError
@@ -25,7 +25,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
     """The definitions for ``settings``; no database is opened, and no model is loaded."""
     return dg.Definitions(
         assets=build_assets(settings),
-        asset_checks=[summaries_invariants, summaries_in_doubt, performance_contracts],
+        asset_checks=CHECKS,
         jobs=[plan_batches, summarize_batches, *operations(settings)],
         sensors=[
             new_records_sensor.new_records_sensor(settings),
@@ -47,7 +47,7 @@ def unusable_definitions(problem: DobbyError) -> dg.Definitions:
     settings = Settings()
     return dg.Definitions(
         assets=build_assets(settings),
-        asset_checks=[summaries_invariants, performance_contracts],
+        asset_checks=CHECKS,
         jobs=[plan_batches, summarize_batches, *operations(settings)],
         resources=unusable_resources(problem),
         executor=dg.in_process_executor,

@@ -13,7 +13,7 @@ import typer
 
 from dobby_dagster.domain.settings_loader import Loaded, load_settings
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output, nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output, and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")]
 _ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file; by default dobby.toml.")]
@@ -43,14 +43,14 @@ _SETTINGS: dict[str, tuple[str, type, Any]] = {
         "model.path", str, typer.Option("--model", "-m", help="A model folder, or the name of a bundled model.")
     ),
     "device": ("model.device", str, typer.Option(help="auto, mps, cuda or cpu.")),
-    "slots": ("inference.slots", int, typer.Option(help="Records in the device at once, at most.")),
+    "slots": ("inference.slots", int, typer.Option(help="Maximum batch size: records generated at once.")),
     "prompt": ("prompt.id", str, typer.Option(help="summary, functionality, …, or a prompt of your own.")),
     "prompt_file": ("prompt.file", Path, typer.Option(help="TOML file with your own prompts.")),
     "max_new_tokens": (
         "inference.max_new_tokens", int,
         typer.Option(min=1, max=4096, help="Longest summary in tokens; by default the prompt's limit."),
     ),
-    "batch_size": ("pipeline.batch_size", int, typer.Option(help="Records in a batch, at most.")),
+    "batch_size": ("pipeline.batch_size", int, typer.Option(help="Maximum records per batch.")),
     "reproducible": (
         "inference.reproducible", bool,
         typer.Option("--reproducible", help="Byte-identical regardless of batching; slower."),

@@ -83,7 +83,7 @@ def run_with_bars(start: Callable[[Callable[[Report], None]], Report]) -> Finish
     began = time.perf_counter()
     settled = inferred = 0
     with ExitStack() as bars:
-        steps = {"planning": bars.enter_context(progress("Looking for changes", None))}
+        steps = {"planning": bars.enter_context(progress("Polling the source", None))}
 
         def on_plan(report: Report) -> None:
             bars.pop_all().close()

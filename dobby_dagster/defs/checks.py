@@ -74,9 +74,10 @@ def performance_contracts(
     from dobby_dagster.domain.settings import BUILT_IN_MODEL
 
     lines = []
+    batches = chosen_batches(context)
     for row in database.store.batch_reports.metrics():
         applies = row["recipe"] == models.recipe.id and models.recipe.model == BUILT_IN_MODEL
-        if applies and row["batch"] in chosen_batches(context) and row["values"]["records_inferred"]:
+        if applies and row["batch"] in batches and row["values"]["records_inferred"]:
             lines += [f"{row['batch']}: {line}" for line in broken(row["values"])]
     return dg.AssetCheckResult(
         passed=not lines,
@@ -135,3 +136,6 @@ def chosen_batches(context: dg.AssetCheckExecutionContext) -> list[BatchId]:
     if step.has_partition_key or step.has_partition_key_range:
         return list(map(BatchId, step.partition_keys))
     return list(map(BatchId, context.instance.get_dynamic_partitions(str(record_batch_partitions.name))))
+
+
+CHECKS = [summaries_invariants, summaries_in_doubt, performance_contracts]

@@ -1,6 +1,8 @@
 """Jobs for operators; their configuration is explained and validated in the launchpad."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import Field
@@ -11,6 +13,9 @@ from dobby_dagster.defs.runs.batch_runs import submit_backfill
 from dobby_dagster.defs.runs.crash_recovery import recover
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.settings import Settings
+
+if TYPE_CHECKING:
+    from dobby_dagster.store.cozo_store import CozoStore
 
 UPKEEP = "upkeep"
 
@@ -48,10 +53,11 @@ class HistoryConfig(dg.Config):
     days: float = Field(90.0, ge=0, description="Drop superseded states older than this; 0 keeps all.")
 
 
-def _start(context: dg.OpExecutionContext, batches: list[str], title: str) -> None:
+def _start(context: dg.OpExecutionContext, store: "CozoStore", batches: Sequence[str], title: str) -> None:
     if not batches:
         context.log.info(f"{title}: nothing to process")
         return
+    add_partitions(context.instance, store)
     backfill = submit_backfill(context.instance, batches, title, context.job_name)
     context.log.info(f"{title}: backfill {backfill} of {counted(len(batches), 'batch')}")
     context.add_output_metadata({"backfill": backfill, "batches": len(batches)})
@@ -71,9 +77,8 @@ def look_and_start(
     store, source = database.store, database.records()
     plan(store, source, options.batch_size, full_scan=config.compare_everything)
     store.recipes.remember(models.recipe)
-    add_partitions(context.instance, store)
     unfinished = store.states.unfinished(source.settings.relation, models.recipe.id, options.max_retries)
-    _start(context, list(unfinished), f"Summarise {counted(sum(unfinished.values()), 'record')}")
+    _start(context, store, list(unfinished), f"Summarise {counted(sum(unfinished.values()), 'record')}")
 
 
 @dg.op
@@ -87,7 +92,7 @@ def forget_and_start(
     batches = discard_summaries(
         database.store, relation, models.recipe.id, config.keys, config.prefix, config.confidence_below
     )
-    _start(context, list(batches), f"Summarise {counted(sum(batches.values()), 'record')} again")
+    _start(context, database.store, list(batches), f"Summarise {counted(sum(batches.values()), 'record')} again")
 
 
 @dg.op
@@ -98,7 +103,9 @@ def release_and_start(
     from dobby_dagster.pipeline.planning.record_selection import release
 
     released = release(database.store, database.source_settings.relation, models.recipe.id, config.keys)
-    _start(context, list(released), f"Retry {counted(sum(map(len, released.values())), 'failed record')}")
+    _start(
+        context, database.store, list(released), f"Retry {counted(sum(map(len, released.values())), 'failed record')}"
+    )
 
 
 @dg.op

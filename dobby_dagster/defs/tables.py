@@ -16,8 +16,9 @@ from dobby_dagster.defs.resources import CozoDatabase, PipelineOptions
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.states import PENDING, State
-from dobby_dagster.domain.summaries import Recipe, Summary
+from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.pipeline.summarization.pending_records import PendingBatch, PendingRecords
+from dobby_dagster.store.ledger.batch_reports import SUMMARY_COLUMNS
 from dobby_dagster.store.ledger.record_states import Member
 
 
@@ -25,7 +26,7 @@ from dobby_dagster.store.ledger.record_states import Member
 class Table(ABC):
     """What is stored for one asset, under the recipe in use; ``run`` is the run that writes."""
 
-    # Of a table without rows: a downstream asset selects columns by name, whether there are rows or not.
+    # The columns of a table without rows, by which a downstream asset may select; of metrics only the key is fixed.
     columns: ClassVar[Sequence[str]]
 
     database: CozoDatabase
@@ -59,7 +60,13 @@ class PendingTable(Table):
     columns = ("batch", *RecordVersion.__dataclass_fields__, "state")
 
     def write(self, obj: PendingRecords) -> None:
-        """Give the state pending to versions that have no state yet, or that are work again."""
+        """Give the state pending to versions that have no state yet, or that are unfinished again.
+
+        Raises:
+            DagsterInvariantViolationError: ``obj`` is something else.
+        """
+        if not isinstance(obj, PendingRecords):
+            raise unsupported("pending", obj, "PendingRecords")
         for batch in obj.batches:
             fresh = [m.version for m in batch.members if m.state is None or m.state.state is State.SKIPPED]
             self.database.store.states.set_states(fresh, PENDING, Scope(self.recipe.id, batch.id, self.run))
@@ -87,7 +94,7 @@ class PendingTable(Table):
 class SummariesTable(Table):
     """Stored summaries, one row each; they are committed from a stream, see :class:`SummaryStream`."""
 
-    columns = (*(name for name in Summary.__dataclass_fields__ if name not in ("batch", "recipe")), "partition")
+    columns = (*SUMMARY_COLUMNS, "partition")
 
     def write(self, obj: Any) -> None:
         """Refuse: summaries have states, and both are committed together.
@@ -125,8 +132,8 @@ class MetricsTable(Table):
         """The stored metrics of the partition."""
         return [
             {"batch": row["batch"], **row["values"]}
-            for row in self.database.store.batch_reports.metrics()
-            if row["batch"] == scope.batch and row["recipe"] == scope.recipe
+            for row in self.database.store.batch_reports.metrics(scope.batch)
+            if row["recipe"] == scope.recipe
         ]
 
 

@@ -19,11 +19,12 @@ class State(StrEnum):
 
 
 # A record that an earlier batch skipped for one of these is unfinished in a later one: its content came back.
-PASSING_REASONS = ("superseded", "deleted")
+SUPERSEDED, DELETED = "superseded", "deleted"
+PASSING_REASONS = (SUPERSEDED, DELETED)
 
 
 def is_quarantined(retry: Retry, retry_count: int, max_retries: int) -> bool:
-    """Whether a failed record is left alone until a person releases it."""
+    """Whether a failed record is not retried until a person releases it."""
     return not retry.may_pass or retry_count >= max_retries
 
 

@@ -118,7 +118,7 @@ def test_ctrl_c_is_said_truly_and_ends_with_130(moment: str) -> None:
         text = plain(terminal.text)
         done = max((int(found) for found in re.findall(r"(\d+)/600", text)), default=-1)
         now = {
-            "at once": False, "while planning": "Looking for changes" in text,
+            "at once": False, "while planning": "Polling the source" in text,
             "before the first commit": done == 0, "after a commit": done >= 60,
         }[moment]  # fmt: skip
         if now and not interrupted:

@@ -116,3 +116,11 @@ def test_a_model_that_was_made_for_a_prompt_reads_the_content_alone(tmp_path: Pa
     [answer] = engine.infer([request], prompt)
     assert isinstance(answer, Generation)
     assert answer.prompt_tokens == len(read.prompt_ids)
+
+
+def test_any_number_of_languages_is_encoded_however_many_are_kept() -> None:
+    encoder = Encoder(load_tokenizer(check_folder(shelf()[BUILT_IN_MODEL])), 162)
+    prompt = PromptLibrary.load().get("summary")
+    for begin in (0, 200, 400):
+        requests = [Request(str(i), "x = 1", f"language {i}") for i in range(begin, begin + 260)]
+        assert len(encoder.encode(requests, prompt)) == 260

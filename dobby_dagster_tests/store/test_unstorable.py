@@ -115,3 +115,19 @@ def test_a_content_that_changes_and_changes_back_is_tried_again(sqlite_store: Co
     assert (entries(sqlite_store)["a"]["state"], entries(sqlite_store)["b"]["state"]) == ("failed", "completed")
     run(sqlite_store, FakeEngine())
     assert entries(sqlite_store)["a"]["state"] == "completed"
+
+
+@pytest.mark.parametrize("text", ["half \ud83d", None])
+def test_each_attempt_that_can_not_be_stored_counts_until_the_record_is_quarantined(
+    store: CozoStore, text: str | None
+) -> None:
+    source, batch, made = outcomes(store)
+    scope = Scope(R, batch)
+    for attempt in (1, 2, 3):
+        assert made[1].summary is not None
+        bad = replace(made[1], summary=replace(made[1].summary, text=text), attempt=attempt)
+        commit(store, source, batch, [bad])
+        [member] = [m for m in store.states.members(scope) if m.version.key == made[1].version.key]
+        assert member.state is not None
+        assert member.state.retry_count == attempt
+        assert member.is_runnable(batch, 3) is (attempt < 3)

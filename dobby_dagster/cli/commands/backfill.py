@@ -34,7 +34,7 @@ def backfill(
     ] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Run batches again; only what is missing is inferred. New records are not looked for.
+    """Run batches again; only what is missing is inferred. The source is not polled.
 
     Example: dobby backfill batch-000003 batch-000007
     """

@@ -1,1 +1,1 @@
-"""What happens unattended: new rows become runs, failures are retried, crashes mended, upkeep done, alerts sent."""
+"""Unattended work: new rows become runs, failures are retried, dead runs recovered, alerts sent, the database kept."""

@@ -10,7 +10,7 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobO
 from dagster_shared.error import SerializableErrorInfo
 
 from dobby_dagster.defs.builders import build_assets, build_resources
-from dobby_dagster.defs.checks import performance_contracts, summaries_in_doubt, summaries_invariants
+from dobby_dagster.defs.checks import CHECKS
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.settings import Settings
@@ -34,7 +34,7 @@ def run_job(settings: Settings, name: str, instance: dg.DagsterInstance, tags: d
     """
     definitions = dg.Definitions(
         assets=build_assets(settings),
-        asset_checks=[summaries_invariants, summaries_in_doubt, performance_contracts],
+        asset_checks=CHECKS,
         jobs=[plan_batches, summarize_batches],
         resources=build_resources(settings),
         executor=dg.in_process_executor,

@@ -67,8 +67,8 @@ class Encoder:
         keys = {language: (prompt.name, prompt.text, language) for language in languages}
         new = [language for language in languages if keys[language] not in self._frames]
         if new:
-            if len(self._frames) > _FRAMES_KEPT:
-                self._frames.clear()
+            if len(self._frames) + len(new) > _FRAMES_KEPT:
+                self._frames = {key: self._frames[key] for key in keys.values() if key in self._frames}
             filled = [prompt.filled(language) for language in new]
             texts = self._rendered([(system, f"{before}{_MARK}{after}") for system, before, after in filled])
             self._frames |= {keys[language]: self._parted(text) for language, text in zip(new, texts, strict=True)}

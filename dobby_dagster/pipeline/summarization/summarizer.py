@@ -12,7 +12,7 @@ from dobby_dagster.domain.errors import DobbyError, RecordError, Retry
 from dobby_dagster.domain.owner import new_owner, retire
 from dobby_dagster.domain.records import Record, content_hash, readable_text
 from dobby_dagster.domain.scope import OwnerId, Scope
-from dobby_dagster.domain.states import COMPLETED, ProcessingState, skipped
+from dobby_dagster.domain.states import COMPLETED, DELETED, SUPERSEDED, ProcessingState, skipped
 from dobby_dagster.domain.summaries import Recipe, Summary
 from dobby_dagster.inference.engine import WINDOW, Engine, Failure, Generation, Request
 from dobby_dagster.inference.prompts import Prompt
@@ -36,6 +36,11 @@ class Item:
     def text(self) -> str:
         """The content as the model reads it."""
         return readable_text(self.record.content) or ""
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, counted from 1."""
+        return (self.member.state.retry_count if self.member.state else 0) + 1
 
 
 class Summarizer:
@@ -109,7 +114,7 @@ class Summarizer:
         for member in members:
             record = found.get(member.version.key)
             if record is None or (reason := _reason_to_skip(record, member)):
-                reason = "deleted" if record is None else reason
+                reason = DELETED if record is None else reason
                 yield Outcome(member.version, record.content if record else None, skipped(reason)), None
             else:
                 fingerprint = self._recipe.fingerprint(member.version.content_hash, record.language)
@@ -175,12 +180,12 @@ class Summarizer:
         for place, item in enumerate(items):
             version, content = item.member.version, item.record.content
             if isinstance(result, RecordError):
-                attempts = (item.member.state.retry_count if item.member.state else 0) + 1
-                yield Outcome(version, content, ProcessingState.failed(result, attempts)), None
+                state = ProcessingState.failed(result, item.attempt)
+                yield Outcome(version, content, state, attempt=item.attempt), None
                 continue
             first = place == 0
             summary = self._summary(item, scope, result, result.seconds if first else 0.0)
-            yield Outcome(version, content, COMPLETED, summary, inferred=first), result if first else None
+            yield Outcome(version, content, COMPLETED, summary, first, item.attempt), result if first else None
 
     def _summary(self, item: Item, scope: Scope, result: Generation, seconds: float) -> Summary:
         version = item.member.version
@@ -212,7 +217,8 @@ class Summarizer:
         values |= {"source": version.source, "key": version.key, "fingerprint": item.fingerprint}
         if row["key"] != version.key or row["source"] != version.source:
             values |= {"batch": scope.batch, "inference_seconds": 0.0, "created_at": time.time()}
-        return Outcome(version, item.record.content, COMPLETED, Summary(**values))  # type: ignore[arg-type]
+        summary = Summary(**values)  # type: ignore[arg-type]
+        return Outcome(version, item.record.content, COMPLETED, summary, attempt=item.attempt)
 
     def _chunk(self, entries: Sequence[tuple[Outcome, Generation | None]], started: float, cpu: float) -> Chunk:
         answers = [answer for _, answer in entries if answer]
@@ -235,7 +241,7 @@ class Summarizer:
 
 def _reason_to_skip(record: Record, member: Member) -> str:
     if content_hash(record.content) != member.version.content_hash:
-        return "superseded"
+        return SUPERSEDED
     if record.kind == "empty":
         return "empty content"
     if readable_text(record.content) is None:

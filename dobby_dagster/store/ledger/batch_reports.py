@@ -9,6 +9,9 @@ from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.relations import CHUNK, METRIC, SUMMARY
 
+# Batch and recipe are the reader's own.
+SUMMARY_COLUMNS = [column for column in SUMMARY.columns if column not in ("batch", "recipe")]
+
 
 class BatchReports:
     """What was stored of each batch under a recipe."""
@@ -18,8 +21,7 @@ class BatchReports:
 
     def summaries(self, scope: Scope) -> list[dict[str, Any]]:
         """The stored summaries of the members of the batch under the recipe."""
-        columns = [c for c in SUMMARY.columns if c not in ("batch", "recipe")]
-        return self._of_batch(scope, columns)
+        return self._of_batch(scope, SUMMARY_COLUMNS)
 
     def outputs(self, scope: Scope) -> list[dict[str, Any]]:
         """Figures of those summaries: key, confidence, prompt_tokens, output_tokens (None: unknown), finish_reason, truncated."""
@@ -61,8 +63,9 @@ class BatchReports:
 
     def metrics(self, batch: str | None = None) -> list[dict[str, Any]]:
         """Stored metrics, of one batch or of all: batch, recipe, stored_at, values."""
-        rows = self._connection.run(f"{METRIC.head} := {METRIC.stored}").dicts()
-        return [row for row in rows if batch in (None, row["batch"])]
+        only = "" if batch is None else "batch = $batch, "
+        query = f"{METRIC.head} := {only}{METRIC.stored}"
+        return list(self._connection.run(query, {"batch": batch} if batch else {}).dicts())
 
 
 def _parameters(scope: Scope) -> dict[str, str]:

@@ -10,7 +10,8 @@ from typing import Any
 from dobby_dagster.domain.errors import ChangedBackError, StoreError, UnstorableError
 from dobby_dagster.domain.records import Content, RecordVersion, content_hash
 from dobby_dagster.domain.scope import Scope
-from dobby_dagster.domain.states import ProcessingState, State
+from dobby_dagster.domain.states import SUPERSEDED, ProcessingState, State
+from dobby_dagster.domain.states import skipped as skipped_state
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.store.cozoscript.script import script
 from dobby_dagster.store.cozoscript.storable import check_summary, storable_state, storable_text
@@ -25,7 +26,13 @@ from dobby_dagster.store.source.source_relation import Source
 class Outcome:
     """How one record of a chunk ended: with a summary, or with the state that says why not.
 
-    ``content`` is what was summarised; the commit compares it with what the source has by then.
+    Attributes:
+        version: The record version.
+        content: What was summarised; the commit compares it with what the source has by then.
+        state: The state that the record comes to.
+        summary: Its summary, if it is completed.
+        inferred: Whether the model was asked for this record, and not for another of equal content.
+        attempt: The number of this attempt, counted from 1: the retry count if it fails, also if it can't be stored.
     """
 
     version: RecordVersion
@@ -33,6 +40,7 @@ class Outcome:
     state: ProcessingState
     summary: Summary | None = None
     inferred: bool = False
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +109,16 @@ class Chunks:
     ) -> set[str]:
         """Fail those of ``superseded`` whose content is again what it was, so that they are retried: no plan sees a change."""
         records = source.get(sorted(superseded)) if superseded else {}
-        versions = {
-            o.version.key: o.version
+        back = [
+            o
             for o in outcomes
             if o.version.key in records and content_hash(records[o.version.key].content) == o.version.content_hash
-        }
-        state = ProcessingState.failed(ChangedBackError("its content changed for a moment while it was summarised"), 1)
-        rows = [state_row(version, state, scope) for version in versions.values()]
+        ]
+        error = ChangedBackError("its content changed for a moment while it was summarised")
+        rows = [state_row(o.version, ProcessingState.failed(error, o.attempt), scope) for o in back]
         if rows:
             self._connection.run(script([STATE.put()]), {"rows": rows}, write=True)
-        return set(versions)
+        return {o.version.key for o in back}
 
     def _commit(self, source: Source, outcomes: Sequence[Outcome], chunks: list[list[Any]], scope: Scope) -> set[str]:
         """One transaction; return the keys of ``outcomes`` that were superseded.
@@ -132,7 +140,7 @@ class Chunks:
             CHUNK.put("chunks"),
             "{ ?[key] := *_unchanged{key} }",
         ]
-        superseded = ProcessingState(State.SKIPPED, reason="superseded")
+        superseded = skipped_state(SUPERSEDED)
         parameters |= {
             "contents": [[o.version.key, *remember(o.content)] for o in made],
             "summaries": [_summary_row(o.summary, scope) for o in made if o.summary],
@@ -171,7 +179,7 @@ def _storable(outcome: Outcome) -> Outcome:
 
 
 def _failed(outcome: Outcome, error: UnstorableError) -> Outcome:
-    state = storable_state(ProcessingState.failed(error, outcome.state.retry_count + 1))
+    state = storable_state(ProcessingState.failed(error, outcome.attempt))
     return replace(outcome, state=state, summary=None)
 
 

@@ -135,7 +135,8 @@ class RecordStates:
         blocks = [
             f"""{{ has[source, key, content_hash] := {wanted},
                 *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'END'}}
-            ?[{_CLAIM}] := {wanted}, {current}, s != 'completed', s != 'in_progress' || o == before
+            ?[{_CLAIM}] := {wanted}, {current}, s != 'completed',
+                s != 'in_progress' || o == before || o == $owner
             ?[{_CLAIM}] := {wanted}, not has[source, key, content_hash]
             :create _won {{source, key, content_hash => retry_count}} }}""",
             transition("_won", _CLAIM, state="'in_progress'", owner="$owner", run="$run", since="$now"),

@@ -24,7 +24,7 @@ class Rates:
     Attributes:
         summaries: How many those are.
         output_tokens: Of one summary.
-        seconds: Of inference and commit, for one summary.
+        seconds: Of inference, for one summary; commits are not included.
     """
 
     summaries: int
