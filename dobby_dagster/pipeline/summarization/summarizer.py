@@ -102,8 +102,8 @@ class Summarizer:
                 yield self._chunk(entries, started, cpu)
 
     def _windows(self, members: Sequence[Member]) -> Iterator[Sequence[Member]]:
-        """As many whole chunks of members as keep the engine's slots full."""
-        size = max(1, self._engine.slots * WINDOW // self._chunk_size) * self._chunk_size
+        """As many members as keep the engine's slots full."""
+        size = self._engine.slots * WINDOW
         for begin in range(0, len(members), size):
             yield members[begin : begin + size]
 
