@@ -28,6 +28,7 @@ from dobby_dagster.cli.commands.restore import restore
 from dobby_dagster.cli.commands.show import show
 from dobby_dagster.cli.commands.status import status
 from dobby_dagster.cli.commands.summarize import summarize
+from dobby_dagster.cli.commands.watch import watch
 from dobby_dagster.cli.exit_status import exit_status
 from dobby_dagster.cli.help_format import Command, Group
 from dobby_dagster.cli.output import encode_anything, log_to_stderr
@@ -70,7 +71,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Summarise": (init, ingest, preview, summarize),
     "Show results": (status, show, history, export),
     "Repeat and clean up": (backfill, redo, purge),
-    "Operate": (dev, doctor, recover, backup, restore),
+    "Operate": (dev, watch, doctor, recover, backup, restore),
     "Settings": (config, models),
 }
 for panel, commands in COMMANDS.items():

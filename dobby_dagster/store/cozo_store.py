@@ -11,6 +11,7 @@ from dobby_dagster.domain.remembered import memory_of
 from dobby_dagster.domain.settings import DatabaseSettings, Settings, SourceSettings
 from dobby_dagster.store.database.connect import connect
 from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.activity import Activity
 from dobby_dagster.store.ledger.batch_reports import BatchReports
 from dobby_dagster.store.ledger.chunks import Chunks
 from dobby_dagster.store.ledger.own_records import Records
@@ -56,6 +57,7 @@ class CozoStore:
         self.batch_reports = BatchReports(connection)
         self.upkeep = Upkeep(connection)
         self.audit = Audit(connection)
+        self.activity = Activity(connection)
 
     @classmethod
     def open(cls, settings: DatabaseSettings, *, create: bool = True) -> CozoStore:

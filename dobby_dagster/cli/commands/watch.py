@@ -1,0 +1,120 @@
+"""``dobby watch``: what every run is doing now."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dobby_dagster.cli import options
+from dobby_dagster.cli.database_in_use import opened
+from dobby_dagster.cli.output import out, print_json
+from dobby_dagster.domain.plurals import counted
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from dobby_dagster.pipeline.monitoring.run_progress import ProgressReader, Remaining, RunProgress
+
+UNKNOWN = "unknown"
+
+
+@options.takes("database")
+def watch(
+    given: options.Given,
+    interval: Annotated[float, typer.Option(min=0.05, max=3600, help="Seconds between two readings.")] = 0.5,
+    once: Annotated[bool, typer.Option("--once", help="Read once, and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per reading, one per line.")] = False,
+) -> None:
+    """Show what every run is doing now: records, speed, time left, slots, memory, errors. Ctrl-C ends it."""
+    from dobby_dagster.pipeline.monitoring.run_progress import ProgressReader
+
+    use = opened(given)
+    readings = _readings(ProgressReader(use.store, use.settings.pipeline.max_retries), interval, once)
+    with suppress(KeyboardInterrupt):
+        if as_json:
+            for runs in readings:
+                print_json(_document(runs))
+        elif once or not out.is_terminal:
+            for runs in readings:
+                out.print(*(_table(run) for run in runs) if runs else (NEVER,))
+        else:
+            _redrawn(readings)
+
+
+NEVER = "No run has committed anything to this database yet."
+
+
+def _readings(reader: ProgressReader, interval: float, once: bool) -> Iterator[list[RunProgress]]:
+    """Readings ``interval`` seconds apart, however long each takes."""
+    due = time.monotonic()
+    while True:
+        yield reader.read()
+        if once:
+            return
+        due = max(due + interval, time.monotonic())
+        time.sleep(max(0.0, due - time.monotonic()))
+
+
+def _document(runs: list[RunProgress]) -> dict[str, object]:
+    """One reading: the runs that are working, and the last one where none is."""
+    working = [asdict(run) for run in runs if run.running]
+    last = next((asdict(run) for run in runs if not run.running), None)
+    return {"at": time.time(), "runs": working, "last_run": last}
+
+
+def _redrawn(readings: Iterator[list[RunProgress]]) -> None:
+    from rich.console import Group
+    from rich.live import Live
+
+    with Live(console=out, auto_refresh=False, transient=False) as live:
+        for runs in readings:
+            live.update(Group(*(_table(run) for run in runs)) if runs else NEVER, refresh=True)
+
+
+def _table(run: RunProgress) -> Table:
+    """One run as a table of names and values."""
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    title = f"run {run.run[:8]}" if run.running else f"Nothing is running. The last run was {run.run[:8]}"
+    table.title, table.title_justify = title, "left"
+    settled = run.completed + run.failed + run.skipped
+    rows = {
+        "batches": f"{counted(len(run.batches), 'batch')}: {_span(run.batches)}",
+        "records": f"{settled:,} of {run.total:,}: {run.completed:,} completed, {run.failed:,} failed, "
+        f"{run.skipped:,} skipped, {run.remaining:,} left",
+        "records a minute": f"{run.per_minute_recent:,.0f} (last 10 s), {run.per_minute:,.0f} (whole run)"
+        if run.running
+        else f"{run.per_minute:,.0f}",
+        "time left": _time_left(run.left) if run.running else "",
+        "tokens a second": UNKNOWN if run.tokens_per_second is None else f"{run.tokens_per_second:,.0f}",
+        "slots in use": f"{run.slots_in_use:.1f} of {run.slots}",
+        "memory, CPU": f"{run.memory_bytes / 2**20:,.0f} MiB, {run.cpu_cores:.1f} cores",
+        "last commit": "none yet" if run.since_commit is None else f"{run.since_commit:,.1f} s ago",
+        "last error": run.last_error or "none",
+    }
+    for name, value in rows.items():
+        if value:
+            table.add_row(name, value)
+    return table
+
+
+def _span(batches: Sequence[str]) -> str:
+    return batches[0] if len(batches) == 1 else f"{batches[0]} to {batches[-1]}" if batches else ""
+
+
+def _time_left(left: Remaining | None) -> str:
+    if left is None:
+        return UNKNOWN
+    return f"{_duration(left.seconds)} ± {_duration(left.margin)}"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -1,0 +1,227 @@
+"""How far a run is, how fast, and when it will be done: from the chunks that it has committed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, pvariance
+from typing import Any
+
+from dobby_dagster.domain.scope import BatchId, RecipeId, RunId
+from dobby_dagster.store.cozo_store import CozoStore
+
+RECENT_SECONDS = 10.0
+# Half the width of a 95 % interval, in standard deviations.
+Z = 1.96
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """The time that a run still needs, as a 95 % interval around ``seconds``; unknown values are None."""
+
+    seconds: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """A run at one moment. Rates are per minute, times in seconds, sizes in bytes; what is unknown is None.
+
+    Attributes:
+        running: Whether it is working now.
+        batches: The batches that it was started for.
+        total: Records that it had to process at its start.
+        completed, failed, skipped: Outcomes that it has committed.
+        inferred: Of those, the ones that needed the model.
+        remaining: Records that are left.
+        per_minute_recent: Committed records over the last ten seconds.
+        per_minute: Committed records over the whole run.
+        tokens_per_second: Output tokens over the last ten seconds.
+        left: Time left.
+        slots, slots_in_use: Slots of the engine, and their time-weighted mean use.
+        memory_bytes, cpu_cores: Of its process, at the last commit.
+        since_commit: Seconds since the last commit.
+        last_error: The last error of a record, empty if there was none.
+    """
+
+    run: RunId
+    recipe: RecipeId
+    running: bool
+    batches: Sequence[BatchId]
+    total: int
+    completed: int
+    failed: int
+    skipped: int
+    inferred: int
+    remaining: int
+    per_minute_recent: float
+    per_minute: float
+    tokens_per_second: float | None
+    left: Remaining | None
+    slots: int
+    slots_in_use: float
+    memory_bytes: int
+    cpu_cores: float
+    since_commit: float | None
+    last_error: str
+
+
+@dataclass
+class RunHistory:
+    """What a run has committed so far, brought up to date chunk by chunk.
+
+    >>> history = RunHistory()
+    >>> history.add({"chunk": "1", "started_at": 0.0, "finished_at": 2.0, "completed": 9, "failed": 1, "skipped": 0,
+    ...              "inferred": 10, "slots": 4, "slots_in_use": 3.0, "rss_bytes": 5, "cpu_share": 1.5,
+    ...              "last_error": "x"})
+    >>> history.records, history.per_minute(), history.time_left(20)
+    (10, 300.0, Remaining(seconds=4.0, margin=0.0))
+    """
+
+    last_chunk: str = ""
+    first_start: float = math.inf
+    last_finish: float = 0.0
+    completed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    inferred: int = 0
+    slots: int = 0
+    memory_bytes: int = 0
+    cpu_cores: float = 0.0
+    last_error: str = ""
+    _busy: float = 0.0
+    _slot_seconds: float = 0.0
+    # (finished_at, records, output tokens) of the last chunks, and seconds per record of many.
+    _recent: deque[tuple[float, int, int | None]] = field(default_factory=lambda: deque(maxlen=512))
+    _paces: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=128))
+
+    @property
+    def records(self) -> int:
+        """Records whose outcome is committed."""
+        return self.completed + self.failed + self.skipped
+
+    def add(self, chunk: dict[str, Any]) -> None:
+        """Account for one more committed chunk, a row of the relation of chunks."""
+        seconds = chunk["finished_at"] - chunk["started_at"]
+        records = chunk["completed"] + chunk["failed"] + chunk["skipped"]
+        self.last_chunk = chunk["chunk"]
+        self.first_start = min(self.first_start, chunk["started_at"])
+        self.last_finish = max(self.last_finish, chunk["finished_at"])
+        self.completed += chunk["completed"]
+        self.failed += chunk["failed"]
+        self.skipped += chunk["skipped"]
+        self.inferred += chunk["inferred"]
+        self.slots, self.memory_bytes, self.cpu_cores = chunk["slots"], chunk["rss_bytes"], chunk["cpu_share"]
+        self.last_error = chunk["last_error"] or self.last_error
+        self._busy += seconds
+        self._slot_seconds += seconds * chunk["slots_in_use"]
+        self._recent.append((chunk["finished_at"], records, chunk.get("output_tokens")))
+        if records:
+            self._paces.append((seconds / records, records))
+
+    def slots_in_use(self) -> float:
+        """Mean of the slots in use, weighted by time."""
+        return self._slot_seconds / self._busy if self._busy else 0.0
+
+    def per_minute(self) -> float:
+        """Committed records per minute since the first chunk began."""
+        seconds = self.last_finish - self.first_start
+        return self.records / seconds * 60 if self.records and seconds > 0 else 0.0
+
+    def recent(self, now: float) -> tuple[float, float | None]:
+        """Committed records per minute and output tokens per second, over the last ten seconds."""
+        window = min(RECENT_SECONDS, max(now - self.first_start, 1e-9))
+        chunks = [chunk for chunk in self._recent if chunk[0] > now - window]
+        tokens = [chunk[2] for chunk in chunks]
+        known = sum(n for n in tokens if n is not None) / window if None not in tokens else None
+        return sum(chunk[1] for chunk in chunks) / window * 60, known
+
+    def time_left(self, records: int) -> Remaining | None:
+        """The time that ``records`` more take at the pace so far, with a 95 % interval; None before the first chunk.
+
+        The pace of a chunk varies around its mean. The interval has two parts: how well the mean of the ``n`` chunks
+        seen is known, and how the ``m`` chunks to come vary: ``z * s * sqrt(m / 1 + m * m / n)`` for chunks of the
+        mean size.
+        """
+        if not self._paces:
+            return None
+        size = fmean(records for _, records in self._paces)
+        seconds = [pace * size for pace, _ in self._paces]
+        chunks = records / size
+        spread = math.sqrt(pvariance(seconds) * (chunks + chunks * chunks / len(seconds)))
+        return Remaining(chunks * fmean(seconds), Z * spread)
+
+
+class ProgressReader:
+    """The progress of the runs that are working, or of the last one; each call reads only what is new.
+
+    Args:
+        store: Where runs commit.
+        max_retries: Failed attempts after which a record is quarantined, and left out of what remains.
+    """
+
+    def __init__(self, store: CozoStore, max_retries: int) -> None:
+        self._store = store
+        self._max_retries = max_retries
+        self._histories: dict[RunId, RunHistory] = {}
+        self._totals: dict[RunId, tuple[list[BatchId], int]] = {}
+
+    def read(self) -> list[RunProgress]:
+        """The runs that are working now, the oldest first; if none is, the one with the last commit, if any."""
+        with self._store.connection.session():
+            active = self._store.activity.runs()
+            found = [self._progress(run.run, run.recipe, running=True) for run in active]
+            if not active and (latest := self._store.activity.latest_run()):
+                found = [self._progress(latest.run, latest.recipe, running=False)]
+        kept = {progress.run for progress in found}
+        for past in self._histories.keys() - kept:
+            del self._histories[past], self._totals[past]
+        return found
+
+    def _progress(self, run: RunId, recipe: RecipeId, *, running: bool) -> RunProgress:
+        history = self._histories.setdefault(run, RunHistory())
+        for chunk in self._store.activity.chunks(run, history.last_chunk):
+            history.add(chunk)
+        if run not in self._totals:
+            self._totals[run] = self._total(run, recipe, history)
+        batches, total = self._totals[run]
+        remaining = max(0, total - history.records)
+        now = time.time()
+        recent, tokens = history.recent(now) if running else (0.0, None)
+        return RunProgress(
+            run=run,
+            recipe=recipe,
+            running=running,
+            batches=batches,
+            total=total,
+            completed=history.completed,
+            failed=history.failed,
+            skipped=history.skipped,
+            inferred=history.inferred,
+            remaining=remaining,
+            per_minute_recent=recent,
+            per_minute=history.per_minute(),
+            tokens_per_second=tokens,
+            left=history.time_left(remaining) if running else None,
+            slots=history.slots,
+            slots_in_use=history.slots_in_use(),
+            memory_bytes=history.memory_bytes,
+            cpu_cores=history.cpu_cores,
+            since_commit=now - history.last_finish if history.records else None,
+            last_error=history.last_error,
+        )
+
+    def _total(self, run: RunId, recipe: RecipeId, history: RunHistory) -> tuple[list[BatchId], int]:
+        """The batches of a run and the records that it had to process at its start.
+
+        A record that failed in this run and may be retried is still unfinished: it is counted once.
+        """
+        sources = self._store.activity.batches_of(run)
+        left = 0
+        for relation in set(sources.values()):
+            batches = [batch for batch, source in sources.items() if source == relation]
+            left += sum(self._store.states.unfinished(relation, recipe, self._max_retries, batches).values())
+        return sorted(sources), max(history.records, history.records + left - history.failed)

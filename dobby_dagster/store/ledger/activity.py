@@ -1,0 +1,76 @@
+"""What is going on: which runs are working, and the chunks that a run has committed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dobby_dagster.domain.owner import is_alive
+from dobby_dagster.domain.scope import BatchId, RecipeId, RunId
+from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.chunks import CHUNK_KEYS, CHUNK_VALUES
+from dobby_dagster.store.ledger.record_states import Ownership, RecordStates
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveRun:
+    """A run whose process is alive and has claimed records.
+
+    Attributes:
+        run: Its identifier.
+        recipe: Model, prompt and settings.
+        batches: The batches that it has started with, in order.
+        since: When it claimed the first records; seconds since the epoch.
+    """
+
+    run: RunId
+    recipe: RecipeId
+    batches: Sequence[BatchId]
+    since: float
+
+
+class Activity:
+    """Reading what runs do; nothing here changes anything."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._states = RecordStates(connection)
+
+    def runs(self) -> list[ActiveRun]:
+        """The runs that are working now, the oldest first."""
+        owners: dict[RunId, list[Ownership]] = {}
+        for owner in self._states.owners():
+            if is_alive(owner.owner, owner.since):
+                owners.setdefault(owner.scope.run, []).append(owner)
+        found = [
+            ActiveRun(run, held[0].scope.recipe, sorted({o.scope.batch for o in held}), min(o.since for o in held))
+            for run, held in owners.items()
+        ]
+        return sorted(found, key=lambda run: run.since)
+
+    def latest_run(self) -> ActiveRun | None:
+        """The run with the last commit; None where there was none."""
+        rows = self._connection.run(
+            "latest[max(finished_at)] := *dobby_chunk{batch, recipe, chunk, finished_at}\n"
+            "?[run, recipe, started_at] :="
+            " latest[finished_at], *dobby_chunk{batch, recipe, chunk, run, started_at, finished_at} :limit 1"
+        ).rows
+        return ActiveRun(RunId(rows[0][0]), RecipeId(rows[0][1]), [], rows[0][2]) if rows else None
+
+    def chunks(self, run: RunId, after: str = "") -> list[dict[str, Any]]:
+        """The chunks that ``run`` has committed, in order; only those after the chunk ``after``."""
+        columns = [*CHUNK_KEYS, *CHUNK_VALUES]
+        query = (
+            f"?[{', '.join(columns)}] := *dobby_chunk:by_run{{run: $run, batch, recipe, chunk}}, chunk > $after,"
+            f" run = $run, *dobby_chunk{{{', '.join(columns)}}}"
+        )
+        rows = self._connection.run(query, {"run": run, "after": after}).dicts()
+        return sorted(rows, key=lambda row: row["chunk"])
+
+    def batches_of(self, run: RunId) -> dict[BatchId, str]:
+        """The batches that ``run`` was started for or has committed to, and the source relation of each."""
+        query = """of[batch] := *dobby_attempt{batch, recipe, run}, run == $run
+        of[batch] := *dobby_chunk:by_run{run: $run, batch, recipe, chunk}
+        ?[batch, source] := of[batch], *dobby_batch{batch, source}"""
+        return {BatchId(batch): source for batch, source in self._connection.run(query, {"run": run}).rows}
