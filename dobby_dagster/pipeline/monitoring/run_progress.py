@@ -186,7 +186,8 @@ class ProgressReader:
         for chunk in self._store.activity.chunks(run, history.last_chunk):
             history.add(chunk)
         if run not in self._totals:
-            self._totals[run] = self._total(run, recipe, history)
+            batches = self._store.activity.batches_of(run)
+            self._totals[run] = batches, self._store.activity.share_of(run, recipe, batches, self._max_retries)
         batches, total = self._totals[run]
         remaining = max(0, total - history.records)
         now = time.time()
@@ -213,15 +214,3 @@ class ProgressReader:
             since_commit=now - history.last_finish if history.records else None,
             last_error=history.last_error,
         )
-
-    def _total(self, run: RunId, recipe: RecipeId, history: RunHistory) -> tuple[list[BatchId], int]:
-        """The batches of a run and the records that it had to process at its start.
-
-        A record that failed in this run and may be retried is still unfinished: it is counted once.
-        """
-        sources = self._store.activity.batches_of(run)
-        left = 0
-        for relation in set(sources.values()):
-            batches = [batch for batch, source in sources.items() if source == relation]
-            left += sum(self._store.states.unfinished(relation, recipe, self._max_retries, batches).values())
-        return sorted(sources), max(history.records, history.records + left - history.failed)

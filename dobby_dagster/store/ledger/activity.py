@@ -10,7 +10,7 @@ from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.scope import BatchId, RecipeId, RunId
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.chunks import CHUNK_KEYS, CHUNK_VALUES
-from dobby_dagster.store.ledger.record_states import Ownership, RecordStates
+from dobby_dagster.store.ledger.record_states import UNFINISHED, Ownership, RecordStates
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +68,18 @@ class Activity:
         rows = self._connection.run(query, {"run": run, "after": after}).dicts()
         return sorted(rows, key=lambda row: row["chunk"])
 
-    def batches_of(self, run: RunId) -> dict[BatchId, str]:
-        """The batches that ``run`` was started for or has committed to, and the source relation of each."""
+    def batches_of(self, run: RunId) -> list[BatchId]:
+        """The batches that ``run`` was started for or has committed to, in order."""
         query = """of[batch] := *dobby_attempt{batch, recipe, run}, run == $run
         of[batch] := *dobby_chunk:by_run{run: $run, batch, recipe, chunk}
-        ?[batch, source] := of[batch], *dobby_batch{batch, source}"""
-        return {BatchId(batch): source for batch, source in self._connection.run(query, {"run": run}).rows}
+        ?[batch] := of[batch]"""
+        return sorted(BatchId(row[0]) for row in self._connection.run(query, {"run": run}).rows)
+
+    def share_of(self, run: RunId, recipe: RecipeId, batches: Sequence[BatchId], max_retries: int) -> int:
+        """The records of ``batches`` that ``run`` has finished, or has left to process."""
+        query = f"""others[batch, position] := batch in $batches, *dobby_member{{batch, position, source, key, content_hash}},
+            *dobby_state{{source, key, content_hash, recipe: $recipe, state, retry, retry_count, reason, run, batch: in_batch @ 'END'}},
+            run != $run, !({UNFINISHED})
+        ?[count(position)] := batch in $batches, *dobby_member{{batch, position}}, not others[batch, position]"""
+        params = {"run": run, "recipe": recipe, "batches": list(batches), "max_retries": max_retries}
+        return int(self._connection.run(query, params).rows[0][0])

@@ -18,7 +18,7 @@ from dobby_dagster.store.ledger.relations import OWNER, STATE, transition
 from dobby_dagster.store.source.source_relation import Source
 
 # ProcessingState.is_unfinished as a condition on a state's columns, of which `in_batch` is the batch.
-_UNFINISHED = f"""is_in(state, {[State.PENDING.value, State.IN_PROGRESS.value]})
+UNFINISHED = f"""is_in(state, {[State.PENDING.value, State.IN_PROGRESS.value]})
     || (state == '{State.FAILED}' && is_in(retry, {[retry.value for retry in Retry if retry.may_pass]})
         && retry_count < $max_retries)
     || (state == '{State.SKIPPED}' && is_in(reason, {list(PASSING_REASONS)}) && in_batch != batch)"""
@@ -106,7 +106,7 @@ class RecordStates:
         only = "" if batches is None else "batch in $batches, "
         query = f"""finished[batch, position] := {only}*dobby_member{{batch, position, source, key, content_hash}}, source == $source,
             *dobby_state{{source, key, content_hash, recipe: $recipe, state, retry, retry_count, reason, batch: in_batch @ 'END'}},
-            !({_UNFINISHED})
+            !({UNFINISHED})
         ?[batch, count(position)] := {only}*dobby_member{{batch, position, source}}, source == $source,
             not finished[batch, position]"""
         params = {"source": relation, "recipe": recipe, "max_retries": max_retries, "batches": list(batches or [])}

@@ -1,0 +1,114 @@
+"""How far a run is, from what it committed: exact counts, rates, and a time left that is right."""
+
+import random
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dobby_dagster.domain.scope import Scope
+from dobby_dagster.domain.settings import SourceSettings
+from dobby_dagster.pipeline.monitoring.run_progress import ProgressReader, RunHistory
+from dobby_dagster.pipeline.planning.planner import plan
+from dobby_dagster.pipeline.summarization.summarizer import Summarizer
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, RUN, run
+from dobby_dagster_tests.helpers.records import put
+
+
+def chunk(start: float, finish: float, completed: int = 10, **others: object) -> dict[str, object]:
+    row = {"failed": 0, "skipped": 0, "inferred": completed, "slots": 8, "slots_in_use": 4.0, "rss_bytes": 1}
+    row |= {"cpu_share": 1.0, "last_error": "", "chunk": f"{start:.6f}", "completed": completed}
+    return row | {"started_at": start, "finished_at": finish} | others
+
+
+def history(*chunks: dict[str, object]) -> RunHistory:
+    found = RunHistory()
+    for row in chunks:
+        found.add(row)
+    return found
+
+
+def test_nothing_is_known_before_the_first_chunk() -> None:
+    empty = RunHistory()
+    assert (empty.records, empty.per_minute(), empty.slots_in_use(), empty.time_left(10)) == (0, 0.0, 0.0, None)
+
+
+def test_rates_are_of_the_last_ten_seconds_and_of_the_whole_run() -> None:
+    found = history(*(chunk(t, t + 1.0, 5 if t < 50 else 20) for t in range(60)))
+    assert found.per_minute() == (50 * 5 + 10 * 20) / 60 * 60
+    assert found.recent(60.0)[0] == 9 * 20 / 10 * 60 + 20 / 10 * 60
+    assert found.recent(200.0) == (0.0, 0)
+
+
+def test_slots_in_use_are_weighted_by_time() -> None:
+    assert history(chunk(0, 9, slots_in_use=2.0), chunk(9, 10, slots_in_use=12.0)).slots_in_use() == 3.0
+
+
+def test_unknown_tokens_stay_unknown() -> None:
+    assert history(chunk(0, 1, output_tokens=None)).recent(1.0)[1] is None
+    assert history(chunk(0, 1, output_tokens=30), chunk(1, 2, output_tokens=50)).recent(2.0)[1] == 40.0
+
+
+def test_the_last_error_stays_until_there_is_another() -> None:
+    assert history(chunk(0, 1, last_error="too long"), chunk(1, 2)).last_error == "too long"
+
+
+@given(st.integers(0, 10_000))
+def test_the_interval_holds_the_true_time_left_as_often_as_it_says(seed: int) -> None:
+    """Over many runs of random pace; a single run may miss, most must not."""
+    rng = random.Random(seed)
+    hits = 0
+    for _ in range(40):
+        paces = [rng.gammavariate(9, 1 / 9) for _ in range(60)]
+        found, at = RunHistory(), 0.0
+        for pace in paces[:20]:
+            found.add(chunk(at, at + pace))
+            at += pace
+        left = found.time_left(400)
+        assert left is not None
+        hits += abs(sum(paces[20:]) - left.seconds) <= left.margin
+    assert hits >= 30
+
+
+def test_a_run_that_works_is_followed_chunk_by_chunk(sqlite_store: CozoStore) -> None:
+    store = sqlite_store
+    put(
+        store,
+        {f"k{i:02d}": f"word{i} {'FAIL' if i == 7 else 'EMPTY' if i == 9 else ''}" for i in range(40)} | {"empty": " "},
+    )
+    source = store.source(SourceSettings())
+    [batch] = plan(store, source, 100).batches
+    scope = Scope(RECIPE.id, batch.id, RUN)
+    reader = ProgressReader(store, 3)
+    assert reader.read() == []
+    store.attempts.note_run(RECIPE.id, [batch.id], RUN)
+    with Summarizer(store, source, FakeEngine(), PROMPT, RECIPE, chunk_size=8) as summarizer:
+        settled = 0
+        for made in summarizer.summarize(store.states.members(scope), scope):
+            store.chunks.commit(source, made, scope)
+            settled += len(made.outcomes)
+            [seen] = reader.read()
+            assert seen.running
+            assert (seen.run, list(seen.batches), seen.total) == (RUN, [batch.id], 41)
+            assert seen.completed + seen.failed + seen.skipped == settled
+            assert seen.remaining == 41 - settled
+            assert seen.since_commit is not None
+            assert 0 <= seen.since_commit < 60
+            [late] = ProgressReader(store, 3).read()
+            assert (late.total, late.remaining) == (41, 41 - settled), "one that begins in the middle says the same"
+    [last] = reader.read()
+    assert not last.running
+    assert last.left is None
+    assert (last.completed, last.failed, last.skipped, last.remaining) == (38, 2, 1, 0)
+
+
+def test_without_a_run_the_last_one_is_shown(sqlite_store: CozoStore) -> None:
+    put(sqlite_store, {f"k{i}": f"word{i}" for i in range(9)})
+    run(sqlite_store, FakeEngine(), chunk_size=4)
+    [last] = ProgressReader(sqlite_store, 3).read()
+    assert (last.running, last.completed, last.total, last.remaining) == (False, 9, 9, 0)
+    assert last.per_minute > 0
+    assert last.since_commit is not None
+    assert last.since_commit < time.time()
