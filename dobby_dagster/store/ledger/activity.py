@@ -9,8 +9,8 @@ from typing import Any
 from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.scope import BatchId, RecipeId, RunId
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.chunks import CHUNK_KEYS, CHUNK_VALUES
 from dobby_dagster.store.ledger.record_states import UNFINISHED, Ownership, RecordStates
+from dobby_dagster.store.ledger.relations import CHUNK
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,9 @@ class Activity:
 
     def chunks(self, run: RunId, after: str = "") -> list[dict[str, Any]]:
         """The chunks that ``run`` has committed, in order; only those after the chunk ``after``."""
-        columns = [*CHUNK_KEYS, *CHUNK_VALUES]
         query = (
-            f"?[{', '.join(columns)}] := *dobby_chunk:by_run{{run: $run, batch, recipe, chunk}}, chunk > $after,"
-            f" run = $run, *dobby_chunk{{{', '.join(columns)}}}"
+            f"{CHUNK.head} := *dobby_chunk:by_run{{run: $run, batch, recipe, chunk}}, chunk > $after, run = $run,"
+            f" {CHUNK.stored}"
         )
         rows = self._connection.run(query, {"run": run, "after": after}).dicts()
         return sorted(rows, key=lambda row: row["chunk"])
