@@ -13,6 +13,7 @@ from dobby_dagster.inference.local.generator_selection import load_generator
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.local.token_selection import Selector
 from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.slot_use import SlotUse
 
 
 class Dobby:
@@ -34,7 +35,8 @@ class Dobby:
             inference = InferenceSettings(slots=self._slots, max_new_tokens=new, no_repeat_ngram=0)
             placement = place(self._model, reproducible=False)
             selector = Selector(inference, set(), lambda ids: "")
-            request = LoadRequest(check_folder(self._folder), self._model, inference, placement, selector, 4_096, 0)
+            folder = check_folder(self._folder)
+            request = LoadRequest(folder, self._model, inference, placement, selector, 4_096, 0, SlotUse())
             self._generators[new] = load_generator(request).generator
         return self._generators[new]
 

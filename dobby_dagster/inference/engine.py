@@ -9,6 +9,7 @@ from typing import Protocol, TypeAlias
 from dobby_dagster.domain.errors import RecordError
 from dobby_dagster.domain.summaries import CUT_OFF, FinishReason
 from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.inference.slot_use import SlotUse
 
 # Requests that an engine pulls from a stream at once, in multiples of its slots: enough to group prompts of similar
 # length, and to keep the slots busy.
@@ -40,7 +41,7 @@ class Generation:
         finish_reason: ``length`` where the text was cut off, see :attr:`cut_off`.
         prompt_tokens, output_tokens: None where a model server does not count them.
         seconds: The request's share of the wall time: each pass through the model is shared by its requests.
-        batch_size: The most requests that were in progress with it, itself included.
+        slot_seconds: How long it held a slot: the time from its prefill to its last token.
         truncated: The middle of the content was left out.
     """
 
@@ -54,7 +55,7 @@ class Generation:
     output_tokens: int | None
     truncated: bool
     seconds: float
-    batch_size: int = 1
+    slot_seconds: float = 0.0
 
     @property
     def cut_off(self) -> bool:
@@ -116,6 +117,7 @@ class Engine(Protocol):
     """
 
     slots: int
+    slot_use: SlotUse
 
     def load(self) -> ModelInfo:
         """Load the model, unless it is loaded already.

@@ -15,7 +15,7 @@ from dobby_dagster_tests.helpers.records import put
 # What a command needs so that it has something to do; the others need nothing.
 ARGUMENTS = {
     "ingest": ["code.py"], "show": ["k0"], "history": ["k0"], "backup": ["copy.db"], "restore": ["made.db"],
-    "backfill": ["--all"], "redo": ["--below", "0.9"], "purge": ["--old", "--yes"],
+    "backfill": ["--all"], "redo": ["--below", "0.9"], "purge": ["--old", "--yes"], "watch": ["--once"],
 }  # fmt: skip
 # These make a database, or say that there is none; the others refuse.
 WITHOUT_A_DATABASE = {"init", "ingest", "restore", "config", "doctor"}

@@ -10,6 +10,7 @@ from dobby_dagster.domain.errors import InferenceError, RecordError
 from dobby_dagster.domain.summaries import FinishReason
 from dobby_dagster.inference.engine import Answer, EngineHealth, Failure, Generation, ModelInfo, Request
 from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.inference.slot_use import SlotUse
 
 
 class FakeEngine:
@@ -22,6 +23,7 @@ class FakeEngine:
 
     def __init__(self, slots: int = 4, seed: int = 0) -> None:
         self.slots = slots
+        self.slot_use = SlotUse()
         self.asked: dict[str, int] = {}
         self.most_pulled = 0
         self._random = random.Random(seed)
@@ -36,8 +38,11 @@ class FakeEngine:
         while window := list(islice(stream, self.slots)):
             self.most_pulled = max(self.most_pulled, len(window))
             self._random.shuffle(window)
+            self.slot_use.change(len(window))
             for request in window:
-                yield self._answer(request, prompt)
+                answer = self._answer(request, prompt)
+                self.slot_use.change(-1)
+                yield answer
 
     def _answer(self, request: Request, prompt: Prompt) -> Answer:
         if not request.content.strip():
@@ -48,9 +53,9 @@ class FakeEngine:
         text = f"It says {' '.join(request.content.split()[:6])} indeed."
         text = "" if "EMPTY" in request.content else prompt.system if "ECHO" in request.content else text
         if "UNSURE" in request.content:
-            return Generation(request.id, text, None, None, None, "unknown", None, None, False, 0.001, 1)
+            return Generation(request.id, text, None, None, None, "unknown", None, None, False, 0.001, 0.002)
         reason: FinishReason = "length" if "LONG" in request.content else "stop"
-        return Generation(request.id, text, 0.6065, -0.5, -1.0, reason, 10, 5, False, 0.001, 1)
+        return Generation(request.id, text, 0.6065, -0.5, -1.0, reason, 10, 5, False, 0.001, 0.002)
 
     def health(self) -> EngineHealth:
         return EngineHealth(True, 0.0, "fine")

@@ -27,6 +27,7 @@ from dobby_dagster.inference.packed import packed_network
 from dobby_dagster.inference.packed.packed_network import PackedNetwork
 from dobby_dagster.inference.packed.packed_weights import load_weights
 from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.inference.slot_use import SlotUse
 from dobby_dagster_tests.helpers.local_engines import CONTENTS, FASTEST, LONG, PROMPT, generated, requests, texts
 
 
@@ -88,7 +89,7 @@ def test_slots_are_refilled_and_never_more_than_there_are(
     # Without refilling, four at a time would take four times the longest output.
     tokens = sum(a.output_tokens + (a.finish_reason == "stop") for a in answers if isinstance(a, Generation))
     assert sum(seen) == tokens - 16
-    assert all(a.batch_size <= 4 for a in answers if isinstance(a, Generation))
+    assert engine.slot_use.held == 0
 
 
 @pytest.mark.parametrize("kind", ["qwen2", "llama"])
@@ -177,7 +178,7 @@ def outputs(sequences: list[Sequence]) -> list[list[int]]:
 def test_prompts_of_any_length_are_continued(backend: Backend, qwen2: Path) -> None:
     chosen = InferenceSettings(slots=3, max_new_tokens=5)
     [network] = backend.networks(qwen2, 1)
-    made = ContinuousGenerator(network, Selector(chosen, {2}, lambda ids: ""), 3, 10_000, 5, 500)
+    made = ContinuousGenerator(network, Selector(chosen, {2}, lambda ids: ""), SlotUse(), 3, 10_000, 5, 500)
     prompts = prompts_of((1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 200))
     assert set(made.run(prompts)) == set(prompts)
     assert all(each.finished and each.finite and each.logprobs for each in prompts)
@@ -187,7 +188,7 @@ def parallel(backend: Backend, path: Path, parts: int = 3) -> tuple[ParallelGene
     """Some generators in parallel, and sequences that one of them alone has finished."""
     chosen = InferenceSettings(slots=3, max_new_tokens=6)
     made = [
-        ContinuousGenerator(network, Selector(chosen, {2}, lambda ids: ""), 3, 10_000, 6, 500)
+        ContinuousGenerator(network, Selector(chosen, {2}, lambda ids: ""), SlotUse(), 3, 10_000, 6, 500)
         for network in backend.networks(path, parts)
     ]
     alone = prompts_of(range(6, 120, 5))
@@ -201,7 +202,7 @@ def test_generators_in_parallel_write_what_one_writes(backend: Backend, qwen2: P
         prompts = [each.restarted() for each in alone[:count]]
         assert set(generators.run(prompts)) == set(prompts)
         assert outputs(prompts) == outputs(alone[:count])
-        assert all(1 <= each.batch_size <= 9 and each.seconds > 0 for each in prompts)
+        assert all(0 < each.seconds <= each.slot_seconds for each in prompts)
 
 
 def test_one_that_fails_leaves_the_others_answers(

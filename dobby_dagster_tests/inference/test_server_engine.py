@@ -129,10 +129,12 @@ def test_no_more_requests_at_once_than_slots() -> None:
         return said()
 
     with Scripted(slow) as server:
-        answers = list(engine_at(server.url, slots=3).infer(requests(CONTENTS), PROMPT))
+        engine = engine_at(server.url, slots=3)
+        answers = list(engine.infer(requests(CONTENTS), PROMPT))
         assert len(answers) == len(CONTENTS)
         assert server.most == 3
-        assert all(1 <= a.batch_size <= 3 for a in answers if isinstance(a, Generation))
+        held = sum(a.slot_seconds for a in answers if isinstance(a, Generation))
+        assert engine.slot_use.seconds == pytest.approx(held, rel=0.05)
 
 
 def test_probabilities_that_the_server_gives_are_used() -> None:

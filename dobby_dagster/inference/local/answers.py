@@ -50,7 +50,7 @@ def answer_of(
         output_tokens=features.tokens,
         truncated=sequence.truncated,
         seconds=sequence.seconds,
-        batch_size=sequence.batch_size,
+        slot_seconds=sequence.slot_seconds,
     )
 
 

@@ -135,7 +135,9 @@ def _load_transformers(request: LoadRequest) -> LoadedGenerator:
     budget = token_budget(inference, request.folder.config, placement)
     requested = request.model.engine == "transformers"
     return LoadedGenerator(
-        generator=PaddedGenerator(model, request.selector, slots, budget, inference.max_new_tokens, request.pad_token),
+        generator=PaddedGenerator(
+            model, request.selector, request.slot_use, slots, budget, inference.max_new_tokens, request.pad_token
+        ),
         backend="transformers",
         reason="transformers was requested" if requested else "transformers runs everywhere",
         slots=slots,
@@ -159,7 +161,9 @@ def _continuous(request: LoadRequest, networks: Sequence[Network[Any, Any]]) -> 
     slots, new_tokens = inference.slots // parts, inference.max_new_tokens
     budget = token_budget(inference, request.folder.config, request.placement) // parts
     return [
-        ContinuousGenerator(network, request.selector, slots, budget, new_tokens, request.longest_prompt)
+        ContinuousGenerator(
+            network, request.selector, request.slot_use, slots, budget, new_tokens, request.longest_prompt
+        )
         for network in networks
     ]
 

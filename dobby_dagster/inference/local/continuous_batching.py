@@ -11,6 +11,7 @@ from dobby_dagster.inference.local.network import Network, P, S
 from dobby_dagster.inference.local.scheduler import Scheduler
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.local.token_selection import Selector
+from dobby_dagster.inference.slot_use import SlotUse
 
 _PREFIXES_KEPT = 16
 
@@ -21,6 +22,7 @@ class ContinuousGenerator(Generic[S, P]):
     Args:
         network: Passes through the model.
         selector: How tokens are chosen.
+        slot_use: Counts the sequences that hold a slot.
         slots: Sequences that run at once, at most.
         token_budget: Tokens in the slots at once, outputs included.
         new_tokens: Longest output.
@@ -31,6 +33,7 @@ class ContinuousGenerator(Generic[S, P]):
         self,
         network: Network[S, P],
         selector: Selector,
+        slot_use: SlotUse,
         slots: int,
         token_budget: int,
         new_tokens: int,
@@ -38,6 +41,7 @@ class ContinuousGenerator(Generic[S, P]):
     ) -> None:
         self._network = network
         self._selector = selector
+        self._slot_use = slot_use
         self._rows = slots
         self._budget = token_budget
         self._new = new_tokens
@@ -58,19 +62,33 @@ class ContinuousGenerator(Generic[S, P]):
             yield from self._run(scheduler, self._slots_for(rows, band.longest + self._new))
 
     def _run(self, scheduler: Scheduler, slots: S) -> Iterator[Sequence]:
-        while not scheduler.done:
-            began = time.perf_counter()
-            batch = scheduler.schedule()
-            if batch:
-                self._prefill(batch, slots, len(scheduler.running) - len(batch))
-            else:
-                batch = list(scheduler.running)
-                self._decode(batch, slots)
-            share = (time.perf_counter() - began) / len(batch)
+        try:
+            while not scheduler.done:
+                self._step(scheduler, slots)
+                retired = list(scheduler.retire(slots))
+                self._slot_use.change(-len(retired))
+                now = time.perf_counter()
+                for sequence in retired:
+                    sequence.slot_seconds = now - sequence.admitted_at
+                yield from retired
+        finally:  # after an error, or where the caller stops, sequences are still running
+            self._slot_use.change(-len(scheduler.running))
+
+    def _step(self, scheduler: Scheduler, slots: S) -> None:
+        """One pass through the model: the prefill of new sequences, or the next token of all that are running."""
+        began = time.perf_counter()
+        batch = scheduler.schedule()
+        if batch:
+            self._slot_use.change(len(batch))
             for sequence in batch:
-                sequence.seconds += share
-                sequence.batch_size = max(sequence.batch_size, len(scheduler.running))
-            yield from list(scheduler.retire(slots))
+                sequence.admitted_at = began
+            self._prefill(batch, slots, len(scheduler.running) - len(batch))
+        else:
+            batch = list(scheduler.running)
+            self._decode(batch, slots)
+        share = (time.perf_counter() - began) / len(batch)
+        for sequence in batch:
+            sequence.seconds += share
 
     def _prefill(self, batch: list[Sequence], slots: S, first: int) -> None:
         ids = batch[0].prefix

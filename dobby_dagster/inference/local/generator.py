@@ -11,6 +11,7 @@ from dobby_dagster.inference.local.devices import Placement
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.local.token_selection import Selector
 from dobby_dagster.inference.models.model_folder import ModelFolder
+from dobby_dagster.inference.slot_use import SlotUse
 
 
 class Generator(Protocol):
@@ -28,6 +29,7 @@ class LoadRequest:
     Attributes:
         longest_prompt: In tokens, the most that a prompt will have.
         pad_token: Token to the left of shorter prompts, for a backend that pads.
+        slot_use: Where the generator counts the slots that it uses.
     """
 
     folder: ModelFolder
@@ -37,6 +39,7 @@ class LoadRequest:
     selector: Selector
     longest_prompt: int
     pad_token: int
+    slot_use: SlotUse
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from dobby_dagster.inference.local.tokenizer import Tokenizer, load_tokenizer
 from dobby_dagster.inference.models.model_folder import ModelFolder
 from dobby_dagster.inference.models.tokenizer_files import read_ends
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt
+from dobby_dagster.inference.slot_use import SlotUse
 
 log = logging.getLogger("dobby")
 
@@ -51,6 +52,7 @@ class LocalEngine:
     def __init__(self, folder: ModelFolder, model: ModelSettings, inference: InferenceSettings) -> None:
         self.folder = folder
         self.slots = inference.slots
+        self.slot_use = SlotUse()
         self._model_settings = model
         self._settings = inference.within(NEW_TOKENS)
         self._loaded: _LoadedModel | None = None
@@ -114,6 +116,7 @@ class LocalEngine:
                 selector=Selector(self._settings, ends, tokenizer.decode),
                 longest_prompt=limit,
                 pad_token=min(ends, default=0) if pad is None else pad,
+                slot_use=self.slot_use,
             )
         )
         self.slots = made.slots

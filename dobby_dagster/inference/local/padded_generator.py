@@ -9,6 +9,7 @@ from typing import Any
 from dobby_dagster.inference.local.length_bands import by_length
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.local.token_selection import Selector
+from dobby_dagster.inference.slot_use import SlotUse
 
 # Prompts are padded to a multiple of this: every new shape costs a compiled kernel, in time and in memory.
 LENGTH_STEP = 16
@@ -20,6 +21,7 @@ class PaddedGenerator:
     Args:
         model: A causal language model of transformers, on its device.
         selector: How tokens are chosen.
+        slot_use: Counts the sequences that hold a slot.
         slots: Sequences in a batch, at most.
         token_budget: Padded prompts and outputs of a batch, in tokens, at most.
         new_tokens: Longest output.
@@ -27,10 +29,18 @@ class PaddedGenerator:
     """
 
     def __init__(
-        self, model: Any, selector: Selector, slots: int, token_budget: int, new_tokens: int, pad_token: int
+        self,
+        model: Any,
+        selector: Selector,
+        slot_use: SlotUse,
+        slots: int,
+        token_budget: int,
+        new_tokens: int,
+        pad_token: int,
     ) -> None:
         self._model = model
         self._selector = selector
+        self._slot_use = slot_use
         self._slots = slots
         self._budget = token_budget
         self._new = new_tokens
@@ -42,10 +52,14 @@ class PaddedGenerator:
         for indices in by_length(lengths, self._slots, self._budget, self._new):
             began = time.perf_counter()
             batch = [sequences[index] for index in indices]
-            self._generate(batch)
-            share = (time.perf_counter() - began) / len(batch)
+            self._slot_use.change(len(batch))
+            try:
+                self._generate(batch)
+            finally:
+                self._slot_use.change(-len(batch))
+            seconds = time.perf_counter() - began
             for sequence in batch:
-                sequence.seconds, sequence.batch_size = share, len(batch)
+                sequence.seconds, sequence.slot_seconds = seconds / len(batch), seconds
                 yield sequence
 
     def _generate(self, batch: list[Sequence]) -> None:

@@ -50,7 +50,6 @@ class ParallelGenerator:
                     if stop.is_set():
                         return
                     sequence.seconds /= len(shares)
-                    sequence.batch_size *= len(shares)
                     finished.put(sequence)
             finally:
                 finished.put(None)

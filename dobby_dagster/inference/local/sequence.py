@@ -30,7 +30,8 @@ class Sequence:
         finished: Whether the output is complete.
         finite: False where a logit was not a number: the output ended there, and is to be thrown away.
         seconds: Its share of the wall time: each pass through the model is shared by the sequences in it.
-        batch_size: The most sequences that were in progress with it, itself included.
+        admitted_at: When it got a slot; seconds of the performance counter.
+        slot_seconds: How long it held the slot.
         followers: For each run of ``no_repeat_ngram - 1`` output tokens, those that came after it.
         random: Its own random numbers, where tokens are sampled.
 
@@ -50,7 +51,8 @@ class Sequence:
     finished: bool = field(default=False, init=False)
     finite: bool = field(default=True, init=False)
     seconds: float = field(default=0.0, init=False)
-    batch_size: int = field(default=1, init=False)
+    admitted_at: float = field(default=0.0, init=False)
+    slot_seconds: float = field(default=0.0, init=False)
     followers: dict[tuple[int, ...], set[int]] = field(default_factory=dict, init=False, repr=False)
     random: torch.Generator | None = field(default=None, init=False, repr=False)
 

@@ -21,6 +21,7 @@ from dobby_dagster.inference.remote.completion import Completion
 from dobby_dagster.inference.remote.completion_attempt import TooLongError
 from dobby_dagster.inference.remote.completions_client import ServerClient
 from dobby_dagster.inference.remote.dialect import share_that_fits
+from dobby_dagster.inference.slot_use import SlotUse
 
 # The server's tokenizer is unknown: code has about three characters per token, and the server has its own limit.
 CHARACTERS_PER_TOKEN = 3
@@ -54,6 +55,7 @@ class ServerEngine:
                 hint="unset model.api_key, or take USER:PASSWORD out of model.url and model.credentials",
             )
         self.slots = inference.slots
+        self.slot_use = SlotUse()
         self._model = model
         self._settings = inference.within(NEW_TOKENS)
         self._client: ServerClient | None = None
@@ -145,13 +147,17 @@ class ServerEngine:
             hint=suggestion(name, [each[:100] for each in sorted(known)[:20]]),
         )
 
-    def _ask(self, request: Request, prompt: Prompt, batch_size: int) -> Answer:
+    def _ask(self, request: Request, prompt: Prompt, in_progress: int) -> Answer:
         began = time.perf_counter()
+        self.slot_use.change(+1)
         try:
             completion, truncated = self._completed(request, prompt)
             text = self._text(completion)
         except RecordError as error:
             return Failure(request.id, error)
+        finally:
+            self.slot_use.change(-1)
+        seconds = time.perf_counter() - began
         logprobs, usage = completion.logprobs, completion.usage
         tokens = (usage.completion_tokens if usage else None) or len(logprobs) or None
         mean = sum(logprobs) / len(logprobs) if logprobs else None
@@ -169,8 +175,8 @@ class ServerEngine:
             prompt_tokens=(usage.prompt_tokens if usage else None) or None,
             output_tokens=tokens,
             truncated=truncated,
-            seconds=(time.perf_counter() - began) / batch_size,
-            batch_size=batch_size,
+            seconds=seconds / in_progress,
+            slot_seconds=seconds,
         )
 
     def _completed(self, request: Request, prompt: Prompt) -> tuple[Completion, bool]:

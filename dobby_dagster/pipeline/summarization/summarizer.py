@@ -91,15 +91,15 @@ class Summarizer:
         """
         for window in self._windows(members):
             entries: list[tuple[Outcome, Generation | None]] = []
-            started, cpu = time.time(), self._cpu_seconds()
+            mark = self._mark()
             for entry in self._outcomes(window, scope):
                 entries.append(entry)
                 report("inferring", 1)
                 if len(entries) == self._chunk_size:
-                    yield self._chunk(entries, started, cpu)
-                    entries, started, cpu = [], time.time(), self._cpu_seconds()
+                    yield self._chunk(entries, mark)
+                    entries, mark = [], self._mark()
             if entries:
-                yield self._chunk(entries, started, cpu)
+                yield self._chunk(entries, mark)
 
     def _windows(self, members: Sequence[Member]) -> Iterator[Sequence[Member]]:
         """As many members as keep the engine's slots full."""
@@ -220,23 +220,42 @@ class Summarizer:
         summary = Summary(**values)  # type: ignore[arg-type]
         return Outcome(version, item.record.content, COMPLETED, summary, attempt=item.attempt)
 
-    def _chunk(self, entries: Sequence[tuple[Outcome, Generation | None]], started: float, cpu: float) -> Chunk:
+    def _chunk(self, entries: Sequence[tuple[Outcome, Generation | None]], start: _Mark) -> Chunk:
         answers = [answer for _, answer in entries if answer]
-        finished = time.time()
+        end = self._mark()
+        seconds = max(end.at - start.at, 1e-9)
         stats = ChunkStats(
-            started_at=started,
-            finished_at=finished,
+            started_at=start.at,
+            finished_at=end.at,
             latencies=[round(answer.seconds, 6) for answer in answers],
             rss_bytes=self._process.memory_info().rss,
-            cpu_share=(self._cpu_seconds() - cpu) / max(finished - started, 1e-9),
+            cpu_share=(end.cpu_seconds - start.cpu_seconds) / seconds,
             slots=self._engine.slots,
-            slots_in_use=sum(a.batch_size for a in answers) / len(answers) if answers else 0.0,
+            slots_in_use=(end.slot_seconds - start.slot_seconds) / seconds,
+            prompt_tokens=_sum_known([answer.prompt_tokens for answer in answers]),
+            output_tokens=_sum_known([answer.output_tokens for answer in answers]),
+            request_seconds=[answer.slot_seconds for answer in answers],
         )
         return Chunk([outcome for outcome, _ in entries], stats)
 
-    def _cpu_seconds(self) -> float:
+    def _mark(self) -> _Mark:
         times = self._process.cpu_times()
-        return float(times.user + times.system)
+        return _Mark(time.time(), float(times.user + times.system), self._engine.slot_use.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """A moment: seconds since the epoch, CPU time of the process until then, and the time that slots were held."""
+
+    at: float
+    cpu_seconds: float
+    slot_seconds: float
+
+
+def _sum_known(counts: Sequence[int | None]) -> int | None:
+    """The sum; None where one of them is unknown."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _reason_to_skip(record: Record, member: Member) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,12 +14,13 @@ from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.states import SUPERSEDED, ProcessingState, State
 from dobby_dagster.domain.states import skipped as skipped_state
 from dobby_dagster.domain.summaries import Summary
-from dobby_dagster.store.cozoscript.script import script
+from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.cozoscript.storable import check_summary, storable_state, storable_text
 from dobby_dagster.store.cozoscript.value_text import REMEMBERED, remember, unchanged
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.record_states import state_row
 from dobby_dagster.store.ledger.relations import CHUNK, STATE, SUMMARY
+from dobby_dagster.store.ledger.totals import ADD, Addend, histogram
 from dobby_dagster.store.source.source_relation import Source
 
 
@@ -45,7 +47,16 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ChunkStats:
-    """What one chunk took; units are in the names."""
+    """What one chunk took; units are in the names.
+
+    Attributes:
+        latencies: The share of each inferred record in the time of inference, in seconds.
+        rss_bytes: Memory of the process.
+        cpu_share: Cores that it used.
+        slots_in_use: The mean over the chunk's time.
+        prompt_tokens, output_tokens: Of all records; None where an engine did not count those of some.
+        request_seconds: How long each inferred record held a slot.
+    """
 
     started_at: float
     finished_at: float
@@ -54,6 +65,9 @@ class ChunkStats:
     cpu_share: float = 0.0
     slots: int = 0
     slots_in_use: float = 0.0
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    request_seconds: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +97,12 @@ class Chunks:
         name = f"{chunk.stats.started_at:.6f}-{uuid.uuid4().hex[:8]}"
         outcomes = [_storable(outcome) for outcome in chunk.outcomes]
         try:
-            superseded = self._commit(source, outcomes, [_chunk_row(name, outcomes, chunk.stats, scope)], scope)
+            superseded = self._commit(source, outcomes, scope, _Counted(name, outcomes, chunk.stats))
         except StoreError as error:
             _reraise_unless_refused(error)
             outcomes, superseded = self._commit_each(source, outcomes, scope)
-            self._commit(source, [], [_chunk_row(name, outcomes, chunk.stats, scope)], scope)
+            ended = Counter(State.SKIPPED if o.version.key in superseded else o.state.state for o in outcomes)
+            self._commit(source, [], scope, _Counted(name, outcomes, chunk.stats, ended))
         return superseded - self._fail_changed_back(source, outcomes, superseded, scope)
 
     def _commit_each(self, source: Source, outcomes: Sequence[Outcome], scope: Scope) -> tuple[list[Outcome], set[str]]:
@@ -96,11 +111,11 @@ class Chunks:
         for outcome in outcomes:
             ended = outcome
             try:
-                superseded |= self._commit(source, [ended], [], scope)
+                superseded |= self._commit(source, [ended], scope)
             except StoreError as error:
                 _reraise_unless_refused(error)
                 ended = _failed(outcome, UnstorableError(f"its summary can't be stored: {error.message}"))
-                superseded |= self._commit(source, [ended], [], scope)
+                superseded |= self._commit(source, [ended], scope)
             stored.append(ended)
         return stored, superseded
 
@@ -120,10 +135,13 @@ class Chunks:
             self._connection.run(script([STATE.put()]), {"rows": rows}, write=True)
         return {o.version.key for o in back}
 
-    def _commit(self, source: Source, outcomes: Sequence[Outcome], chunks: list[list[Any]], scope: Scope) -> set[str]:
+    def _commit(
+        self, source: Source, outcomes: Sequence[Outcome], scope: Scope, counted: _Counted | None = None
+    ) -> set[str]:
         """One transaction; return the keys of ``outcomes`` that were superseded.
 
-        What was made of a content, a summary or a failure, is stored only if the source still has that content.
+        What was made of a content, a summary or a failure, is stored only if the source still has that content. What
+        a record came to is known inside the transaction only, so the chunk and the totals are counted there.
         """
         made = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
         skipped = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
@@ -137,7 +155,9 @@ class Chunks:
             STATE.put("made", "*_unchanged{key}"),
             STATE.put("superseded", "not *_unchanged{key}"),
             STATE.put("skipped"),
-            CHUNK.put("chunks"),
+            _ENDED,
+            ADD,
+            _PUT_CHUNKS,
             "{ ?[key] := *_unchanged{key} }",
         ]
         superseded = skipped_state(SUPERSEDED)
@@ -147,7 +167,12 @@ class Chunks:
             "made": [state_row(o.version, o.state, scope) for o in made],
             "superseded": [state_row(o.version, superseded, scope) for o in made],
             "skipped": [state_row(o.version, o.state, scope) for o in skipped],
-            "chunks": chunks,
+            "ended": [
+                [place, o.version.key, str(o.state.state), o.state.error_code, place < len(made)]
+                for place, o in enumerate([*made, *skipped])
+            ],
+            "chunks": [counted.row(scope)] if counted else [],
+            "addends": counted.addends() if counted else [],
         }
         unchanged_keys = {row[0] for row in self._connection.run(script(blocks), parameters, write=True).rows}
         return {o.version.key for o in made} - unchanged_keys
@@ -187,11 +212,57 @@ def _summary_row(summary: Summary, scope: Scope) -> list[Any]:
     return [scope.run if column == "run" else getattr(summary, column) for column in SUMMARY.columns]
 
 
-def _chunk_row(name: str, outcomes: Sequence[Outcome], stats: ChunkStats, scope: Scope) -> list[Any]:
-    count = {state: sum(o.state.state is state for o in outcomes) for state in State}
-    errors = [o.state.error for o in outcomes if o.state.error]
-    return [
-        scope.batch, scope.recipe, name, scope.run, stats.started_at, stats.finished_at, count[State.COMPLETED],
-        sum(o.inferred for o in outcomes), count[State.FAILED], count[State.SKIPPED], stats.latencies,
-        stats.rss_bytes, stats.cpu_share, stats.slots, stats.slots_in_use, errors[-1] if errors else "",
-    ]  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """The row of a chunk, and what it adds to the totals beside its outcomes.
+
+    Attributes:
+        earlier: Outcomes that are committed already.
+    """
+
+    name: str
+    outcomes: Sequence[Outcome]
+    stats: ChunkStats
+    earlier: Mapping[State, int] = field(default_factory=dict)
+
+    def row(self, scope: Scope) -> list[Any]:
+        """A row of :data:`CHUNK`, with the counts of earlier outcomes only."""
+        stats, errors = self.stats, [o.state.error for o in self.outcomes if o.state.error]
+        completed, failed, skipped = (self.earlier.get(s, 0) for s in (State.COMPLETED, State.FAILED, State.SKIPPED))
+        return [
+            scope.batch, scope.recipe, self.name, scope.run, stats.started_at, stats.finished_at, completed,
+            self._inferred, failed, skipped, stats.latencies, stats.rss_bytes, stats.cpu_share, stats.slots,
+            stats.slots_in_use, errors[-1] if errors else "", stats.prompt_tokens, stats.output_tokens,
+        ]  # fmt: skip
+
+    def addends(self) -> list[Addend]:
+        """What the chunk adds to the totals beside its outcomes."""
+        stats, seconds = self.stats, self.stats.finished_at - self.stats.started_at
+        tokens = {"prompt": stats.prompt_tokens, "output": stats.output_tokens}
+        return [
+            ("inferred", "", self._inferred),
+            ("busy_seconds", "", seconds),
+            ("slot_seconds", "", stats.slots_in_use * seconds),
+            *(("tokens", kind, count) for kind, count in tokens.items() if count is not None),
+            *histogram("record_seconds", stats.latencies),
+            *histogram("request_seconds", stats.request_seconds),
+        ]
+
+    @property
+    def _inferred(self) -> int:
+        return sum(outcome.inferred for outcome in self.outcomes)
+
+
+# What each outcome came to: it is superseded where the content of what was made of it is not that of the source.
+_ENDED = f"""{{ ended[place, key, state, code, made] := {unpack(["place", "key", "state", "code", "made"], "ended")}
+?[place, state, code] := ended[place, key, state, code, made], not made
+?[place, state, code] := ended[place, key, state, code, made], made, *_unchanged{{key}}
+?[place, state, code] := ended[place, key, _, _, made], made, not *_unchanged{{key}}, state = 'skipped', code = ''
+:create _ended {{place => state, code}} }}"""
+
+_COUNTS = ("completed", "failed", "skipped")
+_PUT_CHUNKS = f"""{{ count[state, sum(n)] := *_ended{{place, state}}, n = 1
+count[state, sum(n)] := state in {list(_COUNTS)}, n = 0
+{CHUNK.head} := {unpack([f"{c}_before" if c in _COUNTS else c for c in CHUNK.columns], "chunks")},
+    {", ".join(f"count['{c}', {c}_now], {c} = to_int({c}_before + {c}_now)" for c in _COUNTS)}
+{CHUNK.into} }}"""

@@ -74,10 +74,45 @@ def give_requests_a_column() -> Iterator[str]:
     :replace dobby_attempt {batch: String, recipe: String, run: String => requested: Bool, begun_at: Float}"""
 
 
+def count_tokens_and_totals() -> Iterator[str]:
+    """Tokens of a chunk, and counters that only grow, filled from the chunks and the history of states."""
+    yield "::index drop dobby_chunk:by_run"
+    yield """?[batch, recipe, chunk, run, started_at, finished_at, completed, inferred, failed, skipped, latencies, rss_bytes,
+        cpu_share, slots, slots_in_use, last_error, prompt_tokens, output_tokens] := *dobby_chunk{batch, recipe, chunk, run,
+            started_at, finished_at, completed, inferred, failed, skipped, latencies, rss_bytes, cpu_share, slots,
+            slots_in_use, last_error}, prompt_tokens = null, output_tokens = null
+    :replace dobby_chunk {batch: String, recipe: String, chunk: String => run: String,
+        started_at: Float, finished_at: Float, completed: Int, inferred: Int, failed: Int, skipped: Int,
+        latencies: Json, rss_bytes: Int, cpu_share: Float, slots: Int, slots_in_use: Float, last_error: String,
+        prompt_tokens: Int?, output_tokens: Int?}"""
+    yield "::index create dobby_chunk:by_run {run}"
+    yield ":create dobby_total {name: String, label: String => value: Float}"
+    yield """part[name, label, batch, recipe, chunk, n] := *dobby_chunk{batch, recipe, chunk, completed: n},
+        name = 'records', label = 'completed'
+    part[name, label, batch, recipe, chunk, n] := *dobby_chunk{batch, recipe, chunk, failed: n},
+        name = 'records', label = 'failed'
+    part[name, label, batch, recipe, chunk, n] := *dobby_chunk{batch, recipe, chunk, skipped: n},
+        name = 'records', label = 'skipped'
+    part[name, label, batch, recipe, chunk, n] := *dobby_chunk{batch, recipe, chunk, inferred: n},
+        name = 'inferred', label = ''
+    part[name, label, batch, recipe, chunk, n] := *dobby_chunk{batch, recipe, chunk, started_at, finished_at},
+        name = 'busy_seconds', label = '', n = finished_at - started_at
+    part[name, label, source, key, failure, n] := *dobby_state{source, key, content_hash, recipe, at, state, since,
+        error_code: label}, state == 'failed', label != '', failure = [content_hash, recipe, since], name = 'errors', n = 1
+    part[name, label, source, key, fingerprint, n] := *dobby_summary{source, key, fingerprint, prompt_tokens: n}, is_num(n),
+        name = 'tokens', label = 'prompt'
+    part[name, label, source, key, fingerprint, n] := *dobby_summary{source, key, fingerprint, output_tokens: n}, is_num(n),
+        name = 'tokens', label = 'output'
+    total[name, label, sum(n)] := part[name, label, a, b, c, n]
+    ?[name, label, value] := total[name, label, value]
+    :put dobby_total {name, label => value}"""
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
     add_clock_owners_and_attempts,
     make_unknown_null,
     give_requests_a_column,
+    count_tokens_and_totals,
 )

@@ -50,8 +50,10 @@ CHUNK = Relation(
     "dobby_chunk",
     "batch: String, recipe: String, chunk: String",
     "run: String, started_at: Float, finished_at: Float, completed: Int, inferred: Int, failed: Int, skipped: Int,"
-    " latencies: Json, rss_bytes: Int, cpu_share: Float, slots: Int, slots_in_use: Float, last_error: String",
+    " latencies: Json, rss_bytes: Int, cpu_share: Float, slots: Int, slots_in_use: Float, last_error: String,"
+    " prompt_tokens: Int?, output_tokens: Int?",
 )
+TOTAL = Relation("dobby_total", "name: String, label: String", "value: Float")
 METRIC = Relation("dobby_metric", "batch: String, recipe: String", "stored_at: Float, values: Json")
 OWNER = Relation("dobby_owner", "owner: String, batch: String, recipe: String", "run: String, since: Float")
 ATTEMPT = Relation("dobby_attempt", "batch: String, recipe: String, run: String", "requested: Bool, begun_at: Float")
