@@ -177,6 +177,14 @@ class ChangedBackError(RecordError):
     retry = Retry.RETRY
 
 
+class StalledError(RecordError):
+    """The run made no progress while this record alone was in progress, and was ended."""
+
+    code = "stalled"
+    severity = Severity.ERROR
+    retry = Retry.RETRY
+
+
 class DegenerateOutputError(RecordError):
     """The quality gate rejected the output: empty, an echo, a repetition, or not finite."""
 

@@ -169,6 +169,9 @@ class InferenceSettings(Section):
     repetition_penalty: float = Field(1.0, ge=0.1, le=10, description="Penalty on repeated tokens; 1 is off.")
     no_repeat_ngram: int = Field(4, ge=0, description="No n-gram of this length is generated twice; 0 is off.")
     stop: tuple[str, ...] = Field((), description="Stop texts: output ends before the first of them.")
+    stall_seconds: float = Field(
+        600.0, ge=0, description="A run without a new token for this long is ended; loading does not count; 0: never."
+    )
 
     def within(self, most: int) -> InferenceSettings:
         """These settings, with ``most`` new tokens if none were set."""
@@ -193,6 +196,9 @@ class PipelineSettings(Section):
     )
     unsure_below: float = Field(
         0.1, ge=0, le=1, description="Summaries of lower confidence count as unsure; 0: none do."
+    )
+    stall_seconds: float = Field(
+        3_600.0, ge=0, description="A run without a commit for this long is ended; loading counts; 0: never."
     )
 
 

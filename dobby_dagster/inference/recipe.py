@@ -9,8 +9,8 @@ from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.models.model_folder import find_model
 from dobby_dagster.inference.prompts import Prompt, chosen_prompt
 
-# Settings of batching and memory, which may change without making stored summaries out of date.
-_NOT_IN_FINGERPRINT = {"slots", "token_budget", "memory_share", "memory_limit_bytes"}
+# Settings of batching, memory and deadlines, which may change without making stored summaries out of date.
+_NOT_IN_FINGERPRINT = {"slots", "token_budget", "memory_share", "memory_limit_bytes", "stall_seconds"}
 
 
 def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt) -> Recipe:

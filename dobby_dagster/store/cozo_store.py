@@ -21,6 +21,7 @@ from dobby_dagster.store.ledger.record_versions import RecordVersions
 from dobby_dagster.store.ledger.reports import Reports
 from dobby_dagster.store.ledger.run_attempts import RunAttempts
 from dobby_dagster.store.ledger.schema import identity, memory, migrate, schema_version, set_meta
+from dobby_dagster.store.ledger.stalls import Stalls
 from dobby_dagster.store.ledger.totals import Totals
 from dobby_dagster.store.maintenance.backup_file import write_backup
 from dobby_dagster.store.maintenance.integrity import Reading, read_everything
@@ -56,6 +57,7 @@ class CozoStore:
         self.chunks = Chunks(connection)
         self.reports = Reports(connection)
         self.batch_reports = BatchReports(connection)
+        self.stalls = Stalls(connection)
         self.upkeep = Upkeep(connection)
         self.audit = Audit(connection)
         self.activity = Activity(connection)

@@ -108,6 +108,14 @@ def count_tokens_and_totals() -> Iterator[str]:
     :put dobby_total {name, label => value}"""
 
 
+def add_stalls() -> Iterator[str]:
+    """Runs that were ended because they made no progress, and the records that were in progress then."""
+    yield """:create dobby_stall {run: String, recipe: String =>
+        batches: Json, at: Float, kind: String, seconds: Float, keys: Json}"""
+    yield """:create dobby_suspect {recipe: String, batch: String, source: String, key: String, content_hash: String =>
+        stalls: Int}"""
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -115,4 +123,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     make_unknown_null,
     give_requests_a_column,
     count_tokens_and_totals,
+    add_stalls,
 )

@@ -57,6 +57,12 @@ TOTAL = Relation("dobby_total", "name: String, label: String", "value: Float")
 METRIC = Relation("dobby_metric", "batch: String, recipe: String", "stored_at: Float, values: Json")
 OWNER = Relation("dobby_owner", "owner: String, batch: String, recipe: String", "run: String, since: Float")
 ATTEMPT = Relation("dobby_attempt", "batch: String, recipe: String, run: String", "requested: Bool, begun_at: Float")
+STALL = Relation(
+    "dobby_stall", "run: String, recipe: String", "batches: Json, at: Float, kind: String, seconds: Float, keys: Json"
+)
+SUSPECT = Relation(
+    "dobby_suspect", "recipe: String, batch: String, source: String, key: String, content_hash: String", "stalls: Int"
+)
 
 # What a pending record has in the columns of STATE that a transition does not name.
 _PENDING = {

@@ -8,12 +8,23 @@ from dobby_dagster.domain.scope import BatchId, RecipeId
 from dobby_dagster.store.cozoscript.relation import Relation
 from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.relations import ATTEMPT, CHUNK, METRIC, RECIPE, STATE, SUMMARY, VERSION, transition
+from dobby_dagster.store.ledger.relations import (
+    ATTEMPT,
+    CHUNK,
+    METRIC,
+    RECIPE,
+    STALL,
+    STATE,
+    SUMMARY,
+    SUSPECT,
+    VERSION,
+    transition,
+)
 
 PAGE = 1_000
 # What is kept under a recipe beside records' states and summaries. The recipe itself is last: as long as it is there, a
 # purge can be run again.
-_BY_RECIPE = (CHUNK, METRIC, ATTEMPT, RECIPE)
+_BY_RECIPE = (CHUNK, METRIC, ATTEMPT, STALL, SUSPECT, RECIPE)
 
 
 class Upkeep:
