@@ -10,7 +10,7 @@ import dagster as dg
 from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
 from dobby_dagster.defs.io_manager import CozoIOManager
 from dobby_dagster.defs.partitions import backfill_policy
-from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
+from dobby_dagster.defs.resources import ContractLimits, CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.settings import Settings
 
@@ -58,6 +58,7 @@ def build_resources(settings: Settings) -> dict[str, Any]:
         "database": database,
         "models": models,
         "options": options,
+        "limits": ContractLimits(settings=settings.contracts),
         "cozo": CozoIOManager(database=database, models=models, options=options),
     }
 

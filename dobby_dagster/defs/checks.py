@@ -6,7 +6,7 @@ import dagster as dg
 
 from dobby_dagster.defs.assets import metrics, summaries
 from dobby_dagster.defs.partitions import record_batch_partitions
-from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
+from dobby_dagster.defs.resources import ContractLimits, CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.domain.scope import BatchId, Scope
 
 
@@ -64,25 +64,25 @@ def summaries_invariants(context: dg.AssetCheckExecutionContext, database: CozoD
 
 @dg.asset_check(
     asset=metrics,
-    description="The performance contracts hold: speed, latency, error rate, memory. Built-in model only.",
+    description="Speed, latency, memory and error rate are within the limits of [contracts], or of the first batches.",
 )
 def performance_contracts(
-    context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool
+    context: dg.AssetCheckExecutionContext, database: CozoDatabase, models: ModelPool, limits: ContractLimits
 ) -> dg.AssetCheckResult:
     """Compare the stored metrics of the run's partitions with the contracts; a broken contract is a warning."""
-    from dobby_dagster.domain.contracts import broken
-    from dobby_dagster.domain.settings import BUILT_IN_MODEL
+    from dobby_dagster.pipeline.monitoring.contract_results import results_of_batches
 
-    lines = []
-    batches = chosen_batches(context)
-    for row in database.store.batch_reports.metrics():
-        applies = row["recipe"] == models.recipe.id and models.recipe.model == BUILT_IN_MODEL
-        if applies and row["batch"] in batches and row["values"]["records_inferred"]:
-            lines += [f"{row['batch']}: {line}" for line in broken(row["values"])]
+    found = results_of_batches(database.store, models.recipe, chosen_batches(context), limits.settings)
+    broken = [result for result in found if result.holds is False]
     return dg.AssetCheckResult(
-        passed=not lines,
+        passed=not broken,
         severity=dg.AssetCheckSeverity.WARN,
-        metadata={"broken": len(lines), "first": "; ".join(lines[:10]) or "none"},
+        metadata={
+            "measured": sum(result.holds is not None for result in found),
+            "unknown": sum(result.holds is None for result in found),
+            "broken": len(broken),
+            "first": "; ".join(f"{result.batches[0]}: {result}" for result in broken[:10]) or "none",
+        },
     )
 
 

@@ -88,7 +88,11 @@ def metric_metadata(values: dict[str, Any]) -> dict[str, Any]:
 
 def _known(**values: Any) -> dict[str, Any]:
     return {
-        name: round(value, 6) if isinstance(value, float) else value
+        name: dg.MetadataValue.timestamp(value)
+        if name.endswith("_at")
+        else round(value, 6)
+        if isinstance(value, float)
+        else value
         for name, value in values.items()
         if value is not None
     }

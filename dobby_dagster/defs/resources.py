@@ -10,6 +10,7 @@ from pydantic import Field, PrivateAttr
 
 from dobby_dagster.defs.runs.crash_recovery import owning
 from dobby_dagster.defs.section_config import config_values, section_config, section_of
+from dobby_dagster.domain.contract_settings import ContractSettings
 from dobby_dagster.domain.keyring import Keyring
 from dobby_dagster.domain.settings import (
     DatabaseSettings,
@@ -155,3 +156,9 @@ class PipelineOptions(section_config(PipelineSettings, dg.ConfigurableResource))
     def of(cls, settings: Settings) -> "PipelineOptions":
         """The options of ``settings``."""
         return cls(**config_values(settings.pipeline))
+
+
+class ContractLimits(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The section ``[contracts]``; no part of a run's configuration, so that a launchpad does not show every limit."""
+
+    settings: dg.ResourceDependency[ContractSettings]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_typ
 import dagster as dg
 from pydantic import Field, SecretStr, create_model
 
-from dobby_dagster.domain.settings import Section
+from dobby_dagster.domain.settings_section import Section
 
 S = TypeVar("S", bound=Section)
 

@@ -17,6 +17,7 @@ from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.states import PENDING, State
 from dobby_dagster.domain.summaries import Recipe
+from dobby_dagster.pipeline.monitoring.contract_results import note_batch
 from dobby_dagster.pipeline.summarization.pending_records import PendingBatch, PendingRecords
 from dobby_dagster.store.ledger.batch_reports import SUMMARY_COLUMNS
 from dobby_dagster.store.ledger.record_states import Member
@@ -126,7 +127,9 @@ class MetricsTable(Table):
         table = pa.Table.from_pandas(obj, preserve_index=False) if isinstance(obj, pd.DataFrame) else obj
         for row in table.to_pylist():
             values = json.loads(json.dumps({name: value for name, value in row.items() if name != "batch"}))
-            self.database.store.batch_reports.save_metrics(Scope(self.recipe.id, row["batch"], self.run), values)
+            scope = Scope(self.recipe.id, row["batch"], self.run)
+            self.database.store.batch_reports.save_metrics(scope, values)
+            note_batch(self.database.store, scope, self.recipe.model, values)
 
     def rows(self, scope: Scope) -> list[dict[str, Any]]:
         """The stored metrics of the partition."""

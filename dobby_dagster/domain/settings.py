@@ -8,24 +8,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from dobby_dagster.domain.addresses import move_credentials, web_address
+from dobby_dagster.domain.contract_settings import ContractSettings
+from dobby_dagster.domain.contracts import BUILT_IN_MODEL
 from dobby_dagster.domain.database_address import DatabaseAddress
 from dobby_dagster.domain.secrets import OptionalCredentials, OptionalHeaderSecret, learn_command, learn_url
+from dobby_dagster.domain.settings_section import Section
 
 # A CozoScript identifier: what relation and column names may be, here and in the store.
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 OWN_RELATION = "record"
-BUILT_IN_MODEL = "dobby-code-11m"
 
 
 def identifier(value: str) -> str:
@@ -49,27 +48,6 @@ NonEmpty = BeforeValidator(_not_empty)
 NamedPath = Annotated[Path, NonEmpty]  # "" would be the working directory
 Identifier = Annotated[str, AfterValidator(identifier)]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
-
-
-# The largest value of a setting, by its unit.
-LARGEST = {"seconds": 10**9, "days": 10**5, "other": 10**15}
-
-
-class Section(BaseModel):
-    """A group of settings; unknown names are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @field_validator("*")
-    @classmethod
-    def _bounded(cls, value: Any, info: ValidationInfo) -> Any:
-        """Reject infinite numbers, and those that a clock or a column can't hold."""
-        if isinstance(value, int | float):
-            unit = (info.field_name or "").rpartition("_")[2]
-            most = LARGEST.get(unit, LARGEST["seconds"] if isinstance(value, float) else LARGEST["other"])
-            if not abs(value) <= most:
-                raise ValueError(f"must be at most {most:,}")
-        return value
 
 
 class DatabaseSettings(Section):
@@ -258,3 +236,4 @@ class Settings(Section):
     pipeline: PipelineSettings = PipelineSettings()
     dagster: DagsterSettings = DagsterSettings()
     automation: AutomationSettings = AutomationSettings()
+    contracts: ContractSettings = ContractSettings()

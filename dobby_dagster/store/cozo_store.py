@@ -15,6 +15,7 @@ from dobby_dagster.store.ledger.activity import Activity
 from dobby_dagster.store.ledger.batch_reports import BatchReports
 from dobby_dagster.store.ledger.chunks import Chunks
 from dobby_dagster.store.ledger.own_records import Records
+from dobby_dagster.store.ledger.performance import Performance
 from dobby_dagster.store.ledger.recipes import Recipes
 from dobby_dagster.store.ledger.record_states import RecordStates
 from dobby_dagster.store.ledger.record_versions import RecordVersions
@@ -58,6 +59,7 @@ class CozoStore:
         self.reports = Reports(connection)
         self.batch_reports = BatchReports(connection)
         self.stalls = Stalls(connection)
+        self.performance = Performance(connection)
         self.upkeep = Upkeep(connection)
         self.audit = Audit(connection)
         self.activity = Activity(connection)

@@ -66,6 +66,7 @@ def batch_metrics(store: CozoStore, scope: Scope, unsure_below: float = UNSURE_B
         "records_inferred": inferred,
         "records_per_second": inferred / busy if busy else 0.0,
         "busy_seconds": busy,
+        "finished_at": max((chunk["finished_at"] for chunk in chunks), default=None),
         "latency_mean_seconds": mean(latencies),
         "latency_p50_seconds": percentile(latencies, 0.50),
         "latency_p95_seconds": percentile(latencies, 0.95),

@@ -116,6 +116,11 @@ def add_stalls() -> Iterator[str]:
         stalls: Int}"""
 
 
+def add_performance_of_classes() -> Iterator[str]:
+    """The figures of the first and of the latest batches of each class, see ``store/ledger/performance.py``."""
+    yield ":create dobby_performance {model: String, device: String, prompt_length: String => first: Json, latest: Json}"
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -124,4 +129,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     give_requests_a_column,
     count_tokens_and_totals,
     add_stalls,
+    add_performance_of_classes,
 )

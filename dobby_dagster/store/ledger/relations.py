@@ -55,6 +55,9 @@ CHUNK = Relation(
 )
 TOTAL = Relation("dobby_total", "name: String, label: String", "value: Float")
 METRIC = Relation("dobby_metric", "batch: String, recipe: String", "stored_at: Float, values: Json")
+PERFORMANCE = Relation(
+    "dobby_performance", "model: String, device: String, prompt_length: String", "first: Json, latest: Json"
+)
 OWNER = Relation("dobby_owner", "owner: String, batch: String, recipe: String", "run: String, since: Float")
 ATTEMPT = Relation("dobby_attempt", "batch: String, recipe: String, run: String", "requested: Bool, begun_at: Float")
 STALL = Relation(
