@@ -1,8 +1,10 @@
 """The pipeline around an engine: identity, reuse, staleness, failures, claims."""
 
 import random
+import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -15,10 +17,12 @@ from dobby_dagster.domain.records import Content
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.domain.states import State
+from dobby_dagster.inference.engine import ModelInfo
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.planning.record_selection import discard_summaries
 from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics, percentile
 from dobby_dagster.pipeline.reporting.export_formats import export_file
+from dobby_dagster.pipeline.summarization import summarizer
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import Chunk
@@ -197,6 +201,32 @@ def test_metrics_follow_from_what_is_stored(sqlite_store: CozoStore) -> None:
     assert values["memory_bytes"] > 10_000_000
     assert values["slots"] == 4
     assert batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001")) == values
+
+
+def test_loading_the_model_is_no_part_of_a_chunks_time(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [time.time()]
+    monkeypatch.setattr(summarizer.time, "time", lambda: now[0])
+    engine = FakeEngine()
+    load, answer = engine.load, engine._answer
+
+    def slow_load() -> ModelInfo:
+        now[0] += 0.0 if engine._loaded else 100.0
+        return load()
+
+    def slow_answer(*request: Any) -> Any:
+        now[0] += 0.5
+        return answer(*request)
+
+    monkeypatch.setattr(engine, "load", slow_load)
+    monkeypatch.setattr(engine, "_answer", slow_answer)
+    put(sqlite_store, {f"k{i}": f"word{i}" for i in range(8)} | {"none": ""})
+    run(sqlite_store, engine)
+    values = batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001"))
+    assert values["busy_seconds"] == pytest.approx(4.0)
+    assert values["records_per_second"] == pytest.approx(2.0)
+    assert values["device"] == "cpu"
 
 
 def test_what_is_unknown_is_stored_and_shown_as_unknown_and_left_out_of_means(

@@ -25,7 +25,7 @@ def percentile(values: Sequence[float], share: float) -> float:
     return float(np.quantile(values, share, method="inverted_cdf")) if values else 0.0
 
 
-def mean(values: Sequence[float], weights: Sequence[int] | None = None) -> float:
+def mean(values: Sequence[float], weights: Sequence[float] | None = None) -> float:
     """The arithmetic mean, weighted by ``weights``; 0 for no values."""
     return fmean(values, weights) if values else 0.0
 
@@ -54,11 +54,11 @@ def batch_metrics(store: CozoStore, scope: Scope, unsure_below: float = UNSURE_B
     outputs = store.batch_reports.outputs(scope)
     counts = store.states.counts(scope)
     latencies = [float(value) for chunk in chunks for value in chunk["latencies"]]
-    busy = sum(chunk["finished_at"] - chunk["started_at"] for chunk in chunks)
+    seconds = [max(chunk["finished_at"] - chunk["started_at"], 1e-9) for chunk in chunks]
+    busy = sum(seconds)
     inferred = sum(chunk["inferred"] for chunk in chunks)
     processed = counts["completed"] + counts["failed"] + counts["skipped"]
     errors = store.batch_reports.errors(scope)
-    weights = [max(1, len(chunk["latencies"])) for chunk in chunks]
     return {
         "records": counts["members"],
         "records_processed": processed,
@@ -72,9 +72,10 @@ def batch_metrics(store: CozoStore, scope: Scope, unsure_below: float = UNSURE_B
         "latency_p95_seconds": percentile(latencies, 0.95),
         "latency_p99_seconds": percentile(latencies, 0.99),
         "memory_bytes": max((chunk["rss_bytes"] for chunk in chunks), default=0),
-        "cpu_cores": mean([chunk["cpu_share"] for chunk in chunks], weights),
+        "cpu_cores": mean([chunk["cpu_share"] for chunk in chunks], seconds),
+        "device": next((chunk["device"] for chunk in reversed(chunks) if chunk["device"]), None),
         "slots": max((chunk["slots"] for chunk in chunks), default=0),
-        "slots_in_use": mean([chunk["slots_in_use"] for chunk in chunks], weights),
+        "slots_in_use": mean([chunk["slots_in_use"] for chunk in chunks], seconds),
         "errors": len(errors),
         "error_rate": len(errors) / processed if processed else 0.0,
         "last_error": errors[-1]["error"] if errors else "",

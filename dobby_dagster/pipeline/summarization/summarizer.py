@@ -69,6 +69,8 @@ class Summarizer:
         self._process = psutil.Process()
         self._owner = OwnerId("")
         self._claimed: set[Scope] = set()
+        self._device: str | None = None
+        self._start = self._mark()
 
     def __enter__(self) -> Summarizer:
         self._owner = new_owner()
@@ -91,15 +93,15 @@ class Summarizer:
         """
         for window in self._windows(members):
             entries: list[tuple[Outcome, Generation | None]] = []
-            mark = self._mark()
+            self._start = self._mark()
             for entry in self._outcomes(window, scope):
                 entries.append(entry)
                 report("inferring", 1)
                 if len(entries) == self._chunk_size:
-                    yield self._chunk(entries, mark)
-                    entries, mark = [], self._mark()
+                    yield self._chunk(entries)
+                    entries, self._start = [], self._mark()
             if entries:
-                yield self._chunk(entries, mark)
+                yield self._chunk(entries)
 
     def _windows(self, members: Sequence[Member]) -> Iterator[Sequence[Member]]:
         """As many members as keep the engine's slots full."""
@@ -127,7 +129,15 @@ class Summarizer:
             else:
                 new.append(item)
         if new:
-            yield from self._infer(self._claim(new, scope), scope)
+            groups = self._claim(new, scope)
+            self._load()
+            yield from self._infer(groups, scope)
+
+    def _load(self) -> None:
+        """Load the model, unless it is loaded; a chunk's time does not include it."""
+        before = self._mark()
+        self._device = self._engine.load().device
+        self._start += self._mark() - before
 
     def _claim(self, items: Sequence[Item], scope: Scope) -> dict[str, list[Item]]:
         """The items that no other run has claimed, by fingerprint: equal contents are inferred once."""
@@ -220,21 +230,23 @@ class Summarizer:
         summary = Summary(**values)  # type: ignore[arg-type]
         return Outcome(version, item.record.content, COMPLETED, summary, attempt=item.attempt)
 
-    def _chunk(self, entries: Sequence[tuple[Outcome, Generation | None]], start: _Mark) -> Chunk:
+    def _chunk(self, entries: Sequence[tuple[Outcome, Generation | None]]) -> Chunk:
         answers = [answer for _, answer in entries if answer]
-        end = self._mark()
-        seconds = max(end.at - start.at, 1e-9)
+        start, end = self._start, self._mark()
+        spent = end - start
+        seconds = max(spent.at, 1e-9)
         stats = ChunkStats(
             started_at=start.at,
             finished_at=end.at,
             latencies=[round(answer.seconds, 6) for answer in answers],
             rss_bytes=self._process.memory_info().rss,
-            cpu_share=(end.cpu_seconds - start.cpu_seconds) / seconds,
+            cpu_share=spent.cpu_seconds / seconds,
             slots=self._engine.slots,
-            slots_in_use=(end.slot_seconds - start.slot_seconds) / seconds,
+            slots_in_use=spent.slot_seconds / seconds,
             prompt_tokens=_sum_known([answer.prompt_tokens for answer in answers]),
             output_tokens=_sum_known([answer.output_tokens for answer in answers]),
             request_seconds=[answer.slot_seconds for answer in answers],
+            device=self._device if answers else None,
         )
         return Chunk([outcome for outcome, _ in entries], stats)
 
@@ -250,6 +262,12 @@ class _Mark:
     at: float
     cpu_seconds: float
     slot_seconds: float
+
+    def __add__(self, other: _Mark) -> _Mark:
+        return _Mark(self.at + other.at, self.cpu_seconds + other.cpu_seconds, self.slot_seconds + other.slot_seconds)
+
+    def __sub__(self, other: _Mark) -> _Mark:
+        return self + _Mark(-other.at, -other.cpu_seconds, -other.slot_seconds)
 
 
 def _sum_known(counts: Sequence[int | None]) -> int | None:

@@ -56,6 +56,7 @@ class ChunkStats:
         slots_in_use: The mean over the chunk's time.
         prompt_tokens, output_tokens: Of all records; None where an engine did not count those of some.
         request_seconds: How long each inferred record held a slot.
+        device: What the model ran on; None where nothing was inferred.
     """
 
     started_at: float
@@ -68,6 +69,7 @@ class ChunkStats:
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     request_seconds: list[float] = field(default_factory=list)
+    device: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,7 @@ class _Counted:
             scope.batch, scope.recipe, self.name, scope.run, stats.started_at, stats.finished_at, completed,
             self._inferred, failed, skipped, stats.latencies, stats.rss_bytes, stats.cpu_share, stats.slots,
             stats.slots_in_use, errors[-1] if errors else "", stats.prompt_tokens, stats.output_tokens,
+        stats.device,
         ]  # fmt: skip
 
     def addends(self) -> list[Addend]:

@@ -117,7 +117,17 @@ def add_stalls() -> Iterator[str]:
 
 
 def add_performance_of_classes() -> Iterator[str]:
-    """The figures of the first and of the latest batches of each class, see ``store/ledger/performance.py``."""
+    """The device of a chunk; the figures of the first and the latest batches of each class of model, device and prompts."""
+    yield "::index drop dobby_chunk:by_run"
+    yield """?[batch, recipe, chunk, run, started_at, finished_at, completed, inferred, failed, skipped, latencies, rss_bytes,
+        cpu_share, slots, slots_in_use, last_error, prompt_tokens, output_tokens, device] := *dobby_chunk{batch, recipe,
+            chunk, run, started_at, finished_at, completed, inferred, failed, skipped, latencies, rss_bytes, cpu_share,
+            slots, slots_in_use, last_error, prompt_tokens, output_tokens}, device = null
+    :replace dobby_chunk {batch: String, recipe: String, chunk: String => run: String,
+        started_at: Float, finished_at: Float, completed: Int, inferred: Int, failed: Int, skipped: Int,
+        latencies: Json, rss_bytes: Int, cpu_share: Float, slots: Int, slots_in_use: Float, last_error: String,
+        prompt_tokens: Int?, output_tokens: Int?, device: String?}"""
+    yield "::index create dobby_chunk:by_run {run}"
     yield ":create dobby_performance {model: String, device: String, prompt_length: String => first: Json, latest: Json}"
 
 
