@@ -17,6 +17,7 @@ from dobby_dagster.store.ledger.chunks import Chunks
 from dobby_dagster.store.ledger.own_records import Records
 from dobby_dagster.store.ledger.performance import Performance
 from dobby_dagster.store.ledger.recipes import Recipes
+from dobby_dagster.store.ledger.record_counts import RecordCounts
 from dobby_dagster.store.ledger.record_states import RecordStates
 from dobby_dagster.store.ledger.record_versions import RecordVersions
 from dobby_dagster.store.ledger.reports import Reports
@@ -56,6 +57,7 @@ class CozoStore:
         self.states = RecordStates(connection)
         self.attempts = RunAttempts(connection)
         self.chunks = Chunks(connection)
+        self.counts = RecordCounts(connection)
         self.reports = Reports(connection)
         self.batch_reports = BatchReports(connection)
         self.stalls = Stalls(connection)

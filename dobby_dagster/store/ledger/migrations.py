@@ -131,6 +131,32 @@ def add_performance_of_classes() -> Iterator[str]:
     yield ":create dobby_performance {model: String, device: String, prompt_length: String => first: Json, latest: Json}"
 
 
+def note_changes() -> Iterator[str]:
+    """Triggers note the keys that each transaction changes, so that records can be counted without a full scan."""
+    yield ":create dobby_change {at: Int, source: String => keys: Json}"
+    yield """?[at, source, keys] := *dobby_clock{name: 'clock', at}, source = '', keys = []
+        :put dobby_change {at, source => keys}"""
+    states = "_new[source, key, _h, _r, v, _st, _e, _c, _re, _n, _rs, _o, _b, _ru, _si]"
+    for relation, new in (("state", states), ("version", "_new[source, key, v, _h, _p, _s, _d]")):
+        yield f"""::set_triggers dobby_{relation} on put {{
+            changed[at, source, key] := {new}, at = to_int(v)
+            changed[at, source, key] := changed[at, source, _], *dobby_change{{at, source, keys: before}}, key in before
+            merged[at, source, collect(key)] := changed[at, source, key]
+            ?[at, source, keys] := merged[at, source, keys] :put dobby_change {{at, source => keys}} }}"""
+    yield ":create dobby_waiting_count {source: String => count: Int}"
+    yield """waiting[source, count(key)] := *dobby_waiting{source, rank, key}
+        ?[source, count] := waiting[source, count] :put dobby_waiting_count {source => count}"""
+    gone = "row[source, rank, key, n] := _old[source, rank, key, _h, _p, _s], n = -1"
+    came = "row[source, rank, key, n] := _new[source, rank, key, _h, _p, _s], n = 1"
+    counted = """source_of[source] := row[source, _, _, _]
+        part[row, source, rank, key, n] := row[source, rank, key, n], row = true
+        part[row, source, rank, key, n] := source_of[source], *dobby_waiting_count{source, count: n},
+            row = false, rank = 0, key = ''
+        total[source, sum(n)] := part[row, source, rank, key, n]
+        ?[source, count] := total[source, n], count = to_int(n) :put dobby_waiting_count {source => count}"""
+    yield f"::set_triggers dobby_waiting on put {{ {came} {gone} {counted} }} on rm {{ {gone} {counted} }}"
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -140,4 +166,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     count_tokens_and_totals,
     add_stalls,
     add_performance_of_classes,
+    note_changes,
 )

@@ -1,0 +1,89 @@
+"""Records by state at a moment, and what has changed since: counts that are kept up to date without a full scan.
+
+States and versions are kept with Cozo's time travel, so a source can be counted page by page as it was at one moment,
+while others write. ``dobby_change`` then says which records may have changed since; they are counted at both moments.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from dobby_dagster.domain.scope import RecipeId
+from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.relations import CHANGE
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What was written after a moment, under any recipe.
+
+    Attributes:
+        moment: The last of these changes: microseconds on the database's own clock.
+        keys: Keys of records of a source that are new, changed, deleted, or came to a new state.
+    """
+
+    moment: int
+    keys: set[str]
+
+
+class RecordCounts:
+    """Reading the counts; nothing here changes anything."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def moment(self) -> int:
+        """The last change that was noted."""
+        return int(self._connection.run("?[max(at)] := *dobby_change{at}").rows[0][0])
+
+    def changes(self, relation: str, since: int) -> Changes | None:
+        """What was changed in ``relation`` after the change at ``since``.
+
+        None where that change is not known, or no longer, as after a purge or the restore of a backup: count again.
+        """
+        rows = self._connection.run(f"{CHANGE.head} := {CHANGE.stored}, at >= $since", {"since": since}).rows
+        if not any(row[0] == since for row in rows):
+            return None
+        keys = {key for at, source, changed in rows if at > since and source == relation for key in changed}
+        return Changes(max(row[0] for row in rows), keys)
+
+    def keys(self, relation: str, after: str | None, limit: int) -> list[str]:
+        """Up to ``limit`` known keys, deleted ones too, in order, after ``after``; from the first where None."""
+        query = "?[key] := *dobby_version{source: $source, key @ 'END'}"
+        if after is None:
+            empty = self._connection.run(f"{query}, key = ''", {"source": relation}).rows
+            return [row[0] for row in empty] + self.keys(relation, "", limit)
+        rows = self._connection.run(
+            f"{query}, key > $after :limit {int(limit)}", {"source": relation, "after": after}
+        ).rows
+        return [row[0] for row in rows]
+
+    def by_state(
+        self, relation: str, recipe: RecipeId | None, keys: Collection[str], moment: int
+    ) -> Counter[str]:
+        """How many of the records ``keys`` were in each state at ``moment``; deleted ones are not counted.
+
+        A record is in the state of its version of that moment: pending where no run has reached it.
+        """
+        rows = self._connection.run(
+            """now[key, content_hash] := key in $keys,
+                *dobby_version{source: $source, key, content_hash, deleted @ $moment}, deleted == false
+            state_of[key, state] := now[key, content_hash],
+                *dobby_state{source: $source, key, content_hash, recipe: $recipe, state @ $moment}
+            reached[key] := state_of[key, _]
+            ?[state, count(key)] := state_of[key, state]
+            ?[state, count(key)] := now[key, _], not reached[key], state = 'pending'""",
+            {"source": relation, "recipe": recipe or "", "keys": list(keys), "moment": moment},
+        ).rows
+        counts: Counter[str] = Counter()
+        for state, count in rows:
+            counts[state] += count
+        return counts
+
+    def waiting(self, relation: str) -> int:
+        """How many versions wait to be put into a batch, as a trigger counts them."""
+        query = "?[count] := *dobby_waiting_count{source: $source, count}"
+        rows = self._connection.run(query, {"source": relation}).rows
+        return int(rows[0][0]) if rows else 0
