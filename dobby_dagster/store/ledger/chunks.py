@@ -242,6 +242,8 @@ class _Counted:
         """What the chunk adds to the totals beside its outcomes."""
         stats, seconds = self.stats, self.stats.finished_at - self.stats.started_at
         tokens = {"prompt": stats.prompt_tokens, "output": stats.output_tokens}
+        summaries = [outcome.summary for outcome in self.outcomes if outcome.summary and outcome.inferred]
+        known = [summary.confidence for summary in summaries if summary.confidence is not None]
         return [
             ("inferred", "", self._inferred),
             ("busy_seconds", "", seconds),
@@ -249,6 +251,7 @@ class _Counted:
             *(("tokens", kind, count) for kind, count in tokens.items() if count is not None),
             *histogram("record_seconds", stats.latencies),
             *histogram("request_seconds", stats.request_seconds),
+            *([("confidence", "sum", sum(known)), ("confidence", "count", len(known))] if known else []),
         ]
 
     @property

@@ -60,9 +60,7 @@ class RecordCounts:
         ).rows
         return [row[0] for row in rows]
 
-    def by_state(
-        self, relation: str, recipe: RecipeId | None, keys: Collection[str], moment: int
-    ) -> Counter[str]:
+    def by_state(self, relation: str, recipe: RecipeId | None, keys: Collection[str], moment: int) -> Counter[str]:
         """How many of the records ``keys`` were in each state at ``moment``; deleted ones are not counted.
 
         A record is in the state of its version of that moment: pending where no run has reached it.

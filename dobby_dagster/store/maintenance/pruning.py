@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from dobby_dagster.domain.scope import BatchId, RecipeId
 from dobby_dagster.store.cozoscript.relation import Relation
-from dobby_dagster.store.cozoscript.script import script, unpack
+from dobby_dagster.store.cozoscript.script import TICK, script, unpack
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.relations import (
     ATTEMPT,
+    CHANGE,
     CHUNK,
     METRIC,
     RECIPE,
@@ -26,6 +27,13 @@ PAGE = 1_000
 # purge can be run again.
 _BY_RECIPE = (CHUNK, METRIC, ATTEMPT, STALL, SUSPECT, RECIPE)
 
+# Deleted states are not changes: counts that rest on changes have to begin again, at a moment that nothing else has.
+_FORGET_CHANGES = (
+    TICK,
+    f"{{ ?[at, source] := *dobby_change{{at, source}} {CHANGE.remove} }}",
+    f"{{ {CHANGE.head} := *dobby_clock{{name: 'clock', at}}, source = '', keys = [] {CHANGE.into} }}",
+)
+
 
 class Upkeep:
     """Deleting, page by page; each page is one transaction."""
@@ -38,6 +46,8 @@ class Upkeep:
 
         What was in force at that time stays, and so does everything since.
         """
+        old = "newest[max(at)] := *dobby_change{at}\n?[at, source] := *dobby_change{at, source}, newest[end], at < $before, at < end"
+        self._connection.run(f"{old} {CHANGE.remove}", {"before": int(before * 1e6)}, write=True)
         return sum(
             self._compact(history, source, page, int(before * 1e6))
             for source, page in self._keys()
@@ -90,6 +100,7 @@ class Upkeep:
             deleted[relation.name] = len(self._connection.run(query, {"recipe": recipe}).rows)
             if deleted[relation.name]:
                 self._connection.run(f"{query} {relation.remove}", {"recipe": recipe}, write=True)
+        self._connection.run(script(_FORGET_CHANGES), write=True)
         return deleted
 
     def _purge_page(self, recipe: RecipeId) -> tuple[int, int]:

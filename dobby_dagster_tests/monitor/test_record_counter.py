@@ -1,0 +1,122 @@
+"""The counts that are kept up to date are those of a full count, whatever happens in between."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from dobby_dagster.domain.records import RecordVersion, content_hash
+from dobby_dagster.domain.scope import OwnerId, RunId, Scope
+from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.domain.states import State
+from dobby_dagster.monitor.record_counter import RecordCounter
+from dobby_dagster.pipeline.planning.planner import plan
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.maintenance.backup_file import restore
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
+from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
+from dobby_dagster_tests.helpers.records import put
+
+KEYS = st.sampled_from(["", *"abcdefgh"])
+STEPS = st.one_of(
+    st.tuples(st.just("put"), st.dictionaries(KEYS, st.integers(0, 3), min_size=1)),
+    st.tuples(st.just("remove"), st.sets(KEYS, min_size=1)),
+    st.tuples(st.just("redo"), st.sets(KEYS, min_size=1)),
+    *(st.tuples(st.just(name), st.none()) for name in ("plan", "run", "claim", "release", "purge", "compact")),
+)
+
+
+def full_count(store: CozoStore) -> dict[State, int]:
+    status = store.reports.status("record", RECIPE.id)
+    return {state: status[state.value] for state in State}
+
+
+def edit(store: CozoStore, contents: dict[str, int]) -> None:
+    put(store, {key: f"def f_{key}(): return {number}" for key, number in contents.items()})
+
+
+def remove(store: CozoStore, keys: set[str]) -> None:
+    rows = [[key] for key in keys]
+    store.connection.run("?[key] <- $rows :rm record {key}", {"rows": rows}, write=True)
+
+
+def claim(store: CozoStore, _: None) -> None:
+    for batch in store.states.unfinished("record", RECIPE.id, 3):
+        scope = Scope(RECIPE.id, batch, RunId("claimed"))
+        members = [m for m in store.states.members(scope) if m.is_runnable(batch, 3)]
+        store.states.claim(members, OwnerId("host/1/1.0/claimed"), scope)
+
+
+def release(store: CozoStore, _: None) -> None:
+    for owner in store.states.owners():
+        store.states.release(owner.owner, owner.scope)
+
+
+ACTIONS: dict[str, Callable[[CozoStore, Any], object]] = {
+    "put": edit,
+    "remove": remove,
+    "plan": lambda store, _: plan(store, store.source(SourceSettings()), 3),
+    "run": lambda store, _: run(store, FakeEngine()),
+    "claim": claim,
+    "release": release,
+    "redo": lambda store, keys: store.upkeep.redo("record", RECIPE.id, sorted(keys)),
+    "purge": lambda store, _: store.upkeep.purge(RECIPE.id),
+    "compact": lambda store, _: store.upkeep.compact(4e9),
+}
+
+
+@hypothesis_settings(max_examples=25)
+@given(steps=st.lists(STEPS, min_size=1, max_size=12))
+def test_counts_are_those_of_a_full_count(steps: list[tuple[str, object]]) -> None:
+    store = CozoStore.open(DatabaseSettings(url=f"mem://{uuid.uuid4().hex}"))
+    counter = RecordCounter(store.counts, "record", RECIPE.id)
+    for action, value in steps:
+        ACTIONS[action](store, value)
+        assert counter.refresh() == full_count(store), action
+        assert store.counts.waiting("record") == store.versions.waiting("record"), action
+
+
+def test_counts_of_each_database_follow_a_commit(store: CozoStore) -> None:
+    source, batch, members = batch_of(store, {"a": "one", "b": "two", "c": "three"})
+    counter = RecordCounter(store.counts, "record", R)
+    assert counter.refresh()[State.PENDING] == 3
+    commit(store, source, batch, [done(members[0], "one"), done(members[1], "two")])
+    assert counter.refresh() == {**dict.fromkeys(State, 0), State.PENDING: 1, State.COMPLETED: 2}
+
+
+def test_a_count_goes_on_while_others_write(sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dobby_dagster.monitor.record_counter.PAGE", 3)
+    put(sqlite_store, {f"k{n}": f"def f(): return {n}" for n in range(10)})
+    plan(sqlite_store, sqlite_store.source(SourceSettings()), 4)
+    counter = RecordCounter(sqlite_store.counts, "record", RECIPE.id)
+    read = sqlite_store.counts.keys
+
+    def read_while_others_write(relation: str, after: str | None, limit: int) -> list[str]:
+        if after == "k2":
+            run(sqlite_store, FakeEngine())
+        return read(relation, after, limit)
+
+    monkeypatch.setattr(sqlite_store.counts, "keys", read_while_others_write)
+    assert counter.refresh()[State.PENDING] == 10, "as it was when the count began"
+    assert counter.refresh() == full_count(sqlite_store)
+
+
+def test_a_restored_backup_is_counted_again(tmp_path: Path, sqlite_store: CozoStore) -> None:
+    version = RecordVersion("record", "a", content_hash("x"), 0, 1)
+    sqlite_store.versions.note(sqlite_store.source(SourceSettings()), [version], [])
+    sqlite_store.backup(tmp_path / "backup")
+    counter = RecordCounter(sqlite_store.counts, "record", R)
+    more = [RecordVersion("record", key, content_hash(key), 0, 1) for key in "bcd"]
+    sqlite_store.versions.note(sqlite_store.source(SourceSettings()), more, [])
+    assert counter.refresh()[State.PENDING] == 4
+    (tmp_path / "records.db").unlink()
+    restore(DatabaseSettings(url=sqlite_store.connection.url), tmp_path / "backup")
+    assert counter.refresh()[State.PENDING] == 1
