@@ -1,6 +1,7 @@
-"""All benchmarks, as Markdown: ``python -m bench [peers] [engine] [store] [end] [automation] [soak] [arrivals]``.
+"""All benchmarks, as Markdown: ``python -m bench [peers] [engine] [end] [automation] [soak] [arrivals]``.
 
-``python -m bench faults --help`` says how faults are injected into the store.
+``python -m bench contracts --help`` measures the performance contracts, ``python -m bench scaling`` a model server's
+concurrency, and ``python -m bench faults --help`` says how faults are injected into the store.
 """
 
 from __future__ import annotations
@@ -9,55 +10,18 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench import automation, compare, end_to_end, engine, plots, shares, store
-from dobby_dagster.domain.contracts import CONTRACTS
+from bench import automation, compare, end_to_end, engine, plots, shares
+from bench.tables import show, table
 
 PICTURE = Path("build/performance.png")
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print one Markdown table."""
-    print("| " + " | ".join(headers) + " |\n|" + "---|" * len(headers))
-    for row in rows:
-        print("| " + " | ".join(_written(cell) for cell in row) + " |")
-    print(flush=True)
-
-
-def _written(cell: object) -> str:
-    if not isinstance(cell, float):
-        return str(cell)
-    return f"{cell:,.0f}" if abs(cell) >= 1_000 else f"{cell:.4g}"
-
-
-def show(title: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Print a heading and a table of like rows."""
-    print(f"### {title}\n")
-    table(list(rows[0]), [list(row.values()) for row in rows])
-
-
-def show_contracts(values: dict[str, float]) -> None:
-    """Print the contracts that ``values`` has figures for."""
-    rows: list[dict[str, object]] = [
-        {
-            "contract": c.name,
-            "measured": values[c.measure],
-            "unit": c.unit,
-            "limit": f"{c.kind} {c.limit:,.4g}",
-            "": "kept" if c.holds(values[c.measure]) else "BROKEN",
-        }
-        for c in CONTRACTS
-        if c.measure in values
-    ]
-    show("Contracts", rows)
-
-
 def main(wanted: list[str]) -> None:
     """Run what is wanted; all but the long ones where nothing is named."""
-    chosen = wanted or ["peers", "engine", "store", "end", "automation"]
+    chosen = wanted or ["peers", "engine", "end", "automation"]
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}\n")
     if "peers" in chosen:
         with tempfile.TemporaryDirectory() as place:
@@ -73,9 +37,6 @@ def main(wanted: list[str]) -> None:
             print(f"A picture of both: {PICTURE}\n")
         show("What the backends write", engine.quality())
         show("Precision and reproducible mode", engine.reproducible())
-        show_contracts(engine.contracts())
-    if "store" in chosen:
-        show_contracts(store.contracts())
     if "end" in chosen:
         show("End to end", [end_to_end.run(records) for records in (500, 2_000)])
         show("Where the time goes, 2,000 records", shares.run(2_000))
@@ -93,4 +54,8 @@ if __name__ == "__main__":
         from bench import faults  # it needs what the tests need
 
         sys.exit(faults.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["contracts"]:
+        from bench.contracts import command
+
+        sys.exit(command.main(sys.argv[2:]))
     main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""The engine alone: throughput over slots, cost by prompt length, quality of the fast path, contracts."""
+"""The engine alone: throughput over slots, cost by prompt length, quality of the fast path."""
 
 from __future__ import annotations
 
@@ -147,20 +147,3 @@ def reproducible(count: int = 512) -> list[dict[str, object]]:
         {"mode": name, "records a minute": len(contents) / value * 60, "of as it comes": taken["as it comes"] / value}
         for name, value in taken.items()
     ]
-
-
-def contracts() -> dict[str, float]:
-    """The engine's figures that contracts are about, in seconds."""
-    made = engine()
-    info = made.load()
-    tokenizer: Any = made._loaded.tokenizer  # type: ignore[union-attr]
-    by_length = sorted(functions(400), key=lambda content: len(tokenizer.plain([content])[0]))
-    short, middle = by_length[40], by_length[300]
-    seconds(made, [short])
-    return {
-        "load_seconds": info.load_seconds,
-        "short_input_seconds": statistics.median(seconds(made, [short]) for _ in range(5)),
-        "middle_input_seconds": statistics.median(seconds(made, [middle]) for _ in range(5)),
-        "ten_inputs_seconds": statistics.median(seconds(made, by_length[i : i + 10]) for i in (50, 150, 250)),
-        "hundred_inputs_seconds": seconds(made, by_length[100:200]),
-    }

@@ -6,6 +6,7 @@ import hashlib
 import sysconfig
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from dobby_dagster.ingest.file_splitting import split
@@ -17,10 +18,13 @@ EXCLUDED = ("*test*", "idlelib/*", "__*__*")
 
 def functions(count: int) -> list[str]:
     """``count`` functions and methods, a fixed sample of all."""
-    found = [
-        piece.content for path, text in _texts() for piece in split(path, text) if piece.kind in ("function", "method")
-    ]
-    return sorted(set(found), key=_order)[:count]
+    return list(_functions()[:count])
+
+
+@lru_cache(maxsize=1)
+def _functions() -> list[str]:
+    pieces = (piece for path, text in _texts() for piece in split(path, text))
+    return sorted({piece.content for piece in pieces if piece.kind in ("function", "method")}, key=_order)
 
 
 def documented(count: int) -> list[tuple[str, str]]:

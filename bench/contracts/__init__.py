@@ -1,0 +1,1 @@
+"""Every performance contract measured on real parts: ``python -m bench contracts``."""
