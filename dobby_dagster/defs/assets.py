@@ -11,40 +11,44 @@ from dobby_dagster.defs.partitions import add_partitions, backfill_policy, recor
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.defs.runs.crash_recovery import DEVICE_POOL
 from dobby_dagster.defs.runs.step_retries import STEP_RETRIES, by_recommendation
-from dobby_dagster.defs.summary_stream import PartitionEnd, SummaryEvent, SummaryStream
+from dobby_dagster.defs.summary_stream import PartitionEnd, PartitionStart, SummaryEvent, SummaryStream
 from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.settings import DagsterSettings
 from dobby_dagster.pipeline.summarization.pending_records import PendingBatch, PendingRecords
 
-GROUP, OWNERS = "summaries", ["team:dobby"]
+OWNERS = ["team:dobby"]
 BACKFILL_POLICY = backfill_policy(DagsterSettings().partitions_per_run)
 
 source_records = dg.AssetSpec(
     "source_records",
     description="The rows to summarise: Dobby's own relation `record`, or one of yours. Dobby only reads it.",
     kinds={"cozodb"},
-    group_name=GROUP,
+    group_name="source",
     owners=OWNERS,
 )
 
 
-def per_batch(table: str, kinds: set[str], **options: Any) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+def per_batch(
+    table: str, kinds: set[str], group: str, **options: Any
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """The decorator of an asset with a partition per batch, whose output the IO manager stores in ``table``."""
     decorator: Callable[[Callable[..., Any]], dg.AssetsDefinition] = dg.asset(
         partitions_def=record_batch_partitions,
         backfill_policy=BACKFILL_POLICY,
         io_manager_key="cozo",
-        metadata={"dobby/table": table},
+        metadata=event_metadata.table_metadata(table),
         kinds=kinds,
         retry_policy=STEP_RETRIES,
-        group_name=GROUP,
+        group_name=group,
         owners=OWNERS,
         **options,
     )
     return decorator
 
 
-@dg.asset(deps=[source_records], group_name=GROUP, kinds={"cozodb", "python"}, owners=OWNERS, retry_policy=STEP_RETRIES)
+@dg.asset(
+    deps=[source_records], group_name="source", kinds={"cozodb", "python"}, owners=OWNERS, retry_policy=STEP_RETRIES
+)
 @by_recommendation()
 def record_batches(
     context: dg.AssetExecutionContext, database: CozoDatabase, options: PipelineOptions
@@ -52,12 +56,15 @@ def record_batches(
     """Find new, changed and deleted rows, and cut them into batches: each becomes a partition."""
     from dobby_dagster.pipeline.planning.planner import plan
 
-    changes = plan(database.store, database.records(), options.batch_size)
+    source = database.records()
+    changes = plan(database.store, source, options.settings.batch_size)
+    observed = event_metadata.source_metadata(database.store, source, changes)
+    context.log_event(dg.AssetObservation(source_records.key, metadata=observed))
     added = add_partitions(context.instance, database.store)
     return dg.MaterializeResult(metadata=event_metadata.plan_metadata(changes, added))
 
 
-@per_batch("pending", {"cozodb", "arrow"}, deps=[record_batches])
+@per_batch("pending", {"cozodb", "arrow"}, "inference", deps=[record_batches])
 @by_recommendation()
 def pending_records(
     context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
@@ -68,7 +75,7 @@ def pending_records(
     batches = []
     for batch in map(BatchId, context.partition_keys):
         members = store.states.members_from(source, Scope(models.recipe.id, batch))
-        pending = [member for member in members if member.is_runnable(batch, options.max_retries)]
+        pending = [member for member in members if member.is_runnable(batch, options.settings.max_retries)]
         batches.append(PendingBatch(batch, pending))
         metadata = event_metadata.pending_metadata(len(members), len(pending))
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
@@ -76,7 +83,7 @@ def pending_records(
     return PendingRecords(batches)
 
 
-@per_batch("summaries", {"pytorch", "huggingface", "cozodb"}, pool=DEVICE_POOL)
+@per_batch("summaries", {"pytorch", "huggingface", "cozodb"}, "inference", pool=DEVICE_POOL)
 @by_recommendation()
 def summaries(
     context: dg.AssetExecutionContext,
@@ -89,16 +96,17 @@ def summaries(
     from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 
     def events() -> Generator[SummaryEvent, None, None]:
-        store = database.store
+        store, source = database.store, database.records()
         with Summarizer(
-            store, database.records(), models.engine, models.chosen_prompt, models.recipe, options.chunk_size
+            store, source, models.engine, models.chosen_prompt, models.recipe, options.settings.chunk_size
         ) as summarizer:
             for batch in pending_records.batches:
+                yield PartitionStart(batch.id, len(batch.members))
                 scope = Scope(models.recipe.id, batch.id, RunId(context.run_id))
                 for chunk in summarizer.summarize(batch.members, scope):
                     yield scope, chunk
                 metadata, failure = event_metadata.summary_metadata(
-                    store, scope, options.failed_share_limit, options.unsure_below
+                    store, source, scope, options.settings.failed_share_limit, options.settings.unsure_below
                 )
                 context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch.id)
                 yield PartitionEnd(batch.id, metadata, failure)
@@ -106,7 +114,7 @@ def summaries(
     return SummaryStream(events())
 
 
-@per_batch("metrics", {"cozodb", "arrow"}, deps=[summaries])
+@per_batch("metrics", {"cozodb", "arrow"}, "reporting", deps=[summaries])
 @by_recommendation()
 def metrics(
     context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
@@ -117,7 +125,7 @@ def metrics(
 
     rows: list[dict[str, Any]] = []
     for batch in map(BatchId, context.partition_keys):
-        values = batch_metrics(database.store, Scope(models.recipe.id, batch), options.unsure_below)
+        values = batch_metrics(database.store, Scope(models.recipe.id, batch), options.settings.unsure_below)
         if not values["records"]:
             raise no_batch(batch)
         rows.append({"batch": batch, **values})

@@ -114,7 +114,7 @@ def summaries_in_doubt(
 
     reports = database.store.batch_reports
     rows = [row for batch in chosen_batches(context) for row in reports.outputs(Scope(models.recipe.id, batch))]
-    found = DoubtfulCounts.of(rows, options.unsure_below)
+    found = DoubtfulCounts.of(rows, options.settings.unsure_below)
     for name, count, limit, way_out in (
         ("summaries_are_sure", found.unsure, UNSURE_SHARE_LIMIT, "dobby redo --model PATH"),
         ("summaries_are_whole", found.cut_off, CUT_OFF_SHARE_LIMIT, "dobby summarize --max-new-tokens N"),

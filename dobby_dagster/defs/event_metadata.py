@@ -9,14 +9,51 @@ import dagster as dg
 
 from dobby_dagster.domain.markdown import code, prose, table
 from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import Scope
+from dobby_dagster.store.ledger.batch_reports import SUMMARY_COLUMNS
+from dobby_dagster.store.ledger.relations import MEMBER, METRIC, SUMMARY
 
 if TYPE_CHECKING:
     from dobby_dagster.pipeline.planning.planner import Changes
     from dobby_dagster.store.cozo_store import CozoStore
+    from dobby_dagster.store.source.source_relation import Source
 
 SAMPLES = 10
 CELL_LENGTH = 160
+
+
+# The columns that the UI shows of each table; those of metrics are shown with each materialization.
+COLUMNS = {
+    "pending": {name: MEMBER.types[name] for name in ("batch", *RecordVersion.__dataclass_fields__)}
+    | {"state": "String"},
+    "summaries": {name: SUMMARY.types[name] for name in SUMMARY_COLUMNS} | {"partition": "String"},
+}
+
+
+def table_metadata(table: str) -> dict[str, Any]:
+    """What the UI shows of an asset's table: where it is stored, and its columns with their types in CozoDB."""
+    stored = {"pending": MEMBER, "summaries": SUMMARY, "metrics": METRIC}[table]
+    about = {"dobby/table": table, "dagster/table_name": stored.name, "dagster/storage_kind": "cozodb"}
+    if table not in COLUMNS:
+        return about
+    columns = [
+        dg.TableColumn(name, kind.rstrip("?"), constraints=dg.TableColumnConstraints(nullable=kind.endswith("?")))
+        for name, kind in COLUMNS[table].items()
+    ]
+    return {**about, "dagster/column_schema": dg.TableSchema(columns)}
+
+
+def source_metadata(store: CozoStore, source: Source, changes: Changes) -> dict[str, Any]:
+    """What the source is, how its changes are found, and when one was found last."""
+    relation = source.settings.relation
+    changed_at = store.versions.last_change(relation)
+    return {
+        "relation": relation,
+        "dagster/row_count": source.count(),
+        "change_tracking": f"{changes.method}: {changes.reason}",
+        **({} if changed_at is None else {"last_change": dg.MetadataValue.timestamp(changed_at)}),
+    }
 
 
 def plan_metadata(changes: Changes, partitions: Sequence[str]) -> dict[str, Any]:
@@ -37,7 +74,7 @@ def pending_metadata(members: int, pending: int) -> dict[str, Any]:
 
 
 def summary_metadata(
-    store: CozoStore, scope: Scope, failed_share_limit: float, unsure_below: float = 0.0
+    store: CozoStore, source: Source, scope: Scope, failed_share_limit: float, unsure_below: float = 0.0
 ) -> tuple[dict[str, Any], str]:
     """The metadata of a batch of summaries, and why its partition fails; the reason is empty where it succeeds."""
     from dobby_dagster.pipeline.planning.record_selection import evenly_spaced
@@ -48,18 +85,17 @@ def summary_metadata(
     rows = store.batch_reports.summaries(scope)
     errors = store.batch_reports.errors(scope)
     rows = sorted(rows, key=lambda row: row["key"])
-    samples = [
-        [rows[place]["key"], rows[place]["text"], shown_confidence(rows[place])]
-        for place in evenly_spaced(len(rows), SAMPLES)
-    ]
+    chosen = [rows[place] for place in evenly_spaced(len(rows), SAMPLES)]
+    files = _files(source, [row["key"] for row in (*chosen, *errors[:SAMPLES])])
+    samples = [[row["key"], files[row["key"]], row["text"], shown_confidence(row)] for row in chosen]
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": len(rows),
         **{f"records_{name}": values[f"records_{name}"] for name in ("completed", "failed", "skipped")},
     }
     if errors:
-        failures = [[error["key"], error["error"], str(error["retry_count"])] for error in errors]
+        failures = [[e["key"], files[e["key"]], e["error"], str(e["retry_count"])] for e in errors[:SAMPLES]]
         metadata["failures"] = dg.MetadataValue.md(
-            table({"key": code, "error": prose, "tries": str}, failures[:SAMPLES], CELL_LENGTH)
+            table({"key": code, "file": code, "error": prose, "tries": str}, failures, CELL_LENGTH)
         )
         metadata["all_failures"] = f"dobby failed list --batch {scope.batch}"
     metadata |= {
@@ -68,7 +104,11 @@ def summary_metadata(
         **_known(output_tokens=values["output_tokens"], confidence_mean=values["confidence_mean"]),
         "latency_p50_seconds": values["latency_p50_seconds"],
         "latency_p95_seconds": values["latency_p95_seconds"],
-        "samples": dg.MetadataValue.md(table({"key": code, "summary": prose, "confidence": str}, samples, CELL_LENGTH)),
+        "slots_in_use": round(values["slots_in_use"], 1),
+        "memory_bytes": values["memory_bytes"],
+        "samples": dg.MetadataValue.md(
+            table({"key": code, "file": code, "summary": prose, "confidence": str}, samples, CELL_LENGTH)
+        ),
     }
     share = len(errors) / values["records"] if values["records"] else 0.0
     if share <= failed_share_limit:
@@ -84,6 +124,13 @@ def summary_metadata(
 def metric_metadata(values: dict[str, Any]) -> dict[str, Any]:
     """All metrics, to be plotted over partitions; unknown ones are omitted."""
     return _known(**{name: value for name, value in values.items() if value != ""})
+
+
+def _files(source: Source, keys: Sequence[str]) -> dict[str, str]:
+    """The file and line of each record that was ingested from one; empty for the others."""
+    found = source.get(list(keys))
+    abouts = {key: found[key].metadata if key in found else {} for key in keys}
+    return {key: f"{about['path']}:{about.get('line', 1)}" if "path" in about else "" for key, about in abouts.items()}
 
 
 def _known(**values: Any) -> dict[str, Any]:

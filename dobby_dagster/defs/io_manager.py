@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from dagster import DagsterEvent
 
+from dobby_dagster.defs.progress_log import ProgressLog
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.defs.runs.step_retries import by_recommendation
-from dobby_dagster.defs.summary_stream import PartitionEnd, SummaryStream
+from dobby_dagster.defs.summary_stream import PartitionEnd, PartitionStart, SummaryStream
 from dobby_dagster.domain.scope import NO_RUN, BatchId, RunId
 
 if TYPE_CHECKING:
@@ -52,11 +53,16 @@ class CozoIOManager(dg.ConfigurableIOManager):
         source, store = self.database.records(), self.database.store
         last = max(context.asset_partition_keys)
         failed: dict[str, str] = {}
+        progress = ProgressLog(context.log)
         with closing(stream.events) as events:  # when a run is stopped, claims are released now, not at process exit
             for event in events:
+                if isinstance(event, PartitionStart):
+                    progress.start(event)
+                    continue
                 if not isinstance(event, PartitionEnd):
                     scope, chunk = event
                     store.chunks.commit(source, chunk, scope)
+                    progress.committed(chunk)
                     report("summarizing", len(chunk.outcomes), sum(outcome.inferred for outcome in chunk.outcomes))
                     continue
                 if event.failure:

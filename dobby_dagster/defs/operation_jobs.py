@@ -75,9 +75,9 @@ def look_and_start(
     from dobby_dagster.pipeline.planning.planner import plan
 
     store, source = database.store, database.records()
-    plan(store, source, options.batch_size, full_scan=config.compare_everything)
+    plan(store, source, options.settings.batch_size, full_scan=config.compare_everything)
     store.recipes.remember(models.recipe)
-    unfinished = store.states.unfinished(source.settings.relation, models.recipe.id, options.max_retries)
+    unfinished = store.states.unfinished(source.settings.relation, models.recipe.id, options.settings.max_retries)
     _start(context, store, list(unfinished), f"Summarise {counted(sum(unfinished.values()), 'record')}")
 
 
@@ -119,10 +119,12 @@ def check_database(context: dg.OpExecutionContext, database: CozoDatabase) -> No
     """Read every row, and audit the ledger; fail where the database is damaged."""
     problems = database.store.check()
     if problems:
-        raise dg.Failure(f"{database.url} is damaged: {'; '.join(problems[:5])}; restore a backup", allow_retries=False)
+        raise dg.Failure(
+            f"{database.settings.url} is damaged: {'; '.join(problems[:5])}; restore a backup", allow_retries=False
+        )
     for violation in database.store.audit.examine():
         context.log.warning(f"{violation}; dobby {violation.remedy}")
-    context.log.info(f"{database.url} is valid")
+    context.log.info(f"{database.settings.url} is valid")
 
 
 def back_up_into(folder: Path | None, kept: int) -> dg.OpDefinition:

@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import Field, PrivateAttr
 
 from dobby_dagster.defs.runs.crash_recovery import owning
-from dobby_dagster.defs.section_config import config_values, section_config, section_of
+from dobby_dagster.defs.section_config import section_config, section_of
 from dobby_dagster.domain.contract_settings import ContractSettings
 from dobby_dagster.domain.keyring import Keyring
 from dobby_dagster.domain.settings import (
@@ -53,15 +53,14 @@ class CozoDatabase(section_config(DatabaseSettings, dg.ConfigurableResource)):  
     the keyring, and go to the address in the settings only.
     """
 
-    source: SourceConfig = Field(SourceConfig(), description="Which relation and columns to summarise.")
+    source: SourceConfig = Field(default=SourceConfig(), description="Which relation and columns to summarise.")
     keyring: dg.ResourceDependency[Keyring]
     _store: "CozoStore | None" = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, settings: Settings) -> "CozoDatabase":
         """The database of ``settings``."""
-        source = SourceConfig(**config_values(settings.source))
-        return cls(keyring=Keyring(settings), source=source, **config_values(settings.database))
+        return cls(keyring=Keyring(settings))
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["CozoDatabase"]:
@@ -78,13 +77,19 @@ class CozoDatabase(section_config(DatabaseSettings, dg.ConfigurableResource)):  
         from dobby_dagster.store.cozo_store import CozoStore
 
         if self._store is None:
-            self._store = CozoStore.open(section_of(DatabaseSettings, self, **self.keyring.for_database(self.url)))
+            self._store = CozoStore.open(self.settings)
         return self._store
+
+    @property
+    def settings(self) -> DatabaseSettings:
+        """Where the database is, and the secrets for that address."""
+        settings = section_of(self.keyring.settings.database, self)
+        return section_of(settings, self, **self.keyring.for_database(settings.url))
 
     @property
     def source_settings(self) -> SourceSettings:
         """Which relation, and which column is what."""
-        return section_of(SourceSettings, self.source)
+        return section_of(self.keyring.settings.source, self.source)
 
     def records(self) -> "Source":
         """The source relation."""
@@ -94,21 +99,18 @@ class CozoDatabase(section_config(DatabaseSettings, dg.ConfigurableResource)):  
 class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
     """The model, loaded once per run at the first record that needs it, and freed when the run ends."""
 
-    model: ModelConfig = Field(ModelConfig(), description="Path, device, dtype and quantization, or a model server.")
-    inference: InferenceConfig = Field(InferenceConfig(), description="Slots, token budget and generation.")
-    prompt: PromptConfig = Field(PromptConfig(), description="Which prompt.")
+    model: ModelConfig = Field(
+        default=ModelConfig(), description="Path, device, dtype and quantization, or a model server."
+    )
+    inference: InferenceConfig = Field(default=InferenceConfig(), description="Slots, token budget and generation.")
+    prompt: PromptConfig = Field(default=PromptConfig(), description="Which prompt.")
     keyring: dg.ResourceDependency[Keyring]
     _engine: "Engine | None" = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, settings: Settings) -> "ModelPool":
         """The model of ``settings``."""
-        return cls(
-            keyring=Keyring(settings),
-            model=ModelConfig(**config_values(settings.model)),
-            inference=InferenceConfig(**config_values(settings.inference)),
-            prompt=PromptConfig(**config_values(settings.prompt)),
-        )
+        return cls(keyring=Keyring(settings))
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["ModelPool"]:
@@ -125,37 +127,49 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
         if self._engine is None:
             from dobby_dagster.inference.engine_selection import engine_for
 
-            model = section_of(ModelSettings, self.model, **self.keyring.for_model(self.model.url))
+            model = section_of(self.model_settings, self.model, **self.keyring.for_model(self.model_settings.url))
             self._engine = engine_for(model, self.inference_settings)
         return self._engine
 
     @property
+    def model_settings(self) -> ModelSettings:
+        """Which model, or which server; without secrets."""
+        return section_of(self.keyring.settings.model, self.model)
+
+    @property
     def inference_settings(self) -> InferenceSettings:
         """Slots, budget, generation, within the limit of the prompt."""
-        return section_of(InferenceSettings, self.inference).within(self.chosen_prompt.max_new_tokens)
+        return section_of(self.keyring.settings.inference, self.inference).within(self.chosen_prompt.max_new_tokens)
 
     @cached_property
     def chosen_prompt(self) -> "Prompt":
         """The prompt in use."""
         from dobby_dagster.inference.prompts import chosen_prompt
 
-        return chosen_prompt(section_of(PromptSettings, self.prompt))
+        return chosen_prompt(section_of(self.keyring.settings.prompt, self.prompt))
 
     @cached_property
     def recipe(self) -> "Recipe":
         """What decides the fingerprints of this run; reads the model's files, loads nothing."""
         from dobby_dagster.inference.recipe import recipe_of
 
-        return recipe_of(section_of(ModelSettings, self.model), self.inference_settings, self.chosen_prompt)
+        return recipe_of(self.model_settings, self.inference_settings, self.chosen_prompt)
 
 
 class PipelineOptions(section_config(PipelineSettings, dg.ConfigurableResource)):  # type: ignore[misc]
     """Sizes of batches and chunks, and the limits on failures."""
 
+    keyring: dg.ResourceDependency[Keyring]
+
     @classmethod
     def of(cls, settings: Settings) -> "PipelineOptions":
         """The options of ``settings``."""
-        return cls(**config_values(settings.pipeline))
+        return cls(keyring=Keyring(settings))
+
+    @property
+    def settings(self) -> PipelineSettings:
+        """The options in use."""
+        return section_of(self.keyring.settings.pipeline, self)
 
 
 class ContractLimits(dg.ConfigurableResource):  # type: ignore[type-arg]

@@ -9,6 +9,19 @@ from dobby_dagster.store.ledger.chunks import Chunk
 
 
 @dataclass(frozen=True, slots=True)
+class PartitionStart:
+    """A partition begins.
+
+    Attributes:
+        batch: The partition.
+        pending: How many of its records are to be summarized.
+    """
+
+    batch: BatchId
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
 class PartitionEnd:
     """How one partition ended; it comes after the partition's last chunk.
 
@@ -23,12 +36,12 @@ class PartitionEnd:
     failure: str = ""
 
 
-SummaryEvent: TypeAlias = tuple[Scope, Chunk] | PartitionEnd
+SummaryEvent: TypeAlias = PartitionStart | tuple[Scope, Chunk] | PartitionEnd
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryStream:
-    """Chunks of summaries, each with the scope to commit it in; a partition's chunks are followed by its end.
+    """Chunks of summaries, each with the scope to commit it in, between the start and the end of their partition.
 
     The next event is computed when the IO manager asks for it, after it has committed the one before: nothing is
     inferred ahead of what is stored.

@@ -88,7 +88,7 @@ class PendingTable(Table):
 
     def _runnable(self, scope: Scope) -> list[Member]:
         members = self.database.store.states.members_from(self.database.records(), scope)
-        return [member for member in members if member.is_runnable(scope.batch, self.options.max_retries)]
+        return [member for member in members if member.is_runnable(scope.batch, self.options.settings.max_retries)]
 
 
 @dataclass(frozen=True)

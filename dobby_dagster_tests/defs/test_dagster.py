@@ -1,6 +1,7 @@
 """The assets in Dagster, in this process: runs over ranges, failures, checks, the IO manager."""
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import dagster as dg
 import pandas as pd
 import pyarrow as pa
 import pytest
+from dagster._config import resolve_defaults
 
 from dobby_dagster.definitions import build_definitions
+from dobby_dagster.defs import progress_log
 from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
 from dobby_dagster.defs.builders import build_assets, build_resources
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
@@ -19,7 +22,7 @@ from dobby_dagster.defs.runs.dagster_home import dagster_home
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.scope import NO_RECIPE, BatchId, Scope
-from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.settings import BUILT_IN_MODEL, Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster_tests.helpers.flawed_engine import Faults
 from dobby_dagster_tests.helpers.records import put
@@ -76,7 +79,15 @@ def test_definitions_load_and_tell_the_story(make_settings: Make) -> None:
         assert spec.description
         assert spec.owners
         assert spec.kinds
-        assert spec.group_name == "summaries"
+    groups = {name: spec.group_name for name, spec in specs.items()}
+    assert groups == {
+        "source_records": "source", "record_batches": "source", "pending_records": "inference", "summaries": "inference",
+        "metrics": "reporting",
+    }  # fmt: skip
+    schema = specs["summaries"].metadata["dagster/column_schema"]
+    columns = {column.name: (column.type, column.constraints.nullable) for column in schema.columns}
+    assert columns["text"] == ("String", False)
+    assert columns["confidence"] == ("Float", True)
     assert {job.name for job in definitions.resolve_all_job_defs()} >= {"plan_batches", "summarize_batches"}
 
 
@@ -87,6 +98,42 @@ def test_one_backfill_policy_on_the_whole_chain(make_settings: Make, named: dict
         dg.BackfillPolicy.multi_run(max_partitions_per_run=most)
     }
     assert {asset.partitions_def for asset in (pending_records, summaries, metrics)} == {record_batch_partitions}
+
+
+def test_a_launchpad_is_not_filled_with_the_settings(make_settings: Make) -> None:
+    """Its default configuration names no setting, so that what a person writes there is all that differs."""
+    for job in build_definitions(make_settings(pipeline__batch_size=7)).resolve_all_job_defs():
+        resources = resolve_defaults(job.run_config_schema.config_type, {}).value["resources"]
+        for name in ("database", "models", "options"):
+            values = resources.get(name, {}).get("config", {})
+            assert {key: value for key, value in values.items() if value != {}} == {}, (job.name, name)
+
+
+def test_a_run_takes_from_its_configuration_what_is_there_and_the_rest_from_the_settings(world: RunWorld) -> None:
+    partition, *_ = world.plan()
+    config = {"resources": {"models": {"config": {"inference": {"max_new_tokens": 3}}}}}
+    assert world.run(partition, run_config=config).success
+    [recipe] = world.store.recipes.all()
+    assert (recipe["settings"]["max_new_tokens"], recipe["model"]) == (3, BUILT_IN_MODEL)
+
+
+def test_the_source_is_observed(world: RunWorld) -> None:
+    world.plan()
+    found = world.instance.fetch_observations(source_records.key, limit=1).records[0].asset_observation
+    assert found is not None
+    values = {name: value.value for name, value in found.metadata.items()}
+    assert (values["relation"], values["dagster/row_count"]) == ("record", 12)
+    assert values["change_tracking"].startswith("queue: ")
+    assert 0 <= time.time() - values["last_change"] < 600
+
+
+def test_the_progress_of_a_partition_is_in_the_log(world: RunWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_log, "INTERVAL_SECONDS", 0.0)
+    partition, *_ = world.plan()
+    result = world.run(partition)
+    lines = [record.user_message for record in world.instance.all_logs(result.run_id)]
+    told = [line for line in lines if line.startswith(f"{partition}: ")]
+    assert [line.partition(" committed")[0] for line in told] == [f"{partition}: {n} of 5 records" for n in (3, 5)]
 
 
 def test_importing_the_definitions_imports_no_torch() -> None:
@@ -406,4 +453,4 @@ def test_dagster_home_is_made_and_must_be_writable(
 def test_settings_reach_the_code_location_through_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "mem://elsewhere")
     resources = build_resources(load_settings().settings)
-    assert resources["database"].url == "mem://elsewhere"
+    assert resources["database"].settings.url == "mem://elsewhere"

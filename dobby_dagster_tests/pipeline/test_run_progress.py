@@ -3,12 +3,13 @@
 import random
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import SourceSettings
-from dobby_dagster.pipeline.monitoring.run_progress import ProgressReader, RunHistory
+from dobby_dagster.pipeline.monitoring.run_progress import ProgressReader, Recent, RunHistory
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
@@ -19,7 +20,7 @@ from dobby_dagster_tests.helpers.records import put
 
 def chunk(start: float, finish: float, completed: int = 10, **others: object) -> dict[str, object]:
     row = {"failed": 0, "skipped": 0, "inferred": completed, "slots": 8, "slots_in_use": 4.0, "rss_bytes": 1}
-    row |= {"cpu_share": 1.0, "last_error": "", "chunk": f"{start:.6f}", "completed": completed}
+    row |= {"cpu_share": 1.0, "last_error": "", "output_tokens": 50, "chunk": f"{start:.6f}", "completed": completed}
     return row | {"started_at": start, "finished_at": finish} | others
 
 
@@ -38,8 +39,8 @@ def test_nothing_is_known_before_the_first_chunk() -> None:
 def test_rates_are_of_the_last_ten_seconds_and_of_the_whole_run() -> None:
     found = history(*(chunk(t, t + 1.0, 5 if t < 50 else 20) for t in range(60)))
     assert found.per_minute() == (50 * 5 + 10 * 20) / 60 * 60
-    assert found.recent(60.0)[0] == 9 * 20 / 10 * 60 + 20 / 10 * 60
-    assert found.recent(200.0) == (0.0, 0)
+    assert found.recent(60.0) == Recent(per_minute=10 * 20 / 10 * 60, tokens_per_second=50.0, cpu_cores=1.0)
+    assert found.recent(200.0) == Recent(0.0, 0.0, None)
 
 
 def test_slots_in_use_are_weighted_by_time() -> None:
@@ -47,8 +48,15 @@ def test_slots_in_use_are_weighted_by_time() -> None:
 
 
 def test_unknown_tokens_stay_unknown() -> None:
-    assert history(chunk(0, 1, output_tokens=None)).recent(1.0)[1] is None
-    assert history(chunk(0, 1, output_tokens=30), chunk(1, 2, output_tokens=50)).recent(2.0)[1] == 40.0
+    assert history(chunk(0, 1, output_tokens=None)).recent(1.0).tokens_per_second is None
+    assert history(chunk(0, 1, output_tokens=30), chunk(1, 2)).recent(2.0).tokens_per_second == 40.0
+
+
+def test_the_time_of_commits_counts_for_the_time_left() -> None:
+    found = history(*(chunk(t, t + 1.0) for t in range(0, 60, 2)))
+    left = found.time_left(100)
+    assert left is not None
+    assert left.seconds == pytest.approx(20.0, rel=0.05)
 
 
 def test_the_last_error_stays_until_there_is_another() -> None:

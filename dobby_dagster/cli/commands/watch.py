@@ -14,6 +14,7 @@ from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import out, print_json
 from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.printable import printable, shortened
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from dobby_dagster.pipeline.monitoring.run_progress import ProgressReader, Remaining, RunProgress
 
 UNKNOWN = "unknown"
+ERROR_LENGTH = 90
 
 
 @options.takes("database")
@@ -79,6 +81,7 @@ def _redrawn(readings: Iterator[list[RunProgress]]) -> None:
 def _table(run: RunProgress) -> Table:
     """One run as a table of names and values."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     title = f"run {run.run[:8]}" if run.running else f"Nothing is running. The last run was {run.run[:8]}"
@@ -86,22 +89,27 @@ def _table(run: RunProgress) -> Table:
     settled = run.completed + run.failed + run.skipped
     rows = {
         "batches": f"{counted(len(run.batches), 'batch')}: {_span(run.batches)}",
-        "records": f"{settled:,} of {run.total:,}: {run.completed:,} completed, {run.failed:,} failed, "
-        f"{run.skipped:,} skipped, {run.remaining:,} left",
+        "records": f"{settled:,} of {run.total:,} ({_share(settled, run.total)}): {run.completed:,} completed, "
+        f"{run.failed:,} failed, {run.skipped:,} skipped, {run.remaining:,} left",
         "records a minute": f"{run.per_minute_recent:,.0f} (last 10 s), {run.per_minute:,.0f} (whole run)"
         if run.running
         else f"{run.per_minute:,.0f}",
         "time left": _time_left(run.left) if run.running else "",
         "tokens a second": UNKNOWN if run.tokens_per_second is None else f"{run.tokens_per_second:,.0f}",
         "slots in use": f"{run.slots_in_use:.1f} of {run.slots}",
-        "memory, CPU": f"{run.memory_bytes / 2**20:,.0f} MiB, {run.cpu_cores:.1f} cores",
+        "memory": f"{run.memory_bytes / 2**20:,.0f} MiB",
+        "CPU": UNKNOWN if run.cpu_cores is None else f"{run.cpu_cores:.1f} cores",
         "last commit": "none yet" if run.since_commit is None else f"{run.since_commit:,.1f} s ago",
-        "last error": run.last_error or "none",
+        "last error": shortened(printable(run.last_error), ERROR_LENGTH) or "none",
     }
     for name, value in rows.items():
         if value:
-            table.add_row(name, value)
+            table.add_row(name, Text(value))  # an error may quote a record: no markup
     return table
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else "100%"
 
 
 def _span(batches: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from dobby_dagster.defs import event_metadata
-from dobby_dagster.defs.assets import record_batches
+from dobby_dagster.defs.assets import record_batches, source_records
 from dobby_dagster.defs.automation.source_cursor import Cursor
 from dobby_dagster.defs.automation.tick_store import with_store
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
@@ -25,6 +25,8 @@ NAME = "new_records"
 # A tick has sixty seconds. Polling stops by itself, and batches are limited; the next tick goes on.
 POLL_SECONDS = 10.0
 BATCHES_PER_TICK = 100
+# To observe the source all its rows are counted: about a second a million.
+OBSERVATION_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Step:
     cursor: Cursor
     requests: Sequence[dg.RunRequest] = ()
     partitions: "Sequence[BatchId]" = ()
-    events: Sequence[dg.AssetMaterialization] = ()
+    events: Sequence[dg.AssetMaterialization | dg.AssetObservation] = ()
     reason: str = ""
 
 
@@ -135,8 +137,14 @@ def _poll_source(tick: Tick, cursor: Cursor) -> Step:
     if not changes.batches and tick.now - cursor.told_at <= automation.stale_seconds / 4:
         return Step(cursor, reason=reason)
     metadata = event_metadata.plan_metadata(changes, [batch.id for batch in changes.batches])
-    event = dg.AssetMaterialization(record_batches.key, metadata=metadata)
-    return Step(cursor.model_copy(update={"told_at": tick.now}), events=[event], reason=reason)
+    events: list[dg.AssetMaterialization | dg.AssetObservation]
+    events = [dg.AssetMaterialization(record_batches.key, metadata=metadata)]
+    told = {"told_at": tick.now}
+    if tick.now - cursor.observed_at >= OBSERVATION_SECONDS:
+        observed = event_metadata.source_metadata(tick.store, source, changes)
+        events.append(dg.AssetObservation(source_records.key, metadata=observed))
+        told["observed_at"] = tick.now
+    return Step(cursor.model_copy(update=told), events=events, reason=reason)
 
 
 def _add_partitions(tick: Tick, cursor: Cursor) -> Step:

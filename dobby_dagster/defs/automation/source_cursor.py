@@ -15,6 +15,7 @@ class Cursor(BaseModel, frozen=True):
         waiting_since: Since when records that don't fill a batch are gathered.
         compared_at: When a full scan was last requested.
         told_at: When a poll was last reported as a materialization of ``record_batches``.
+        observed_at: When the source was last reported as an observation of ``source_records``.
     """
 
     database: str = ""
@@ -23,6 +24,7 @@ class Cursor(BaseModel, frozen=True):
     waiting_since: float = 0.0
     compared_at: float = 0.0
     told_at: float = 0.0
+    observed_at: float = 0.0
 
     @classmethod
     def of(cls, text: str | None, database: str, now: float) -> Cursor:
@@ -36,5 +38,5 @@ class Cursor(BaseModel, frozen=True):
             cursor = cls()
         if cursor.database != database:
             return cls(database=database)
-        future = {name: 0.0 for name in ("waiting_since", "compared_at", "told_at") if getattr(cursor, name) > now}
-        return cursor.model_copy(update=future)
+        times = ("waiting_since", "compared_at", "told_at", "observed_at")
+        return cursor.model_copy(update={name: 0.0 for name in times if getattr(cursor, name) > now})

@@ -42,7 +42,8 @@ class RunProgress:
         tokens_per_second: Output tokens over the last ten seconds.
         left: Time left.
         slots, slots_in_use: Slots of the engine, and their time-weighted mean use.
-        memory_bytes, cpu_cores: Of its process, at the last commit.
+        memory_bytes: Of its process, at the last commit.
+        cpu_cores: That its process used, over the last ten seconds.
         since_commit: Seconds since the last commit.
         last_error: The last error of a record, empty if there was none.
     """
@@ -64,9 +65,27 @@ class RunProgress:
     slots: int
     slots_in_use: float
     memory_bytes: int
-    cpu_cores: float
+    cpu_cores: float | None
     since_commit: float | None
     last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recent:
+    """Rates over the last ten seconds; unknown ones are None."""
+
+    per_minute: float
+    tokens_per_second: float | None
+    cpu_cores: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    at: float
+    records: int
+    output_tokens: int | None
+    seconds: float
+    cpu_seconds: float
 
 
 @dataclass
@@ -76,7 +95,7 @@ class RunHistory:
     >>> history = RunHistory()
     >>> history.add({"chunk": "1", "started_at": 0.0, "finished_at": 2.0, "completed": 9, "failed": 1, "skipped": 0,
     ...              "inferred": 10, "slots": 4, "slots_in_use": 3.0, "rss_bytes": 5, "cpu_share": 1.5,
-    ...              "last_error": "x"})
+    ...              "last_error": "x", "output_tokens": 90})
     >>> history.records, history.per_minute(), history.time_left(20)
     (10, 300.0, Remaining(seconds=4.0, margin=0.0))
     """
@@ -90,12 +109,11 @@ class RunHistory:
     inferred: int = 0
     slots: int = 0
     memory_bytes: int = 0
-    cpu_cores: float = 0.0
     last_error: str = ""
     _busy: float = 0.0
     _slot_seconds: float = 0.0
-    # (finished_at, records, output tokens) of the last chunks, and seconds per record of many.
-    _recent: deque[tuple[float, int, int | None]] = field(default_factory=lambda: deque(maxlen=512))
+    _recent: deque[_Commit] = field(default_factory=lambda: deque(maxlen=512))
+    # Seconds per record, and records, of the last chunks.
     _paces: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=128))
 
     @property
@@ -106,6 +124,8 @@ class RunHistory:
     def add(self, chunk: dict[str, Any]) -> None:
         """Account for one more committed chunk, a row of the relation of chunks."""
         seconds = chunk["finished_at"] - chunk["started_at"]
+        # The commit of the chunk before counts as well: from one commit to the next.
+        pace = chunk["finished_at"] - (self.last_finish or chunk["started_at"])
         records = chunk["completed"] + chunk["failed"] + chunk["skipped"]
         self.last_chunk = chunk["chunk"]
         self.first_start = min(self.first_start, chunk["started_at"])
@@ -114,13 +134,14 @@ class RunHistory:
         self.failed += chunk["failed"]
         self.skipped += chunk["skipped"]
         self.inferred += chunk["inferred"]
-        self.slots, self.memory_bytes, self.cpu_cores = chunk["slots"], chunk["rss_bytes"], chunk["cpu_share"]
+        self.slots, self.memory_bytes = chunk["slots"], chunk["rss_bytes"]
         self.last_error = chunk["last_error"] or self.last_error
         self._busy += seconds
         self._slot_seconds += seconds * chunk["slots_in_use"]
-        self._recent.append((chunk["finished_at"], records, chunk.get("output_tokens")))
+        cpu_seconds = seconds * chunk["cpu_share"]
+        self._recent.append(_Commit(chunk["finished_at"], records, chunk["output_tokens"], seconds, cpu_seconds))
         if records:
-            self._paces.append((seconds / records, records))
+            self._paces.append((max(0.0, pace) / records, records))
 
     def slots_in_use(self) -> float:
         """Mean of the slots in use, weighted by time."""
@@ -131,13 +152,17 @@ class RunHistory:
         seconds = self.last_finish - self.first_start
         return self.records / seconds * 60 if self.records and seconds > 0 else 0.0
 
-    def recent(self, now: float) -> tuple[float, float | None]:
-        """Committed records per minute and output tokens per second, over the last ten seconds."""
+    def recent(self, now: float) -> Recent:
+        """The rates over the last ten seconds before ``now``."""
         window = min(RECENT_SECONDS, max(now - self.first_start, 1e-9))
-        chunks = [chunk for chunk in self._recent if chunk[0] > now - window]
-        tokens = [chunk[2] for chunk in chunks]
-        known = sum(n for n in tokens if n is not None) / window if None not in tokens else None
-        return sum(chunk[1] for chunk in chunks) / window * 60, known
+        commits = [commit for commit in self._recent if commit.at > now - window]
+        tokens = [commit.output_tokens for commit in commits]
+        busy = sum(commit.seconds for commit in commits)
+        return Recent(
+            per_minute=sum(commit.records for commit in commits) / window * 60,
+            tokens_per_second=sum(n for n in tokens if n is not None) / window if None not in tokens else None,
+            cpu_cores=sum(commit.cpu_seconds for commit in commits) / busy if busy else None,
+        )
 
     def time_left(self, records: int) -> Remaining | None:
         """The time that ``records`` more take at the pace so far, with a 95 % interval; None before the first chunk.
@@ -191,7 +216,7 @@ class ProgressReader:
         batches, total = self._totals[run]
         remaining = max(0, total - history.records)
         now = time.time()
-        recent, tokens = history.recent(now) if running else (0.0, None)
+        recent = history.recent(now) if running else Recent(0.0, None, None)
         return RunProgress(
             run=run,
             recipe=recipe,
@@ -203,14 +228,14 @@ class ProgressReader:
             skipped=history.skipped,
             inferred=history.inferred,
             remaining=remaining,
-            per_minute_recent=recent,
+            per_minute_recent=recent.per_minute,
             per_minute=history.per_minute(),
-            tokens_per_second=tokens,
+            tokens_per_second=recent.tokens_per_second,
             left=history.time_left(remaining) if running else None,
             slots=history.slots,
             slots_in_use=history.slots_in_use(),
             memory_bytes=history.memory_bytes,
-            cpu_cores=history.cpu_cores,
+            cpu_cores=recent.cpu_cores,
             since_commit=now - history.last_finish if history.records else None,
             last_error=history.last_error,
         )

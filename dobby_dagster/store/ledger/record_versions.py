@@ -108,6 +108,12 @@ class RecordVersions:
             parameters |= keys | {"tokens": [list(entry) for entry in tokens]}
         self._connection.run(script(blocks), parameters, write=True)
 
+    def last_change(self, relation: str) -> float | None:
+        """When a new, changed or deleted record was found last, in seconds since the epoch; None if none ever was."""
+        query = "?[max(moment)] := *dobby_version{source: $source, key, at}, moment = to_int(at)"
+        [[moment]] = self._connection.run(query, {"source": relation}).rows
+        return None if moment is None else moment / 1e6
+
     def waiting(self, relation: str) -> int:
         """How many versions wait to be put into a batch."""
         query = "?[count(key)] := *dobby_waiting{source: $source, key}"

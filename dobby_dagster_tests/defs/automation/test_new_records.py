@@ -116,7 +116,7 @@ def test_whole_batches_are_cut_at_once_and_the_rest_is_gathered(world: SensorWor
     result = world.step()
     assert world.partitions == ["batch-000001", "batch-000002"]
     assert world.asked_batches == ["batch-000001", "batch-000002"]
-    assert [event.metadata["records_new"].value for event in result.asset_events] == [25]
+    assert [e.metadata["records_new"].value for e in result.asset_events if "records_new" in e.metadata] == [25]
     assert "5 records waiting" in reason(world.step())
     world.step()
     world.step()
@@ -327,7 +327,10 @@ def test_the_cost_of_a_tick_does_not_grow_with_what_is_there(world: SensorWorld)
 
 def test_the_sensor_says_in_the_ui_that_somebody_looked(world: SensorWorld) -> None:
     first = world.step()
-    assert [event.asset_key.to_user_string() for event in first.asset_events] == ["record_batches"]
+    assert [event.asset_key.to_user_string() for event in first.asset_events] == ["record_batches", "source_records"]
+    assert first.asset_events[1].metadata["dagster/row_count"].value == 0
     assert world.step().asset_events == []
     world.now += world.settings.automation.stale_seconds / 4
-    assert len(world.step().asset_events) == 1
+    assert len(world.step().asset_events) == 2
+    world.write(0, 25)
+    assert [e.asset_key.to_user_string() for e in world.step().asset_events] == ["record_batches"], "counted just now"
