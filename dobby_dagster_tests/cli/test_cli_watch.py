@@ -1,0 +1,96 @@
+"""``dobby watch`` beside runs in other processes: what it says is what they committed."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dobby_dagster.domain.errors import InferenceError
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.command import PROCESS, Dobby
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.model_server import Reply, Scripted, said
+from dobby_dagster_tests.helpers.pipeline_run import run
+from dobby_dagster_tests.helpers.records import put
+
+RECORDS = 60
+
+
+def slow_answer(number: int, body: dict[str, Any]) -> Reply:
+    time.sleep(0.3)
+    return (500, {}, {"error": "the server is out of order"}) if "FAIL" in str(body) else said()
+
+
+@pytest.fixture
+def served() -> Iterator[Scripted]:
+    """A model server that takes its time, in use by the settings, and a database with records."""
+    store = CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db"))
+    put(store, {f"k{i:02d}": f"def f{i}(): return {i}" for i in range(RECORDS)})
+    store.close()
+    with Scripted(slow_answer) as server:
+        Path("dobby.toml").write_text(
+            f'[pipeline]\nbatch_size = 30\nchunk_size = 5\n[inference]\nslots = 4\n[model]\nurl = "{server.url}"\n'
+            'served_name = "small"\n'
+        )
+        yield server
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("served")
+def test_a_run_of_another_process_is_followed_to_its_end() -> None:
+    watch = subprocess.Popen([*PROCESS, "watch", "--json", "--interval", "0.1"], stdout=subprocess.PIPE, text=True)
+    finished = subprocess.run([*PROCESS, "summarize"], capture_output=True, text=True, check=True)
+    time.sleep(1.0)
+    watch.send_signal(signal.SIGINT)
+    output, _ = watch.communicate(timeout=30)
+    assert watch.returncode == 0
+    readings = [json.loads(line) for line in output.splitlines()]
+    assert {len(reading["runs"]) for reading in readings} == {0, 1}
+    during = [reading["runs"][0] for reading in readings if reading["runs"]]
+    assert len({seen["run"] for seen in during}) == 1
+    done = [seen["completed"] for seen in during]
+    assert done == sorted(done)
+    assert len(set(done)) > 5, "chunk by chunk"
+    assert {seen["total"] for seen in during} == {RECORDS}
+    assert all(seen["completed"] + seen["remaining"] == RECORDS for seen in during)
+    assert max(seen["slots_in_use"] for seen in during if seen["completed"] > 20) == pytest.approx(4, abs=0.5)
+    last = readings[-1]
+    assert (last["runs"], last["last_run"]["completed"], last["last_run"]["remaining"]) == ([], RECORDS, 0)
+    assert f"Inferred {RECORDS} summaries" in finished.stdout
+
+
+@pytest.mark.usefixtures("served")
+def test_without_a_run_it_says_so_and_shows_the_last_one(dobby: Dobby) -> None:
+    assert dobby("watch", "--once").out == "No run has committed anything to this database yet.\n"
+    assert dobby("summarize").code == 0
+    shown = dobby("watch", "--once").out
+    assert "Nothing is running. The last run was " in shown
+    assert f"{RECORDS} of {RECORDS} (100%): {RECORDS} completed, 0 failed, 0 skipped, 0 left" in shown
+    assert "batch-000001 to batch-000002" in shown
+
+
+def test_an_error_that_quotes_a_record_is_one_harmless_line(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db"))
+    put(store, {"k": "FAIL"})
+    monkeypatch.setattr(
+        "dobby_dagster_tests.helpers.fake_engine.InferenceError",
+        lambda text: InferenceError("it says [red]\x1b[31m\nsecond line"),
+    )
+    run(store, FakeEngine())
+    store.close()
+    shown = dobby("watch", "--once").out
+    assert "it says [red]" in shown
+    assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("interval", ["0", "-1", "nan", "99999"])
+def test_an_interval_out_of_range_is_refused(dobby: Dobby, interval: str) -> None:
+    answer = dobby("watch", "--interval", interval)
+    assert (answer.code, answer.out) == (2, "")
+    assert "--interval" in answer.err
