@@ -20,6 +20,7 @@ from dobby_dagster.cli.commands.history import history
 from dobby_dagster.cli.commands.ingest import ingest
 from dobby_dagster.cli.commands.init import init
 from dobby_dagster.cli.commands.models import models
+from dobby_dagster.cli.commands.monitor import monitor
 from dobby_dagster.cli.commands.preview import preview
 from dobby_dagster.cli.commands.purge import purge
 from dobby_dagster.cli.commands.recover import recover
@@ -71,7 +72,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Summarise": (init, ingest, preview, summarize),
     "Show results": (status, show, history, export),
     "Repeat and clean up": (backfill, redo, purge),
-    "Operate": (dev, watch, doctor, recover, backup, restore),
+    "Operate": (dev, monitor, watch, doctor, recover, backup, restore),
     "Settings": (config, models),
 }
 for panel, commands in COMMANDS.items():

@@ -59,6 +59,15 @@ _SETTINGS: dict[str, tuple[str, type, Any]] = {
         "pipeline.unsure_below", float,
         typer.Option(min=0, max=1, help="Summaries with a lower confidence; by default the unsure ones."),
     ),
+    "monitor_host": (
+        "monitor.host", str,
+        typer.Option("--host", help="Address to listen at; one that others can reach needs a token."),
+    ),
+    "monitor_port": ("monitor.port", int, typer.Option("--port", help="Port; 0 for any free one.")),
+    "dagster_url": (
+        "monitor.dagster_url", str,
+        typer.Option("--dagster-url", help="URL of Dagster's web server; without it Dagster is not checked."),
+    ),
     "automation": (
         "automation.enabled", bool,
         typer.Option("--automation/--no-automation", help="Start sensors and schedules; on by default."),

@@ -225,6 +225,23 @@ class AutomationSettings(Section):
         return value
 
 
+class MonitorSettings(Section):
+    """Health, readiness and metrics over HTTP."""
+
+    host: Annotated[str, NonEmpty] = Field("127.0.0.1", description="Address to listen at.")
+    port: int = Field(3001, ge=0, le=65_535, description="Port; 0 for any free one.")
+    token: OptionalHeaderSecret = Field(
+        None, description="Bearer token for metrics and details, if others can reach the address."
+    )
+    limit_seconds: float = Field(2.0, ge=0.05, le=60, description="A part that answers later is not ready.")
+    heartbeat_seconds: float = Field(
+        120.0, ge=31, description="A daemon whose last heartbeat is older is not ready; it sends one every 30 s."
+    )
+    dagster_url: Annotated[str, AfterValidator(_server_url)] = Field(
+        "", description="URL of Dagster's web server, for dobby monitor; empty: Dagster is not checked."
+    )
+
+
 class Settings(Section):
     """All settings, validated as a whole."""
 
@@ -237,3 +254,4 @@ class Settings(Section):
     dagster: DagsterSettings = DagsterSettings()
     automation: AutomationSettings = AutomationSettings()
     contracts: ContractSettings = ContractSettings()
+    monitor: MonitorSettings = MonitorSettings()

@@ -9,7 +9,7 @@ from itertools import islice
 
 from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.states import State
-from dobby_dagster.store.ledger.record_counts import RecordCounts
+from dobby_dagster.store.ledger.record_counts import QUARANTINED, RecordCounts
 
 # A page takes about 50 ms, for which writers wait; they get as long between two pages.
 PAGE = 1_000
@@ -22,16 +22,20 @@ class RecordCounter:
         counts: Of the store.
         relation: The source.
         recipe: In use; None where none was used yet.
+        max_retries: Failed attempts after which a record is quarantined.
     """
 
-    def __init__(self, counts: RecordCounts, relation: str, recipe: RecipeId | None) -> None:
-        self.relation, self.recipe = relation, recipe
+    def __init__(self, counts: RecordCounts, relation: str, recipe: RecipeId | None, max_retries: int) -> None:
+        self.relation, self.recipe, self._max_retries = relation, recipe, max_retries
         self._counts = counts
         self._by_state: Counter[str] = Counter()
         self._moment: int | None = None
 
-    def refresh(self) -> dict[State, int]:
-        """The counts as of the last change; the first call reads every record, which takes seconds for a million."""
+    def refresh(self) -> dict[str, int]:
+        """The records in each state, and those ``quarantined`` among the failed, as of the last change.
+
+        The first call reads every record, which takes a minute for a million.
+        """
         changed = None if self._moment is None else self._counts.changes(self.relation, self._moment)
         if changed is None or self._moment is None:
             self._count_all()
@@ -40,7 +44,7 @@ class RecordCounter:
                 self._by_state.subtract(self._count(page, self._moment))
                 self._by_state.update(self._count(page, changed.moment))
             self._moment = changed.moment
-        return {state: self._by_state[state.value] for state in State}
+        return {state: self._by_state[state] for state in (*(state.value for state in State), QUARANTINED)}
 
     def _count_all(self) -> None:
         counted: Counter[str] = Counter()
@@ -54,7 +58,7 @@ class RecordCounter:
         self._by_state, self._moment = counted, moment
 
     def _count(self, keys: Collection[str], moment: int) -> Counter[str]:
-        return self._counts.by_state(self.relation, self.recipe, keys, moment)
+        return self._counts.by_state(self.relation, self.recipe, keys, moment, self._max_retries)
 
 
 def _pages(keys: Iterable[str]) -> Iterator[list[str]]:

@@ -80,7 +80,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
         line.append("--yes")
     if name in ("summarize", "doctor"):
         line += ["--model", "nope"]  # inference has tests of its own
-    if name == "dev":
+    if name in ("dev", "monitor"):
         line += ["--port", "TAKEN"]  # else it would serve
     return line
 

@@ -32,7 +32,7 @@ class Served:
     def __init__(self, folder: Path, environment: dict[str, str], *options: str) -> None:
         self.folder, self.home = folder, environment["DAGSTER_HOME"]
         self.url, self.options = "", options
-        self._environment = {**os.environ, **environment}
+        self._environment = {**os.environ, "DOBBY_MONITOR_PORT": "0", **environment}
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -86,10 +86,11 @@ class Served:
         return found
 
     def of(self, kind: str) -> list[psutil.Process]:
-        """Those of one kind: supervisor, code server, daemon, web server or worker."""
+        """Those of one kind: supervisor, code server, daemon, web server, monitor or worker."""
         marks = {
             "supervisor": "dobby_dagster.cli.app", "code server": "grpc", "daemon": "dagster._daemon",
             "web server": "dobby_dagster.cli.server.web_server", "worker": "multiprocessing.spawn",
+            "monitor": "dobby_dagster.cli.server.monitor_server",
         }  # fmt: skip
         found = []
         for process in self.processes():

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from dobby_dagster.domain.errors import Retry
 from dobby_dagster.domain.records import RecordVersion, content_hash
 from dobby_dagster.domain.scope import OwnerId, RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
-from dobby_dagster.domain.states import State
+from dobby_dagster.domain.states import State, is_quarantined
 from dobby_dagster.monitor.record_counter import RecordCounter
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
@@ -25,6 +26,7 @@ from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
 from dobby_dagster_tests.helpers.records import put
 
+RETRIES = 2
 KEYS = st.sampled_from(["", *"abcdefgh"])
 STEPS = st.one_of(
     st.tuples(st.just("put"), st.dictionaries(KEYS, st.integers(0, 3), min_size=1)),
@@ -34,9 +36,11 @@ STEPS = st.one_of(
 )
 
 
-def full_count(store: CozoStore) -> dict[State, int]:
+def full_count(store: CozoStore) -> dict[str, int]:
     status = store.reports.status("record", RECIPE.id)
-    return {state: status[state.value] for state in State}
+    failed = store.states.failed("record", RECIPE.id)
+    quarantined = sum(is_quarantined(Retry(row["retry"]), row["retry_count"], RETRIES) for row in failed)
+    return {**{state.value: status[state.value] for state in State}, "quarantined": quarantined}
 
 
 def edit(store: CozoStore, contents: dict[str, int]) -> None:
@@ -77,7 +81,7 @@ ACTIONS: dict[str, Callable[[CozoStore, Any], object]] = {
 @given(steps=st.lists(STEPS, min_size=1, max_size=12))
 def test_counts_are_those_of_a_full_count(steps: list[tuple[str, object]]) -> None:
     store = CozoStore.open(DatabaseSettings(url=f"mem://{uuid.uuid4().hex}"))
-    counter = RecordCounter(store.counts, "record", RECIPE.id)
+    counter = RecordCounter(store.counts, "record", RECIPE.id, RETRIES)
     for action, value in steps:
         ACTIONS[action](store, value)
         assert counter.refresh() == full_count(store), action
@@ -86,17 +90,18 @@ def test_counts_are_those_of_a_full_count(steps: list[tuple[str, object]]) -> No
 
 def test_counts_of_each_database_follow_a_commit(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "one", "b": "two", "c": "three"})
-    counter = RecordCounter(store.counts, "record", R)
+    counter = RecordCounter(store.counts, "record", R, RETRIES)
     assert counter.refresh()[State.PENDING] == 3
     commit(store, source, batch, [done(members[0], "one"), done(members[1], "two")])
-    assert counter.refresh() == {**dict.fromkeys(State, 0), State.PENDING: 1, State.COMPLETED: 2}
+    counted = {state: count for state, count in counter.refresh().items() if count}
+    assert counted == {State.PENDING: 1, State.COMPLETED: 2}
 
 
 def test_a_count_goes_on_while_others_write(sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dobby_dagster.monitor.record_counter.PAGE", 3)
     put(sqlite_store, {f"k{n}": f"def f(): return {n}" for n in range(10)})
     plan(sqlite_store, sqlite_store.source(SourceSettings()), 4)
-    counter = RecordCounter(sqlite_store.counts, "record", RECIPE.id)
+    counter = RecordCounter(sqlite_store.counts, "record", RECIPE.id, RETRIES)
     read = sqlite_store.counts.keys
 
     def read_while_others_write(relation: str, after: str | None, limit: int) -> list[str]:
@@ -113,7 +118,7 @@ def test_a_restored_backup_is_counted_again(tmp_path: Path, sqlite_store: CozoSt
     version = RecordVersion("record", "a", content_hash("x"), 0, 1)
     sqlite_store.versions.note(sqlite_store.source(SourceSettings()), [version], [])
     sqlite_store.backup(tmp_path / "backup")
-    counter = RecordCounter(sqlite_store.counts, "record", R)
+    counter = RecordCounter(sqlite_store.counts, "record", R, RETRIES)
     more = [RecordVersion("record", key, content_hash(key), 0, 1) for key in "bcd"]
     sqlite_store.versions.note(sqlite_store.source(SourceSettings()), more, [])
     assert counter.refresh()[State.PENDING] == 4

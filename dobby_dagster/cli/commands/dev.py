@@ -26,7 +26,7 @@ def dev(
         typer.Option(help="Another host name that browsers use for the UI, as through a proxy."),
     ] = None,
 ) -> None:
-    """Start the Dagster UI and daemon with this project, and restart them if they end."""
+    """Start the Dagster UI and daemon with this project, and the monitor, and restart them if they end."""
     from dobby_dagster.cli.server.dev_services import serve
     from dobby_dagster.defs.runs.dagster_home import dagster_home
     from dobby_dagster.inference.recipe import recipe_for
@@ -37,4 +37,5 @@ def dev(
     environment = {**os.environ, **as_environment(use.settings, ("database.url", "automation.enabled", *REMEMBERED))}
     environment |= {"DOBBY_CONFIG": str(given.config)} if given.config else {}
     environment["DAGSTER_HOME"] = str(dagster_home(use.settings))
-    serve(Path(environment["DAGSTER_HOME"]), host, port, allow_host or [], environment, note)
+    home = Path(environment["DAGSTER_HOME"])
+    serve(home, host, port, allow_host or [], use.settings.monitor, environment, note)

@@ -1,4 +1,4 @@
-"""``dobby dev`` keeps three processes alive: the code server, the daemon and the web server."""
+"""``dobby dev`` keeps four processes alive: the code server, the daemon, the web server and the monitor."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from pathlib import Path
 
 import psutil
 
-from dobby_dagster.cli.server.listening_address import Names, listen
+from dobby_dagster.cli.server.listening_address import Names, listen, own_url, url_of
 from dobby_dagster.cli.server.log_filter import filtered_log
 from dobby_dagster.cli.server.login_secret import LOGIN_FILE, LOGIN_PATH, login_token
+from dobby_dagster.cli.server.monitor_server import open_sockets
 from dobby_dagster.cli.server.served_home import ServedHome
 from dobby_dagster.cli.server.service import Service
 from dobby_dagster.domain.atomic_file import replacing
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.owner import new_owner, owner_of, reap, retire
 from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.settings import MonitorSettings
 
 # Longest path of a Unix socket, in bytes, that every system allows.
 SOCKET_LENGTH = 100
@@ -33,20 +35,27 @@ STOP_SECONDS = 10.0
 
 
 def serve(
-    home: Path, host: str, port: int, names: list[str], environment: dict[str, str], tell: Callable[[str], None]
+    home: Path,
+    host: str,
+    port: int,
+    names: list[str],
+    monitor: MonitorSettings,
+    environment: dict[str, str],
+    tell: Callable[[str], None],
 ) -> None:
-    """Keep the three processes alive until SIGINT or SIGTERM; then stop them, and the runs that they started.
+    """Keep the four processes alive until SIGINT or SIGTERM; then stop them, and the runs that they started.
 
     Args:
         home: DAGSTER_HOME.
         host: Where the web server listens.
         port: The web server's port; 0 for any free one.
         names: Host names that requests may use, besides the address and ``host``.
-        environment: Of all three processes.
+        monitor: Where the monitor listens.
+        environment: Of all four processes.
         tell: Gets one line whenever a process ends or starts.
 
     Raises:
-        SettingsError: Another process serves the home, or ``host`` or ``port`` can't be listened on.
+        SettingsError: Another process serves the home, or an address can't be listened on.
     """
     served = ServedHome.read(home)
     if served.is_running:
@@ -59,10 +68,14 @@ def serve(
         tell(f"killed {counted(orphans, 'process')} that an earlier dobby dev left behind")
     with ExitStack() as stack:
         sockets = [stack.enter_context(one) for one in listen(host, port)]
-        served.supervisor, served.url, served.children = new_owner(), url_of(host, sockets[0]), []
+        watched = [stack.enter_context(one) for one in open_sockets(monitor, ("monitor.host", "monitor.port"))]
+        served.supervisor, served.url, served.children = new_owner(), url_of(host, sockets[0]), {}
+        served.monitor = url_of(monitor.host, watched[0])
         stack.callback(retire, served.supervisor)
         _announce(home, served.url, Names.of((one.getsockname()[0] for one in sockets), ()).loopback, tell)
+        tell(f"health and metrics at {served.monitor}/health, /ready and /metrics")
         services = _services(home, sockets, [host, *names])
+        services.append(_monitor(home, watched, [monitor.host, *names], own_url(sockets[0])))
         log = stack.enter_context(filtered_log())
         _supervise(services, served, environment, log, tell)
 
@@ -76,11 +89,11 @@ def _supervise(
     try:
         while not stopping:
             started = [service.ensure_running(environment, log, tell) for service in services]
-            running = [service.process.pid for service in services if service.process is not None]
+            running = {service.name: service.process.pid for service in services if service.process is not None}
             if any(started):
-                served.children = [owner_of(pid) for pid in running]
+                served.children = {name.removeprefix("the "): owner_of(pid) for name, pid in running.items()}
                 served.write()
-            reap(kept=running)
+            reap(kept=running.values())
             time.sleep(0.2)
         tell("stopping")
     finally:
@@ -99,12 +112,6 @@ def _announce(home: Path, url: str, loopback: bool, tell: Callable[[str], None])
     else:
         tell(f"Dagster UI; log in at {url}{LOGIN_PATH}?token=… with the token in {home / LOGIN_FILE}")
     tell("others can reach it over plain HTTP: outside a trusted network, use a TLS proxy or an SSH tunnel")
-
-
-def url_of(host: str, listening: socket.socket) -> str:
-    """The URL of a server that listens at ``host``."""
-    port = listening.getsockname()[1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _services(home: Path, sockets: list[socket.socket], names: list[str]) -> list[Service]:
@@ -129,6 +136,13 @@ def _services(home: Path, sockets: list[socket.socket], names: list[str]) -> lis
         Service("the daemon", daemon, code_socket),
         Service("the web server", web, code_socket, numbers),
     ]
+
+
+def _monitor(home: Path, sockets: list[socket.socket], names: list[str], dagster: str) -> Service:
+    numbers = tuple(one.fileno() for one in sockets)
+    command = [sys.executable, "-m", "dobby_dagster.cli.server.monitor_server", str(home), f"--dagster={dagster}"]
+    command += [f"--socket={number}" for number in numbers] + [f"--name={name}" for name in names]
+    return Service("the monitor", command, sockets=numbers)
 
 
 def _socket(home: Path) -> Path:

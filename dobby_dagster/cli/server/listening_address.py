@@ -15,25 +15,28 @@ BACKLOG = 128
 _UNUSED_FAMILY = {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 
 
-def listen(host: str, port: int) -> list[socket.socket]:
+def listen(host: str, port: int, options: tuple[str, str] = ("--host", "--port")) -> list[socket.socket]:
     """Open sockets that listen at every address of ``host``.
 
     Args:
         host: A name or an address; ``0.0.0.0`` and ``::`` are every address of this machine.
         port: 0 for any free one, else up to 65535.
+        options: How both are named in an error.
 
     Raises:
         SettingsError: ``host`` is empty or unknown, or ``port`` is out of range or in use.
     """
     if not host.strip():
-        raise SettingsError("--host is empty", hint="127.0.0.1 is this machine only, 0.0.0.0 every address")
+        raise SettingsError(f"{options[0]} is empty", hint="127.0.0.1 is this machine only, 0.0.0.0 every address")
     if not 0 <= port <= 65_535:
-        raise SettingsError(f"--port {port} is out of range", hint="from 1 to 65535, or 0 for any free port")
+        raise SettingsError(f"{options[1]} {port} is out of range", hint="from 1 to 65535, or 0 for any free port")
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise SettingsError(f"--host '{host}' is unknown: {reason}", hint="name an address of this machine") from error
+        raise SettingsError(
+            f"{options[0]} '{host}' is unknown: {reason}", hint="name an address of this machine"
+        ) from error
     opened: list[socket.socket] = []
     failures: list[OSError] = []
     for family, _, _, _, address in dict.fromkeys(found):
@@ -46,8 +49,22 @@ def listen(host: str, port: int) -> list[socket.socket]:
     if failures and (not opened or any(error.errno not in _UNUSED_FAMILY for error in failures)):
         for one in opened:
             one.close()
-        raise SettingsError(f"{host}:{port} can't be listened on: {failures[0].strerror}", hint="see --host and --port")
+        raise SettingsError(
+            f"{host}:{port} can't be listened on: {failures[0].strerror}", hint=f"see {options[0]} and {options[1]}"
+        )
     return opened
+
+
+def url_of(host: str, listening: socket.socket) -> str:
+    """The URL of a server that listens at ``host``."""
+    port = listening.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def own_url(listening: socket.socket) -> str:
+    """The URL at which another process of this machine reaches the server."""
+    address = str(listening.getsockname()[0])
+    return url_of({"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address), listening)  # noqa: S104
 
 
 def _listening(family: int, address: tuple[str | int, ...]) -> socket.socket:

@@ -69,7 +69,7 @@ class Guard:
         hosts = headers.getlist("host")
         found = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
         if found is None or found["name"] not in self._names:
-            return _refuse(421, f"unknown host '{', '.join(hosts)}'; dobby dev --allow-host adds one")
+            return _refuse(421, f"unknown host '{', '.join(hosts)}'; --allow-host adds one")
         own = {f"{scheme}://{hosts[0].lower()}" for scheme in ("http", "https")}
         for origin in headers.getlist("origin"):
             if origin.lower() not in own:

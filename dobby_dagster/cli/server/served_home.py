@@ -25,21 +25,26 @@ class ServedHome:
         path: The file.
         supervisor: The ``dobby dev`` that writes the file, as an owner; empty for none.
         url: Of the Dagster UI.
-        children: The services that it started, as owners.
+        monitor: URL of health and metrics.
+        children: The services that it started, as owners, by name.
     """
 
     path: Path
     supervisor: str = ""
     url: str = ""
-    children: list[str] = field(default_factory=list)
+    monitor: str = ""
+    children: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, home: Path) -> ServedHome:
         """What the file in ``home`` says; no processes if it is missing or can't be read."""
         path = home / "served.json"
         try:
-            return cls(path, **json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):
+            values = json.loads(path.read_text())
+            if isinstance(values["children"], list):  # of an earlier version
+                values["children"] = {owner: owner for owner in values["children"]}
+            return cls(path, **values)
+        except (OSError, ValueError, TypeError, KeyError):
             return cls(path)
 
     @property
@@ -49,7 +54,9 @@ class ServedHome:
 
     def write(self) -> None:
         """Replace the file atomically."""
-        values = {"supervisor": self.supervisor, "url": self.url, "children": self.children}
+        values = {
+            "supervisor": self.supervisor, "url": self.url, "monitor": self.monitor, "children": self.children
+        }  # fmt: skip
         with replacing(self.path, mode=PRIVATE_FILE) as draft:
             draft.write_text(json.dumps(values))
 
@@ -60,7 +67,7 @@ class ServedHome:
             How many there were.
         """
         alive: list[psutil.Process] = []
-        for owner in self.children:
+        for owner in self.children.values():
             if is_alive(owner, time.time()):
                 with suppress(psutil.Error):
                     alive.append(psutil.Process(pid_of(owner)))

@@ -67,6 +67,17 @@ class Activity:
         rows = self._connection.run(query, {"run": run, "after": after}).dicts()
         return sorted(rows, key=lambda row: row["chunk"])
 
+    def last_chunk(self, run: RunId) -> dict[str, Any] | None:
+        """The chunk that ``run`` has committed last; None where it has not committed any."""
+        query = f"""last[max(chunk)] := *dobby_chunk:by_run{{run: $run, chunk}}
+        {CHUNK.head} := last[chunk], *dobby_chunk:by_run{{run: $run, chunk, batch, recipe}}, run = $run, {CHUNK.stored}"""
+        return next(self._connection.run(query, {"run": run}).dicts(), None)
+
+    def last_commit(self) -> float | None:
+        """When anything was committed last, in seconds since the epoch; reads every chunk."""
+        rows = self._connection.run("?[max(finished_at)] := *dobby_chunk{batch, recipe, chunk, finished_at}").rows
+        return rows[0][0] if rows else None
+
     def batches_of(self, run: RunId) -> list[BatchId]:
         """The batches that ``run`` was started for or has committed to, in order."""
         query = """of[batch] := *dobby_attempt{batch, recipe, run}, run == $run

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 
 from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.record_states import MAY_PASS
 from dobby_dagster.store.ledger.relations import CHANGE
+
+QUARANTINED = "quarantined"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +63,32 @@ class RecordCounts:
         ).rows
         return [row[0] for row in rows]
 
-    def by_state(self, relation: str, recipe: RecipeId | None, keys: Collection[str], moment: int) -> Counter[str]:
+    def by_state(
+        self, relation: str, recipe: RecipeId | None, keys: Collection[str], moment: int, max_retries: int
+    ) -> Counter[str]:
         """How many of the records ``keys`` were in each state at ``moment``; deleted ones are not counted.
 
-        A record is in the state of its version of that moment: pending where no run has reached it.
+        A record is in the state of its version of that moment: pending where no run has reached it. Failed records that
+        are quarantined, by their number of attempts, are counted under ``quarantined`` as well.
         """
         rows = self._connection.run(
-            """now[key, content_hash] := key in $keys,
-                *dobby_version{source: $source, key, content_hash, deleted @ $moment}, deleted == false
-            state_of[key, state] := now[key, content_hash],
-                *dobby_state{source: $source, key, content_hash, recipe: $recipe, state @ $moment}
-            reached[key] := state_of[key, _]
-            ?[state, count(key)] := state_of[key, state]
-            ?[state, count(key)] := now[key, _], not reached[key], state = 'pending'""",
-            {"source": relation, "recipe": recipe or "", "keys": list(keys), "moment": moment},
-        ).rows
+            f"""now[key, content_hash] := key in $keys,
+                *dobby_version{{source: $source, key, content_hash, deleted @ $moment}}, deleted == false
+            state_of[key, state, quarantined] := now[key, content_hash],
+                *dobby_state{{source: $source, key, content_hash, recipe: $recipe, state, retry, retry_count @ $moment}},
+                quarantined = state == 'failed' && !({MAY_PASS})
+            reached[key] := state_of[key, _, _]
+            ?[state, quarantined, count(key)] := state_of[key, state, quarantined]
+            ?[state, quarantined, count(key)] := now[key, _], not reached[key], state = 'pending', quarantined = false""",
+            {
+                "source": relation, "recipe": recipe or "", "keys": list(keys), "moment": moment,
+                "max_retries": max_retries,
+            },
+        ).rows  # fmt: skip
         counts: Counter[str] = Counter()
-        for state, count in rows:
+        for state, quarantined, count in rows:
             counts[state] += count
+            counts[QUARANTINED] += count * quarantined
         return counts
 
     def waiting(self, relation: str) -> int:
@@ -85,3 +96,8 @@ class RecordCounts:
         query = "?[count] := *dobby_waiting_count{source: $source, count}"
         rows = self._connection.run(query, {"source": relation}).rows
         return int(rows[0][0]) if rows else 0
+
+    def batches(self) -> int:
+        """How many batches were ever made, of all sources."""
+        rows = self._connection.run("?[value] := *dobby_meta{name: 'next_batch', value}").rows
+        return int(rows[0][0]) - 1 if rows else 0

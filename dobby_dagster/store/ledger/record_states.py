@@ -17,10 +17,11 @@ from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.relations import OWNER, STATE, transition
 from dobby_dagster.store.source.source_relation import Source
 
+# Whether a failed record is retried: the opposite of is_quarantined, as a condition on a state's columns.
+MAY_PASS = f"is_in(retry, {[retry.value for retry in Retry if retry.may_pass]}) && retry_count < $max_retries"
 # ProcessingState.is_unfinished as a condition on a state's columns, of which `in_batch` is the batch.
 UNFINISHED = f"""is_in(state, {[State.PENDING.value, State.IN_PROGRESS.value]})
-    || (state == '{State.FAILED}' && is_in(retry, {[retry.value for retry in Retry if retry.may_pass]})
-        && retry_count < $max_retries)
+    || (state == '{State.FAILED}' && {MAY_PASS})
     || (state == '{State.SKIPPED}' && is_in(reason, {list(PASSING_REASONS)}) && in_batch != batch)"""
 # What a record keeps when it is claimed or released.
 _CLAIM = "source, key, content_hash, retry_count"

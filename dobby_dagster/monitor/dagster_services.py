@@ -1,0 +1,104 @@
+"""What Dagster's web server says: whether code locations load, and when the daemon last sent its heartbeats.
+
+It is asked over HTTP, so that the monitor imports no Dagster (some 50 MB), and works beside services on other hosts.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from dobby_dagster.domain.errors import DobbyError
+from dobby_dagster.domain.http_client import HttpClient
+from dobby_dagster.domain.http_reply import BadAnswerError, NoAnswerError
+from dobby_dagster.domain.plurals import counted
+from dobby_dagster.monitor.part_check import PartError, UnknownPartError
+from dobby_dagster.monitor.single_flight import SingleFlight
+
+_QUERY = """{ workspaceOrError { __typename
+    ... on PythonError { message }
+    ... on Workspace { locationEntries { name loadStatus
+        locationOrLoadError { __typename ... on PythonError { message } } } } }
+  instance { daemonHealth { allDaemonStatuses { daemonType required lastHeartbeatTime } } } }"""
+
+
+class DagsterServices:
+    """Dagster's web server, and through it the code locations and the daemon.
+
+    Args:
+        url: Of the web server.
+        token: Bearer token of a ``dobby dev`` that requires a login; empty for none.
+        limit_seconds: For one request.
+        heartbeat_seconds: Age at which a heartbeat of the daemon counts as missing; it sends one every 30 s.
+    """
+
+    def __init__(self, url: str, token: str, limit_seconds: float, heartbeat_seconds: float) -> None:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._client = HttpClient(url.rstrip("/"), headers, limit_seconds, connections=1)
+        self._limit, self._heartbeat = limit_seconds, heartbeat_seconds
+        self._answer = SingleFlight(self._ask)
+
+    def web_server(self) -> str:
+        """Check that the web server answers.
+
+        Raises:
+            PartError: It does not.
+        """
+        self._answer.result(self._limit)
+        return f"{self._client.url} answers"
+
+    def code_location(self) -> str:
+        """Check that every code location loads.
+
+        Raises:
+            PartError: One does not; the message says why.
+            UnknownPartError: The web server does not answer.
+        """
+        found = self._known()["workspaceOrError"]
+        if found["__typename"] != "Workspace":
+            raise PartError(str(found.get("message", found["__typename"])))
+        entries = found["locationEntries"]
+        for entry in entries:
+            loaded = entry["locationOrLoadError"] or {"__typename": "nothing"}
+            if entry["loadStatus"] != "LOADED":
+                raise PartError(f"{entry['name']} is loading")
+            if loaded["__typename"] != "RepositoryLocation":
+                raise PartError(f"{entry['name']} can't be loaded: {str(loaded.get('message', '')).strip()}")
+        if not entries:
+            raise PartError("there is no code location", hint="see workspace.yaml")
+        return f"{', '.join(entry['name'] for entry in entries)} loaded"
+
+    def daemon(self) -> str:
+        """Check the heartbeats of every daemon that the instance needs.
+
+        Raises:
+            PartError: One is missing.
+            UnknownPartError: The web server does not answer.
+        """
+        daemons = self._known()["instance"]["daemonHealth"]["allDaemonStatuses"]
+        beats = {daemon["daemonType"]: daemon["lastHeartbeatTime"] for daemon in daemons if daemon["required"]}
+        never = sorted(name for name, at in beats.items() if at is None)
+        if never:
+            raise PartError(f"no heartbeat of {', '.join(never)} yet", hint="start dagster-daemon, or wait a minute")
+        oldest, at = min(beats.items(), key=lambda beat: beat[1])
+        age = time.time() - at
+        if age > self._heartbeat:
+            raise PartError(f"the last heartbeat of {oldest} was {age:.0f} s ago", hint="restart dagster-daemon")
+        return f"heartbeats of {counted(len(beats), 'daemon')}, the oldest {age:.0f} s ago"
+
+    def _known(self) -> Any:
+        try:
+            return self._answer.result(self._limit)
+        except (DobbyError, TimeoutError):
+            raise UnknownPartError("not known: the web server does not answer") from None
+
+    def _ask(self) -> Any:
+        try:
+            reply = self._client.request("POST", "/graphql", json.dumps({"query": _QUERY}).encode())
+            answer = json.loads(reply.body) if reply.status == 200 else None
+        except (NoAnswerError, BadAnswerError, ValueError) as error:
+            raise PartError(f"{self._client.url} does not answer: {error}", hint="is it started?") from None
+        if not isinstance(answer, dict) or not isinstance(answer.get("data"), dict):
+            raise PartError(f"{self._client.url} answers with status {reply.status}", hint="see monitor.dagster_url")
+        return answer["data"]
