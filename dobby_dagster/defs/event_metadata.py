@@ -95,7 +95,7 @@ def summary_metadata(
     if errors:
         failures = [[e["key"], files[e["key"]], e["error"], str(e["retry_count"])] for e in errors[:SAMPLES]]
         metadata["failures"] = dg.MetadataValue.md(
-            table({"key": code, "file": code, "error": prose, "tries": str}, failures, CELL_LENGTH)
+            table({"key": code, "file": _file, "error": prose, "tries": str}, failures, CELL_LENGTH)
         )
         metadata["all_failures"] = f"dobby failed list --batch {scope.batch}"
     metadata |= {
@@ -107,7 +107,7 @@ def summary_metadata(
         "slots_in_use": round(values["slots_in_use"], 1),
         "memory_bytes": values["memory_bytes"],
         "samples": dg.MetadataValue.md(
-            table({"key": code, "file": code, "summary": prose, "confidence": str}, samples, CELL_LENGTH)
+            table({"key": code, "file": _file, "summary": prose, "confidence": str}, samples, CELL_LENGTH)
         ),
     }
     share = len(errors) / values["records"] if values["records"] else 0.0
@@ -124,6 +124,10 @@ def summary_metadata(
 def metric_metadata(values: dict[str, Any]) -> dict[str, Any]:
     """All metrics, to be plotted over partitions; unknown ones are omitted."""
     return _known(**{name: value for name, value in values.items() if value != ""})
+
+
+def _file(place: str) -> str:
+    return code(place) if place else ""
 
 
 def _files(source: Source, keys: Sequence[str]) -> dict[str, str]:

@@ -125,3 +125,30 @@ def test_a_restored_backup_is_counted_again(tmp_path: Path, sqlite_store: CozoSt
     (tmp_path / "records.db").unlink()
     restore(DatabaseSettings(url=sqlite_store.connection.url), tmp_path / "backup")
     assert counter.refresh()[State.PENDING] == 1
+
+
+def test_changes_are_kept_for_an_hour(sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def noted() -> int:
+        return len(sqlite_store.connection.run("?[at, source] := *dobby_change{at, source}").rows)
+
+    put(sqlite_store, {f"k{n}": f"word {n}" for n in range(30)})
+    run(sqlite_store, FakeEngine())
+    before = noted()
+    counter = RecordCounter(sqlite_store.counts, "record", RECIPE.id, RETRIES)
+    assert counter.refresh()["completed"] == 30
+    put(sqlite_store, {"b": "two"})
+    monkeypatch.setattr("dobby_dagster.pipeline.summarization.summarizer.CHANGES_KEPT_SECONDS", -3_600.0)
+    run(sqlite_store, FakeEngine())
+    assert noted() < before, "all but the last change before the run"
+    assert counter.refresh()["completed"] == 31, "counted again, since its change is gone"
+
+
+def test_a_record_that_is_deleted_and_one_that_is_new_are_noted_together(store: CozoStore) -> None:
+    put(store, {"gone": "one", "kept": "two"})
+    counter = RecordCounter(store.counts, "record", RECIPE.id, RETRIES)
+    run(store, FakeEngine())
+    assert counter.refresh()["completed"] == 2
+    store.records.remove(["gone"])
+    put(store, {"kept": "edited", "new": "three"})
+    plan(store, store.source(SourceSettings()), 3)
+    assert counter.refresh() == full_count(store)

@@ -246,9 +246,11 @@ def test_what_is_unknown_is_stored_and_shown_as_unknown_and_left_out_of_means(
         assert name.endswith("parquet") or "nan" not in (tmp_path / name).read_text().lower()
     assert "*confidence unknown, fake*" in (tmp_path / "a.md").read_text()
     assert pq.read_table(tmp_path / "a.parquet")["confidence"].to_pylist() == [None, 0.6065, 0.6065]
-    metadata, _ = summary_metadata(sqlite_store, Scope(RECIPE.id, "batch-000001"), 1.0)
+    metadata, _ = summary_metadata(
+        sqlite_store, sqlite_store.source(SourceSettings()), Scope(RECIPE.id, "batch-000001"), 1.0
+    )
     assert metadata["confidence_mean"] == 0.6065
-    assert "| `a` | It says word1 UNSURE indeed. | unknown |" in metadata["samples"].value
+    assert "| `a` |  | It says word1 UNSURE indeed. | unknown |" in metadata["samples"].value
     assert discard_summaries(sqlite_store, "record", RECIPE.id, confidence_below=0.9) == {"batch-000001": 2}, (
         "unknown is not low"
     )
@@ -261,7 +263,12 @@ def test_a_mean_of_nothing_known_is_unknown_and_in_no_plot(sqlite_store: CozoSto
     unknown = {"confidence_mean", "prompt_tokens_mean", "output_tokens_mean", "output_tokens"}
     assert {name for name, value in values.items() if value is None} == unknown
     assert not unknown & metric_metadata(values).keys()
-    assert not unknown & summary_metadata(sqlite_store, Scope(RECIPE.id, "batch-000001"), 1.0)[0].keys()
+    assert (
+        not unknown
+        & summary_metadata(sqlite_store, sqlite_store.source(SourceSettings()), Scope(RECIPE.id, "batch-000001"), 1.0)[
+            0
+        ].keys()
+    )
     sqlite_store.batch_reports.save_metrics(Scope(RECIPE.id, "batch-000001"), values)
     assert sqlite_store.batch_reports.metrics()[0]["values"] == values
     assert discard_summaries(sqlite_store, "record", RECIPE.id, prefix="a") == {"batch-000001": 1}

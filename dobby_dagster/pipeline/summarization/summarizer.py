@@ -23,6 +23,9 @@ from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
 from dobby_dagster.store.ledger.record_states import Member
 from dobby_dagster.store.source.source_relation import Source
 
+# A monitor reads what has changed every few seconds; one that was away for longer counts all records again.
+CHANGES_KEPT_SECONDS = 3_600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -74,6 +77,7 @@ class Summarizer:
 
     def __enter__(self) -> Summarizer:
         self._owner = new_owner()
+        self._store.upkeep.forget_changes(time.time() - CHANGES_KEPT_SECONDS)
         return self
 
     def __exit__(self, *exc: object) -> None:

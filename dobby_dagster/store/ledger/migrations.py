@@ -133,7 +133,7 @@ def add_performance_of_classes() -> Iterator[str]:
 
 def note_changes() -> Iterator[str]:
     """Triggers note the keys that each transaction changes, so that records can be counted without a full scan."""
-    yield ":create dobby_change {at: Int, source: String => keys: Json}"
+    yield ":create dobby_change {at: Int, source: String => keys: [String]}"
     yield """?[at, source, keys] := *dobby_clock{name: 'clock', at}, source = '', keys = []
         :put dobby_change {at, source => keys}"""
     states = "_new[source, key, _h, _r, v, _st, _e, _c, _re, _n, _rs, _o, _b, _ru, _si]"

@@ -66,9 +66,7 @@ STALL = Relation(
 SUSPECT = Relation(
     "dobby_suspect", "recipe: String, batch: String, source: String, key: String, content_hash: String", "stalls: Int"
 )
-CHANGE = Relation("dobby_change", "at: Int, source: String", "keys: Json")
-WAITING_COUNT = Relation("dobby_waiting_count", "source: String", "count: Int")
-CHANGE = Relation("dobby_change", "at: Int, source: String", "keys: Json")
+CHANGE = Relation("dobby_change", "at: Int, source: String", "keys: [String]")
 WAITING_COUNT = Relation("dobby_waiting_count", "source: String", "count: Int")
 
 # What a pending record has in the columns of STATE that a transition does not name.

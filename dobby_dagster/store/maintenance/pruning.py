@@ -46,13 +46,21 @@ class Upkeep:
 
         What was in force at that time stays, and so does everything since.
         """
-        old = "newest[max(at)] := *dobby_change{at}\n?[at, source] := *dobby_change{at, source}, newest[end], at < $before, at < end"
-        self._connection.run(f"{old} {CHANGE.remove}", {"before": int(before * 1e6)}, write=True)
+        self.forget_changes(before)
         return sum(
             self._compact(history, source, page, int(before * 1e6))
             for source, page in self._keys()
             for history in (STATE, VERSION)
         )
+
+    def forget_changes(self, before: float) -> None:
+        """Forget what was noted as changed before ``before``, in seconds since the epoch, all but the last change.
+
+        Counts that rest on a change that is gone begin again.
+        """
+        query = """newest[max(at)] := *dobby_change{at}
+        ?[at, source] := *dobby_change{at, source}, at < $before, newest[end], at < end"""
+        self._connection.run(f"{query} {CHANGE.remove}", {"before": int(before * 1e6)}, write=True)
 
     def summaries_by_recipe(self) -> dict[RecipeId, int]:
         """How many summaries each recipe has, of all sources: what :meth:`purge` would delete."""
