@@ -1,7 +1,8 @@
-"""All benchmarks, as Markdown: ``python -m bench [peers] [engine] [end] [automation] [soak] [arrivals]``.
+"""All benchmarks, as Markdown: ``python -m bench [peers] [engine] [end] [automation] [large] [arrivals]``.
 
 ``python -m bench contracts --help`` measures the performance contracts, ``python -m bench scaling`` a model server's
-concurrency, and ``python -m bench faults --help`` says how faults are injected into the store.
+concurrency, ``python -m bench faults --help`` says how faults are injected into the store, and ``python -m bench soak
+--help`` how a whole system runs for long while its processes are killed.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main(wanted: list[str]) -> None:
         show("Ticks", [automation.cost_of_ticks(batches) for batches in (1_000, 10_000, 40_000)])
     if "arrivals" in chosen:
         show("An hour of arrivals", automation.arrivals())
-    if "soak" in chosen:
+    if "large" in chosen:
         show("End to end", [end_to_end.run(20_000)])
         show("Where the time goes, 20,000 records", shares.run(20_000))
 
@@ -58,4 +59,8 @@ if __name__ == "__main__":
         from bench.contracts import command
 
         sys.exit(command.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["soak"]:
+        from bench.soak import command as soak
+
+        sys.exit(soak.main(sys.argv[2:]))
     main(sys.argv[1:])

@@ -105,7 +105,7 @@ def arrivals(hours: float = 1.0, rows_a_tick: int = 20) -> list[dict[str, Any]]:
                             "runs": asked,
                             "memory, MB": round(process.memory_info().rss / 1e6),
                             "database, MB": round(Path(folder, "records.db").stat().st_size / 1e6, 1),
-                            "DAGSTER_HOME, MB": round(_size(Path(folder, "home")) / 1e6, 1),
+                            "DAGSTER_HOME, MB": round(size_of(Path(folder, "home")) / 1e6, 1),
                         }
                     )
         return shown
@@ -154,5 +154,6 @@ def _timed(action: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - began
 
 
-def _size(folder: Path) -> int:
+def size_of(folder: Path) -> int:
+    """Bytes of all files in ``folder``."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

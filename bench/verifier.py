@@ -7,19 +7,32 @@ import json
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 SETTLED = ("completed", "failed", "skipped")
 
 
-def verify(path: Path, *, settled: bool) -> list[str]:
+def verify(
+    path: Path, *, settled: bool, quoting: bool = True, journal: Mapping[str, str | None] | None = None
+) -> list[str]:
     """Violations in the SQLite database at ``path``, one line each.
 
     Args:
         path: Is copied, its journal too, and not touched.
         settled: Whether everything must be done; after a fault only what is there must hold together.
+        quoting: Whether each summary has the first word of its content, as those of the tests' engine do.
+        journal: What the source has to hold: the content of each key, None where it was deleted.
     """
+    with copied(path) as client:
+        return _Examination(client).violations(settled, quoting, journal)
+
+
+@contextmanager
+def copied(path: Path) -> Iterator[Any]:
+    """A plain client of a copy of the SQLite database at ``path``."""
     from pycozo.client import Client
 
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
@@ -29,7 +42,7 @@ def verify(path: Path, *, settled: bool) -> list[str]:
                 shutil.copy(path.with_name(path.name + ending), copy.with_name(copy.name + ending))
         client = Client("sqlite", str(copy), dataframe=False)
         try:
-            return _Examination(client).violations(settled)
+            yield client
         finally:
             client.close()
 
@@ -47,8 +60,8 @@ class _Examination:
             "?[key, hash, deleted] := *dobby_version{source: 'record', key, content_hash: hash, deleted @ 'END'}"
         )
         self.states = rows(
-            "?[key, hash, recipe, state, owner, batch] := *dobby_state{source: 'record', key, content_hash: hash,"
-            " recipe, state, owner, batch @ 'END'}"
+            "?[key, hash, recipe, state, owner, batch, why] := *dobby_state{source: 'record', key, content_hash: hash,"
+            " recipe, state, owner, batch, error, reason @ 'END'}, why = concat(error, reason)"
         )
         self.summaries = rows(
             "?[key, print, hash, recipe, text] := *dobby_summary{source: 'record', key, fingerprint: print,"
@@ -63,10 +76,11 @@ class _Examination:
         self.recipes = rows("?[used, recipe] := *dobby_recipe{recipe, used_at: used} :order -used")
         self.indexed = rows("?[count(key)] := *dobby_summary:by_fingerprint{fingerprint, source, key}")[0][0]
 
-    def violations(self, settled: bool) -> list[str]:
+    def violations(self, settled: bool, quoting: bool, journal: Mapping[str, str | None] | None) -> list[str]:
         if not hasattr(self, "live"):
             return ["there is no schema"] if settled else []
-        found = [*self._identities(), *self._batches(), *self._summaries(), *self._claims()]
+        found = [*self._identities(), *self._batches(), *self._summaries(quoting), *self._claims()]
+        found += self._journal(journal) if journal is not None else []
         return found + (list(self._settled()) if settled else [])
 
     def _identities(self) -> list[str]:
@@ -91,7 +105,18 @@ class _Examination:
         ]
         return found
 
-    def _summaries(self) -> list[str]:
+    def _journal(self, journal: Mapping[str, str | None]) -> list[str]:
+        written = {key: content for key, content in journal.items() if content is not None}
+        found = [f"{key} was written and is lost" for key in written if key not in self.live]
+        found += [f"{key} was deleted and is there" for key in self.live if key in journal and key not in written]
+        found += [f"{key} was never written" for key in self.live if key not in journal]
+        return found + [
+            f"{key} has another content than was written last"
+            for key in written
+            if key in self.live and self.live[key] != written[key]
+        ]
+
+    def _summaries(self, quoting: bool) -> list[str]:
         count = Counter((key, digest, recipe) for key, _, digest, recipe, _ in self.summaries)
         found = [f"{key} has {number} summaries of one content" for key, number in count.items() if number > 1]
         members = {(key, digest) for _, _, key, digest in self.members}
@@ -100,9 +125,11 @@ class _Examination:
             if (key, digest) not in members:
                 found.append(f"{key} has a summary of a content that is in no batch")
             words = str(contents.get(digest, "")).split()
-            if words and words[0] not in text:
+            if quoting and words and words[0] not in text:
                 found.append(f"{key} has the summary {text!r}, its content begins {words[0]!r}")
-        for key, digest, recipe, state, *_ in self.states:
+        for key, digest, recipe, state, _, _, why in self.states:
+            if state in ("failed", "skipped") and not why:
+                found.append(f"{key} is {state} without a reason")
             has = count[(key, digest, recipe)]
             if (state == "completed") != bool(has):
                 found.append(f"{key} is {state} with {has} summaries")
@@ -112,7 +139,7 @@ class _Examination:
         owners = {tuple(row) for row in self.owners}
         return [
             f"{key} is in progress and its owner is not known"
-            for key, _, recipe, state, owner, batch in self.states
+            for key, _, recipe, state, owner, batch, _ in self.states
             if state == "in_progress" and (owner, batch, recipe) not in owners
         ]
 

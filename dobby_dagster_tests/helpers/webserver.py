@@ -19,6 +19,13 @@ import psutil
 
 from dobby_dagster_tests.helpers.command import PROCESS
 
+# What tells the kinds of process apart, in their command lines.
+MARKS = {
+    "supervisor": "dobby_dagster.cli.app", "code server": "grpc", "daemon": "dagster._daemon",
+    "web server": "dobby_dagster.cli.server.web_server", "worker": "multiprocessing.spawn",
+    "monitor": "dobby_dagster.cli.server.monitor_server",
+}  # fmt: skip
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -86,16 +93,11 @@ class Served:
         return found
 
     def of(self, kind: str) -> list[psutil.Process]:
-        """Those of one kind: supervisor, code server, daemon, web server, monitor or worker."""
-        marks = {
-            "supervisor": "dobby_dagster.cli.app", "code server": "grpc", "daemon": "dagster._daemon",
-            "web server": "dobby_dagster.cli.server.web_server", "worker": "multiprocessing.spawn",
-            "monitor": "dobby_dagster.cli.server.monitor_server",
-        }  # fmt: skip
+        """Those of one kind: one of ``MARKS``."""
         found = []
         for process in self.processes():
             with suppress(psutil.Error):
-                if any(marks[kind] in part for part in process.cmdline()[:5]):
+                if any(MARKS[kind] in part for part in process.cmdline()[:5]):
                     found.append(process)
         return found
 
@@ -107,11 +109,11 @@ class Served:
                 self._supervisor.wait(timeout=30)
         self.kill(self.processes())
 
-    def kill(self, processes: list[psutil.Process]) -> None:
-        """SIGKILL, and wait until they are gone."""
+    def kill(self, processes: list[psutil.Process], number: int = signal.SIGKILL) -> None:
+        """Send a signal, and wait until they are gone."""
         for process in processes:
             with suppress(psutil.Error):
-                process.kill()
+                process.send_signal(number)
         if self._supervisor is not None and any(process.pid == self._supervisor.pid for process in processes):
             self._supervisor.wait(timeout=10)
         psutil.wait_procs(processes, timeout=10)
