@@ -148,6 +148,7 @@ class _Examination:
         known = {key: (digest, deleted) for key, digest, deleted in self.versions}
         recipe = self.recipes[0][1] if self.recipes else ""
         state = {(key, digest): name for key, digest, under, name, *_ in self.states if under == recipe}
+        why = {(key, digest): row[-1] for key, digest, under, *row in self.states if under == recipe}
         found = [f"{len(self.waiting)} versions wait"] if self.waiting else []
         found += [f"{len(self.owners)} owners are left"] if self.owners else []
         for key, content in self.live.items():
@@ -155,6 +156,8 @@ class _Examination:
                 found.append(f"{key} is not known as it is")
             elif state.get((key, _hash(content))) not in SETTLED:
                 found.append(f"{key} is {state.get((key, _hash(content)))}")
+            elif why[key, _hash(content)] in ("superseded", "deleted"):
+                found.append(f"{key} was skipped as {why[key, _hash(content)]}, and has that content")
         gone = [key for key, (_, deleted) in known.items() if not deleted and key not in self.live]
         return found + [f"{key} is gone and not known to be" for key in gone]
 

@@ -72,25 +72,27 @@ def accounts(client: Any, killed: Collection[int]) -> Accounts:
 
 def _follow(found: Accounts, name: str, states: list[list[str]], killed: Collection[int]) -> None:
     """One version of a record under one recipe, from state to state."""
-    before, owner, completed = "", "", False
+    before, owner, outcome, completed = "", "", "", False
     for state, holder, reason, code in states:
         if state == "in_progress":
             found.started += 1
             if completed:
                 found.violations.append(f"{name} was started again after it was completed")
             if owner:
-                why = _reason(before, owner, killed)
+                why = _reason(outcome, owner, killed)
                 found.restarted[why] += 1
                 found.restarted_by_kill[pid_of(owner)] += why == "killed"
             owner = holder
-        elif state in ENDED:
+        elif before == "in_progress":
+            outcome = state
+        if state in ENDED:
             found.ended += code != ChangedBackError.code
             found.superseded += before == "in_progress" and reason == "superseded"
         completed |= state == "completed"
         before = state
 
 
-def _reason(before: str, owner: str, killed: Collection[int]) -> str:
-    if pid_of(owner) in killed:
-        return "killed"
-    return {"failed": "failed", "skipped": "changed back"}.get(before, "unexplained")
+def _reason(outcome: str, owner: str, killed: Collection[int]) -> str:
+    """Why a record is started again whose last start by ``owner`` had this outcome."""
+    why = {"failed": "failed", "skipped": "changed back"}.get(outcome)
+    return why or ("killed" if pid_of(owner) in killed else "unexplained")

@@ -11,7 +11,7 @@ from dobby_dagster.domain.errors import InferenceError, StoreBusyError, StoreErr
 from dobby_dagster.domain.records import Record
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import SourceSettings
-from dobby_dagster.domain.states import ProcessingState
+from dobby_dagster.domain.states import DELETED, SUPERSEDED, ProcessingState, skipped
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import Outcome
@@ -115,6 +115,32 @@ def test_a_content_that_changes_and_changes_back_is_tried_again(sqlite_store: Co
     assert (entries(sqlite_store)["a"]["state"], entries(sqlite_store)["b"]["state"]) == ("failed", "completed")
     run(sqlite_store, FakeEngine())
     assert entries(sqlite_store)["a"]["state"] == "completed"
+
+
+@pytest.mark.parametrize("away", ["edited", "deleted"])
+def test_a_content_that_is_back_before_the_next_plan_is_summarized(sqlite_store: CozoStore, away: str) -> None:
+    put(sqlite_store, {"a": "word1", "b": "word2"})
+
+    def change(_: object) -> None:
+        if away == "edited":
+            put(sqlite_store, {"a": "changed"})
+        else:
+            sqlite_store.connection.run("?[key] <- [['a']] :rm record {key}", write=True)
+
+    run(sqlite_store, FakeEngine(), before_commit=change)
+    assert entries(sqlite_store)["a"]["state"] == "skipped"
+    put(sqlite_store, {"a": "word1"})
+    for _ in range(2):
+        run(sqlite_store, FakeEngine())
+        assert entries(sqlite_store)["a"]["state"] == "completed"
+        assert len(sqlite_store.versions.batches()) == 2, "it came back in one new batch"
+
+
+@pytest.mark.parametrize("reason", [SUPERSEDED, DELETED])
+def test_a_content_that_is_back_when_its_skip_is_committed_is_tried_again(store: CozoStore, reason: str) -> None:
+    source, batch, made = outcomes(store)
+    assert commit(store, source, batch, [replace(made[0], state=skipped(reason), summary=None)]) == set()
+    assert states(store)["a"] == ("failed", "its content changed for a moment while it was summarised")
 
 
 @pytest.mark.parametrize("text", ["half \ud83d", None])

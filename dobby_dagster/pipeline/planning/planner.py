@@ -11,6 +11,7 @@ from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import Batch, Record, RecordVersion, content_hash
 from dobby_dagster.pipeline.progress import report
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.record_versions import Known
 from dobby_dagster.store.source.change_tracking import TrackingState, prepare, queue_length, queued, save
 from dobby_dagster.store.source.source_relation import Source, Tracking
 
@@ -148,11 +149,13 @@ def _record_page(
     found = {record.key: record for record in records}
     keys = list(dict.fromkeys([*found, *(key for key, _ in tokens or [])]))
     known = store.versions.known(source, keys)
+    hashes = {key: content_hash(record.content) for key, record in found.items()}
+    same = [key for key, digest in hashes.items() if known.get(key) == Known(digest, False)]
+    unchanged = set(same) - (store.versions.returned(source, same) if same else set())
     fresh: list[RecordVersion] = []
     for key, record in found.items():
-        digest = content_hash(record.content)
-        before = known.get(key)
-        if before and before.content_hash == digest and not before.deleted:
+        before, digest = known.get(key), hashes[key]
+        if key in unchanged:
             continue
         changes.changed += before is not None
         changes.new += before is None

@@ -11,7 +11,7 @@ from typing import Any
 from dobby_dagster.domain.errors import ChangedBackError, StoreError, UnstorableError
 from dobby_dagster.domain.records import Content, RecordVersion, content_hash
 from dobby_dagster.domain.scope import Scope
-from dobby_dagster.domain.states import SUPERSEDED, ProcessingState, State
+from dobby_dagster.domain.states import PASSING_REASONS, SUPERSEDED, ProcessingState, State
 from dobby_dagster.domain.states import skipped as skipped_state
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.store.cozoscript.script import script, unpack
@@ -105,7 +105,8 @@ class Chunks:
             outcomes, superseded = self._commit_each(source, outcomes, scope)
             ended = Counter(State.SKIPPED if o.version.key in superseded else o.state.state for o in outcomes)
             self._commit(source, [], scope, _Counted(name, outcomes, chunk.stats, ended))
-        return superseded - self._fail_changed_back(source, outcomes, superseded, scope)
+        away = superseded | {o.version.key for o in outcomes if o.state.reason in PASSING_REASONS}
+        return superseded - self._fail_changed_back(source, outcomes, away, scope)
 
     def _commit_each(self, source: Source, outcomes: Sequence[Outcome], scope: Scope) -> tuple[list[Outcome], set[str]]:
         """Commit one by one; return what each ended as, and the keys that were superseded."""
@@ -122,10 +123,13 @@ class Chunks:
         return stored, superseded
 
     def _fail_changed_back(
-        self, source: Source, outcomes: Sequence[Outcome], superseded: set[str], scope: Scope
+        self, source: Source, outcomes: Sequence[Outcome], away: set[str], scope: Scope
     ) -> set[str]:
-        """Fail those of ``superseded`` whose content is again what it was, so that they are retried: no plan sees a change."""
-        records = source.get(sorted(superseded)) if superseded else {}
+        """Fail those of ``away`` whose content is again what it was, so that they are retried: a plan may have passed.
+
+        A content that comes back later than this is found by the next plan, see ``RecordVersions.returned``.
+        """
+        records = source.get(sorted(away)) if away else {}
         back = [
             o
             for o in outcomes

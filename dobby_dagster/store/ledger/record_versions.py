@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from dobby_dagster.domain.errors import StoreBusyError, StoreError
 from dobby_dagster.domain.records import Batch, RecordVersion, batch_id
+from dobby_dagster.domain.states import PASSING_REASONS, State
 from dobby_dagster.store.cozoscript.script import MOMENT, script, unpack
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.relations import BATCH, MEMBER, META, VERSION, WAITING
@@ -40,6 +41,19 @@ class RecordVersions:
         query = f"?[key, content_hash, deleted] := key in $keys, {_KNOWN}"
         rows = self._connection.run(query, {"keys": keys, "source": source.settings.relation}).rows
         return {row[0]: Known(row[1], row[2]) for row in rows}
+
+    def returned(self, source: Source, keys: list[str]) -> set[str]:
+        """Those of ``keys`` that a run skipped as edited or deleted, and that have had no new version since.
+
+        If the source has their known content, it was edited or deleted and changed back between two plans.
+        """
+        query = f"""now[key, content_hash, seen] := key in $keys,
+            *dobby_version{{source: $source, key, content_hash, at: seen, deleted @ 'END'}}, deleted == false
+        ?[key] := now[key, content_hash, seen],
+            *dobby_state{{source: $source, key, content_hash, recipe, at: ended, state, reason @ 'END'}},
+            state == '{State.SKIPPED}', is_in(reason, {list(PASSING_REASONS)}), to_int(ended) > to_int(seen)"""
+        rows = self._connection.run(query, {"keys": keys, "source": source.settings.relation}).rows
+        return {row[0] for row in rows}
 
     def live(self, relation: str) -> int:
         """How many records are known and not deleted."""
