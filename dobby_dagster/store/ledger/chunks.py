@@ -122,9 +122,7 @@ class Chunks:
             stored.append(ended)
         return stored, superseded
 
-    def _fail_changed_back(
-        self, source: Source, outcomes: Sequence[Outcome], away: set[str], scope: Scope
-    ) -> set[str]:
+    def _fail_changed_back(self, source: Source, outcomes: Sequence[Outcome], away: set[str], scope: Scope) -> set[str]:
         """Fail those of ``away`` whose content is again what it was, so that they are retried: a plan may have passed.
 
         A content that comes back later than this is found by the next plan, see ``RecordVersions.returned``.
