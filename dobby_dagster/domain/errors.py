@@ -142,6 +142,13 @@ class PromptError(DobbyError):
     code = "prompt"
 
 
+class AlertError(DobbyError):
+    """An alert could not be delivered."""
+
+    code = "alert"
+    retry = Retry.BACK_OFF
+
+
 class RecordError(DobbyError):
     """One record failed; the others go on."""
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from threading import Lock
 from typing import Annotated, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
@@ -26,6 +26,7 @@ SHORTEST = 6
 # Shorter secrets are replaced as whole words only: a key "token" must not break "tokenizer".
 _SHORTEST_ANYWHERE = 12
 _SHORTEST_ARGUMENT = 8
+_HOST = re.compile(r"(localhost|[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]{2,10}|[0-9]+(\.[0-9]+){3}|\[[0-9a-f:]+\])(:[0-9]+)?")
 
 _lock = Lock()
 _known: set[str] = set()
@@ -152,6 +153,21 @@ def learn_command(command: Sequence[str]) -> None:
         for part in (argument, argument.split()[-1] if argument.split() else ""):
             if len(part) >= _SHORTEST_ARGUMENT and not part.startswith("-"):
                 learn(part)
+
+
+def learn_service(url: str) -> None:
+    """Remember a URL of a notification service: any part of it can be a token, but for the name of a host.
+
+    >>> learn_service("tgram://123456789:AAE-abcdefgh/-10012345678")
+    >>> redact("bot123456789:AAE-abcdefgh at chat -10012345678")
+    'bot*** at chat ***'
+    """
+    learn(url)
+    for part in re.split(r"[/@?&=,#]+", url.partition("://")[2]):
+        if len(part) >= _SHORTEST_ARGUMENT and not _HOST.fullmatch(part):
+            learn(part)
+            learn(unquote(part))
+            learn(part.rpartition(":")[2])
 
 
 def _secret_parts(url: str) -> Iterator[str]:

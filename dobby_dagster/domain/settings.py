@@ -19,11 +19,18 @@ from dobby_dagster.domain.addresses import move_credentials, web_address
 from dobby_dagster.domain.contract_settings import ContractSettings
 from dobby_dagster.domain.contracts import BUILT_IN_MODEL
 from dobby_dagster.domain.database_address import DatabaseAddress
-from dobby_dagster.domain.secrets import OptionalCredentials, OptionalHeaderSecret, learn_command, learn_url
+from dobby_dagster.domain.secrets import (
+    OptionalCredentials,
+    OptionalHeaderSecret,
+    learn_command,
+    learn_service,
+    learn_url,
+)
 from dobby_dagster.domain.settings_section import Section
 
 # A CozoScript identifier: what relation and column names may be, here and in the store.
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+_SERVICE_URL = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]+", re.IGNORECASE)
 OWN_RELATION = "record"
 
 
@@ -208,6 +215,13 @@ class AutomationSettings(Section):
     alert_command: tuple[SecretStr, ...] = Field(
         (), description="Command to run for each alert, with JSON on standard input; its arguments are kept secret."
     )
+    alert_urls: tuple[SecretStr, ...] = Field(
+        (), description="Chat, mail and paging services for alerts, as URLs of Apprise; they are kept secret."
+    )
+    alert_disk_bytes: int = Field(1_000_000_000, ge=0, description="Alert if a disk has less free space; 0: never.")
+    alert_confidence_change: float = Field(
+        0.1, ge=0, le=1, description="Alert if a new model or prompt changes the mean confidence by more; 0: never."
+    )
 
     @field_validator("alert_webhook")
     @classmethod
@@ -222,6 +236,15 @@ class AutomationSettings(Section):
     @classmethod
     def _secret_arguments(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
         learn_command([argument.get_secret_value() for argument in value])
+        return value
+
+    @field_validator("alert_urls")
+    @classmethod
+    def _service_urls(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for url in value:
+            learn_service(url.get_secret_value())
+            if not _SERVICE_URL.fullmatch(url.get_secret_value()):
+                raise ValueError("each must be SERVICE://…, without spaces, as https://appriseit.com/services lists them")
         return value
 
 

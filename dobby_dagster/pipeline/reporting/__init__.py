@@ -1,1 +1,1 @@
-"""What was done: metrics, invariants, doubtful summaries, exports, alerts."""
+"""What was done: metrics, invariants, doubtful summaries, exports."""

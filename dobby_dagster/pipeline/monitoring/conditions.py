@@ -1,0 +1,124 @@
+"""What needs a person's attention now, as data. Each check stands alone: one that fails does not end the others."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from dobby_dagster.domain.errors import DobbyError, Severity, StoreBusyError
+
+# A check that took a second is not repeated for so many: monitoring costs less than 1 % of the time.
+REST_FACTOR = 200
+_log = logging.getLogger("dobby.alerts")
+
+
+class Kind(StrEnum):
+    """What an alert can be about; ``docs/monitoring.md`` explains each."""
+
+    RUN_FAILURE = "run_failure"
+    STALENESS = "staleness"
+    STALL = "stall"
+    CONTRACT = "contract"
+    QUARANTINE = "quarantine"
+    DISK = "disk"
+    DATABASE = "database"
+    CONFIDENCE = "confidence"
+    BACKUP = "backup"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Something that needs attention for as long as a check finds it.
+
+    >>> Condition(Kind.DISK, "/data", "the disk of /data is nearly full").identity
+    'disk:/data'
+
+    Attributes:
+        kind, subject: Together the identity, the same in every reading.
+        title: One line.
+        text: What happened, and what to do.
+        severity: Decides the level in the log.
+        remedy: A command that helps, for a shell in any folder.
+        batches, runs: What it is about, where that is known.
+        level: An open alert is sent again when this has grown.
+        after_seconds: It is no alert before it has lasted for this long.
+    """
+
+    kind: Kind
+    subject: str
+    title: str
+    text: str = ""
+    severity: Severity = Severity.ERROR
+    remedy: str = ""
+    batches: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    level: int = 0
+    after_seconds: float = 0.0
+
+    @property
+    def identity(self) -> str:
+        """``KIND:SUBJECT``."""
+        return f"{self.kind}:{self.subject}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """Finds the conditions of one kind.
+
+    Attributes:
+        kind: Of the conditions.
+        find: Gives them; an error means that nothing is known now.
+    """
+
+    kind: Kind
+    find: Callable[[], Iterable[Condition]]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The conditions at one moment.
+
+    Attributes:
+        conditions: What the checks found.
+        unknown: Kinds that could not be checked: their alerts neither begin nor end.
+    """
+
+    conditions: Sequence[Condition]
+    unknown: Collection[Kind] = ()
+
+
+@dataclass
+class Conditions:
+    """Reads all checks; keeps nothing but when a slow one may be read again.
+
+    >>> def full():
+    ...     yield Condition(Kind.DISK, "/", "full")
+    >>> reading = Conditions().read([Check(Kind.DISK, full), Check(Kind.STALL, lambda: [1 / 0])])
+    >>> [condition.identity for condition in reading.conditions], [str(kind) for kind in reading.unknown]
+    (['disk:/'], ['stall'])
+    """
+
+    _not_before: dict[Kind, float] = field(default_factory=dict)
+
+    def read(self, checks: Iterable[Check]) -> Reading:
+        """The conditions that ``checks`` find; an error in one is a warning in the log."""
+        found: list[Condition] = []
+        unknown: set[Kind] = set()
+        for check in checks:
+            began = time.monotonic()
+            if began < self._not_before.get(check.kind, 0.0):
+                unknown.add(check.kind)
+                continue
+            try:
+                found += check.find()
+            except StoreBusyError:
+                unknown.add(check.kind)
+            except Exception as error:  # monitoring never stops the work
+                unknown.add(check.kind)
+                reason = error if isinstance(error, DobbyError) else f"{type(error).__name__}: {error}"
+                _log.warning("the check for %s alerts failed: %s", check.kind, reason)
+            self._not_before[check.kind] = time.monotonic() + (time.monotonic() - began) * REST_FACTOR
+        return Reading(found, unknown)
