@@ -5,7 +5,7 @@ import logging
 import dagster as dg
 
 from dobby_dagster.defs.automation import (
-    alert_sensors,
+    alerts_sensor,
     metrics_sensor,
     new_records_sensor,
     recovery_sensor,
@@ -31,7 +31,7 @@ def build_definitions(settings: Settings) -> dg.Definitions:
             new_records_sensor.new_records_sensor(settings),
             recovery_sensor.recovery_sensor(settings),
             metrics_sensor.metrics_follow_sensor(settings),
-            *alert_sensors.alert_sensors(settings),
+            alerts_sensor.alerts_sensor(settings),
         ],
         schedules=[retry_schedule.retry_failed_schedule(settings), upkeep_schedule.nightly_upkeep_schedule(settings)],
         resources=build_resources(settings),

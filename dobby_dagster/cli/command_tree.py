@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dobby_dagster import __version__
+from dobby_dagster.cli.commands.alerts import alerts
 from dobby_dagster.cli.commands.backfill import backfill
 from dobby_dagster.cli.commands.backup import backup
 from dobby_dagster.cli.commands.config import config
@@ -72,7 +73,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Summarise": (init, ingest, preview, summarize),
     "Show results": (status, show, history, export),
     "Repeat and clean up": (backfill, redo, purge),
-    "Operate": (dev, monitor, watch, doctor, recover, backup, restore),
+    "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore),
     "Settings": (config, models),
 }
 for panel, commands in COMMANDS.items():

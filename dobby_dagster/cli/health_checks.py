@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TypeAlias
 
 from dobby_dagster.cli.database_checks import database_checks
@@ -17,7 +15,6 @@ from dobby_dagster.domain.settings import Settings
 
 PACKAGES = ("dobby-dagster", "dagster", "dagster-webserver", "pycozo", "cozo-embedded")
 EXTRAS = ("openvino", "torch", "transformers")
-LOW_DISK_BYTES = 1_000_000_000
 
 
 Check: TypeAlias = Callable[[Settings, Command], Iterator[Finding]]
@@ -36,6 +33,7 @@ def diagnose(settings: Settings, command: Command) -> list[Finding]:
         ("model", _model),
         ("dagster", _dagster),
         ("disk", _disk),
+        ("alerts", _alerts),
     )
     findings: list[Finding] = []
     for name, check in checks:
@@ -121,12 +119,19 @@ def _stuck(count: int, what: str) -> str:
 
 
 def _disk(settings: Settings, command: Command) -> Iterator[Finding]:
-    file = settings.database.address.file
-    folder = file.absolute().parent if file else Path.cwd()
-    while not folder.is_dir():  # the nearest that exists
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    ok = free >= LOW_DISK_BYTES
-    yield Finding(
-        "disk", ok, f"{free / 1e9:.1f} GB free", "" if ok else "free some space: a full disk stops every write"
-    )
+    from dobby_dagster.defs.runs.dagster_home import home_path
+    from dobby_dagster.pipeline.monitoring.disk_space import free_spaces
+
+    for space in free_spaces(settings, home_path(settings)):
+        remedy = "free some space: a full disk stops every write" if space.is_low else ""
+        yield Finding("disk", not space.is_low, f"{space.free / 1e9:.1f} GB free at {space.folder}", remedy)
+
+
+def _alerts(settings: Settings, command: Command) -> Iterator[Finding]:
+    from dobby_dagster.pipeline.monitoring.alert_channels import channels, unusable
+
+    named = channels(settings.automation)
+    for problem in unusable(named):
+        yield Finding("alerts", False, problem)
+    where = f"sent to {', '.join(named)}" if named else "to the log only; automation.alert_… names other channels"
+    yield Finding("alerts", True, where, command("alerts --test") if named else "")

@@ -244,7 +244,9 @@ class AutomationSettings(Section):
         for url in value:
             learn_service(url.get_secret_value())
             if not _SERVICE_URL.fullmatch(url.get_secret_value()):
-                raise ValueError("each must be SERVICE://…, without spaces, as https://appriseit.com/services lists them")
+                raise ValueError(
+                    "each must be SERVICE://…, without spaces, as https://appriseit.com/services lists them"
+                )
         return value
 
 

@@ -65,6 +65,13 @@ def back_up(store: CozoStore, folder: Path, keep: int) -> BackupResult:
     return result
 
 
+def newest_backup(folder: Path) -> Path | None:
+    """The newest file that :func:`back_up` wrote into ``folder``; None where there is none."""
+    if not folder.is_dir():
+        return None
+    return max((file for file in folder.iterdir() if _NAME.fullmatch(file.name)), default=None)
+
+
 def _rotate(result: BackupResult, keep: int) -> None:
     """Delete backups older than the newest ``keep`` valid ones, except the oldest valid one; the new one is valid."""
     others = (file for file in result.path.parent.iterdir() if _NAME.fullmatch(file.name) and file != result.path)

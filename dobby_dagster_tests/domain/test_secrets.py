@@ -90,11 +90,12 @@ def test_every_secret_is_masked_where_settings_are_shown() -> None:
         database__auth="HIDDEN-TOKEN",
         automation__alert_webhook="https://hooks.example/HIDDEN-PATH",
         automation__alert_command=("curl", "-H", "Authorization: Bearer HIDDEN-ARGUMENT"),
+        automation__alert_urls=("tgram://HIDDEN-TOKEN/HIDDEN-CHAT", "mailto://user:HIDDEN-WORD@example.com"),
     )
     assert "HIDDEN" not in shown
     assert {name for name in setting_names() if is_secret(name)} == {
         *("model.api_key", "model.credentials", "database.auth", "database.credentials"),
-        *("automation.alert_webhook", "automation.alert_command"),
+        *("automation.alert_webhook", "automation.alert_command", "automation.alert_urls"),
     }
 
 
@@ -185,6 +186,7 @@ KEY = "sk-SECRET-KEY-0123456789"
 HOOK = "/services/SECRET-HOOK-0123456789"
 ARGUMENT = "SECRET-ARGUMENT-0123456789"
 PASSWORD = "SECRET-PASSWORD-0123456789"
+SERVICE = "SECRET-SERVICE-0123456789"
 
 
 def echoing(number: int, body: dict[str, Any], key: str = KEY) -> Reply:
@@ -219,6 +221,7 @@ def test_no_secret_is_written_anywhere(tmp_path: Path, refused: bool) -> None:
             "DOBBY_MODEL_SERVED_NAME": "small",
             "DOBBY_AUTOMATION_ALERT_WEBHOOK": f"https://hooks.example{HOOK}",
             "DOBBY_AUTOMATION_ALERT_COMMAND": f"curl,-H,Authorization: Bearer {ARGUMENT}",
+            "DOBBY_AUTOMATION_ALERT_URLS": f"json://user:{SERVICE}@127.0.0.1:9/{SERVICE}/,tgram://{SERVICE}",
             **({} if refused else {"DOBBY_MODEL_API_KEY": f"{KEY}\n"}),
         }
         said_by = [
@@ -226,7 +229,10 @@ def test_no_secret_is_written_anywhere(tmp_path: Path, refused: bool) -> None:
                 [*PROCESS, *command],
                 env=environment, capture_output=True, check=False, cwd=tmp_path, timeout=600,
             )
-            for command in (["-v", "summarize", "--show", "9"], ["config", "--json"], ["export", "--format", "jsonl"])
+            for command in (
+                ["-v", "summarize", "--show", "9"], ["config", "--json"], ["export", "--format", "jsonl"],
+                ["-v", "alerts", "--test"], ["-v", "alerts"],
+            )
         ]  # fmt: skip
         sent = set(server.keys)
     assert sent == (
@@ -237,9 +243,9 @@ def test_no_secret_is_written_anywhere(tmp_path: Path, refused: bool) -> None:
     written |= {str(path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert any(b"arguments *** here" in text for text in written.values()) is not refused
     for name, text in written.items():
-        for secret in (KEY, HOOK, ARGUMENT, PASSWORD):
+        for secret in (KEY, HOOK, ARGUMENT, PASSWORD, SERVICE):
             assert secret.encode() not in text, f"{name} holds {secret}"
-        for part in ("sk-SECRET", "SECRET-HOOK", "SECRET-ARG", "SECRET-PASS"):
+        for part in ("sk-SECRET", "SECRET-HOOK", "SECRET-ARG", "SECRET-PASS", "SECRET-SERV"):
             assert part.encode() not in text, f"{name} holds a part of a secret"
 
 

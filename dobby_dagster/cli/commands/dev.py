@@ -11,6 +11,7 @@ import typer
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import note
+from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.remembered import REMEMBERED, as_environment
 
 
@@ -30,10 +31,13 @@ def dev(
     from dobby_dagster.cli.server.dev_services import serve
     from dobby_dagster.defs.runs.dagster_home import dagster_home
     from dobby_dagster.inference.recipe import recipe_for
+    from dobby_dagster.pipeline.monitoring.alert_channels import channels, unusable
 
     use = opened(given)
     _ = use.source.types
     recipe_for(use.settings)
+    for problem in unusable(channels(use.settings.automation)):
+        raise SettingsError(problem)
     environment = {**os.environ, **as_environment(use.settings, ("database.url", "automation.enabled", *REMEMBERED))}
     environment |= {"DOBBY_CONFIG": str(given.config)} if given.config else {}
     environment["DAGSTER_HOME"] = str(dagster_home(use.settings))

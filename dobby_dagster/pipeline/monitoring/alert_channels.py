@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -16,9 +17,11 @@ from dobby_dagster.domain.http_reply import BadAnswerError, NoAnswerError
 from dobby_dagster.domain.printable import message
 from dobby_dagster.domain.secrets import redact
 from dobby_dagster.domain.settings import AutomationSettings
-from dobby_dagster.pipeline.monitoring.alert_state import Notification
+from dobby_dagster.pipeline.monitoring.alert_state import AlertState, Notification
 
 TIMEOUT_SECONDS = 10.0
+# No delivery begins after this time: Dagster gives a sensor a minute.
+DELIVERY_SECONDS = 15.0
 LEVELS = {Severity.WARNING: logging.WARNING, Severity.ERROR: logging.ERROR, Severity.CRITICAL: logging.CRITICAL}
 _log = logging.getLogger("dobby.alerts")
 
@@ -36,8 +39,8 @@ class Channel(Protocol):
 
 
 def log(notification: Notification) -> None:
-    """Write ``notification`` to the log, at the level of its severity; its end as information."""
-    level = logging.INFO if notification.status == "resolved" else LEVELS[notification.severity]
+    """Write ``notification`` to the log, at the level of its severity; its end as a warning."""
+    level = logging.WARNING if notification.status == "resolved" else LEVELS[notification.severity]
     text = " ".join(filter(None, (notification.text, notification.remedy)))
     _log.log(level, "%s: %s: %s: %s", notification.status, notification.kind, notification.title, text)
 
@@ -59,6 +62,21 @@ def channels(settings: AutomationSettings) -> dict[str, Channel]:
         seen[scheme] += 1
         found[scheme if seen[scheme] == 1 else f"{scheme} {seen[scheme]}"] = Service(url.get_secret_value())
     return found
+
+
+def deliver(state: AlertState, named: Mapping[str, Channel]) -> None:
+    """Deliver what waits in ``state``; what fails, or is over ``DELIVERY_SECONDS``, waits for the next call."""
+    deadline = time.monotonic() + DELIVERY_SECONDS
+    for name, channel in named.items():
+        while time.monotonic() < deadline and (notification := state.next_for(name, time.time())) is not None:
+            try:
+                channel.send(notification)
+            except Exception as error:  # a channel that fails does not affect the others
+                reason = message(error if isinstance(error, AlertError) else type(error).__name__)
+                state.failed(name, time.time(), reason)
+                _log.warning("an alert is not delivered yet, it is sent again later: %s", reason)
+            else:
+                state.delivered(name, notification)
 
 
 def unusable(named: Mapping[str, Channel]) -> Iterator[str]:
@@ -164,6 +182,8 @@ class Service:
             import apprise
         except ImportError:
             raise AlertError("apprise is not installed", hint="pip install 'dobby-dagster[alerts]'") from None
+        # What it logs is taken from it where it is sent; nothing else of it may stand in a log.
+        logging.getLogger("apprise").propagate = False
         service = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Dobby", app_desc="Dobby alerts"))
         if not service.add(self._url):
             raise AlertError(f"an address {self._scheme}://… is not one that Apprise can use", hint=hint)
@@ -171,11 +191,11 @@ class Service:
 
 
 def for_people(notification: Notification) -> tuple[str, str]:
-    """The title and the text of ``notification`` for a chat or a mail: no text of a record in it can mention anybody.
+    r"""The title and the text of ``notification`` for a chat or a mail: no text of a record in it can mention anybody.
 
     >>> for_people(Notification(id="", status="open", kind="disk", subject="/", severity="error",
     ...     title="a disk is nearly full", text="Ask @everyone.", remedy="df -h /", at=0, since=0))
-    ('Dobby, error: a disk is nearly full', 'Ask (at)everyone.\\n\\nTo look into it: df -h /')
+    ('Dobby, error: a disk is nearly full', 'Ask (at)everyone.\n\nTo look into it: df -h /')
     """
     status = notification.severity if notification.status == "open" else notification.status
     lines = [notification.text]

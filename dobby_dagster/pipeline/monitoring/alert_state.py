@@ -2,8 +2,8 @@
 
 Its JSON is the cursor of the sensor ``alerts``, so that it outlives a lost database, a restart and a channel that is
 down. For every channel it guarantees: an episode of a condition is sent once when it begins and once, as resolved, when
-it is over, in this order. What an update adds is delivered only after the state was stored, so that no end is forgotten;
-a process that dies between a delivery and the next storage delivers again: at least once.
+it is over, in this order. What an update adds is delivered only after the state was stored, so that no end is
+forgotten; a process that dies between a delivery and the next storage delivers again: at least once.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from dobby_dagster.domain.errors import DobbyError, Severity, StoreBusyError
+from dobby_dagster.domain.errors import DobbyError, Severity, StoreError
 
-# A check that took a second is not repeated for so many: monitoring costs less than 1 % of the time.
+# A slow check that took a second is not repeated for so many: monitoring costs less than 1 % of the time.
 REST_FACTOR = 200
 _log = logging.getLogger("dobby.alerts")
 
@@ -71,10 +71,12 @@ class Check:
     Attributes:
         kind: Of the conditions.
         find: Gives them; an error means that nothing is known now.
+        is_slow: Whether it reads much: it rests then for ``REST_FACTOR`` times as long as it took.
     """
 
     kind: Kind
     find: Callable[[], Iterable[Condition]]
+    is_slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,11 @@ class Conditions:
                 continue
             try:
                 found += check.find()
-            except StoreBusyError:
-                unknown.add(check.kind)
             except Exception as error:  # monitoring never stops the work
                 unknown.add(check.kind)
-                reason = error if isinstance(error, DobbyError) else f"{type(error).__name__}: {error}"
-                _log.warning("the check for %s alerts failed: %s", check.kind, reason)
-            self._not_before[check.kind] = time.monotonic() + (time.monotonic() - began) * REST_FACTOR
+                if not isinstance(error, StoreError) or type(error) is StoreError:  # the kind database has the others
+                    reason = error if isinstance(error, DobbyError) else f"{type(error).__name__}: {error}"
+                    _log.warning("the check for %s alerts failed: %s", check.kind, reason)
+            if check.is_slow:
+                self._not_before[check.kind] = time.monotonic() + (time.monotonic() - began) * REST_FACTOR
         return Reading(found, unknown)

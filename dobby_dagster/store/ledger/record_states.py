@@ -182,6 +182,16 @@ class RecordStates:
             retry, retry_count, batch, since @ 'END'}}, state == 'failed'"""
         yield from self._connection.run(query, {"source": relation, "recipe": recipe}).dicts()
 
+    def quarantined(self, relation: str, recipe: RecipeId, max_retries: int) -> dict[BatchId, int]:
+        """The number of quarantined records of each batch that has any; a scan of all states of ``relation``."""
+        query = f"""?[batch, count(key)] := *dobby_state{{source: $source, key, content_hash, recipe, state, retry,
+            retry_count, batch @ 'END'}}, recipe == $recipe, state == 'failed',
+            !({MAY_PASS}),
+            *dobby_version{{source: $source, key, content_hash: present, deleted @ 'END'}}, present == content_hash,
+            deleted == false"""
+        params = {"source": relation, "recipe": recipe, "max_retries": max_retries}
+        return {BatchId(batch): int(count) for batch, count in self._connection.run(query, params).rows}
+
     def history(self, relation: str, key: str) -> list[dict[str, Any]]:
         """Every version and state that the record ever had, oldest first, by time in seconds."""
         query = """?[at, event, content_hash, recipe, error, reason, batch, run, retry_count] :=

@@ -218,6 +218,13 @@ class Reports:
             truncated}}, summarized == content_hash"""
         return list(self._connection.run(query, {"source": relation, "recipe": recipe}).dicts())
 
+    def confidences(self, relation: str, recipe: RecipeId, first: int) -> list[float]:
+        """The known confidences of the ``first`` summaries that were made under ``recipe``; a scan of all summaries."""
+        query = """?[confidence, created_at, key] := *dobby_summary{source: $source, key, fingerprint, recipe, confidence,
+            created_at}, recipe == $recipe, is_num(confidence) :order created_at, key :limit $first"""
+        params = {"source": relation, "recipe": recipe, "first": first}
+        return [row[0] for row in self._connection.run(query, params).rows]
+
     def rates(self, model_revision: str) -> Rates:
         """How fast the model was, over all prompts."""
         params = {"revision": model_revision}
