@@ -15,6 +15,7 @@ from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.pipeline.monitoring.conditions import Check, Condition, Kind
 from dobby_dagster.pipeline.monitoring.confidence_drift import SAMPLE, drift
+from dobby_dagster.pipeline.monitoring.contract_results import broken_contracts
 from dobby_dagster.pipeline.monitoring.disk_space import free_spaces
 from dobby_dagster.pipeline.monitoring.remedy_command import remedy_command
 from dobby_dagster.pipeline.monitoring.stalls import stalled_runs
@@ -40,6 +41,7 @@ def stored_checks(settings: Settings, home: Path) -> list[Check]:
         Check(Kind.DISK, partial(_disks, settings, home)),
         Check(Kind.DATABASE, database.problems),
         Check(Kind.STALL, lambda: _stalls(settings, database.store, home)),
+        Check(Kind.CONTRACT, lambda: _contracts(settings, database.store)),
         Check(Kind.QUARANTINE, lambda: _quarantine(settings, database.store), is_slow=True),
         Check(Kind.CONFIDENCE, lambda: _confidence(settings, database.store), is_slow=True),
     ]
@@ -138,6 +140,19 @@ def _stalls(settings: Settings, store: CozoStore, home: Path) -> Iterator[Condit
 
 def _committed_after(store: CozoStore, scope: Scope, at: float) -> bool:
     return any(chunk["finished_at"] > at for chunk in store.batch_reports.chunks(scope))
+
+
+def _contracts(settings: Settings, store: CozoStore) -> Iterator[Condition]:
+    for result in broken_contracts(store, settings):
+        yield Condition(
+            Kind.CONTRACT,
+            f"{result.contract.name}, {result.group}",
+            str(result),
+            f"{result.contract.meaning}; the median of the last batches. The limit can be set in [contracts].",
+            Severity.WARNING,
+            remedy_command(settings, "doctor"),
+            result.batches,
+        )
 
 
 def _quarantine(settings: Settings, store: CozoStore) -> Iterator[Condition]:

@@ -10,7 +10,9 @@ from pathlib import Path
 import portalocker
 import pytest
 
+from dobby_dagster.domain.contracts import BUILT_IN_MODEL, PerformanceClass
 from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError
+from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.scope import RecipeId, RunId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.states import PENDING, ProcessingState
@@ -164,6 +166,26 @@ def test_a_stall_needs_attention_until_its_batch_makes_progress(
     stats = ChunkStats(time.time(), time.time() + 1, [0.1])
     sqlite_store.chunks.commit(source, Chunk([done(members[0], "1")], stats), scope)
     assert of_kind(read(settings, tmp_path), Kind.STALL) == []
+
+
+def test_a_broken_contract_is_a_warning_with_its_batches(
+    sqlite_store: CozoStore, make_settings: Make, tmp_path: Path
+) -> None:
+    remember(sqlite_store, BUILT_IN_MODEL)
+    recipe = sqlite_store.recipes.latest()
+    assert recipe is not None
+    group = PerformanceClass(BUILT_IN_MODEL, "cpu", "short")
+    for number, speed in ((1, 50.0), (2, 3.0), (3, 2.0)):
+        figures = {"records_per_second": speed}
+        sqlite_store.performance.add(group, Scope(recipe, batch_id(number)), float(number), figures)
+    [broken] = of_kind(read(make_settings(), tmp_path), Kind.CONTRACT)
+    assert broken.title.startswith("pipeline_records_per_second: 3 records/s")
+    assert (broken.severity, broken.batches) == ("warning", (batch_id(1), batch_id(2), batch_id(3)))
+    for number in (4, 5, 6):
+        sqlite_store.performance.add(
+            group, Scope(recipe, batch_id(number)), float(number), {"records_per_second": 60.0}
+        )
+    assert of_kind(read(make_settings(), tmp_path), Kind.CONTRACT) == []
 
 
 def summarized(store: CozoStore, recipe: RecipeId, confidences: Sequence[float | None]) -> None:
