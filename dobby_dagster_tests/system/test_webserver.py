@@ -158,5 +158,5 @@ def test_a_failed_backfill_is_read_re_executed_and_checked_by_click(browser: web
         shows(browser, "batch-000002: k0021 is completed without a summary of its content")
         picture(browser, "check")
         browser.get(f"{url}/automation")
-        shows(browser, "new_records", "retry_failed", "recovery", "nightly_upkeep", "metrics_follow", "run_failures")
+        shows(browser, "new_records", "retry_failed", "recovery", "nightly_upkeep", "metrics_follow", "alerts")
         picture(browser, "automation")
