@@ -1,7 +1,7 @@
 """The IO manager: the way in which the assets meet CozoDB."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -11,6 +11,7 @@ from dobby_dagster.defs.progress_log import ProgressLog
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.defs.runs.step_retries import by_recommendation
 from dobby_dagster.defs.summary_stream import PartitionEnd, PartitionStart, SummaryStream
+from dobby_dagster.domain import heartbeat
 from dobby_dagster.domain.scope import NO_RUN, BatchId, RunId
 
 if TYPE_CHECKING:
@@ -33,6 +34,21 @@ class CozoIOManager(dg.ConfigurableIOManager):
     models: dg.ResourceDependency[ModelPool]
     options: dg.ResourceDependency[PipelineOptions]
 
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["CozoIOManager"]:
+        """Watch the run while it lasts: if it makes no progress, its process is killed."""
+        from dobby_dagster.pipeline.monitoring.run_watchdog import watched
+        from dobby_dagster.store.ledger.stalls import StallKind
+
+        if context.run is None:
+            yield self
+            return
+        deadlines = {
+            StallKind.INFERENCE: self.models.stall_seconds, StallKind.PIPELINE: self.options.settings.stall_seconds,
+        }  # fmt: skip
+        with watched(RunId(context.run.run_id), self.database.settings, deadlines):
+            yield self
+
     def handle_output(self, context: dg.OutputContext, obj: Any) -> Iterator[DagsterEvent]:  # type: ignore[override]
         """Store what an asset returned; a stream of summaries is committed chunk by chunk.
 
@@ -40,6 +56,7 @@ class CozoIOManager(dg.ConfigurableIOManager):
             Failure: Some partition has more failed records than the limit; everything that succeeded is stored.
         """
         with by_recommendation():
+            heartbeat.commit()
             table = self._table(context, RunId(context.run_id))
             if isinstance(obj, SummaryStream):
                 yield from self._commit(context, obj)
@@ -63,6 +80,7 @@ class CozoIOManager(dg.ConfigurableIOManager):
                     scope, chunk = event
                     store.chunks.commit(source, chunk, scope)
                     progress.committed(chunk)
+                    heartbeat.commit()
                     report("summarizing", len(chunk.outcomes), sum(outcome.inferred for outcome in chunk.outcomes))
                     continue
                 if event.failure:
@@ -80,6 +98,7 @@ class CozoIOManager(dg.ConfigurableIOManager):
     @by_recommendation()
     def load_input(self, context: dg.InputContext) -> Any:
         """Load the partitions of an asset's table as the type of the input."""
+        heartbeat.commit()
         upstream = context.upstream_output
         if upstream is None:
             raise dg.DagsterInvariantViolationError("the input has no upstream asset")

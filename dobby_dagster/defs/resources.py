@@ -141,6 +141,12 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
         """Slots, budget, generation, within the limit of the prompt."""
         return section_of(self.keyring.settings.inference, self.inference).within(self.chosen_prompt.max_new_tokens)
 
+    @property
+    def stall_seconds(self) -> float:
+        """Seconds without a token after which a run has stalled; a model server may use all of its time limit."""
+        model, seconds = self.model_settings, section_of(self.keyring.settings.inference, self.inference).stall_seconds
+        return max(seconds, model.timeout_seconds + 60.0) if model.url and seconds else seconds
+
     @cached_property
     def chosen_prompt(self) -> "Prompt":
         """The prompt in use."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Generic
 
+from dobby_dagster.domain import heartbeat
 from dobby_dagster.inference.local.length_bands import bands
 from dobby_dagster.inference.local.network import Network, P, S
 from dobby_dagster.inference.local.scheduler import Scheduler
@@ -65,6 +66,7 @@ class ContinuousGenerator(Generic[S, P]):
         try:
             while not scheduler.done:
                 self._step(scheduler, slots)
+                heartbeat.token()
                 retired = list(scheduler.retire(slots))
                 self._slot_use.change(-len(retired))
                 now = time.perf_counter()

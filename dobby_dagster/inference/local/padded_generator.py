@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from dobby_dagster.domain import heartbeat
 from dobby_dagster.inference.local.length_bands import by_length
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.local.token_selection import Selector
@@ -92,6 +93,7 @@ class PaddedGenerator:
                 if device.type == "cpu":
                     logits = logits.float().numpy()
                 self._selector.advance(logits, running)
+                heartbeat.token()
                 kept = [place for place, sequence in enumerate(running) if not sequence.finished]
                 if not kept:
                     return

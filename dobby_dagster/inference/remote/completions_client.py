@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from tenacity import RetryCallState, Retrying, retry_if_exception, sleep_using_event
 from tenacity.wait import wait_random_exponential
 
+from dobby_dagster.domain import heartbeat
 from dobby_dagster.domain.errors import InferenceError, ModelError, ModelServerError
 from dobby_dagster.domain.http_client import HttpClient
 from dobby_dagster.domain.secrets import basic_authorization
@@ -142,7 +143,10 @@ class ServerClient:
         return float(wait_random_exponential(self._backoff, LONGEST_WAIT)(state))
 
     def _completion(self, body: Mapping[str, Any]) -> Completion:
-        completion = attempt_completion(self._http, body)
+        try:
+            completion = attempt_completion(self._http, body)
+        finally:
+            heartbeat.token()  # also of an attempt that failed: its own time limit ended it
         self._answered_at = time.monotonic()
         return completion
 

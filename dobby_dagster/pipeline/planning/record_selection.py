@@ -44,6 +44,7 @@ def release(store: CozoStore, relation: str, recipe: RecipeId, keys: Sequence[st
         versions = [RecordVersion(relation, row["key"], row["content_hash"]) for row in members]
         store.states.set_states(versions, PENDING, Scope(recipe, batch))
         released[batch] = [row["key"] for row in members]
+        store.stalls.forget_suspects(recipe, batch, released[batch])
     store.attempts.note_request(recipe, list(released))
     return released
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import psutil
 
 from dobby_dagster.domain.errors import DobbyError, RecordError, Retry
+from dobby_dagster.domain.heartbeat import awaiting_tokens
 from dobby_dagster.domain.owner import new_owner, retire
 from dobby_dagster.domain.records import Record, content_hash, readable_text
 from dobby_dagster.domain.scope import OwnerId, Scope
@@ -18,6 +19,7 @@ from dobby_dagster.inference.engine import WINDOW, Engine, Failure, Generation, 
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.progress import report
 from dobby_dagster.pipeline.summarization.quality_gate import gate
+from dobby_dagster.pipeline.summarization.suspect_windows import windows
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
 from dobby_dagster.store.ledger.record_states import Member
@@ -58,10 +60,18 @@ class Summarizer:
         prompt: The prompt.
         recipe: What decides the fingerprints.
         chunk_size: Maximum outcomes per chunk.
+        max_retries: Failed attempts before a record is quarantined.
     """
 
     def __init__(
-        self, store: CozoStore, source: Source, engine: Engine, prompt: Prompt, recipe: Recipe, chunk_size: int
+        self,
+        store: CozoStore,
+        source: Source,
+        engine: Engine,
+        prompt: Prompt,
+        recipe: Recipe,
+        chunk_size: int,
+        max_retries: int = 3,
     ) -> None:
         self._store = store
         self._source = source
@@ -69,6 +79,7 @@ class Summarizer:
         self._prompt = prompt
         self._recipe = recipe
         self._chunk_size = chunk_size
+        self._max_retries = max_retries
         self._process = psutil.Process()
         self._owner = OwnerId("")
         self._claimed: set[Scope] = set()
@@ -95,7 +106,8 @@ class Summarizer:
             members: Members of the batch that need a run.
             scope: The recipe, the batch and the run.
         """
-        for window in self._windows(members):
+        size = self._engine.slots * WINDOW  # keeps the engine's slots full
+        for window in windows(members, size, self._store.stalls.suspects(scope), self._max_retries):
             entries: list[tuple[Outcome, Generation | None]] = []
             self._start = self._mark()
             for entry in self._outcomes(window, scope):
@@ -106,12 +118,6 @@ class Summarizer:
                     entries, self._start = [], self._mark()
             if entries:
                 yield self._chunk(entries)
-
-    def _windows(self, members: Sequence[Member]) -> Iterator[Sequence[Member]]:
-        """As many members as keep the engine's slots full."""
-        size = self._engine.slots * WINDOW
-        for begin in range(0, len(members), size):
-            yield members[begin : begin + size]
 
     def _outcomes(self, members: Sequence[Member], scope: Scope) -> Iterator[tuple[Outcome, Generation | None]]:
         """First the outcomes that need no inference, then each as it is inferred."""
@@ -133,9 +139,8 @@ class Summarizer:
             else:
                 new.append(item)
         if new:
-            groups = self._claim(new, scope)
-            self._load()
-            yield from self._infer(groups, scope)
+            self._load()  # before the claim: a load that hangs makes no record a suspect
+            yield from self._infer(self._claim(new, scope), scope)
 
     def _load(self) -> None:
         """Load the model, unless it is loaded; a chunk's time does not include it."""
@@ -173,7 +178,7 @@ class Summarizer:
         """
         requests = (Request(key, items[0].text, items[0].record.language) for key, items in groups.items())
         unanswered = set(groups)
-        for answer in self._engine.infer(requests, self._prompt):
+        for answer in awaiting_tokens(self._engine.infer(requests, self._prompt)):
             unanswered.remove(answer.id)
             if isinstance(answer, Failure):
                 yield answer.id, answer.error

@@ -45,12 +45,15 @@ class RunAttempts:
     def failed(self, scope: Scope) -> list[float]:
         """When the failed runs of the batch started since its last commit, in order; seconds since the epoch.
 
-        A run that committed anything, of any batch, did not fail by this batch. Where a run was requested and none has
+        A run that committed anything, of any batch, did not fail by this batch; nor did one that stalled at a single
+        record, since that counts as an attempt of the record. Where a run was requested and none has
         started since the last commit, the request counts as one.
         """
         params = {"batch": scope.batch, "recipe": scope.recipe}
         rows = self._connection.run(
             """committed[run] := *dobby_attempt{batch: $batch, recipe: $recipe, run}, *dobby_chunk:by_run{run, chunk}
+            committed[run] := *dobby_attempt{batch: $batch, recipe: $recipe, run}, *dobby_stall{run, recipe: $recipe, keys},
+                !is_null(maybe_get(keys, 0)), is_null(maybe_get(keys, 1))
             ?[begun_at, requested] := *dobby_attempt{batch: $batch, recipe: $recipe, run, requested, begun_at},
                 not committed[run]
             :order begun_at""",
