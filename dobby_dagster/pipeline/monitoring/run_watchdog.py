@@ -29,6 +29,7 @@ _COUNTERS: Mapping[StallKind, Mapping[str, int | None]] = {
 }
 _END_SECONDS = 5.0
 _log = logging.getLogger("dobby.watchdog")
+_log.setLevel(logging.WARNING)
 
 
 @contextmanager

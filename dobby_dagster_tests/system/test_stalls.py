@@ -1,0 +1,131 @@
+"""Runs that hang in native code or are stopped: they are ended, and every record but the culprit gets its summary."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.command import PROCESS
+from dobby_dagster_tests.helpers.hanging_engine import hanging_environment
+from dobby_dagster_tests.helpers.records import prepared, put
+
+RECORDS = 40
+
+
+def environment(folder: Path, **settings: object) -> dict[str, str]:
+    return {
+        **os.environ, "DATABASE_URL": f"sqlite:///{folder}/records.db", "DAGSTER_HOME": str(folder / "home"),
+        "DOBBY_PIPELINE_CHUNK_SIZE": "5", "DOBBY_INFERENCE_STALL_SECONDS": "2", "DOBBY_PIPELINE_STALL_SECONDS": "60",
+        **hanging_environment(folder), **{f"DOBBY_{name.upper()}": str(value) for name, value in settings.items()},
+    }  # fmt: skip
+
+
+def summarize(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*PROCESS, "summarize", "--json"], env=env, capture_output=True, text=True, timeout=120)
+
+
+def answer(env: dict[str, str], *words: str) -> Any:
+    done = subprocess.run([*PROCESS, *words, "--json"], env=env, capture_output=True, text=True, timeout=120)
+    return json.loads(done.stdout)
+
+
+def watchdogs(home: Path) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if "watchdog_process.py" in " ".join(process.cmdline()) and process.environ()["DAGSTER_HOME"] == str(home):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def check_everything_but(store: CozoStore, culprits: dict[str, str]) -> None:
+    """Every record has its summary, made once; the culprits are quarantined."""
+    entries = {entry["key"]: entry for entry in store.reports.entries("record", store.recipes.latest())}
+    failed = {key: entry["state"] for key, entry in entries.items() if entry["state"] != "completed"}
+    assert failed == dict.fromkeys(culprits, "failed")
+    rows = store.connection.run("?[inferred, chunk] := *dobby_chunk{chunk, inferred}").rows
+    assert sum(row[0] for row in rows) == len(entries) - len(culprits)
+    assert store.states.owners() == []
+    assert store.check() == []
+
+
+@pytest.mark.parametrize("hang", ["HANGLOCKED", "HANGFREE"])
+def test_a_terminal_run_that_hangs_is_ended_and_the_next_ones_isolate_the_record(tmp_path: Path, hang: str) -> None:
+    store, env = prepared(tmp_path, RECORDS), environment(tmp_path)
+    put(store, {"k0017": f"{hang} here"})
+    for attempt in range(3):
+        done = summarize(env)
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        lines = [line for line in done.stderr.splitlines() if "no progress" in line]
+        assert len(lines) == 1, done.stderr
+        assert "and was ended: no token for 2 s (inference.stall_seconds)" in lines[0]
+        assert len(store.stalls.recent(0)) == attempt + 1
+        assert store.states.owners() == [], "its claims have returned"
+    last = summarize(env)
+    assert last.returncode == 0, last.stderr
+    check_everything_but(store, {"k0017": hang})
+    [failed] = answer(env, "failed", "list")
+    assert (failed["key"], failed["error_code"], failed["retry_count"]) == ("k0017", "stalled", 3)
+    assert failed["quarantined"]
+    assert watchdogs(tmp_path / "home") == []
+    assert [len(stall.keys) for stall in store.stalls.recent(0)][-1] == 1
+
+
+def test_a_stopped_run_is_ended(tmp_path: Path) -> None:
+    store, env = prepared(tmp_path, 0), environment(tmp_path)
+    put(store, {f"k{i:04d}": f"SLOW word{i}" for i in range(RECORDS)})
+    process = subprocess.Popen([*PROCESS, "summarize"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    while not store.totals.read().get("records"):
+        assert process.poll() is None
+        time.sleep(0.05)
+    [watchdog] = watchdogs(tmp_path / "home")
+    print(f"the watchdog has {watchdog.memory_info().rss / 1e6:.1f} MB, {watchdog.cpu_times()}")
+    process.send_signal(signal.SIGSTOP)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert "made no progress" in err
+    [stall] = store.stalls.recent(0)
+    assert stall.keys
+    done = summarize(env)
+    assert done.returncode == 0, done.stderr
+    check_everything_but(store, {})
+    watchdog.wait(10)
+
+
+def test_a_watchdog_that_dies_costs_the_run_nothing_but_a_warning(tmp_path: Path) -> None:
+    store, env = prepared(tmp_path, 0), environment(tmp_path)
+    put(store, {f"k{i:04d}": f"SLOW word{i}" for i in range(RECORDS)})
+    process = subprocess.Popen([*PROCESS, "summarize"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    while not store.totals.read().get("records"):
+        assert process.poll() is None
+        time.sleep(0.05)
+    for watchdog in watchdogs(tmp_path / "home"):
+        watchdog.kill()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert "its watchdog ended with status -9" in err
+    check_everything_but(store, {})
+
+
+def test_a_run_is_ended_also_where_its_stall_can_not_be_recorded(tmp_path: Path) -> None:
+    store, env = prepared(tmp_path, 5), environment(tmp_path, database_lease_timeout_seconds=1)
+    put(store, {"k0003": "HANGFREE here"})
+    process = subprocess.Popen([*PROCESS, "summarize"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    while not store.states.owners():
+        assert process.poll() is None
+        time.sleep(0.05)
+    with store.connection.session(write=True):
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert "warning: the stall was not recorded" in err
+    assert store.stalls.recent(0) == []
+    assert len(store.states.owners()) == 1, "recovery returns its claims"
