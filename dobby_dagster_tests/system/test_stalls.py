@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -22,7 +23,7 @@ RECORDS = 40
 def environment(folder: Path, **settings: object) -> dict[str, str]:
     return {
         **os.environ, "DATABASE_URL": f"sqlite:///{folder}/records.db", "DAGSTER_HOME": str(folder / "home"),
-        "DOBBY_PIPELINE_CHUNK_SIZE": "5", "DOBBY_INFERENCE_STALL_SECONDS": "2", "DOBBY_PIPELINE_STALL_SECONDS": "60",
+        "DOBBY_PIPELINE_CHUNK_SIZE": "5", "DOBBY_INFERENCE_STALL_SECONDS": "5", "DOBBY_PIPELINE_STALL_SECONDS": "60",
         **hanging_environment(folder), **{f"DOBBY_{name.upper()}": str(value) for name, value in settings.items()},
     }  # fmt: skip
 
@@ -67,7 +68,7 @@ def test_a_terminal_run_that_hangs_is_ended_and_the_next_ones_isolate_the_record
         assert done.returncode == -signal.SIGKILL, done.stderr
         lines = [line for line in done.stderr.splitlines() if "no progress" in line]
         assert len(lines) == 1, done.stderr
-        assert "and was ended: no token for 2 s (inference.stall_seconds)" in lines[0]
+        assert re.search(r"and was ended: no token for [5-9] s \(inference.stall_seconds\)", lines[0])
         assert len(store.stalls.recent(0)) == attempt + 1
         assert store.states.owners() == [], "its claims have returned"
     last = summarize(env)
