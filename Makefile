@@ -90,7 +90,7 @@ LOCK = $(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-ur
 
 # torch has another build, with another hash, for every kind of device: torch.txt pins its version only.
 lock: $(VENV)/dev.done
-	$(LOCK) -o requirements/run.lock pyproject.toml
+	$(LOCK) --extra report -o requirements/run.lock pyproject.toml
 	$(LOCK) --extra torch --extra test --extra dev --extra training -c requirements/run.lock -o requirements/dev.lock pyproject.toml
 	sed -i.bak '/^torch==/,/[^\\]$$/d' requirements/*.lock && rm -f requirements/*.bak
 

@@ -26,6 +26,7 @@ from dobby_dagster.cli.commands.preview import preview
 from dobby_dagster.cli.commands.purge import purge
 from dobby_dagster.cli.commands.recover import recover
 from dobby_dagster.cli.commands.redo import redo
+from dobby_dagster.cli.commands.report import report
 from dobby_dagster.cli.commands.restore import restore
 from dobby_dagster.cli.commands.show import show
 from dobby_dagster.cli.commands.status import status
@@ -71,7 +72,7 @@ def _root(
 # The help lists commands by task, in the order in which a new user needs them.
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Summarise": (init, ingest, preview, summarize),
-    "Show results": (status, show, history, export),
+    "Show results": (status, show, history, report, export),
     "Repeat and clean up": (backfill, redo, purge),
     "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore),
     "Settings": (config, models),

@@ -66,6 +66,17 @@ def replacing(path: Path, *, mode: int | None = None, overwrite: bool = True) ->
                 left.unlink(missing_ok=True)
 
 
+def require_new(path: Path, *, force: bool) -> None:
+    """Check that ``path`` can be written, before anything is done for it.
+
+    Raises:
+        StoreAccessError: It can't, or it exists and ``force`` is not given.
+    """
+    require_writable(path)
+    if path.exists() and not force:
+        raise StoreAccessError(f"'{path}' exists already", hint="--force replaces it")
+
+
 def sweep_drafts(folder: Path) -> None:
     """Delete drafts in ``folder`` that killed processes left behind: those older than a day."""
     for draft in folder.glob(f"{_DRAFT[0]}*{_DRAFT[1]}*"):

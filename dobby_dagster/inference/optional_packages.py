@@ -10,6 +10,7 @@ _REQUIREMENTS = {
     "transformers": "transformers",
     "openvino": "'openvino>=2026.4,<2026.5'",
     "ml_dtypes": "ml-dtypes",
+    "matplotlib": "'dobby-dagster[report]'",
 }
 
 

@@ -20,6 +20,7 @@ from dobby_dagster.store.ledger.recipes import Recipes
 from dobby_dagster.store.ledger.record_counts import RecordCounts
 from dobby_dagster.store.ledger.record_states import RecordStates
 from dobby_dagster.store.ledger.record_versions import RecordVersions
+from dobby_dagster.store.ledger.report_pages import ReportPages
 from dobby_dagster.store.ledger.reports import Reports
 from dobby_dagster.store.ledger.run_attempts import RunAttempts
 from dobby_dagster.store.ledger.schema import identity, memory, migrate, schema_version, set_meta
@@ -60,6 +61,7 @@ class CozoStore:
         self.counts = RecordCounts(connection)
         self.reports = Reports(connection)
         self.batch_reports = BatchReports(connection)
+        self.report_pages = ReportPages(connection)
         self.stalls = Stalls(connection)
         self.performance = Performance(connection)
         self.upkeep = Upkeep(connection)

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from transformers import Qwen2ForCausalLM
 
+from dobby_dagster.inference.models.reliability import read_reliability
 from dobby_dagster_tests.helpers.pairs import PYTHON, pair
 from training import train
 from training.calibrate import features, fit
@@ -306,6 +307,9 @@ def test_an_evaluation_of_the_built_in_model(tmp_path: Path) -> None:
     train_pairs = [pair("def read_file(path):\n    return open(path).read()", "Read a file and return it.")]
     page, answered = evaluation(MODEL, found, train_pairs, 10, tmp_path / "reliability.png")
     assert (tmp_path / "reliability.png").stat().st_size > 1_000
+    measured = read_reliability(tmp_path)
+    assert measured is not None
+    assert measured.count == len(answered["python"]) * 2
     assert "| python | 3 of 1 |" in page
     assert all(name in page for name in ODDITIES)
     assert "## python" in samples_page(answered, 2)

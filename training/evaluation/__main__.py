@@ -3,7 +3,8 @@
     python -m training.evaluation --model models/dobby-code-11m --corpus build/corpus --out docs/model
 
 Writes ``evaluation.md`` (scores by language with 95 % bootstrap intervals, confidence, odd contents), ``samples.md``
-and ``records.md`` (fifty of each language, unpicked, without documentation and as they stand) and ``reliability.png``.
+and ``records.md`` (fifty of each language, unpicked, without documentation and as they stand) and ``reliability.png``;
+and into the model's folder ``reliability.json``, which ``dobby report`` shows.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dobby_dagster.inference.models.reliability import RELIABILITY
 from training.corpus.pair import read
 from training.evaluation.figures import curves
 from training.evaluation.report import evaluation, kinds_table, records_page, samples_page
@@ -32,6 +34,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     test, train = read(arguments.corpus / "test.jsonl"), read(arguments.corpus / "train.jsonl")
     text, answered = evaluation(arguments.model, test, train, arguments.count, arguments.out / "reliability.png")
+    (arguments.out / RELIABILITY).replace(arguments.model / RELIABILITY)
     kinds = arguments.corpus / "kinds.test.jsonl"
     if kinds.exists():
         text += "\n" + kinds_table(arguments.model, read(kinds), KINDS)

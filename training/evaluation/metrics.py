@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from rapidfuzz.distance import LCSseq
 
+from dobby_dagster.inference.models.reliability import Reliability, ReliabilityBin
+
 ROUNDS = 1_000
 
 
@@ -51,9 +53,20 @@ def interval(scores: Sequence[float]) -> tuple[float, float, float]:
     return float(values.mean()), float(means[round(ROUNDS * 0.025)]), float(means[round(ROUNDS * 0.975) - 1])
 
 
-def calibration_error(probabilities: Sequence[float], truths: Sequence[bool], bins: int = 10) -> float:
-    """Expected calibration error (Naeini et al. 2015) over ``bins`` of equal width."""
+def reliability_bins(probabilities: Sequence[float], truths: Sequence[bool], bins: int = 10) -> list[ReliabilityBin]:
+    """What was said and what was true in each of ``bins`` of equal width that holds anything."""
     given, true = np.asarray(probabilities), np.asarray(truths, dtype=float)
     place = np.minimum((given * bins).astype(int), bins - 1)
-    gaps = [abs(given[place == i].mean() - true[place == i].mean()) * (place == i).mean() for i in set(place)]
-    return float(sum(gaps))
+    return [
+        ReliabilityBin(
+            confidence=float(given[place == i].mean()),
+            agree=float(true[place == i].mean()),
+            count=int((place == i).sum()),
+        )
+        for i in sorted(set(place))
+    ]
+
+
+def calibration_error(probabilities: Sequence[float], truths: Sequence[bool], bins: int = 10) -> float:
+    """Expected calibration error (Naeini et al. 2015) over ``bins`` of equal width."""
+    return Reliability(measured_on="", bins=tuple(reliability_bins(probabilities, truths, bins))).error

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dobby_dagster.inference.models.reliability import RELIABILITY, Reliability
 from dobby_dagster.inference.scoring.content_kind import kind_of
 from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 from training.calibrate import LANGUAGES, agrees
@@ -14,16 +15,17 @@ from training.corpus.pair import Pair
 from training.evaluation.answers import MADE_UP, Answered, answers, as_records, sample, sample_kinds, with_documentation
 from training.evaluation.baselines import name_words, nearest_summaries
 from training.evaluation.figures import reliability
-from training.evaluation.metrics import calibration_error, interval, rouge_l, smoothed_bleu
+from training.evaluation.metrics import calibration_error, interval, reliability_bins, rouge_l, smoothed_bleu
 from training.evaluation.oddities import ODDITIES
 
 Score = Callable[[str, str], float]
+MEASURED_ON = "functions and classes of projects that it was not trained on, half of them with their documentation"
 
 
 def evaluation(
     model: Path, test: Sequence[Pair], train: Sequence[Pair], most: int, picture: Path
 ) -> tuple[str, dict[str, list[Answered]]]:
-    """The page, and the answers by language; the reliability diagram goes to ``picture``."""
+    """The page, and the answers by language; the reliability diagram goes to ``picture``, its figures beside it."""
     chosen = sample(test, [language for language in LANGUAGES if language != "markdown"], most)
     answered = {language: answers(model, pairs) for language, pairs in chosen.items()}
     near = {
@@ -152,7 +154,10 @@ def _confidence(plain: list[Answered], documented: list[Answered], picture: Path
             f"{brier:.3f}",
         )
         rows.append((name, str(len(group)), *shown))
-    reliability(picture, [a.answer.confidence for a in both], [agrees(a) for a in both])
+    given, true = [a.answer.confidence for a in both], [agrees(a) for a in both]
+    reliability(picture, given, true)
+    measured = Reliability(measured_on=MEASURED_ON, bins=tuple(reliability_bins(given, true)))
+    picture.with_name(RELIABILITY).write_text(measured.model_dump_json(indent=1) + "\n")
     text = (
         "Fitted on the validation projects, measured on the test projects: the probability that a summary agrees with its "
         "author's sentence (ROUGE-L F1 of 0.5 or more). A summary that says the same in other words counts as not agreeing, so "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from dobby_dagster.domain.errors import SourceError
@@ -46,6 +46,14 @@ class DoubtfulCounts:
             cut_off=sum(row["finish_reason"] == CUT_OFF for row in found),
             truncated=sum(bool(row["truncated"]) for row in found),
         )
+
+    def __add__(self, other: DoubtfulCounts) -> DoubtfulCounts:
+        """The counts over both.
+
+        >>> DoubtfulCounts(3, unsure=1) + DoubtfulCounts(2, unsure=2)
+        DoubtfulCounts(summaries=5, unsure=3, unknown=0, cut_off=0, truncated=0)
+        """
+        return DoubtfulCounts(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     def metrics(self) -> dict[str, int]:
         """The counts by the names of their metrics."""

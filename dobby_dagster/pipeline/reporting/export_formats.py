@@ -11,9 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
-from dobby_dagster.domain.atomic_file import replacing
-from dobby_dagster.domain.errors import SettingsError, StoreAccessError
-from dobby_dagster.domain.filesystem import require_writable
+from dobby_dagster.domain.atomic_file import replacing, require_new
+from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.markdown import block, code, prose
 from dobby_dagster.domain.printable import printable, printable_json
 from dobby_dagster.domain.suggest import suggestion
@@ -95,9 +94,7 @@ def check_output(path: Path, format_name: str | None = None, *, force: bool = Fa
             f"can't infer the format from the extension of '{path}'",
             hint=f"{suggestion(path.suffix, _BY_ENDING)}, or name it with --format",
         )
-    require_writable(path)
-    if path.exists() and not force:
-        raise StoreAccessError(f"'{path}' exists already", hint="--force replaces it")
+    require_new(path, force=force)
     return chosen
 
 

@@ -32,8 +32,8 @@ class Recipes:
         return RecipeId(rows[0][1]) if rows else None
 
     def all(self) -> list[dict[str, Any]]:
-        """Every recipe, the last used first: recipe, prompt, model, settings, used_at."""
-        columns = "recipe, prompt, model, settings, used_at"
+        """Every recipe, the last used first: recipe, prompt, model, model_revision, settings, used_at."""
+        columns = "recipe, prompt, model, model_revision, settings, used_at"
         return list(self._connection.run(f"?[{columns}] := *dobby_recipe{{{columns}}} :order -used_at").dicts())
 
     def with_summaries(self, relation: str) -> list[dict[str, Any]]:

@@ -1,0 +1,82 @@
+"""``dobby report``: what it covers, where it writes, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.inference import optional_packages
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
+from dobby_dagster_tests.helpers.records import put
+
+WHERE = ("--database", "sqlite:///code.db")
+
+
+@pytest.fixture(autouse=True)
+def _filled() -> None:
+    """Thirty records in two batches, of which one failed."""
+    store = CozoStore.open(DatabaseSettings(url="sqlite:///code.db"))
+    put(store, {f"k{i:02d}": f"def f(): return {i}" for i in range(29)} | {"z": "FAIL"})
+    store.recipes.remember(RECIPE)
+    run(store, FakeEngine())
+    store.close()
+
+
+def test_a_report_on_everything_is_written_under_its_default_name(dobby: Dobby) -> None:
+    answer = dobby("report", *WHERE)
+    assert (answer.code, answer.out) == (0, "")
+    assert answer.err == "a report on 30 records written to dobby-report.html\n"
+    page = Path("dobby-report.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert "sqlite:///code.db" in page
+
+
+def test_an_existing_file_is_kept_unless_it_is_forced(dobby: Dobby) -> None:
+    Path("mine.html").write_text("mine")
+    refused = dobby("report", *WHERE, "-o", "mine.html")
+    assert refused.code == 1
+    assert "error: 'mine.html' exists already (--force replaces it)" in refused.err
+    assert Path("mine.html").read_text() == "mine"
+    assert dobby("report", *WHERE, "-o", "mine.html", "--force").code == 0
+    assert "Dobby report" in Path("mine.html").read_text(encoding="utf-8")
+    assert dobby("report", *WHERE, "-o", "nosuch/mine.html").code == 1
+
+
+def test_one_batch_or_one_run(dobby: Dobby) -> None:
+    batch = dobby("report", *WHERE, "--batch", "batch-000002", "-o", "batch.html")
+    assert batch.err == "a report on 10 records written to batch.html\n"
+    whole = dobby("report", *WHERE, "--run", "ru", "-o", "run.html")
+    assert whole.err == "a report on 30 records written to run.html\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--batch", "batch-000009"), "there is no batch 'batch-000009' of 'record'"),
+        (("--run", "nosuch"), "no run that committed anything begins with 'nosuch'"),
+        (("--run", "r", "--batch", "batch-000001"), "give --batch or --run"),
+        (("--recipe", "nosuch"), "there is no recipe 'nosuch'"),
+        (("--relation", "nosuch"), "nosuch"),
+    ],
+)
+def test_what_is_not_there_is_named(dobby: Dobby, options: tuple[str, ...], message: str) -> None:
+    answer = dobby("report", *WHERE, *options)
+    assert answer.code == 1
+    assert message in answer.err
+    assert not Path("dobby-report.html").exists()
+
+
+def test_without_matplotlib_it_says_what_to_install(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optional_packages, "find_spec", lambda name: None)
+    answer = dobby("report", *WHERE)
+    assert answer.code == 1
+    assert "matplotlib is not installed: pip install 'dobby-dagster[report]'" in answer.err
+
+
+def test_a_database_without_any_summary(dobby: Dobby) -> None:
+    CozoStore.open(DatabaseSettings(url="sqlite:///empty.db")).close()
+    answer = dobby("report", "--database", "sqlite:///empty.db")
+    assert (answer.code, answer.err) == (0, "a report on 0 records written to dobby-report.html\n")
