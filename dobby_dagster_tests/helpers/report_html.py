@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from dobby_dagster.domain.settings import PipelineSettings, SourceSettings
+from dobby_dagster.domain.settings import Settings, SourceSettings
 from dobby_dagster.pipeline.reporting.model_evidence import ModelEvidence
 from dobby_dagster.pipeline.reporting.report_figures import report_figures
 from dobby_dagster.pipeline.reporting.report_page import ReportSubject, report_page
@@ -58,5 +58,5 @@ class Parts(HTMLParser):
 def page_of(store: CozoStore, extent: Extent | None = None, evidence: ModelEvidence | None = None) -> str:
     """The report on everything in the relation ``record``, unless another ``extent`` is given."""
     source = store.source(SourceSettings())
-    figures = report_figures(store, source, extent or Extent("record", RECIPE.id), PipelineSettings())
+    figures = report_figures(store, source, extent or Extent("record", RECIPE.id), Settings(), RECIPE.model)
     return report_page(figures, ReportSubject("sqlite:///x.db", 0.1, store.recipes.all(), evidence or ModelEvidence()))

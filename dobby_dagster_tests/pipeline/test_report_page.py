@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dobby_dagster.domain.errors import InferenceError
-from dobby_dagster.domain.scope import BatchId, OwnerId, Scope
+from dobby_dagster.domain.owner import new_owner, retire
+from dobby_dagster.domain.scope import BatchId, OwnerId, RunId, Scope
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.inference.models.reliability import Reliability
 from dobby_dagster.pipeline.planning.planner import plan
@@ -18,6 +19,7 @@ from dobby_dagster.pipeline.reporting import report_page
 from dobby_dagster.pipeline.reporting.model_evidence import ModelEvidence
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.report_pages import Extent
+from dobby_dagster.store.ledger.stalls import StallKind
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.hostile_text import HOSTILE, invisible
 from dobby_dagster_tests.helpers.ledger import batch_of, commit, done
@@ -38,7 +40,7 @@ ATTACKS = {
 TAGS = {
     "html", "head", "meta", "title", "style", "body", "a", "header", "h1", "h2", "h3", "p", "dl", "dt", "dd", "div",
     "nav", "ul", "li", "main", "section", "table", "caption", "thead", "tbody", "tr", "th", "td", "figure",
-    "figcaption", "article", "pre", "footer", "svg", "g", "path", "defs", "use", "text", "clippath", "rect",
+    "figcaption", "article", "pre", "br", "span", "footer", "svg", "g", "path", "defs", "use", "text", "clippath", "rect",
 }  # fmt: skip
 
 
@@ -150,7 +152,7 @@ def test_unknown_confidences_and_tokens_are_said_to_be_unknown(sqlite_store: Coz
     assert "The confidence of 3 summaries is unknown" in parts.text
     assert "No summary has a known confidence." in parts.text
     assert "Its reliability is unknown" in parts.text
-    assert re.search(r"output\s+unknown\s+unknown\s+unknown\s+3", " ".join(parts.text.split()))
+    assert re.search(r"output( unknown){4} 3", " ".join(parts.text.split()))
 
 
 def test_reliability_is_what_the_model_was_measured_with(sqlite_store: CozoStore) -> None:
@@ -170,9 +172,27 @@ def test_a_run_in_progress(sqlite_store: CozoStore) -> None:
     source = sqlite_store.source(SourceSettings())
     plan(sqlite_store, source, 20)
     scope = Scope(RECIPE.id, BatchId("batch-000001"), RUN)
-    sqlite_store.states.claim(sqlite_store.states.members(scope)[:4], OwnerId("somebody"), scope)
+    dead = OwnerId("somebody")
+    members = sqlite_store.states.members(scope)
+    sqlite_store.states.claim(members[:4], dead, scope)
     text = assert_harmless(page_of(sqlite_store)).text
-    assert "4 records in progress: these figures will change." in text
+    assert "4 records in progress, but no run is working: dobby recover returns them to pending." in text
+    alive = new_owner()
+    sqlite_store.states.claim(members[4:], alive, scope)
+    text = assert_harmless(page_of(sqlite_store)).text
+    retire(alive)
+    assert "At work: 1 run, with 20 records in progress; these figures will change." in text
+
+
+def test_stalls(sqlite_store: CozoStore) -> None:
+    put(sqlite_store, {f"k{i}": f"word{i}" for i in range(3)})
+    plan(sqlite_store, sqlite_store.source(SourceSettings()), 20)
+    scope = Scope(RECIPE.id, BatchId("batch-000001"), RunId("<b>stalled</b>"))
+    sqlite_store.states.claim(sqlite_store.states.members(scope), OwnerId("somebody"), scope)
+    sqlite_store.stalls.record(scope.run, StallKind.PIPELINE, 75.0)
+    text = " ".join(assert_harmless(page_of(sqlite_store)).text.split())
+    assert "a commit 1 min 15 s 3" in text
+    assert "No run has stalled." in page_of(sqlite_store, Extent("record", RECIPE.id, run=RunId("another")))
 
 
 def test_one_batch_and_one_run(sqlite_store: CozoStore) -> None:
@@ -200,12 +220,13 @@ def test_several_recipes_are_listed_and_one_is_reported(sqlite_store: CozoStore)
 def test_failures_and_broken_contracts(sqlite_store: CozoStore) -> None:
     put(sqlite_store, {f"k{i}": f"word{i} FAIL" for i in range(5)} | {"z": "word"})
     run(sqlite_store, FakeEngine())
-    metrics = {"error_rate": 0.8, "records_per_second": 1.0}
+    metrics = {"records_inferred": 6, "error_rate": 0.8, "memory_bytes": 2e9}
     sqlite_store.batch_reports.save_metrics(Scope(RECIPE.id, BatchId("batch-000001")), metrics)
     text = " ".join(assert_harmless(page_of(sqlite_store)).text.split())
     assert f"{InferenceError.code} 5" in text
     assert "told to fail" in text
-    assert "pipeline.errors 1 pipeline.errors: 0.8 of all records (at most 0.01)" in text
+    assert "0.8 of all records at most 0.01 of all records 1 of 1 batch" in text
+    assert "2,000 MB unknown 0 of 1 batch" in text, "a model without limits has none before its first batches"
 
 
 def luminance(colour: str) -> float:

@@ -12,7 +12,7 @@ def chunk(started_at: float, seconds: float, latencies: list[float], run: str = 
     found = {"completed": len(latencies), "failed": 0, "skipped": 0, "rss_bytes": 1_000, "cpu_share": 2.0, "slots": 8}
     return {
         "run": run, "started_at": started_at, "finished_at": started_at + seconds, "inferred": len(latencies),
-        "latencies": latencies, "slots_in_use": 4.0, **found, **others,
+        "latencies": latencies, "slots_in_use": 4.0, "prompt_tokens": 10, "output_tokens": None, **found, **others,
     }  # fmt: skip
 
 
@@ -30,6 +30,11 @@ def test_one_chunk_without_duration() -> None:
     timeline = work_timeline([[chunk(100.0, 0.0, [0.5])]])
     assert len(timeline.rate) == 1
     assert timeline.latency_p50[0] == 0.5
+
+
+def test_speed_in_tokens_is_unknown_where_a_chunk_has_not_counted_them() -> None:
+    timeline = work_timeline([[chunk(0.0, 5, [0.1]), chunk(5.0, 5, [0.1], output_tokens=7)]])
+    assert (timeline.prompt_tokens_per_second, timeline.output_tokens_per_second) == (2.0, None)
 
 
 def test_a_pause_is_left_out_and_marked() -> None:

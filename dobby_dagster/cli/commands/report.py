@@ -58,10 +58,10 @@ def report(
     extent = Extent(
         use.relation, chosen or NO_RECIPE, BatchId(batch) if batch else None, _run(use, run) if run else None
     )
-    with progress("Reading", use.store.versions.live(use.relation)) as advance:
-        figures = report_figures(use.store, use.source, extent, use.settings.pipeline, advance)
     recipes = use.store.recipes.all()
     made_by = next((row for row in recipes if row["recipe"] == chosen), {"model": "", "model_revision": ""})
+    with progress("Reading", use.store.versions.live(use.relation)) as advance:
+        figures = report_figures(use.store, use.source, extent, use.settings, made_by["model"], advance)
     subject = ReportSubject(
         database=mask_credentials(use.settings.database.url),
         unsure_below=use.settings.pipeline.unsure_below,

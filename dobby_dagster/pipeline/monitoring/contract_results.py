@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Literal, TypeAlias
@@ -104,16 +104,20 @@ def results_of_batches(
     store: CozoStore, recipe: Recipe, batches: Sequence[BatchId], settings: ContractSettings
 ) -> list[ContractResult]:
     """Every contract beside the stored metrics of each batch that has inferred something under ``recipe``."""
+    rows = (row for batch in batches for row in store.batch_reports.metrics(batch) if row["recipe"] == recipe.id)
+    return list(results_of_metrics(store, recipe.model, rows, settings))
+
+
+def results_of_metrics(
+    store: CozoStore, model: str, rows: Iterable[Mapping[str, Any]], settings: ContractSettings
+) -> Iterator[ContractResult]:
+    """As :func:`results_of_batches`, of ``rows`` with a batch, its recipe and the values of its metrics."""
     by_class = {figures.group: figures for figures in store.performance.all()}
-    found: list[ContractResult] = []
-    for batch in batches:
-        rows = store.batch_reports.metrics(batch)
-        for values in (row["values"] for row in rows if row["recipe"] == recipe.id):
-            group = class_of(recipe.model, values)
-            entry = BatchFigures(batch, recipe.id, 0.0, batch_figures(values))
-            if entry.values:
-                found += results(by_class.get(group, ClassFigures(group)), [entry], settings)
-    return found
+    for row in rows:
+        group = class_of(model, row["values"])
+        entry = BatchFigures(row["batch"], row["recipe"], 0.0, batch_figures(row["values"]))
+        if entry.values:
+            yield from results(by_class.get(group, ClassFigures(group)), [entry], settings)
 
 
 def latest_results(store: CozoStore, settings: Settings) -> list[ContractResult]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from dobby_dagster.domain.contracts import broken
 from dobby_dagster.domain.printable import shortened
 from dobby_dagster.domain.records import content_hash, readable_text
-from dobby_dagster.domain.settings import PipelineSettings
+from dobby_dagster.domain.settings import Settings
+from dobby_dagster.pipeline.monitoring.contract_results import results_of_metrics
+from dobby_dagster.pipeline.monitoring.stalls import StalledRun, stalled_runs
+from dobby_dagster.pipeline.reporting.contract_tally import ContractTally, tally_contracts
 from dobby_dagster.pipeline.reporting.record_tally import RecordTally, Row
 from dobby_dagster.pipeline.reporting.work_timeline import WorkTimeline, work_timeline
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.activity import ActiveRun
 from dobby_dagster.store.ledger.report_pages import Extent
+from dobby_dagster.store.ledger.stalls import Stall
 from dobby_dagster.store.source.source_relation import Source
 
+STALLS = 10
 CONTENT_LINES = 14
 CONTENT_LENGTH = 900
 
@@ -40,19 +45,6 @@ class Excerpt:
     absent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ContractState:
-    """How often a performance contract was broken.
-
-    Attributes:
-        batches: How many batches broke it.
-        latest: The contract with the figure of the last of these batches, in one line.
-    """
-
-    batches: int
-    latest: str
-
-
 @dataclass(frozen=True)
 class ReportFigures:
     """Everything that a report says.
@@ -64,7 +56,10 @@ class ReportFigures:
         timeline: The work.
         batches: How many it covers.
         measured: How many of these have metrics.
-        contracts: Broken contracts by name.
+        contracts: How these keep their contracts.
+        stalls: The last runs that were ended because they made no progress, the latest first.
+        stalled: Runs that are alive and make no progress.
+        active: Runs that are working, stalled ones too.
         least_confident, sample: Summaries with their contents.
     """
 
@@ -74,16 +69,20 @@ class ReportFigures:
     timeline: WorkTimeline
     batches: int
     measured: int
-    contracts: Mapping[str, ContractState] = field(default_factory=dict)
-    least_confident: list[Excerpt] = field(default_factory=list)
-    sample: list[Excerpt] = field(default_factory=list)
+    contracts: Sequence[ContractTally]
+    stalls: Sequence[Stall]
+    stalled: Sequence[StalledRun]
+    active: Sequence[ActiveRun]
+    least_confident: Sequence[Excerpt]
+    sample: Sequence[Excerpt]
 
 
 def report_figures(
     store: CozoStore,
     source: Source,
     extent: Extent,
-    settings: PipelineSettings,
+    settings: Settings,
+    model: str,
     advance: Callable[[int], object] = lambda records: None,
 ) -> ReportFigures:
     """Gather the figures of ``extent``.
@@ -92,37 +91,45 @@ def report_figures(
         store: Where they are.
         source: Where the contents are.
         extent: What to cover.
-        settings: When a summary is unsure, and when a record is quarantined.
+        settings: When a summary is unsure, a record quarantined, a run stalled, a contract broken.
+        model: The name of the model of the recipe; empty where there is none.
         advance: Called with the number of records of each page that was read.
     """
     timeline = work_timeline(store.report_pages.chunks(extent))
-    tally = RecordTally(settings.unsure_below, settings.max_retries)
+    tally = RecordTally(settings.pipeline.unsure_below, settings.pipeline.max_retries)
     for page in store.report_pages.records(extent):
         tally.add(page)
         advance(len(page))
-    measured, contracts = _contracts(row for page in store.report_pages.metrics(extent) for row in page)
+    results = results_of_metrics(store, model, _metrics(store, extent), settings.contracts)
     return ReportFigures(
         extent=extent,
         written_at=time.time(),
         tally=tally,
         timeline=timeline,
         batches=len(store.report_pages.batches(extent)),
-        measured=measured,
-        contracts=contracts,
+        measured=sum(1 for _ in _metrics(store, extent)),
+        contracts=tally_contracts(results),
+        stalls=_stalls(store, extent),
+        stalled=stalled_runs(store, settings),
+        active=store.activity.runs(),
         least_confident=_excerpts(store, source, tally.least_confident),
         sample=_excerpts(store, source, tally.sample),
     )
 
 
-def _contracts(metrics: Iterable[Row]) -> tuple[int, dict[str, ContractState]]:
-    measured, found = 0, dict[str, ContractState]()
-    for row in metrics:
-        measured += 1
-        for line in broken(row["values"]):
-            name = line.partition(":")[0]
-            before = found.get(name)
-            found[name] = ContractState(before.batches + 1 if before else 1, line)
-    return measured, dict(sorted(found.items()))
+def _metrics(store: CozoStore, extent: Extent) -> Iterator[Row]:
+    return (row for page in store.report_pages.metrics(extent) for row in page)
+
+
+def _stalls(store: CozoStore, extent: Extent) -> list[Stall]:
+    """The last stalls that concern ``extent``, the latest first."""
+    batches = set(store.report_pages.batches(extent))
+    found = [
+        stall
+        for stall in store.stalls.recent(0.0)
+        if stall.recipe == extent.recipe and batches & set(stall.batches) and extent.run in (None, stall.run)
+    ]
+    return found[: -STALLS - 1 : -1]
 
 
 def _excerpts(store: CozoStore, source: Source, rows: list[Row]) -> list[Excerpt]:

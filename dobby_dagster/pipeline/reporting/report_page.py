@@ -102,7 +102,8 @@ def _environment() -> Environment:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True, finalize=_visible
     )
     environment.filters |= {
-        "short": shortened, "thousands": "{:,}".format, "moment": moment, "duration": duration, "counted": counted,
+        "short": shortened, "figure": figure, "thousands": "{:,}".format, "moment": moment, "duration": duration,
+        "counted": counted,
         "confidence": lambda value: shown_confidence({"confidence": value}),
     }  # fmt: skip
     return environment
@@ -116,6 +117,17 @@ def _visible(value: Any) -> Any:
 def moment(at: float) -> str:
     """A time, in seconds since the epoch, for people, in the local zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S %z", time.localtime(at))
+
+
+def figure(value: float | None, unit: str) -> str:
+    """A figure of a contract with its unit.
+
+    >>> figure(8e9, "bytes"), figure(0.0123, "s"), figure(None, "s")
+    ('8,000 MB', '0.0123 s', 'unknown')
+    """
+    if value is None:
+        return "unknown"
+    return f"{value / 1e6:,.0f} MB" if unit == "bytes" else f"{value:,.3g} {unit}"
 
 
 def duration(seconds: float) -> str:
@@ -154,8 +166,17 @@ def _about(figures: ReportFigures, subject: ReportSubject) -> list[tuple[str, st
 
 
 def _notices(figures: ReportFigures) -> list[str]:
-    active = figures.tally.states[State.IN_PROGRESS]
-    notices = [f"{counted(active, 'record')} in progress: these figures will change."] if active else []
+    held = counted(figures.tally.states[State.IN_PROGRESS], "record")
+    notices = []
+    if figures.active:
+        notices.append(
+            f"At work: {counted(len(figures.active), 'run')}, with {held} in progress; these figures will change."
+        )
+    elif figures.tally.states[State.IN_PROGRESS]:
+        notices.append(f"{held} in progress, but no run is working: dobby recover returns them to pending.")
+    notices += (
+        f"Run {run.run[:8]} is alive and has made no progress for {duration(run.seconds)}." for run in figures.stalled
+    )
     if not figures.tally.records:
         notices.append("There is no record here yet.")
     return notices

@@ -22,7 +22,7 @@ BUCKET_CHUNKS = 8
 PAUSE_SECONDS = 60.0
 _COLUMNS = (
     "started_at", "finished_at", "completed", "inferred", "failed", "skipped", "rss_bytes", "cpu_share", "slots_in_use",
-    "slots",
+    "slots", "prompt_tokens", "output_tokens",
 )  # fmt: skip
 
 
@@ -55,6 +55,7 @@ class WorkTimeline:
         started_at, finished_at: Of all, seconds since the epoch; None without work.
         cores: CPU cores in use, on average; None without work.
         slots: The largest number of slots; None without work.
+        prompt_tokens_per_second, output_tokens_per_second: Of working time; None where those of any chunk are unknown.
     """
 
     edges: Numbers
@@ -70,6 +71,8 @@ class WorkTimeline:
     finished_at: float | None = None
     cores: float | None = None
     slots: int | None = None
+    prompt_tokens_per_second: float | None = None
+    output_tokens_per_second: float | None = None
 
     @property
     def seconds(self) -> float:
@@ -92,7 +95,7 @@ def work_timeline(pages: Iterable[Iterable[Mapping[str, Any]]]) -> WorkTimeline:
     latencies: list[npt.NDArray[np.float32]] = []
     for page in pages:
         for chunk in page:
-            rows.append([float(chunk[name]) for name in _COLUMNS])
+            rows.append([np.nan if chunk[name] is None else float(chunk[name]) for name in _COLUMNS])
             runs.append(chunk["run"])
             latencies.append(np.asarray(chunk["latencies"], dtype=np.float32))
     if not rows:
@@ -123,7 +126,14 @@ def work_timeline(pages: Iterable[Iterable[Mapping[str, Any]]]) -> WorkTimeline:
         finished_at=float(end.max()),
         cores=float(np.average(table["cpu_share"], weights=weights)),
         slots=int(table["slots"].max()),
+        prompt_tokens_per_second=_speed(table["prompt_tokens"], edges),
+        output_tokens_per_second=_speed(table["output_tokens"], edges),
     )
+
+
+def _speed(counts: Numbers, edges: Numbers) -> float | None:
+    total = float(counts.sum())
+    return None if np.isnan(total) else total / float(edges[-1])
 
 
 def _buckets(chunks: int) -> int:

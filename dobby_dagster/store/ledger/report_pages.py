@@ -15,7 +15,7 @@ _STATE = "state, error, error_code, retry, retry_count, reason, run, since"
 _SUMMARY = "confidence, finish_reason, prompt_tokens, output_tokens, truncated, inference_seconds"
 _CHUNK = (
     "run, started_at, finished_at, completed, inferred, failed, skipped, latencies, rss_bytes, cpu_share, slots,"
-    " slots_in_use"
+    " slots_in_use, prompt_tokens, output_tokens"
 )
 _Item = TypeVar("_Item")
 _PAGE = 2_000
@@ -67,8 +67,8 @@ class ReportPages:
             yield list(self._connection.run(query, params).dicts())
 
     def metrics(self, extent: Extent) -> Iterator[list[dict[str, Any]]]:
-        """Stored metrics of the batches that ``extent`` covers: batch, values."""
-        query = f"?[batch, values] := batch in $batches, recipe = $recipe, {METRIC.stored}"
+        """Stored metrics of the batches that ``extent`` covers: batch, recipe, values."""
+        query = f"?[batch, recipe, values] := batch in $batches, recipe = $recipe, {METRIC.stored}"
         for batches in _parts(self.batches(extent), _BATCHES):
             yield list(self._connection.run(query, {"batches": batches, "recipe": extent.recipe}).dicts())
 
