@@ -19,7 +19,7 @@ from dobby_dagster.monitor.single_flight import SingleFlight
 _QUERY = """{ workspaceOrError { __typename
     ... on PythonError { message }
     ... on Workspace { locationEntries { name loadStatus
-        locationOrLoadError { __typename ... on PythonError { message } } } } }
+        locationOrLoadError { __typename ... on PythonError { message causes { message } } } } } }
   instance { daemonHealth { allDaemonStatuses { daemonType required lastHeartbeatTime } } } }"""
 
 
@@ -64,7 +64,9 @@ class DagsterServices:
             if entry["loadStatus"] != "LOADED":
                 raise PartError(f"{entry['name']} is loading")
             if loaded["__typename"] != "RepositoryLocation":
-                raise PartError(f"{entry['name']} can't be loaded: {str(loaded.get('message', '')).strip()}")
+                raise PartError(
+                    f"{entry['name']} can't be loaded: {_cause(loaded)}", hint="see the log of the code server"
+                )
         if not entries:
             raise PartError("there is no code location", hint="see workspace.yaml")
         return f"{', '.join(entry['name'] for entry in entries)} loaded"
@@ -102,3 +104,9 @@ class DagsterServices:
         if not isinstance(answer, dict) or not isinstance(answer.get("data"), dict):
             raise PartError(f"{self._client.url} answers with status {reply.status}", hint="see monitor.dagster_url")
         return answer["data"]
+
+
+def _cause(error: dict[str, Any]) -> str:
+    """The innermost message, on one line."""
+    messages = [error, *(error.get("causes") or [])]
+    return " ".join(str(messages[-1].get("message", "no reason is given")).split())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from dobby_dagster.monitor.ledger import Ledger
@@ -32,6 +34,8 @@ class LedgerFigures:
         last_commit: When anything was committed last, in seconds since the epoch; None where nothing was.
         stalled: Runs among them that make no progress.
         contracts: Performance contracts beside the last batches.
+        database_bytes: Size of the database's files; None where a server has them.
+        disk: Bytes of the disk that they are on, ``size`` and ``free``; empty where a server has them.
     """
 
     totals: Mapping[str, Mapping[str, float]]
@@ -43,6 +47,8 @@ class LedgerFigures:
     last_commit: float | None
     stalled: int
     contracts: Sequence[ContractResult]
+    database_bytes: int | None
+    disk: Mapping[str, float]
 
 
 class LedgerReader:
@@ -83,6 +89,7 @@ class LedgerReader:
                 self._commit_time(store, totals.get("records", {}), last_chunks),
                 len(stalled_runs(store, settings)),
                 latest_results(store, settings),
+                *_disk(settings.database.address.file),
             )
 
     def _count(self) -> None:
@@ -102,3 +109,19 @@ class LedgerReader:
             latest = max((chunk["finished_at"] for chunk in last_chunks), default=None)
             self._last_commit = store.activity.last_commit() if latest is None else latest
         return self._last_commit
+
+
+def _disk(database: Path | None) -> tuple[int | None, dict[str, float]]:
+    """The size of the database's file or folder, and of its disk."""
+    if database is None:
+        return None, {}
+    files = database.iterdir() if database.is_dir() else database.parent.glob(f"{database.name}*")
+    usage = shutil.disk_usage(database.absolute().parent)
+    return sum(_size(file) for file in files), {"size": usage.total, "free": usage.free}
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # deleted meanwhile
+        return 0

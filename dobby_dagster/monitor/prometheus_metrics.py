@@ -20,7 +20,7 @@ from prometheus_client.core import (
 )
 
 from dobby_dagster import __version__
-from dobby_dagster.domain.errors import DobbyError
+from dobby_dagster.domain.errors import DobbyError, RecordError
 from dobby_dagster.domain.states import State
 from dobby_dagster.monitor.ledger_figures import LedgerFigures
 from dobby_dagster.monitor.part_check import Part
@@ -48,6 +48,10 @@ def ledger_metrics(figures: LedgerFigures) -> Iterator[Metric]:
     yield from _totals(figures.totals)
     yield from _records(figures)
     yield from _runs(figures)
+    if figures.database_bytes is not None:
+        yield _gauge("dobby_database_bytes", "Size of the database's files.", {"": figures.database_bytes})
+    for kind, value in figures.disk.items():
+        yield _gauge(f"dobby_disk_{kind}_bytes", f"Disk of the database: {kind}.", {"": value})
     broken: dict[str, float] = {}
     for result in figures.contracts:
         if result.holds is not None:
@@ -120,7 +124,7 @@ def _runs(figures: LedgerFigures) -> Iterator[Metric]:
 
 def _by_known_code(errors: Mapping[str, float]) -> dict[str, float]:
     known = _codes(DobbyError)
-    counts: dict[str, float] = {}
+    counts = dict.fromkeys(_codes(RecordError), 0.0)  # from 0, so that the first failure is an increase
     for code, count in errors.items():
         label = code if code in known else OTHER
         counts[label] = counts.get(label, 0.0) + count
