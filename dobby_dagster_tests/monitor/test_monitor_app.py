@@ -11,14 +11,17 @@ from starlette.testclient import TestClient
 from dobby_dagster.cli.server.listening_address import Names
 from dobby_dagster.cli.server.request_guard import Guard
 from dobby_dagster.domain.owner import owner_of
+from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.monitor.dagster_services import DagsterServices
 from dobby_dagster.monitor.monitor import Monitor
 from dobby_dagster.monitor.monitor_app import monitor_app
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats
 from dobby_dagster.store.ledger.relations import OWNER, TOTAL
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
 from dobby_dagster_tests.helpers.prometheus import needs_prometheus, promtool
 from dobby_dagster_tests.helpers.records import put
@@ -171,3 +174,17 @@ def test_a_stalled_run_is_a_failing_part_and_a_metric(client: TestClient, sqlite
     assert found["dobby_stalled_runs"] == 1
     assert found["dobby_runs_in_progress"] == 1
     assert "dobby_requests_running" not in found, "nothing is known of a run that has committed nothing"
+
+
+def test_the_figures_of_a_run_in_progress(client: TestClient, sqlite_store: CozoStore) -> None:
+    source, batch, members = batch_of(sqlite_store, {"a": "one", "b": "two"})
+    commit(sqlite_store, source, batch, [done(members[0], "one")])
+    stats = ChunkStats(3.0, 4.0, [0.1], rss_bytes=1000, cpu_share=1.5, slots=8, slots_in_use=2.5)
+    sqlite_store.chunks.commit(source, Chunk([done(members[1], "two")], stats), Scope(R, batch, RunId("run")))
+    row = [owner_of(os.getppid()), batch, R, "run", time.time()]
+    sqlite_store.connection.run(OWNER.put(), {"rows": [row]}, write=True)
+    found = samples(client)
+    assert found["dobby_runs_in_progress"] == 1
+    assert (found["dobby_slots"], found["dobby_requests_running"]) == (8, 2.5)
+    assert (found["dobby_memory_bytes"], found["dobby_cpu_cores"]) == (1000, 1.5)
+    assert found["dobby_last_commit_timestamp_seconds"] == 4

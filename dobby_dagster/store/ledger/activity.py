@@ -69,9 +69,11 @@ class Activity:
 
     def last_chunk(self, run: RunId) -> dict[str, Any] | None:
         """The chunk that ``run`` has committed last; None where it has not committed any."""
-        query = f"""last[max(chunk)] := *dobby_chunk:by_run{{run: $run, chunk}}
-        {CHUNK.head} := last[chunk], *dobby_chunk:by_run{{run: $run, chunk, batch, recipe}}, run = $run, {CHUNK.stored}"""
-        return next(self._connection.run(query, {"run": run}).dicts(), None)
+        last = "?[chunk, batch, recipe] := *dobby_chunk:by_run{run: $run, chunk, batch, recipe} :order -chunk :limit 1"
+        for row in self._connection.run(last, {"run": run}).dicts():
+            query = f"{CHUNK.head} := {CHUNK.stored}, batch = $batch, recipe = $recipe, chunk = $chunk"
+            return next(self._connection.run(query, row).dicts(), None)
+        return None
 
     def last_commit(self) -> float | None:
         """When anything was committed last, in seconds since the epoch; reads every chunk."""

@@ -74,7 +74,9 @@ class Stalls:
 
     def progress(self) -> list[Progress]:
         """The last progress of each run that holds claims, dead or alive."""
-        query = """last[run, max(chunk)] := *dobby_owner{owner, run}, *dobby_chunk:by_run{run, chunk}
+        # CozoDB's max takes no strings.
+        query = """all[run, collect(chunk)] := *dobby_owner{owner, run}, *dobby_chunk:by_run{run, chunk}
+        last[run, chunk] := all[run, chunks], chunk = last(sorted(chunks))
         committed[run, finished_at] := last[run, chunk], *dobby_chunk:by_run{run, chunk, batch, recipe},
             *dobby_chunk{batch, recipe, chunk, finished_at}
         ?[owner, run, recipe, batch, since, finished_at] := *dobby_owner{owner, run, recipe, batch, since},
