@@ -98,7 +98,7 @@ def test_suspects_are_forgotten_by_key_and_with_their_recipe(sqlite_store: CozoS
     assert (deleted["dobby_stall"], deleted["dobby_suspect"]) == (1, 1)
 
 
-@pytest.mark.parametrize("commits", [0, 1])
+@pytest.mark.parametrize("commits", [0, 1, 3])
 def test_progress_is_the_last_claim_or_commit(sqlite_store: CozoStore, commits: int) -> None:
     source, batch, members = batch_of(sqlite_store, {"a": "1", "b": "2"})
     assert sqlite_store.stalls.progress() == []
