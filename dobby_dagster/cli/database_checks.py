@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dobby_dagster.cli.finding import Command, Finding
-from dobby_dagster.domain.errors import DobbyError, Retry
-from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.errors import DobbyError, Retry, StalledError
+from dobby_dagster.domain.owner import on_this_host, pid_of
+from dobby_dagster.domain.plurals import counted, spanned
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.states import is_quarantined
 
 if TYPE_CHECKING:
     from dobby_dagster.store.cozo_store import CozoStore
+
+# Stalls that are older are history.
+RECENT_SECONDS = 86_400.0
+# Records that are named, at most.
+NAMED = 5
 
 
 def database_checks(settings: Settings, command: Command) -> Iterator[Finding]:
@@ -34,6 +41,7 @@ def database_checks(settings: Settings, command: Command) -> Iterator[Finding]:
     rows = counted(source.count(), "row")
     yield Finding("source", True, f"'{source.settings.relation}': {rows}; change tracking by {backend}: {reason}")
     yield from _invariants(command, store)
+    yield from _stalls(settings, command, store)
     yield from _records(settings, command, store)
 
 
@@ -45,6 +53,32 @@ def _invariants(command: Command, store: CozoStore) -> Iterator[Finding]:
         yield Finding("invariants", False, str(violation), remedy)
     if not violations:
         yield Finding("invariants", True, "all hold")
+
+
+def _stalls(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:
+    """Runs that make no progress and were not ended, and those that were ended in the last day."""
+    from dobby_dagster.pipeline.monitoring.stalls import stalled_runs
+
+    for run in stalled_runs(store, settings):
+        yield Finding(
+            "stalled", False,
+            f"run {run.run[:8]} of {spanned(run.batches)} has made no progress for {run.seconds:.0f} s",
+            f"{_kill_command(run.owner)}, then {command('recover')}",
+        )  # fmt: skip
+    ended = store.stalls.recent(time.time() - RECENT_SECONDS)
+    if ended:
+        last = ended[-1]
+        was = "1 run was" if len(ended) == 1 else f"{len(ended)} runs were"
+        batches = spanned(sorted({batch for stall in ended for batch in stall.batches}))
+        yield Finding(
+            "stalls", True,
+            f"{was} ended in the last day{f', of {batches}' if batches else ''}; the last after "
+            f"{last.seconds:.0f} s without a {last.kind.missing}",
+        )  # fmt: skip
+
+
+def _kill_command(owner: str) -> str:
+    return f"kill -9 {pid_of(owner)}{'' if on_this_host(owner) else ' on ' + owner.partition('/')[0]}"
 
 
 def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:
@@ -70,11 +104,15 @@ def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator
             "batches", True, f"{counted(waiting, 'batch')} started but not finished; retried automatically",
             command("backfill --failed"),
         )  # fmt: skip
-    quarantined = sum(
-        is_quarantined(Retry(row["retry"]), row["retry_count"], retries)
+    quarantined = [
+        row
         for row in store.states.failed(relation, recipe)
-    )
+        if is_quarantined(Retry(row["retry"]), row["retry_count"], retries)
+    ]
     if quarantined:
+        stalled = sorted(row["key"] for row in quarantined if row["error_code"] == StalledError.code)
+        named = f"; those that stalled a run: {', '.join(stalled[:NAMED])}{', …' if len(stalled) > NAMED else ''}"
         yield Finding(
-            "quarantine", True, counted(quarantined, "record"), f"{command('failed list')}, {command('failed release')}"
-        )
+            "quarantine", True, counted(len(quarantined), "record") + (named if stalled else ""),
+            f"{command('failed list')}, {command('failed release')}",
+        )  # fmt: skip

@@ -1,4 +1,6 @@
-"""Numbers with their nouns."""
+"""Numbers with their nouns, and names in a row."""
+
+from collections.abc import Sequence
 
 
 def counted(number: int, noun: str) -> str:
@@ -12,3 +14,12 @@ def counted(number: int, noun: str) -> str:
     if noun.endswith("y") and noun[-2] not in "aeiou":
         return f"{number:,} {noun[:-1]}ies"
     return f"{number:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch', 'sh')) else 's'}"
+
+
+def spanned(names: Sequence[str]) -> str:
+    """The first and the last of ``names``, which are in order; empty if there are none.
+
+    >>> spanned(["batch-000001", "batch-000002", "batch-000005"]), spanned(["batch-000001"])
+    ('batch-000001 to batch-000005', 'batch-000001')
+    """
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" if names else ""

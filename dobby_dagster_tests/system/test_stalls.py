@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import psutil
 import pytest
 
@@ -16,6 +17,7 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import PROCESS
 from dobby_dagster_tests.helpers.hanging_engine import hanging_environment
 from dobby_dagster_tests.helpers.records import prepared, put
+from dobby_dagster_tests.helpers.webserver import dagster_dev
 
 RECORDS = 40
 
@@ -130,3 +132,43 @@ def test_a_run_is_ended_also_where_its_stall_can_not_be_recorded(tmp_path: Path)
     assert "warning: the stall was not recorded" in err
     assert store.stalls.recent(0) == []
     assert len(store.states.owners()) == 1, "recovery returns its claims"
+
+
+@pytest.mark.timeout(900)
+def test_unattended_the_batch_is_retried_until_exactly_the_culprit_is_quarantined(tmp_path: Path) -> None:
+    store = prepared(tmp_path, RECORDS)
+    put(store, {"k0007": "HANGLOCKED here"})
+    quick = {"interval_seconds": 2, "gather_seconds": 2, "retry_seconds": 1}
+    env = environment(
+        tmp_path, pipeline_batch_size=20, **{f"automation_{name}": value for name, value in quick.items()}
+    )
+
+    def status() -> dict[str, int]:
+        return store.reports.status("record", store.recipes.latest())
+
+    began = time.monotonic()
+    with dagster_dev(tmp_path, env), dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
+        while status()["completed"] < RECORDS - 1 or not store.batch_reports.metrics("batch-000001"):
+            assert time.monotonic() - began < 600, (status(), (tmp_path / "dev.log").read_text()[-3_000:])
+            time.sleep(1)
+        print(f"settled in {time.monotonic() - began:.0f} s")
+        while any(not run.is_finished for run in instance.get_runs()):
+            time.sleep(1)
+        runs = instance.get_runs(filters=dg.RunsFilter(job_name="summarize_batches"))
+        ended = [run for run in runs if run.status is dg.DagsterRunStatus.FAILURE]
+        stalls = store.stalls.recent(0)
+        assert {stall.run for stall in stalls} == {run.run_id for run in ended}, "each is marked as failed"
+        assert len(stalls) == 3
+        storage = instance.event_log_storage
+        while storage.get_concurrency_info("device").active_run_ids:
+            time.sleep(1)
+        assert watchdogs(tmp_path / "home") == []
+    check_everything_but(store, {"k0007": "HANGLOCKED"})
+    [failed] = answer(env, "failed", "list")
+    assert (failed["key"], failed["error_code"], failed["retry_count"], failed["quarantined"]) == (
+        "k0007",
+        "stalled",
+        3,
+        True,
+    )
+    assert "made no progress and was ended" in (tmp_path / "dev.log").read_text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ import typer
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import out, print_json
-from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.plurals import counted, spanned
 from dobby_dagster.domain.printable import printable, shortened
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def _table(run: RunProgress) -> Table:
     table.title, table.title_justify = title, "left"
     settled = run.completed + run.failed + run.skipped
     rows = {
-        "batches": f"{counted(len(run.batches), 'batch')}: {_span(run.batches)}",
+        "batches": f"{counted(len(run.batches), 'batch')}: {spanned(run.batches)}",
         "records": f"{settled:,} of {run.total:,} ({_share(settled, run.total)}): {run.completed:,} completed, "
         f"{run.failed:,} failed, {run.skipped:,} skipped, {run.remaining:,} left",
         "records a minute": f"{run.per_minute_recent:,.0f} (last 10 s), {run.per_minute:,.0f} (whole run)"
@@ -110,10 +110,6 @@ def _table(run: RunProgress) -> Table:
 
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.0%}" if whole else "100%"
-
-
-def _span(batches: Sequence[str]) -> str:
-    return batches[0] if len(batches) == 1 else f"{batches[0]} to {batches[-1]}" if batches else ""
 
 
 def _time_left(left: Remaining | None) -> str:

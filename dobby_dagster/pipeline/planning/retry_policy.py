@@ -55,7 +55,7 @@ def retry_candidates(store: CozoStore, settings: Settings, recipe: RecipeId) -> 
     """All batches that were started under ``recipe`` and have runnable records, oldest first.
 
     A batch for which no run was ever requested is not one of them: it is new, or older than the model in use. Attempts
-    on batches that are finished by now are forgotten, which keeps the next call cheap.
+    on batches that are finished by now, and their suspects, are forgotten, which keeps the next call cheap.
 
     Args:
         store: Where states are.
@@ -77,7 +77,9 @@ def retry_candidates(store: CozoStore, settings: Settings, recipe: RecipeId) -> 
         if due:
             pending = len(members) - len(failed)
             candidates.append(RetryCandidate(batch, pending, len(failed), min(due), len(attempts)))
-    store.attempts.forget(recipe, [batch for batch in attempted if batch not in unfinished])
+    finished = [batch for batch in attempted if batch not in unfinished]
+    store.attempts.forget(recipe, finished)
+    store.stalls.forget_batches(recipe, finished)
     return candidates
 
 

@@ -114,6 +114,13 @@ class Stalls:
         params = {"rows": [[key] for key in keys], "recipe": recipe, "batch": batch}
         self._connection.run(query, params, write=True)
 
+    def forget_batches(self, recipe: RecipeId, batches: Sequence[BatchId]) -> None:
+        """Suspect no record of ``batches`` any longer."""
+        if batches:
+            query = f"""?[{", ".join(SUSPECT.key)}] := batch in $batches, recipe = $recipe,
+                *dobby_suspect{{recipe, batch, source, key, content_hash}} {SUSPECT.remove}"""
+            self._connection.run(query, {"batches": list(batches), "recipe": recipe}, write=True)
+
     def record(self, run: RunId, kind: StallKind, seconds: float) -> Stall:
         """Record that ``run`` stalled, and return its claims to pending; its process must be dead.
 

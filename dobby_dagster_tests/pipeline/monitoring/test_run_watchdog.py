@@ -1,0 +1,122 @@
+"""The watchdog of a run: small, quiet, and gone with the run."""
+
+import io
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dobby_dagster.domain import heartbeat
+from dobby_dagster.domain.scope import RunId
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.pipeline.monitoring import run_watchdog
+from dobby_dagster.pipeline.monitoring.run_watchdog import watched
+from dobby_dagster.store.ledger.stalls import StallKind
+
+RUN = RunId("0123456789")
+LONG = {StallKind.INFERENCE: 600.0, StallKind.PIPELINE: 3_600.0}
+SETTINGS = DatabaseSettings(url="sqlite:///none.db")
+
+
+def watchdogs() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "watchdog_process.py" in " ".join(child.cmdline())]
+
+
+def test_it_lives_as_long_as_the_block_and_is_small() -> None:
+    with watched(RUN, SETTINGS, LONG):
+        [watchdog] = watchdogs()
+        while watchdog.num_threads() and watchdog.memory_info().rss < 8 << 20:
+            time.sleep(0.01)
+        assert watchdog.memory_info().rss < 12 << 20
+        heartbeat.token()
+        assert watchdogs() == [watchdog]
+    assert watchdogs() == []
+    assert not heartbeat._counters
+
+
+def test_without_deadlines_there_is_none() -> None:
+    with watched(RUN, SETTINGS, dict.fromkeys(StallKind, 0.0)):
+        assert watchdogs() == []
+
+
+def test_one_that_can_not_start_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with watched(RUN, SETTINGS, LONG):
+        pass
+    assert "a run that stalls will not be ended: its watchdog does not start" in caplog.text
+
+
+def test_one_that_ends_early_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with watched(RUN, SETTINGS, LONG):
+        [watchdog] = watchdogs()
+        watchdog.kill()
+        while not caplog.records:
+            time.sleep(0.01)
+    assert [(r.levelno, r.getMessage()) for r in caplog.records] == [
+        (logging.WARNING, "a run that stalls will not be ended: its watchdog ended with status -9")
+    ]
+
+
+def test_secrets_go_through_the_pipe_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    class Started:
+        def __init__(self, command: list[str], **options: object) -> None:
+            self.stdin, self.command = io.BytesIO(), command
+            started.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Started)
+    settings = DatabaseSettings(url="http://127.0.0.1:1", auth="geheim")
+    run_watchdog._start(3, RUN, settings, LONG)
+    assert "geheim" not in " ".join(started[0].command)
+    task = json.loads(started[0].stdin.getvalue())
+    assert DatabaseSettings(**task["database"]) == settings
+    assert task["database"]["auth"] == "geheim"
+    assert task["pid"] == os.getpid()
+
+
+RUNNER = """
+import sys, time
+from dobby_dagster.domain import heartbeat
+from dobby_dagster.domain.scope import RunId
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.pipeline.monitoring.run_watchdog import watched
+from dobby_dagster.store.ledger.stalls import StallKind
+with watched(RunId("0123456789"), DatabaseSettings(url="sqlite:///none.db"), {StallKind.INFERENCE: 1.0, StallKind.PIPELINE: 3.0}):
+    for step in range(30):
+        time.sleep(0.1)
+        heartbeat.commit()  # no token is expected, and none comes
+    for answer in heartbeat.awaiting_tokens(range(15)):
+        time.sleep(0.1)
+        heartbeat.commit()
+    print("working", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_commits_but_awaits_no_token_is_not_ended(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", RUNNER], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -9
+    assert done.stdout == "working\n"
+    assert "run 01234567 made no progress and was ended: no commit for 3 s (pipeline.stall_seconds)" in done.stderr
+    assert "warning: the stall was not recorded" in done.stderr, "there is no such database"
+    assert not Path("none.db").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_dies_takes_its_watchdog_with_it() -> None:
+    code = RUNNER.split("    for step")[0] + "    print(flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout
+    process.stdout.readline()
+    [watchdog] = psutil.Process(process.pid).children()
+    process.kill()
+    process.communicate()
+    watchdog.wait(10)
