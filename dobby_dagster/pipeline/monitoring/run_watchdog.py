@@ -47,15 +47,15 @@ def watched(run: RunId, database: DatabaseSettings, deadlines: Mapping[StallKind
     if not deadlines:
         yield
         return
-    with tempfile.TemporaryFile() as file:
-        file.truncate(heartbeat.BYTES)
-        counters = memoryview(mmap.mmap(file.fileno(), heartbeat.BYTES)).cast("Q")
-        try:
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.truncate(heartbeat.BYTES)
+            counters = memoryview(mmap.mmap(file.fileno(), heartbeat.BYTES)).cast("Q")
             process = _start(file.fileno(), run, database, deadlines)
-        except (OSError, ValueError) as error:
-            _log.warning("a run that stalls will not be ended: its watchdog does not start: %s", error)
-            yield
-            return
+    except (OSError, ValueError) as error:
+        _log.warning("a run that stalls will not be ended: its watchdog does not start: %s", error)
+        yield
+        return
     over = threading.Event()
     waiting = threading.Thread(target=_warn_when_it_ends, args=(process, over), daemon=True, name="dobby-watchdog")
     waiting.start()

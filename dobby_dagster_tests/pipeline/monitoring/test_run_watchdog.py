@@ -50,6 +50,11 @@ def test_one_that_can_not_start_is_a_warning(monkeypatch: pytest.MonkeyPatch, ca
     with watched(RUN, SETTINGS, LONG):
         pass
     assert "a run that stalls will not be ended: its watchdog does not start" in caplog.text
+    monkeypatch.undo()
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    with watched(RUN, SETTINGS, LONG):
+        assert watchdogs() == []
+    assert len(caplog.records) == 2
 
 
 def test_one_that_ends_early_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
