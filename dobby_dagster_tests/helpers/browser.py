@@ -26,6 +26,7 @@ def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     options.binary_location = chromium
     for flag in (*FLAGS.split(), f"--user-data-dir={tmp_path}/chromium"):
         options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield opened
     opened.quit()

@@ -59,8 +59,8 @@ def reliability_bins(probabilities: Sequence[float], truths: Sequence[bool], bin
     place = np.minimum((given * bins).astype(int), bins - 1)
     return [
         ReliabilityBin(
-            confidence=float(given[place == i].mean()),
-            agree=float(true[place == i].mean()),
+            confidence=round(float(given[place == i].mean()), 4),
+            agree=round(float(true[place == i].mean()), 4),
             count=int((place == i).sum()),
         )
         for i in sorted(set(place))

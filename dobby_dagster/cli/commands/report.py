@@ -60,7 +60,8 @@ def report(
     )
     recipes = use.store.recipes.all()
     made_by = next((row for row in recipes if row["recipe"] == chosen), {"model": "", "model_revision": ""})
-    with progress("Reading", use.store.versions.live(use.relation)) as advance:
+    total = use.store.versions.live(use.relation) if batch is run is None else None
+    with progress("Reading", total) as advance:
         figures = report_figures(use.store, use.source, extent, use.settings, made_by["model"], advance)
     subject = ReportSubject(
         database=mask_credentials(use.settings.database.url),
