@@ -12,7 +12,7 @@ from dobby_dagster.domain.owner import retire
 from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.states import State
-from dobby_dagster.inference.engine import Answer, Request
+from dobby_dagster.inference.engine import Answer, ModelInfo, Request
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.planning.record_selection import release
@@ -148,3 +148,18 @@ def test_a_released_record_is_no_suspect(sqlite_store: CozoStore) -> None:
     assert states(sqlite_store)["k004"] == (State.PENDING, "", 0)
     assert not attempt(sqlite_store, FakeEngine(4), 3)
     assert states(sqlite_store)["k004"][0] is State.COMPLETED
+
+
+def test_a_load_that_hangs_makes_no_record_a_suspect(sqlite_store: CozoStore) -> None:
+    class NeverLoaded(FakeEngine):
+        def load(self) -> ModelInfo:
+            raise KilledError
+
+    prepared(sqlite_store, 10, ())
+    for number in range(1, 4):
+        assert attempt(sqlite_store, NeverLoaded(4), 3)
+        assert len(sqlite_store.attempts.failed(Scope(RECIPE.id, BatchId("batch-000001")))) == number
+    stalls = sqlite_store.stalls.recent(0)
+    assert [(stall.keys, stall.batches, stall.recipe) for stall in stalls] == [([], ["batch-000001"], RECIPE.id)] * 3
+    assert not attempt(sqlite_store, FakeEngine(4), 3)
+    assert {state for state, _, _ in states(sqlite_store).values()} == {State.COMPLETED}

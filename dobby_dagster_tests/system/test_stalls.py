@@ -104,6 +104,22 @@ def test_a_stopped_run_is_ended(tmp_path: Path) -> None:
     watchdog.wait(10)
 
 
+def test_a_run_that_is_suspended_with_its_watchdog_goes_on(tmp_path: Path) -> None:
+    """Ctrl-Z in a terminal stops the whole process group."""
+    store, env = prepared(tmp_path, 0), environment(tmp_path, inference_stall_seconds=3, pipeline_stall_seconds=3)
+    put(store, {f"k{i:04d}": f"SLOW word{i}" for i in range(RECORDS)})
+    process = subprocess.Popen([*PROCESS, "summarize"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0)  # fmt: skip
+    while not store.totals.read().get("records"):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(5)
+    os.killpg(process.pid, signal.SIGCONT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    check_everything_but(store, {})
+
+
 def test_a_watchdog_that_dies_costs_the_run_nothing_but_a_warning(tmp_path: Path) -> None:
     store, env = prepared(tmp_path, 0), environment(tmp_path)
     put(store, {f"k{i:04d}": f"SLOW word{i}" for i in range(RECORDS)})
