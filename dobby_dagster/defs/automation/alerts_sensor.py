@@ -1,5 +1,6 @@
 """The sensor ``alerts``: what needs attention is sent once when it begins, and once when it is over."""
 
+import logging
 import time
 from collections.abc import Callable
 from functools import cache
@@ -24,7 +25,7 @@ def alerts_sensor(settings: Settings) -> dg.SensorDefinition:
     A tick delivers what the ticks before it stored, and then reads what needs attention now. So nothing is sent that a
     crash could forget, and a lost database is known within two ticks.
     """
-    reader = cache(lambda: conditions_reader(settings))
+    started = cache(lambda: _start(settings))
 
     @dg.sensor(
         name=NAME,
@@ -37,13 +38,22 @@ def alerts_sensor(settings: Settings) -> dg.SensorDefinition:
         from dobby_dagster.pipeline.monitoring.alert_channels import channels, deliver, log
         from dobby_dagster.pipeline.monitoring.alert_state import AlertState
 
+        read = started()
         state, named = AlertState.load(context.cursor), channels(settings.automation)
         deliver(state, named)
-        for notification in state.update(reader()(context.instance), named.keys(), time.time()):
+        for notification in state.update(read(context.instance), named.keys(), time.time()):
             log(notification)
         return dg.SensorResult(skip_reason=dg.SkipReason(_summary(state)), cursor=state.dump())
 
     return alerts
+
+
+def _start(settings: Settings) -> "Callable[[dg.DagsterInstance], Reading]":
+    from dobby_dagster.pipeline.monitoring.alert_channels import channels, unusable
+
+    for problem in unusable(channels(settings.automation)):
+        logging.getLogger("dobby.alerts").error("%s", problem)
+    return conditions_reader(settings)
 
 
 def conditions_reader(settings: Settings) -> "Callable[[dg.DagsterInstance], Reading]":

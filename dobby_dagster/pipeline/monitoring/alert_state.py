@@ -27,7 +27,7 @@ GROWTH_SECONDS = 900.0
 # The wait after a failed delivery to a channel: doubled by each further one.
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 15.0, 600.0
 # Bounds on the size of the cursor: Dagster stores it with every tick.
-MOST_ALERTS_OF_A_KIND, MOST_OVER, MOST_UNDELIVERED, MOST_NAMES = 20, 50, 100, 50
+MOST_ALERTS_OF_A_KIND, MOST_OVER, MOST_UNDELIVERED, MOST_NAMES = 20, 50, 100, 20
 LONGEST_TITLE, LONGEST_TEXT = 200, 1_500
 UNDELIVERED_DAYS = 7
 

@@ -71,12 +71,13 @@ class Check:
     Attributes:
         kind: Of the conditions.
         find: Gives them; an error means that nothing is known now.
-        is_slow: Whether it reads much: it rests then for ``REST_FACTOR`` times as long as it took.
+        version: For a check that reads much, something that changes with its result: it is read again only if this did,
+            and not before ``REST_FACTOR`` times as long as it took.
     """
 
     kind: Kind
     find: Callable[[], Iterable[Condition]]
-    is_slow: bool = False
+    version: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,18 @@ class Reading:
     unknown: Collection[Kind] = ()
 
 
+@dataclass(frozen=True)
+class _Result:
+    """What a slow check found at a version, and when it may be read again."""
+
+    version: object
+    conditions: Sequence[Condition]
+    rests_until: float
+
+
 @dataclass
 class Conditions:
-    """Reads all checks; keeps nothing but when a slow one may be read again.
+    """Reads all checks; keeps the results of slow ones.
 
     >>> def full():
     ...     yield Condition(Kind.DISK, "/", "full")
@@ -103,24 +113,31 @@ class Conditions:
     (['disk:/'], ['stall'])
     """
 
-    _not_before: dict[Kind, float] = field(default_factory=dict)
+    _slow: dict[Kind, _Result] = field(default_factory=dict)
 
     def read(self, checks: Iterable[Check]) -> Reading:
         """The conditions that ``checks`` find; an error in one is a warning in the log."""
         found: list[Condition] = []
         unknown: set[Kind] = set()
         for check in checks:
-            began = time.monotonic()
-            if began < self._not_before.get(check.kind, 0.0):
-                unknown.add(check.kind)
-                continue
             try:
-                found += check.find()
+                result = list(check.find()) if check.version is None else self._rested(check, check.version())
             except Exception as error:  # monitoring never stops the work
-                unknown.add(check.kind)
+                result = None
                 if not isinstance(error, StoreError) or type(error) is StoreError:  # the kind database has the others
                     reason = error if isinstance(error, DobbyError) else f"{type(error).__name__}: {error}"
                     _log.warning("the check for %s alerts failed: %s", check.kind, reason)
-            if check.is_slow:
-                self._not_before[check.kind] = time.monotonic() + (time.monotonic() - began) * REST_FACTOR
+            if result is None:
+                unknown.add(check.kind)
+            else:
+                found += result
         return Reading(found, unknown)
+
+    def _rested(self, check: Check, version: object) -> Sequence[Condition] | None:
+        """What a slow check finds; None while it rests and something has changed."""
+        known, began = self._slow.get(check.kind), time.monotonic()
+        if known is not None and (known.version == version or began < known.rests_until):
+            return known.conditions if known.version == version else None
+        conditions, ended = list(check.find()), time.monotonic()
+        self._slow[check.kind] = _Result(version, conditions, ended + (ended - began) * REST_FACTOR)
+        return conditions

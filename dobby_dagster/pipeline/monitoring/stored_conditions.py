@@ -42,8 +42,8 @@ def stored_checks(settings: Settings, home: Path) -> list[Check]:
         Check(Kind.DATABASE, database.problems),
         Check(Kind.STALL, lambda: _stalls(settings, database.store, home)),
         Check(Kind.CONTRACT, lambda: _contracts(settings, database.store)),
-        Check(Kind.QUARANTINE, lambda: _quarantine(settings, database.store), is_slow=True),
-        Check(Kind.CONFIDENCE, lambda: _confidence(settings, database.store), is_slow=True),
+        Check(Kind.QUARANTINE, lambda: _quarantine(settings, database.store), database.version),
+        Check(Kind.CONFIDENCE, lambda: _confidence(settings, database.store), database.version),
     ]
 
 
@@ -78,6 +78,10 @@ class _Database:
                 raise
             self._opened = opened
         return self._opened
+
+    def version(self) -> object:
+        """Changes with every state of a record, and with the recipe in use."""
+        return self.store.counts.moment(), self.store.recipes.latest()
 
     def problems(self) -> Iterator[Condition]:
         """Why the database can't be used, if so."""
