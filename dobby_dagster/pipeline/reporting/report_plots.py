@@ -146,7 +146,7 @@ def reliability(bins: Sequence[ReliabilityBin]) -> Plot:
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.annotate("ideal", (0.86, 0.86), (0, -10), textcoords="offset points", color=MUTED)
         axes.plot([b.confidence for b in bins], [b.agree for b in bins], "o-", color=FIRST, markersize=3.5)
-        axes.set(xlim=(0, 1.02), ylim=(0, 1.05), xlabel="confidence")
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.05), xlabel="confidence", yticks=(0, 0.25, 0.5, 0.75, 1))
     return plot
 
 
