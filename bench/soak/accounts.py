@@ -17,6 +17,7 @@ _STATES = """?[key, hash, recipe, at, state, owner, reason, code] := *dobby_stat
 _CHUNKS = """?[recipe, at, inferred, ended] := *dobby_chunk{chunk, recipe, finished_at: at, inferred, completed, failed,
     skipped}, ended = completed + failed + skipped
     :order at"""
+_TOTAL = "?[sum(value)] := *dobby_total{name: 'records', label, value}"
 _FINGERPRINTS = "?[recipe, count_unique(print)] := *dobby_summary{source: 'record', key, fingerprint: print, recipe}"
 ENDED = ("completed", "failed", "skipped")
 
@@ -34,6 +35,7 @@ class Accounts:
         superseded: Inferred while the record was edited, so that no summary was stored.
         ended: States that say how a record ended.
         chunked: The same, as the chunks count it.
+        total: The same, as the counter that metrics are made of has it.
         chunks: When each chunk was committed (seconds since the epoch), and how many records it had.
         violations: One line each.
     """
@@ -46,6 +48,7 @@ class Accounts:
     superseded: int = 0
     ended: int = 0
     chunked: int = 0
+    total: int = 0
     chunks: list[tuple[float, int]] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
 
@@ -62,8 +65,11 @@ def accounts(client: Any, killed: Collection[int]) -> Accounts:
     found.fingerprints = sum(count for _, count in client.run(_FINGERPRINTS)["rows"])
     if unexplained := found.restarted["unexplained"]:
         found.violations.append(f"{unexplained} records were started again, and no process of theirs was killed")
-    if found.chunked != found.ended:
-        found.violations.append(f"chunks count {found.chunked} ended records, states {found.ended}")
+    found.total = sum(int(value) for (value,) in client.run(_TOTAL)["rows"])
+    if not found.total == found.chunked == found.ended:
+        found.violations.append(
+            f"chunks count {found.chunked} ended records, states {found.ended}, the counter {found.total}"
+        )
     doubled = found.inferred - found.fingerprints - found.superseded
     if doubled > 0:
         found.violations.append(f"{doubled} inferences were committed for a fingerprint that has a summary")

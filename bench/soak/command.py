@@ -18,6 +18,7 @@ import dagster as dg
 from bench.plots import plot_soak
 from bench.soak.accounts import accounts
 from bench.soak.growth import growth
+from bench.soak.prometheus import SCRAPE_SECONDS, Prometheus, scraping
 from bench.soak.record_writer import read
 from bench.soak.sampler import Sampler
 from bench.soak.soaked_system import SoakedSystem
@@ -69,18 +70,31 @@ class Soak:
         try:
             self.system.start()
             self.began = time.time()
-            with Sampler(self.system, self.out / "samples.jsonl", interval):
+            with (
+                scraping(self.out, self.system.monitor_port) as prometheus,
+                Sampler(self.system, self.out / "samples.jsonl", interval),
+            ):
                 with self._writer():
                     for event in timeline(self.minutes, self.seed):
                         self._until(event.at)
                         self.system.do(event)
                     self._until(self.minutes * 60)
                 self.log({"at": time.time(), "event": "arrivals ended"})
-                settled = self._settle()
-                doctor = self._doctor()
+                seen = {"seconds until idle": round(self._settle(), 1)}
+                found = [*self._doctor(), *self._scraped(prometheus, seen)]
         finally:
             self.system.stop()
-        return self._verdict(settled, doctor)
+        return self._verdict(seen, found)
+
+    def _scraped(self, prometheus: Prometheus | None, seen: dict[str, float]) -> list[str]:
+        """Violations in what Prometheus saw; the figures that are kept go into ``seen``."""
+        if prometheus is None:
+            self.log({"at": time.time(), "event": "Prometheus is not installed: metrics were not scraped"})
+            return []
+        time.sleep(2 * SCRAPE_SECONDS)
+        seen |= prometheus.seen()
+        with copied(self.system.database) as client:
+            return prometheus.violations(accounts(client, self.system.killed).ended, self.system.counts())
 
     def _until(self, second: float) -> None:
         time.sleep(max(0.0, self.began + second - time.time()))
@@ -132,9 +146,9 @@ class Soak:
         except ValueError:
             return [f"dobby doctor: {done.stderr.strip()[-500:]}"]
 
-    def _verdict(self, settled: float, doctor: list[str]) -> int:
+    def _verdict(self, seen: Mapping[str, float], found: Sequence[str]) -> int:
         journal = read(self.out / "journal.jsonl")
-        violations = [*self.system.problems, *doctor]
+        violations = [*self.system.problems, *found]
         violations += verify(self.system.database, settled=True, quoting=False, journal=journal)
         with copied(self.system.database) as client:
             books = accounts(client, self.system.killed)
@@ -145,7 +159,7 @@ class Soak:
             "minutes": self.minutes, "rate": self.rate, "seed": self.seed, "began": self.began,
             "events": dict(_counted(events)), "written": len(journal),
             "live": sum(content is not None for content in journal.values()),
-            "states": self.system.counts(), "seconds until idle": round(settled, 1),
+            "states": self.system.counts(), **seen,
             **{name: value for name, value in vars(books).items() if name not in ("chunks", "violations")},
             "most started again by one kill": max(books.restarted_by_kill.values(), default=0),
             "growth": growth(samples, self.began, self.minutes), "violations": violations,

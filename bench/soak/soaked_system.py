@@ -19,7 +19,7 @@ from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.inference.recipe import recipe_for
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import PROCESS
-from dobby_dagster_tests.helpers.webserver import Served
+from dobby_dagster_tests.helpers.webserver import Served, free_port
 
 # Faster than the defaults, so that minutes hold many runs; the rest is as shipped.
 SETTINGS = {
@@ -45,6 +45,7 @@ class SoakedSystem:
         self.database = folder / "records.db"
         self.url = f"sqlite:///{self.database}"
         self.recipe = 0
+        self.monitor_port = free_port()
         self.killed: set[int] = set()
         self.problems: list[str] = []
         self.served = Served(folder, self.environment)
@@ -53,7 +54,11 @@ class SoakedSystem:
     @property
     def environment(self) -> dict[str, str]:
         """What its processes are started with, under the recipe in use."""
-        places = {"DATABASE_URL": self.url, "DAGSTER_HOME": str(self.home)}
+        places = {
+            "DATABASE_URL": self.url,
+            "DAGSTER_HOME": str(self.home),
+            "DOBBY_MONITOR_PORT": str(self.monitor_port),
+        }
         return {**places, **SETTINGS, **RECIPES[self.recipe % len(RECIPES)]}
 
     @property

@@ -84,7 +84,7 @@ def test_what_was_started_again_is_explained_by_a_kill_or_is_a_violation(
     violations = _books(sqlite_store, path, (pid_of(owner),)).violations
     assert violations == [
         "a (recipe recipe) was started again after it was completed",
-        "chunks count 3 ended records, states 4",
+        "chunks count 3 ended records, states 4, the counter 3",
     ]
 
 
