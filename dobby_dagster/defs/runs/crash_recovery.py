@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import dagster as dg
+from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 
 from dobby_dagster.domain.owner import is_alive, new_owner, on_this_host, retire
 from dobby_dagster.domain.plurals import counted
@@ -22,6 +23,9 @@ DEVICE_POOL = "device"
 OWNER_TAG = "dobby/owner"
 # A run names its owner within seconds of its start. One that has none after this time died before.
 OWNER_TIMEOUT_SECONDS = 600.0
+# A run whose process outlives the code server that launched it says within this time that it has started.
+LAUNCH_SECONDS = 45.0
+LOST = "The code server that launched the run died before its process had started."
 DIED = "The process of the run died. What it committed is kept; what it had started returns to pending."
 
 
@@ -71,13 +75,40 @@ def dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     return [record.dagster_run for record in instance.get_run_records(filters=started) if _is_dead(record)]
 
 
-def recover(instance: dg.DagsterInstance, store: CozoStore) -> Recovered:
+def lost_launches(instance: dg.DagsterInstance, served_since: float, now: float) -> list[dg.DagsterRun]:
+    """Runs whose launch was requested before the code server started, and that have not started since.
+
+    Dagster notices it after ``start_timeout_seconds``, and until then the run holds the device. The launcher of Dagster's
+    default makes a run a process of the code server's machine; others are left to Dagster.
+
+    Args:
+        instance: Where the runs are.
+        served_since: When the only code server started, in seconds since the epoch.
+        now: Seconds since the epoch.
+    """
+    if now - served_since < LAUNCH_SECONDS or not isinstance(instance.run_launcher, DefaultRunLauncher):
+        return []
+    starting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])
+    records = instance.get_run_records(filters=starting)
+    return [record.dagster_run for record in records if record.update_timestamp.timestamp() < served_since]
+
+
+def recover(instance: dg.DagsterInstance, store: CozoStore, served_since: float | None = None) -> Recovered:
     """Clean up after dead processes; what a live process owns is not touched.
 
     Dagster retries a run of the daemon that is closed here. It tries once, at that moment, and needs the code server:
     so a sensor is the best place to close them.
+
+    Args:
+        instance: Where the runs are.
+        store: Where their records are.
+        served_since: When the code server started, if this is a process of it; see :func:`lost_launches`.
     """
     found = Recovered()
+    if served_since is not None:
+        for run in lost_launches(instance, served_since, time.time()):
+            instance.report_run_failed(run, LOST)
+            found.runs.append(run.run_id)
     for run in dead_runs(instance):
         instance.report_run_failed(run, DIED)
         found.runs.append(run.run_id)

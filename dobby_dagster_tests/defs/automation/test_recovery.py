@@ -10,7 +10,16 @@ import dagster as dg
 import pytest
 
 from dobby_dagster.definitions import build_definitions
-from dobby_dagster.defs.runs.crash_recovery import DIED, OWNER_TAG, dead_runs, device_users, leaked_slots, recover
+from dobby_dagster.defs.runs.crash_recovery import (
+    DIED,
+    LAUNCH_SECONDS,
+    OWNER_TAG,
+    dead_runs,
+    device_users,
+    leaked_slots,
+    lost_launches,
+    recover,
+)
 from dobby_dagster.defs.runs.terminal_runs import Report, backfill
 from dobby_dagster.domain.owner import new_owner, owner_of, retire
 from dobby_dagster.domain.records import batch_id
@@ -85,6 +94,24 @@ def test_a_run_that_never_said_who_works_on_it_is_dead_after_a_while(
     now = time.time()
     monkeypatch.setattr("dobby_dagster.defs.runs.crash_recovery.time.time", lambda: now + 700)
     assert [r.run_id for r in dead_runs(instance)] == [silent]
+
+
+def test_a_run_that_was_starting_when_its_code_server_was_killed_is_closed(
+    settings: Settings, store: CozoStore, instance: dg.DagsterInstance
+) -> None:
+    job = build_definitions(settings).resolve_job_def("plan_batches")
+    starting = [instance.create_run_for_job(job).run_id for _ in range(2)]
+    event = dg.DagsterEvent(event_type_value="PIPELINE_STARTING", job_name=job.name)
+    instance.report_dagster_event(event, starting[0])
+    restarted = time.time()
+    while time.time() - restarted < 1.1:  # the storage keeps whole seconds
+        time.sleep(0.1)
+    instance.report_dagster_event(event, starting[1])
+    assert not recover(instance, store), "only its code server knows that it is lost"
+    assert not recover(instance, store, restarted), "its process may have outlived its code server"
+    assert lost_launches(instance, restarted, restarted + LAUNCH_SECONDS - 1) == []
+    [lost] = lost_launches(instance, restarted, restarted + LAUNCH_SECONDS + 1)
+    assert lost.run_id == starting[0]
 
 
 def test_a_run_says_who_works_on_it_and_leaves_no_owner_behind(
