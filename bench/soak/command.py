@@ -91,7 +91,7 @@ class Soak:
         if prometheus is None:
             self.log({"at": time.time(), "event": "Prometheus is not installed: metrics were not scraped"})
             return []
-        time.sleep(2 * SCRAPE_SECONDS)
+        time.sleep(3 * SCRAPE_SECONDS)
         seen |= prometheus.seen()
         with copied(self.system.database) as client:
             return prometheus.violations(accounts(client, self.system.killed).ended, self.system.counts())

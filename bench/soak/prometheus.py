@@ -10,6 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,8 @@ KEPT = {
     "records_total": "sum(dobby_records_total)",
     "tokens_total": "sum(dobby_tokens_total)",
 }
-# Results of these are violations: the counters are in the ledger, so no restart may set one back.
-_RESETS = "resets({{__name__=~'dobby_.*_total|dobby_.*_(count|sum|bucket)'}}[{range}]) > 0"
+# The counters are in the ledger, so no restart may set one back.
+_COUNTERS = "{{__name__=~'dobby_.*_(total|count|sum|bucket)'}}[{range}]"
 _STATES = "dobby_current_records"
 
 
@@ -44,7 +45,7 @@ class Prometheus:
         self._url, self._began = f"http://127.0.0.1:{port}", time.time()
 
     def ask(self, query: str) -> list[dict[str, Any]]:
-        """The samples of an instant query; ``{range}`` is the time since the start."""
+        """What an instant query gives; ``{range}`` is the time since the start."""
         text = query.format(range=f"{int(time.time() - self._began) + 1}s")
         url = f"{self._url}/api/v1/query?{urllib.parse.urlencode({'query': text})}"
         with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
@@ -62,7 +63,12 @@ class Prometheus:
             ended: Records that came to a final state, of the whole run.
             states: Records by state, as they are now.
         """
-        found = [f"Prometheus saw {row['metric']} fall {row['value'][1]} times" for row in self.ask(_RESETS)]
+        found = [
+            f"Prometheus saw {row['metric']} fall from {before} to {after}"
+            for row in self.ask(_COUNTERS)
+            for (_, before), (_, after) in pairwise(row["values"])
+            if float(after) < float(before)
+        ]
         counted = self.ask(KEPT["records_total"])
         if not counted or float(counted[0]["value"][1]) != ended:
             found.append(f"Prometheus has {counted} in dobby_records_total, the ledger {ended}")

@@ -78,8 +78,8 @@ def dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 def lost_launches(instance: dg.DagsterInstance, served_since: float, now: float) -> list[dg.DagsterRun]:
     """Runs whose launch was requested before the code server started, and that have not started since.
 
-    Dagster notices it after ``start_timeout_seconds``, and until then the run holds the device. The launcher of Dagster's
-    default makes a run a process of the code server's machine; others are left to Dagster.
+    Dagster notices it after ``start_timeout_seconds``, and until then the run holds the device. Its default launcher
+    makes a run a process of the code server; with another one this is left to Dagster.
 
     Args:
         instance: Where the runs are.
