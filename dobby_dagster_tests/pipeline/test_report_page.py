@@ -95,7 +95,9 @@ def test_every_plot_and_table_is_named(sqlite_store: CozoStore) -> None:
     ids = {attributes.get("id") for _, attributes in parts.elements}
     for attributes in parts.all("svg"):
         assert attributes.get("aria-hidden") == "true" or attributes["aria-label"]
-    for attributes in (*parts.all("section"), *parts.all("figure")):
+    wide = [attributes for attributes in parts.all("div") if "scroll" in (attributes.get("class") or "").split()]
+    assert len(wide) == len(parts.all("table")) == sum(attributes["tabindex"] == "0" for attributes in wide)
+    for attributes in (*parts.all("section"), *parts.all("figure"), *wide):
         assert attributes["aria-labelledby"] in ids
     for attributes in parts.all("a"):
         assert (attributes["href"] or "")[1:] in ids
