@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 from dobby_dagster.domain.settings import Settings, SourceSettings
 from dobby_dagster.pipeline.reporting.model_evidence import ModelEvidence
 from dobby_dagster.pipeline.reporting.report_figures import report_figures
-from dobby_dagster.pipeline.reporting.report_page import ReportSubject, report_page
+from dobby_dagster.pipeline.reporting.report_page import report_page
+from dobby_dagster.pipeline.reporting.report_texts import ReportSubject
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.report_pages import Extent
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE

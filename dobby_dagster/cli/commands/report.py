@@ -43,9 +43,10 @@ def report(
     """
     from dobby_dagster.domain.atomic_file import replacing, require_new
     from dobby_dagster.pipeline.reporting.model_evidence import model_evidence
+    from dobby_dagster.pipeline.reporting.plot_axes import require_plots
     from dobby_dagster.pipeline.reporting.report_figures import report_figures
-    from dobby_dagster.pipeline.reporting.report_page import ReportSubject, report_page
-    from dobby_dagster.pipeline.reporting.report_plots import require_plots
+    from dobby_dagster.pipeline.reporting.report_page import report_page
+    from dobby_dagster.pipeline.reporting.report_texts import ReportSubject
     from dobby_dagster.store.ledger.report_pages import Extent
 
     if batch is not None and run is not None:
