@@ -55,6 +55,10 @@ if __name__ == "__main__":
         from bench import faults  # it needs what the tests need
 
         sys.exit(faults.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["scaling"]:
+        from bench import scaling
+
+        sys.exit(scaling.main())
     if sys.argv[1:2] == ["contracts"]:
         from bench.contracts import command
 

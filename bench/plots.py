@@ -1,4 +1,4 @@
-"""Pictures: the engine's throughput, times and cost by prompt length; and what a soak saw over time."""
+"""Pictures: the engine's throughput, times and cost by prompt length; its scaling; and what a soak saw over time."""
 
 from __future__ import annotations
 
@@ -121,3 +121,24 @@ def _a_minute(counts: Iterable[tuple[float, str, float]]) -> list[tuple[float, d
         minute = sums.setdefault(float(int(at)), {})
         minute[name] = minute.get(name, 0) + count
     return sorted(sums.items())
+
+
+def plot_scaling(rows: Sequence[Mapping[str, float]], target: Path) -> None:
+    """Write the picture of what :func:`bench.scaling.over_requests` gave, beside the ideal line."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6, 4), constrained_layout=True)
+    counts = [row["requests in progress"] for row in rows]
+    axes.plot(counts, [row["ideal"] for row in rows], linestyle="--", color="grey", label="ideal")
+    axes.plot(counts, [row["records a minute"] for row in rows], marker="o", label="measured")
+    axes.set(xlabel="requests in progress", ylabel="records a minute", yscale="log")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(counts, [str(int(count)) for count in counts])
+    axes.grid(alpha=0.3)
+    axes.legend()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, dpi=110)
+    plt.close(figure)

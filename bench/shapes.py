@@ -1,4 +1,4 @@
-"""Models to measure on: the built-in one, and two shapes with random weights and its tokenizer."""
+"""Models to measure on: the built-in one, and shapes with random weights and its tokenizer."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.inference.models.model_folder import check_folder, find_model
 
-# hidden size, layers, heads, key-value heads, intermediate size: 17 million parameters, and Qwen2.5-0.5B's shape.
-SHAPES = {"17M": (384, 8, 6, 2, 1024), "0.5B": (896, 24, 14, 2, 4864)}
+# hidden size, layers, heads, key-value heads, intermediate size: 17 million parameters, and the shapes of Qwen2.5-0.5B
+# and Qwen2.5-1.5B.
+SHAPES = {"17M": (384, 8, 6, 2, 1024), "0.5B": (896, 24, 14, 2, 4864), "1.5B": (1536, 28, 12, 2, 8960)}
 BUILT_IN = "built-in"
 POSITIONS = 4_608
 

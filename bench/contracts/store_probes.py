@@ -6,14 +6,14 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
 import psutil
 
 from bench.contracts.measurement import Figures, Probe, in_new_process, seconds
+from bench.pipeline_run import PAGE, loaded_store
 from bench.workload import functions
 from dobby_dagster.domain.errors import StoreError
 from dobby_dagster.domain.records import RecordVersion, content_hash
@@ -29,8 +29,6 @@ from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
 
 BACKENDS = ("sqlite", "rocksdb")
 RECORDS = 5_000
-# What the planner reads at once.
-PAGE = 500
 CONNECTIONS = 8
 
 
@@ -54,20 +52,8 @@ def probes() -> list[Probe]:
     ]
 
 
-@contextmanager
-def filled(backend: str, contents: list[str]) -> Iterator[CozoStore]:
-    """A new database with ``contents`` as records ``k00000``, ``k00001``, and so on."""
-    with tempfile.TemporaryDirectory() as folder:
-        store = CozoStore.open(DatabaseSettings(url=f"{backend}:///{folder}/bench.db"))
-        rows = [[f"k{i:05d}", content] for i, content in enumerate(contents)]
-        for begin in range(0, len(rows), PAGE):
-            query = "?[key, content] <- $rows :put record {key => content}"
-            store.connection.run(query, {"rows": rows[begin : begin + PAGE]}, write=True)
-        yield store
-
-
 def _opening(backend: str) -> Figures:
-    with filled(backend, functions(RECORDS)) as store:
+    with loaded_store(backend, functions(RECORDS)) as store:
         settings = DatabaseSettings(url=store.connection.url)
         ready = [seconds(lambda: CozoStore.open(settings).health()) for _ in range(20)]
         health = [seconds(store.health) for _ in range(50)]
@@ -78,7 +64,7 @@ def _opening(backend: str) -> Figures:
 
 
 def _reading(backend: str) -> Figures:
-    with filled(backend, functions(RECORDS)) as store:
+    with loaded_store(backend, functions(RECORDS)) as store:
         source = store.source(SourceSettings())
         keys = [f"k{i:05d}" for i in range(1_000)]
         return {
@@ -88,7 +74,7 @@ def _reading(backend: str) -> Figures:
 
 
 def _streaming(backend: str) -> Figures:
-    with filled(backend, functions(RECORDS)) as store:
+    with loaded_store(backend, functions(RECORDS)) as store:
         source = store.source(SourceSettings())
         first = statistics.median(seconds(lambda: next(source.pages(1))) for _ in range(5))
         streaming = seconds(lambda: sum(len(page) for page in source.pages(PAGE)))
@@ -97,7 +83,7 @@ def _streaming(backend: str) -> Figures:
 
 def _transactions(backend: str) -> Figures:
     """Each operation is a block of its own; one that fails at the end takes all of them back."""
-    with filled(backend, ["def f(): pass"]) as store:
+    with loaded_store(backend, ["def f(): pass"]) as store:
 
         def operations(count: int, last: tuple[str, ...] = ()) -> float:
             puts = [f"{{ ?[key, content] <- [[$key{i}, 'x']] :put record {{key => content}} }}" for i in range(count)]
@@ -123,7 +109,7 @@ def _transactions(backend: str) -> Figures:
 
 def _committing(backend: str) -> Figures:
     contents = functions(1_280)
-    with filled(backend, contents) as store:
+    with loaded_store(backend, contents) as store:
         source, scope = store.source(SourceSettings()), Scope(RecipeId("recipe"), BatchId("batch"), RunId("run"))
         times = []
         for begin in range(0, len(contents), 64):
@@ -145,7 +131,7 @@ def _outcome(key: str, content: str) -> Outcome:
 def _stream_memory(backend: str) -> Figures:
     """The growth of a process that reads 20,000 records of about 4 kB, 80 MB in all, page by page."""
     contents = [f"# {i}\n" + "x = 'abcdefghijklmnopqrstuvwxyz'\n" * 125 for i in range(20_000)]
-    with filled(backend, contents) as store:
+    with loaded_store(backend, contents) as store:
         del contents
         source = store.source(SourceSettings())
         next(source.pages(1))
