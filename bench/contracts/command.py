@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.contracts import engine_probes, store_probes
+from bench.contracts import engine_probes, monitoring_probes, pipeline_probes, store_probes
 from bench.contracts.measurement import BY_NAME, Figure, Measurement, Probe, selected
 from bench.tables import show
 from dobby_dagster.domain.contract_settings import ContractSettings
@@ -22,7 +22,8 @@ from dobby_dagster.domain.suggest import suggestion
 
 def all_probes() -> list[Probe]:
     """Every probe, in the order of the table of contracts."""
-    return [*store_probes.probes(), *engine_probes.probes()]
+    modules = (store_probes, engine_probes, pipeline_probes, monitoring_probes)
+    return [probe for module in modules for probe in module.probes()]
 
 
 def measured(probes: Sequence[Probe], prefix: str, limits: ContractSettings, whole: bool) -> Iterator[Measurement]:
