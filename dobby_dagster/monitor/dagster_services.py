@@ -15,11 +15,19 @@ from dobby_dagster.domain.http_reply import BadAnswerError, NoAnswerError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.monitor.part_check import PartError, UnknownPartError
 from dobby_dagster.monitor.single_flight import SingleFlight
+from dobby_dagster.pipeline.monitoring.alert_state import AlertState
+from dobby_dagster.pipeline.monitoring.conditions import Kind
+
+# The name of the sensor; Dagster's code is not imported here.
+ALERTS = "alerts"
 
 _QUERY = """{ workspaceOrError { __typename
     ... on PythonError { message }
     ... on Workspace { locationEntries { name loadStatus
-        locationOrLoadError { __typename ... on PythonError { message causes { message } } } } } }
+        locationOrLoadError { __typename
+          ... on PythonError { message causes { message } }
+          ... on RepositoryLocation { repositories { sensors { name sensorState {
+            typeSpecificData { ... on SensorData { lastCursor } } } } } } } } } }
   instance { daemonHealth { allDaemonStatuses { daemonType required lastHeartbeatTime } } } }"""
 
 
@@ -88,6 +96,23 @@ class DagsterServices:
         if age > self._heartbeat:
             raise PartError(f"the last heartbeat of {oldest} was {age:.0f} s ago", hint="restart dagster-daemon")
         return f"heartbeats of {counted(len(beats), 'daemon')}, the oldest {age:.0f} s ago"
+
+    def open_alerts(self) -> dict[str, int] | None:
+        """Open alerts by kind, from the cursor of the sensor that sends them; None where that is unknown."""
+        try:
+            entries = self._known()["workspaceOrError"].get("locationEntries", [])
+        except UnknownPartError:
+            return None
+        locations = [entry["locationOrLoadError"] or {} for entry in entries]
+        repositories = [each for location in locations for each in location.get("repositories", [])]
+        states = [each["sensorState"] for one in repositories for each in one["sensors"] if each["name"] == ALERTS]
+        if not states:
+            return None
+        counts = dict.fromkeys((kind.value for kind in Kind), 0)
+        for state in states:
+            for alert in AlertState.load((state["typeSpecificData"] or {}).get("lastCursor")).open_alerts():
+                counts[alert.kind.value] += 1
+        return counts
 
     def _known(self) -> Any:
         try:

@@ -15,7 +15,7 @@ from dobby_dagster.monitor.ledger import Ledger, LoadSettings
 from dobby_dagster.monitor.ledger_figures import LedgerReader
 from dobby_dagster.monitor.liveness import require_running
 from dobby_dagster.monitor.part_check import Part, PartCheck, examine
-from dobby_dagster.monitor.prometheus_metrics import build_info, ledger_metrics, part_metrics
+from dobby_dagster.monitor.prometheus_metrics import alert_metric, build_info, ledger_metrics, part_metrics
 from dobby_dagster.monitor.single_flight import SingleFlight
 
 _log = logging.getLogger("dobby.monitor")
@@ -34,7 +34,7 @@ class Monitor(Collector):
         self, load: LoadSettings, processes: Callable[[], Mapping[str, str]], dagster: DagsterServices | None
     ) -> None:
         self._limit = load(None).monitor.limit_seconds
-        self._processes = processes
+        self._processes, self._dagster = processes, dagster
         ledger = Ledger(load)
         checks: dict[str, Callable[[], str]] = {
             "settings": ledger.check_settings,
@@ -74,6 +74,8 @@ class Monitor(Collector):
         yield build_info()
         self._figures.begin()
         yield from part_metrics(self.ready())
+        if self._dagster is not None and (alerts := self._dagster.open_alerts()) is not None:
+            yield alert_metric(alerts)
         try:
             yield from ledger_metrics(self._figures.result(self._limit))
         except (DobbyError, LateError) as error:

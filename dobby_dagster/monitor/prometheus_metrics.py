@@ -43,6 +43,11 @@ def part_metrics(parts: Mapping[str, Part]) -> Iterator[Metric]:
     yield _gauge("dobby_ready", "Whether a part of the system works, as /ready says.", known, "part")
 
 
+def alert_metric(alerts: Mapping[str, int]) -> Metric:
+    """How many alerts are open."""
+    return _gauge("dobby_alerts_open", "Open alerts.", {kind: float(count) for kind, count in alerts.items()}, "kind")
+
+
 def ledger_metrics(figures: LedgerFigures) -> Iterator[Metric]:
     """All that the ledger tells."""
     yield from _totals(figures.totals)
