@@ -29,7 +29,7 @@ from dobby_dagster.defs.runs.batch_runs import active_runs
 SAMPLES = 400
 SHORTEST_INTERVAL = 3.0
 # The system counts as idle when nothing is left for this long: longer than a sensor's interval.
-IDLE_SECONDS = 12.0
+IDLE_SECONDS = 20.0
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -55,7 +55,7 @@ class Soak:
         out.mkdir(parents=True, exist_ok=True)
         self.out, self.minutes, self.rate, self.seed = out, minutes, rate, seed
         self.settle_seconds = settle_minutes * 60
-        self.system = SoakedSystem(out, self.log)
+        self.system = SoakedSystem(out, self.log, quick=minutes < 10)
         self.began = time.time()
 
     def log(self, line: Mapping[str, Any]) -> None:

@@ -21,13 +21,19 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import PROCESS
 from dobby_dagster_tests.helpers.webserver import Served, free_port
 
-# Faster than the defaults, so that minutes hold many runs; the rest is as shipped.
-SETTINGS = {
+# A failure is retried within the run; everything else is as shipped.
+SETTINGS = {"DOBBY_AUTOMATION_RETRY_SECONDS": "30"}
+# For a run of minutes, which shall hold many runs of batches all the same.
+QUICK = {
     "DOBBY_AUTOMATION_INTERVAL_SECONDS": "5", "DOBBY_AUTOMATION_GATHER_SECONDS": "10",
     "DOBBY_AUTOMATION_RETRY_SECONDS": "10", "DOBBY_PIPELINE_BATCH_SIZE": "200", "DOBBY_PIPELINE_CHUNK_SIZE": "30",
 }  # fmt: skip
 # What the recipe changes to, in turn.
-RECIPES: tuple[Mapping[str, str], ...] = ({}, {"DOBBY_INFERENCE_MAX_NEW_TOKENS": "40"})
+RECIPES: tuple[Mapping[str, str], ...] = (
+    {},
+    {"DOBBY_INFERENCE_MAX_NEW_TOKENS": "40"},
+    {"DOBBY_INFERENCE_MAX_NEW_TOKENS": "60"},
+)
 RESTART_SECONDS = 90.0
 WORKER_SECONDS = 120.0
 
@@ -38,9 +44,11 @@ class SoakedSystem:
     Args:
         folder: Of the database, the home and the logs.
         log: Gets a line, as a mapping, for everything that is done.
+        quick: Poll and retry more often than the defaults, in smaller batches.
     """
 
-    def __init__(self, folder: Path, log: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, folder: Path, log: Callable[[Mapping[str, Any]], None], quick: bool) -> None:
+        self._settings = SETTINGS | (QUICK if quick else {})
         self.folder, self.home, self._log = folder, folder / "home", log
         self.database = folder / "records.db"
         self.url = f"sqlite:///{self.database}"
@@ -59,7 +67,7 @@ class SoakedSystem:
             "DAGSTER_HOME": str(self.home),
             "DOBBY_MONITOR_PORT": str(self.monitor_port),
         }
-        return {**places, **SETTINGS, **RECIPES[self.recipe % len(RECIPES)]}
+        return {**places, **self._settings, **RECIPES[self.recipe % len(RECIPES)]}
 
     @property
     def settings(self) -> Settings:
@@ -136,7 +144,9 @@ class SoakedSystem:
             self.served.kill(there, event.signal)
         if whole:
             self.start()
-        elif event.target != "worker" and not _wait(lambda: self.served.of(event.target), RESTART_SECONDS):
+        elif event.target not in ("worker", "watchdog") and not _wait(
+            lambda: self.served.of(event.target), RESTART_SECONDS
+        ):
             self.problems.append(f"{event}: not restarted in {RESTART_SECONDS:.0f} s")
         return pids
 

@@ -23,7 +23,7 @@ from dobby_dagster_tests.helpers.command import PROCESS
 MARKS = {
     "supervisor": "dobby_dagster.cli.app", "code server": "grpc", "daemon": "dagster._daemon",
     "web server": "dobby_dagster.cli.server.web_server", "worker": "multiprocessing.spawn",
-    "monitor": "dobby_dagster.cli.server.monitor_server",
+    "monitor": "dobby_dagster.cli.server.monitor_server", "watchdog": "watchdog_process",
 }  # fmt: skip
 
 
