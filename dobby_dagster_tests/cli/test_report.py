@@ -45,6 +45,12 @@ def test_an_existing_file_is_kept_unless_it_is_forced(dobby: Dobby) -> None:
     assert dobby("report", *WHERE, "-o", "nosuch/mine.html").code == 1
 
 
+def test_a_file_name_that_is_not_utf_8(dobby: Dobby) -> None:
+    answer = dobby("report", *WHERE, "-o", "caf\udce9\u202e.html")
+    assert (answer.code, answer.err) == (0, "a report on 30 records written to caf\\udce9\\u202e.html\n")
+    assert Path("caf\udce9\u202e.html").is_file()
+
+
 def test_one_batch_or_one_run(dobby: Dobby) -> None:
     batch = dobby("report", *WHERE, "--batch", "batch-000002", "-o", "batch.html")
     assert batch.err == "a report on 10 records written to batch.html\n"
