@@ -37,8 +37,8 @@ class CozoIOManager(dg.ConfigurableIOManager):
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["CozoIOManager"]:
         """Watch the run while it lasts: if it makes no progress, its process is killed."""
+        from dobby_dagster.domain.stall import StallKind
         from dobby_dagster.pipeline.monitoring.run_watchdog import watched
-        from dobby_dagster.store.ledger.stalls import StallKind
 
         if context.run is None:
             yield self

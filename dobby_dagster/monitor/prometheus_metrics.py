@@ -21,11 +21,11 @@ from prometheus_client.core import (
 
 from dobby_dagster import __version__
 from dobby_dagster.domain.errors import DobbyError, RecordError
+from dobby_dagster.domain.stall import StallKind
 from dobby_dagster.domain.states import State
 from dobby_dagster.monitor.ledger_figures import LedgerFigures
 from dobby_dagster.monitor.part_check import Part
 from dobby_dagster.store.ledger.record_counts import QUARANTINED
-from dobby_dagster.store.ledger.stalls import StallKind
 from dobby_dagster.store.ledger.totals import LABELS
 
 OTHER = "other"

@@ -23,8 +23,8 @@ from dobby_dagster.store.ledger.record_versions import RecordVersions
 from dobby_dagster.store.ledger.report_pages import ReportPages
 from dobby_dagster.store.ledger.reports import Reports
 from dobby_dagster.store.ledger.run_attempts import RunAttempts
+from dobby_dagster.store.ledger.run_stalls import RunStalls
 from dobby_dagster.store.ledger.schema import identity, memory, migrate, schema_version, set_meta
-from dobby_dagster.store.ledger.stalls import Stalls
 from dobby_dagster.store.ledger.totals import Totals
 from dobby_dagster.store.maintenance.backup_file import write_backup
 from dobby_dagster.store.maintenance.integrity import Reading, read_everything
@@ -62,7 +62,7 @@ class CozoStore:
         self.reports = Reports(connection)
         self.batch_reports = BatchReports(connection)
         self.report_pages = ReportPages(connection)
-        self.stalls = Stalls(connection)
+        self.stalls = RunStalls(connection)
         self.performance = Performance(connection)
         self.upkeep = Upkeep(connection)
         self.audit = Audit(connection)

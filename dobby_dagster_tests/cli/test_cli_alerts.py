@@ -7,8 +7,8 @@ import pytest
 
 from dobby_dagster.domain.scope import RunId
 from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.domain.stall import StallKind
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.stalls import StallKind
 from dobby_dagster_tests.helpers.command import Dobby
 from dobby_dagster_tests.helpers.webhook import running_hook
 

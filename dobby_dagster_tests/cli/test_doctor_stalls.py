@@ -10,8 +10,8 @@ from dobby_dagster.domain.owner import new_owner, retire
 from dobby_dagster.domain.records import RecordVersion, content_hash
 from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.stall import StallKind
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.stalls import StallKind
 from dobby_dagster_tests.helpers.ledger import source_with
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE
 from dobby_dagster_tests.helpers.world import Make

@@ -13,13 +13,13 @@ from dobby_dagster.domain.errors import InferenceError
 from dobby_dagster.domain.owner import new_owner, retire
 from dobby_dagster.domain.scope import BatchId, OwnerId, RunId, Scope
 from dobby_dagster.domain.settings import SourceSettings
+from dobby_dagster.domain.stall import StallKind
 from dobby_dagster.inference.models.reliability import Reliability
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.reporting import report_page
 from dobby_dagster.pipeline.reporting.model_evidence import ModelEvidence
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.report_pages import Extent
-from dobby_dagster.store.ledger.stalls import StallKind
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.hostile_text import HOSTILE, invisible
 from dobby_dagster_tests.helpers.ledger import batch_of, commit, done

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dobby_dagster.domain.owner import retire
 from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.domain.stall import StallKind
 from dobby_dagster.domain.states import State
 from dobby_dagster.inference.engine import Answer, ModelInfo, Request
 from dobby_dagster.inference.prompts import Prompt
@@ -18,7 +19,6 @@ from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.planning.record_selection import release
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.stalls import StallKind
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE
 from dobby_dagster_tests.helpers.records import put

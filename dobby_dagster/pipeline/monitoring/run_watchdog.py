@@ -19,8 +19,8 @@ from pydantic import SecretStr
 from dobby_dagster.domain import heartbeat
 from dobby_dagster.domain.scope import RunId
 from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.domain.stall import StallKind
 from dobby_dagster.pipeline.monitoring import watchdog_process
-from dobby_dagster.store.ledger.stalls import StallKind
 
 # Where the watchdog looks: at the counter, and only if the other one is not 0.
 _COUNTERS: Mapping[StallKind, Mapping[str, int | None]] = {

@@ -88,8 +88,8 @@ def _recorder(task: dict[str, Any]) -> Any:
     sys.path[:] = task["path"]
     try:
         from dobby_dagster.domain.settings import DatabaseSettings
+        from dobby_dagster.domain.stall import StallKind
         from dobby_dagster.store.cozo_store import CozoStore
-        from dobby_dagster.store.ledger.stalls import StallKind
     except BaseException as error:
         _tell("warning", f"the stall can't be recorded: {error}")
         return lambda kind, seconds: None

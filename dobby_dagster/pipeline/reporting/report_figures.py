@@ -10,6 +10,7 @@ from typing import Any
 from dobby_dagster.domain.printable import shortened
 from dobby_dagster.domain.records import content_hash, readable_text
 from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.stall import Stall
 from dobby_dagster.pipeline.monitoring.contract_results import results_of_metrics
 from dobby_dagster.pipeline.monitoring.stalls import StalledRun, stalled_runs
 from dobby_dagster.pipeline.reporting.contract_tally import ContractTally, tally_contracts
@@ -18,7 +19,6 @@ from dobby_dagster.pipeline.reporting.work_timeline import WorkTimeline, work_ti
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.activity import ActiveRun
 from dobby_dagster.store.ledger.report_pages import Extent
-from dobby_dagster.store.ledger.stalls import Stall
 from dobby_dagster.store.source.source_relation import Source
 
 STALLS = 10

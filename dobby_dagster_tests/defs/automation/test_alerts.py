@@ -160,7 +160,7 @@ def test_a_lost_database_ends_no_other_alert(
     settings = make_settings(automation__alert_webhook=hook.url, pipeline__stall_seconds=60)
     clock = Clock(settings, instance, monkeypatch)
     from dobby_dagster.domain.scope import RunId, Scope
-    from dobby_dagster.store.ledger.stalls import StallKind
+    from dobby_dagster.domain.stall import StallKind
     from dobby_dagster_tests.helpers.automation import recipe
 
     members = store.states.members(Scope(recipe(settings), batch_id(1)))

@@ -15,6 +15,7 @@ from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.scope import RecipeId, RunId, Scope
 from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.stall import StallKind
 from dobby_dagster.domain.states import PENDING, ProcessingState
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.pipeline.monitoring.conditions import Check, Condition, Conditions, Kind, Reading
@@ -22,7 +23,6 @@ from dobby_dagster.pipeline.monitoring.disk_space import free_spaces
 from dobby_dagster.pipeline.monitoring.remedy_command import remedy_command
 from dobby_dagster.pipeline.monitoring.stored_conditions import LOCKED_SECONDS, stored_checks
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.stalls import StallKind
 from dobby_dagster_tests.helpers.ledger import R, batch_of, done
 from dobby_dagster_tests.helpers.world import Make
 

@@ -15,9 +15,9 @@ import pytest
 from dobby_dagster.domain import heartbeat
 from dobby_dagster.domain.scope import RunId
 from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.domain.stall import StallKind
 from dobby_dagster.pipeline.monitoring import run_watchdog
 from dobby_dagster.pipeline.monitoring.run_watchdog import watched
-from dobby_dagster.store.ledger.stalls import StallKind
 
 RUN = RunId("0123456789")
 LONG = {StallKind.INFERENCE: 600.0, StallKind.PIPELINE: 3_600.0}
@@ -92,7 +92,7 @@ from dobby_dagster.domain import heartbeat
 from dobby_dagster.domain.scope import RunId
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.pipeline.monitoring.run_watchdog import watched
-from dobby_dagster.store.ledger.stalls import StallKind
+from dobby_dagster.domain.stall import StallKind
 with watched(RunId("0123456789"), DatabaseSettings(url="sqlite:///none.db"), {StallKind.INFERENCE: 1.0, StallKind.PIPELINE: 3.0}):
     for step in range(30):
         time.sleep(0.1)

@@ -5,53 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from dobby_dagster.domain.errors import StalledError
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import NO_RECIPE, BatchId, OwnerId, RecipeId, RunId, Scope
+from dobby_dagster.domain.stall import Stall, StallKind
 from dobby_dagster.domain.states import ProcessingState, State
 from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.record_states import RecordStates, state_row
 from dobby_dagster.store.ledger.relations import STALL, STATE, SUSPECT
 from dobby_dagster.store.ledger.totals import ADD
-
-
-class StallKind(StrEnum):
-    """What did not come in time: a token, or a commit; by the section of the setting ``stall_seconds``."""
-
-    INFERENCE = "inference"
-    PIPELINE = "pipeline"
-
-    @property
-    def missing(self) -> str:
-        """What did not come."""
-        return "token" if self is StallKind.INFERENCE else "commit"
-
-
-@dataclass(frozen=True, slots=True)
-class Stall:
-    """A run that was ended because it made no progress.
-
-    Attributes:
-        run: Its identifier.
-        recipe: Model, prompt and settings; empty if it had claimed nothing.
-        batches: The batches of ``keys``; all that it was started for if it had claimed nothing.
-        at: When it was ended, in seconds since the epoch.
-        kind: Which deadline it missed.
-        seconds: How long it had made no progress.
-        keys: Records that it had claimed and not committed.
-    """
-
-    run: RunId
-    recipe: RecipeId
-    batches: Sequence[BatchId]
-    at: float
-    kind: StallKind
-    seconds: float
-    keys: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +30,7 @@ class Progress:
     at: float
 
 
-class Stalls:
+class RunStalls:
     """What is known of stalled runs, and which records are suspected of stalling them."""
 
     def __init__(self, connection: Connection) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from dobby_dagster.domain.owner import new_owner, retire
 from dobby_dagster.domain.scope import OwnerId, RunId, Scope
+from dobby_dagster.domain.stall import StallKind
 from dobby_dagster.domain.states import ProcessingState, State
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.record_states import Member
-from dobby_dagster.store.ledger.stalls import StallKind
 from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
 
 RUN = RunId("run-1")
