@@ -47,11 +47,12 @@ class RecordVersions:
 
         If the source has their known content, it was edited or deleted and changed back between two plans.
         """
-        query = f"""now[key, content_hash, seen] := key in $keys,
-            *dobby_version{{source: $source, key, content_hash, at: seen, deleted @ 'END'}}, deleted == false
-        ?[key] := now[key, content_hash, seen],
+        # The states come first: of most keys none remains to be looked up in the versions.
+        query = f"""?[key] := key in $keys,
             *dobby_state{{source: $source, key, content_hash, recipe, at: ended, state, reason @ 'END'}},
-            state == '{State.SKIPPED}', is_in(reason, {list(PASSING_REASONS)}), to_int(ended) > to_int(seen)"""
+            state == '{State.SKIPPED}', is_in(reason, {list(PASSING_REASONS)}),
+            *dobby_version{{source: $source, key, content_hash, at: seen, deleted @ 'END'}}, deleted == false,
+            to_int(ended) > to_int(seen)"""
         rows = self._connection.run(query, {"keys": keys, "source": source.settings.relation}).rows
         return {row[0] for row in rows}
 
