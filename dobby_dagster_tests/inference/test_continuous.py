@@ -1,6 +1,8 @@
 """Continuous batching with both networks of Dobby's own: slots, prefixes, budgets, and generators in parallel."""
 
 import random
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -231,6 +233,28 @@ def test_an_abandoned_run_ends_and_leaves_the_generators_usable(backend: Backend
     prompts = [each.restarted() for each in alone]
     assert len(list(generators.run(prompts))) == len(prompts)
     assert outputs(prompts) == outputs(alone)
+
+
+def test_generators_pause_while_nothing_is_taken() -> None:
+    """The caller's pace is theirs: what is finished and not taken is bounded, however long the caller waits."""
+    made: list[Sequence] = []
+    full = threading.Event()
+
+    class Endless:
+        def run(self, sequences: list[Sequence]) -> Iterator[Sequence]:
+            for each in sequences:
+                made.append(each)
+                if len(made) == parallel_generators.AHEAD + 2:
+                    full.set()
+                yield each
+
+    prompts = [Sequence(Request(str(i), ""), [1]) for i in range(200)]
+    running = ParallelGenerator([Endless(), Endless()]).run(prompts)
+    next(running)
+    assert full.wait(60)
+    time.sleep(0.2)
+    assert len(made) <= 1 + parallel_generators.AHEAD + 2, "one each is finished and waits for room"
+    assert len(list(running)) == len(prompts) - 1
 
 
 @given(

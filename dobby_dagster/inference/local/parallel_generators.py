@@ -12,6 +12,9 @@ from dobby_dagster.inference.local.sequence import Sequence
 
 # The work of writing an output, in prompt tokens that could be read in that time.
 OUTPUT_WORK = 32
+# Finished sequences that wait to be taken, at most: about 0.1 s of a small model's work on two cores, which covers the
+# commit of a chunk. Then the generators pause, so that little is computed while the caller can't store it.
+AHEAD = 16
 
 
 class ParallelGenerator:
@@ -42,11 +45,12 @@ class ParallelGenerator:
         count = len(self._generators)
         shares = [share for share in _shares([len(each.prompt_ids) for each in sequences], count) if share]
         finished: SimpleQueue[Sequence | None] = SimpleQueue()
-        stop = threading.Event()
+        stop, room = threading.Event(), threading.Semaphore(AHEAD)
 
         def work(generator: Generator, share: list[int]) -> None:
             try:
                 for sequence in generator.run([sequences[index] for index in share]):
+                    room.acquire()
                     if stop.is_set():
                         return
                     sequence.seconds /= len(shares)
@@ -65,9 +69,11 @@ class ParallelGenerator:
                 if sequence is None:
                     left -= 1
                 else:
+                    room.release()
                     yield sequence
         finally:
             stop.set()
+            room.release(len(sequences) or 1)
             wait(tasks)
         for task in tasks:
             task.result()
