@@ -219,8 +219,8 @@ class AutomationSettings(Section):
         (), description="Chat, mail and paging services for alerts, as URLs of Apprise; they are kept secret."
     )
     alert_disk_bytes: int = Field(1_000_000_000, ge=0, description="Alert if a disk has less free space; 0: never.")
-    alert_confidence_change: float = Field(
-        0.1, ge=0, le=1, description="Alert if a new model or prompt changes the mean confidence by more; 0: never."
+    alert_confidence_fall: float = Field(
+        0.1, ge=0, le=1, description="Alert if the mean confidence falls by more with a new model or prompt; 0: never."
     )
 
     @field_validator("alert_webhook")

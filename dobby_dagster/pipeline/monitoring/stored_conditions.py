@@ -11,10 +11,10 @@ from pathlib import Path
 from dobby_dagster.domain.errors import Severity, StoreBusyError, StoreError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import shell_word
-from dobby_dagster.domain.scope import RunId, Scope
+from dobby_dagster.domain.scope import RecipeId, RunId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.pipeline.monitoring.conditions import Check, Condition, Kind
-from dobby_dagster.pipeline.monitoring.confidence_drift import SAMPLE, drift
+from dobby_dagster.pipeline.monitoring.confidence_drift import FEWEST, SAMPLE, drift_of_pairs, drift_of_samples
 from dobby_dagster.pipeline.monitoring.contract_results import broken_contracts
 from dobby_dagster.pipeline.monitoring.disk_space import free_spaces
 from dobby_dagster.pipeline.monitoring.remedy_command import remedy_command
@@ -180,19 +180,25 @@ def _quarantine(settings: Settings, store: CozoStore) -> Iterator[Condition]:
 
 
 def _confidence(settings: Settings, store: CozoStore) -> Iterator[Condition]:
-    limit, relation = settings.automation.alert_confidence_change, settings.source.relation
+    limit, relation = settings.automation.alert_confidence_fall, settings.source.relation
     used = store.recipes.all()[:2]
     if not limit or len(used) < 2:
         return
-    now, before = (store.reports.confidences(relation, recipe["recipe"], SAMPLE) for recipe in used)
-    found = drift(before, now, limit)
+    now, before = (RecipeId(recipe["recipe"]) for recipe in used)
+    pairs = store.reports.confidence_pairs(relation, before, now, SAMPLE)
+    if len(pairs) >= FEWEST:
+        found = drift_of_pairs(pairs, limit)
+    else:
+        samples = {recipe: store.reports.confidences(relation, recipe, SAMPLE) for recipe in (before, now)}
+        found = drift_of_samples(samples[before], samples[now], limit)
     if found is not None:
         yield Condition(
             Kind.CONFIDENCE,
-            f"{used[1]['recipe']}-{used[0]['recipe']}",
-            f"the mean confidence is {found.now:.2f}, and was {found.before:.2f} before the change of model or prompt",
-            f"Compared are the first {SAMPLE} summaries by {used[0]['model']} with {used[0]['prompt']} and by "
-            f"{used[1]['model']} with {used[1]['prompt']}. It is over when another model or prompt is in use.",
+            f"{before}-{now}",
+            f"the mean confidence fell from {found.before:.2f} to {found.now:.2f} with the change of model or prompt",
+            f"Compared are the first {SAMPLE} summaries by {used[0]['model']} with {used[0]['prompt']} and those by "
+            f"{used[1]['model']} with {used[1]['prompt']}, of the same contents where there are enough. "
+            "It is over when another model or prompt is in use.",
             Severity.WARNING,
             remedy_command(settings, "export --unsure"),
         )

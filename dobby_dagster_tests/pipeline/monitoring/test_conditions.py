@@ -189,12 +189,16 @@ def test_a_broken_contract_is_a_warning_with_its_batches(
     assert of_kind(read(make_settings(), tmp_path), Kind.CONTRACT) == []
 
 
-def summarized(store: CozoStore, recipe: RecipeId, confidences: Sequence[float | None]) -> None:
-    rows = [[f"{recipe}-{i}", value] for i, value in enumerate(confidences)]
+def summarized(
+    store: CozoStore, recipe: RecipeId, confidences: Sequence[float | None], keys: Sequence[int] | None = None
+) -> None:
+    """Summaries of records of their own, or of those with the numbers ``keys``."""
+    names = [f"{recipe}-{i}" for i in range(len(confidences))] if keys is None else [f"k{i}" for i in keys]
+    rows = [list(pair) for pair in zip(names, confidences, strict=True)]
     store.connection.run(
         """?[source, key, fingerprint, content_hash, text, confidence, mean_logprob, min_logprob, finish_reason,
             prompt_tokens, output_tokens, truncated, model, prompt, recipe, batch, run, inference_seconds, created_at] :=
-            r in $rows, key = get(r, 0), confidence = get(r, 1), fingerprint = key, source = 'record', content_hash = '',
+            r in $rows, key = get(r, 0), confidence = get(r, 1), fingerprint = concat(key, $recipe), source = 'record', content_hash = '',
             text = 'x', mean_logprob = null, min_logprob = null, finish_reason = 'stop', prompt_tokens = null,
             output_tokens = null, truncated = false, model = 'm', prompt = 'p', recipe = $recipe, batch = 'b', run = 'r',
             inference_seconds = 0.1, created_at = 1.0
@@ -223,11 +227,31 @@ def test_confidence_that_changes_with_the_model_is_an_alert_while_that_is_in_use
     assert of_kind(read(settings, tmp_path), Kind.CONFIDENCE) == []
     summarized(sqlite_store, new, [0.3, 0.4, 0.5] * 40)
     [drifted] = of_kind(read(settings, tmp_path), Kind.CONFIDENCE)
-    assert "the mean confidence is 0.40, and was 0.70 before" in drifted.title
+    assert "the mean confidence fell from 0.70 to 0.40" in drifted.title
     assert run_in_a_shell(drifted.remedy, tmp_path).returncode == 0
-    assert of_kind(read(make_settings(automation__alert_confidence_change=0), tmp_path), Kind.CONFIDENCE) == []
+    assert of_kind(read(make_settings(automation__alert_confidence_fall=0), tmp_path), Kind.CONFIDENCE) == []
     remember(sqlite_store, "third")
     assert of_kind(read(settings, tmp_path), Kind.CONFIDENCE) == []
+
+
+def test_confidence_is_compared_on_the_same_contents_where_both_recipes_have_them(
+    sqlite_store: CozoStore, make_settings: Make, tmp_path: Path
+) -> None:
+    """The unsure records summarised again, by a better model: their mean is below that of all, and above their former."""
+    remember(sqlite_store, "small")
+    small = sqlite_store.recipes.latest()
+    remember(sqlite_store, "large")
+    large = sqlite_store.recipes.latest()
+    assert small is not None
+    assert large is not None
+    summarized(sqlite_store, small, [0.05] * 50 + [0.9] * 50, range(100))
+    summarized(sqlite_store, large, [0.3] * 50, range(50))
+    assert of_kind(read(make_settings(), tmp_path), Kind.CONFIDENCE) == []
+    summarized(sqlite_store, large, [0.7] * 50, range(50, 100))
+    assert of_kind(read(make_settings(), tmp_path), Kind.CONFIDENCE) == []
+    summarized(sqlite_store, large, [0.2] * 50, range(50, 100))
+    [fallen] = of_kind(read(make_settings(), tmp_path), Kind.CONFIDENCE)
+    assert "fell from 0.47 to 0.25" in fallen.title
 
 
 def test_a_disk_that_is_nearly_full_is_named_once(make_settings: Make, sqlite_store: CozoStore, tmp_path: Path) -> None:
