@@ -7,16 +7,21 @@ elsewhere. The whole pipeline is measured: claims, requests, quality gate and co
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
+from bench.contracts.engine_probes import local_engine
 from bench.fixed_latency import fixed_latency_server, served_engine
-from bench.pipeline_run import loaded_store, stream
+from bench.pipeline_run import PROMPT, loaded_store, stream
+from bench.shapes import BUILT_IN
 from bench.tables import show
 from bench.workload import functions
+from dobby_dagster.inference.engine import Request
 
 LATENCY_SECONDS = 0.5
 ROUNDS = 8
 REQUESTS = (1, 2, 4, 8, 16, 20, 32, 64)
+LOCAL_SLOTS = (1, 2, 4, 8, 20, 64, 128)
 PICTURE = Path("build/scaling.png")
 
 
@@ -47,10 +52,34 @@ def over_requests(latency: float = LATENCY_SECONDS, rounds: int = ROUNDS) -> lis
     return rows
 
 
+def local_over_slots() -> list[dict[str, float]]:
+    """What bounds the local engine: the cores that it uses, and the processor time of a record, by its slots."""
+    rows: list[dict[str, float]] = []
+    for slots in LOCAL_SLOTS:
+        engine = local_engine(BUILT_IN, slots)
+        contents = functions(min(512, 64 + 4 * slots))
+        list(engine.infer([Request("", content, "python") for content in contents[:slots]], PROMPT))
+        began, cpu, held = time.perf_counter(), time.process_time(), engine.slot_use.seconds
+        list(engine.infer([Request(str(i), content, "python") for i, content in enumerate(contents)], PROMPT))
+        spent, used = time.perf_counter() - began, time.process_time() - cpu
+        rows.append(
+            {
+                "slots": slots,
+                "records a minute": len(contents) / spent * 60,
+                "slots in use": (engine.slot_use.seconds - held) / spent,
+                "CPU cores": used / spent,
+                "CPU ms a record": used / len(contents) * 1_000,
+            }
+        )
+        engine.close()
+    return rows
+
+
 def main() -> int:
-    """Print the table, and draw it where matplotlib is installed."""
+    """Print the tables, and draw the first."""
     rows = over_requests()
     show(f"A model server with a latency of {LATENCY_SECONDS:g} s", rows)
+    show("The local engine, built-in model", local_over_slots())
     from bench.plots import plot_scaling
 
     plot_scaling(rows, PICTURE)
