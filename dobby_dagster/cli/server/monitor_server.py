@@ -9,7 +9,6 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dobby_dagster.cli.output import log_to_stderr
 from dobby_dagster.cli.server.listening_address import Names, listen
 from dobby_dagster.cli.server.login_secret import LOGIN_FILE, login_token
 from dobby_dagster.cli.server.request_guard import Guard
@@ -86,7 +85,7 @@ def main() -> None:
     parser.add_argument("--name", action="append", default=[])
     parser.add_argument("--dagster", required=True, help="URL of the web server.")
     given = parser.parse_args()
-    log_to_stderr(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
 
     def processes() -> dict[str, str]:
         served = ServedHome.read(given.home)

@@ -9,7 +9,6 @@ from typing import Any
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.database.embedded_connection import EmbeddedConnection
-from dobby_dagster.store.database.http_connection import HttpConnection
 
 
 def connect(settings: DatabaseSettings, *, create: bool = True) -> Connection:
@@ -21,6 +20,9 @@ def connect(settings: DatabaseSettings, *, create: bool = True) -> Connection:
     """
     address = settings.address
     if address.is_server:
+        # Its HTTP client takes 10 MB, which the monitor of an embedded database has no use for.
+        from dobby_dagster.store.database.http_connection import HttpConnection
+
         return HttpConnection(settings)
     return EmbeddedConnection(address.engine, address.place, settings.lease_timeout_seconds, create=create)
 
