@@ -95,9 +95,9 @@ def _dagster(settings: Settings, command: Command) -> Iterator[Finding]:
         yield Finding("dagster", True, f"DAGSTER_HOME will be {home}; the first run creates it")
         return
     served = ServedHome.read(home)
-    how = (
-        f"served at {served.url}" if served.is_running else "not served: sensors and schedules run only with dobby dev"
-    )
+    how = "not served: sensors and schedules run only with dobby dev"
+    if served.is_running:
+        how = f"served at {served.url}; health at {served.monitor}/ready"
     yield Finding("dagster", True, f"DAGSTER_HOME is {home}; {how}")
     try:
         store = CozoStore.open(settings.database, create=False)

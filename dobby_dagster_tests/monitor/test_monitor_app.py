@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 
 import pytest
@@ -23,7 +24,7 @@ from dobby_dagster.store.ledger.relations import OWNER, TOTAL
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
-from dobby_dagster_tests.helpers.prometheus import needs_prometheus, promtool
+from dobby_dagster_tests.helpers.prometheus import DEPLOY, needs_prometheus, promtool
 from dobby_dagster_tests.helpers.records import put
 
 TOKEN = "a-secret-of-the-monitor"
@@ -188,3 +189,8 @@ def test_the_figures_of_a_run_in_progress(client: TestClient, sqlite_store: Cozo
     assert (found["dobby_slots"], found["dobby_requests_running"]) == (8, 2.5)
     assert (found["dobby_memory_bytes"], found["dobby_cpu_cores"]) == (1000, 1.5)
     assert found["dobby_last_commit_timestamp_seconds"] == 4
+    documentation = (DEPLOY.parent / "docs" / "monitoring.md").read_text()
+    families = {name.partition("{")[0] for name in found if name.startswith("dobby_")}
+    assert [
+        name for name in families if not re.search(rf"`{re.sub('_(bucket|count|sum)$', '', name)}", documentation)
+    ] == []

@@ -29,7 +29,7 @@ def test_each_alert_says_how_bad_it_is_and_what_to_do() -> None:
         assert rule["annotations"].keys() == {"summary", "action"}, name
 
 
-def test_the_documentation_explains_each_alert_and_each_metric() -> None:
+def test_the_documentation_explains_each_alert() -> None:
     text = (DEPLOY.parent / "docs" / "monitoring.md").read_text()
     assert [name for name in ALERTS if f"`{name}`" not in text] == []
 

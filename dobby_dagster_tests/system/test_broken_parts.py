@@ -18,9 +18,10 @@ from dobby_dagster.domain.owner import owner_of
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.relations import OWNER
+from dobby_dagster_tests.helpers.command import PROCESS
 from dobby_dagster_tests.helpers.monitor_client import MonitorClient
 from dobby_dagster_tests.helpers.records import prepared
-from dobby_dagster_tests.helpers.webserver import Served, dagster_dev
+from dobby_dagster_tests.helpers.webserver import Served, dagster_dev, free_port
 
 PACKAGE = Path(dobby_dagster.__file__).parent
 
@@ -119,6 +120,41 @@ def test_a_run_that_stalls(system: Served, monitor: MonitorClient) -> None:
         store.connection.run(OWNER.put(), {"rows": [row]}, write=True)
         assert "a-stalle of batch-000001" in monitor.wait_until_failing("/ready", "stalls")
         process.kill()
+
+
+def test_a_monitor_beside_services_that_something_else_runs(system: Served, monitor: MonitorClient) -> None:
+    port = free_port()
+    where = ["-d", f"sqlite:///{system.folder}/records.db", "--port", str(port), "--dagster-url", system.url]
+    with (system.folder / "monitor.log").open("w") as log:
+        process = subprocess.Popen([*PROCESS, "monitor", *where], stdout=log, stderr=log, cwd=system.folder)
+    try:
+        own = MonitorClient(f"http://127.0.0.1:{port}")
+        _wait_until_listening(own)
+        own.wait_until_ok("/ready")
+        status, parts = own.parts("/health")
+        assert (status, list(parts)) == (200, ["monitor"])
+        [server] = system.of("web server")
+        server.suspend()
+        assert "no answer" in own.wait_until_failing("/ready", "web server")
+        assert own.parts("/ready")[1]["daemon"]["ok"] is None
+        server.resume()
+        own.wait_until_ok("/ready")
+        process.terminate()
+        assert process.wait(20) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
+
+
+def _wait_until_listening(client: MonitorClient) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            client.get("/health")
+        except OSError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        else:
+            return
 
 
 def test_the_supervisor_is_killed(tmp_path: Path) -> None:
