@@ -1,16 +1,21 @@
 """``dobby report``: what it covers, where it writes, and what it refuses."""
 
+import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.inference import optional_packages
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.command import PROCESS, Dobby
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.model_server import Reply, Scripted, said
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
 from dobby_dagster_tests.helpers.records import put
+from dobby_dagster_tests.helpers.report_html import Parts
 
 WHERE = ("--database", "sqlite:///code.db")
 
@@ -63,6 +68,8 @@ def test_one_batch_or_one_run(dobby: Dobby) -> None:
     [
         (("--batch", "batch-000009"), "there is no batch 'batch-000009' of 'record'"),
         (("--run", "nosuch"), "no run that committed anything begins with 'nosuch'"),
+        (("--run", "\udcff\x1b[31m"), "begins with '\\udcff\\x1b[31m'"),
+        (("--batch", ""), "there is no batch ''"),
         (("--run", "r", "--batch", "batch-000001"), "give --batch or --run"),
         (("--recipe", "nosuch"), "there is no recipe 'nosuch'"),
         (("--relation", "nosuch"), "nosuch"),
@@ -86,3 +93,34 @@ def test_a_database_without_any_summary(dobby: Dobby) -> None:
     CozoStore.open(DatabaseSettings(url="sqlite:///empty.db")).close()
     answer = dobby("report", "--database", "sqlite:///empty.db")
     assert (answer.code, answer.err) == (0, "a report on 0 records written to dobby-report.html\n")
+
+
+def slow_answer(number: int, body: dict[str, Any]) -> Reply:
+    time.sleep(0.2)
+    return said()
+
+
+@pytest.mark.slow
+def test_a_report_beside_a_run_of_another_process_and_one_on_that_run(dobby: Dobby) -> None:
+    store = CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db"))
+    put(store, {f"k{i:03d}": f"def f{i}(): return {i}" for i in range(150)})
+    store.close()
+    with Scripted(slow_answer) as server:
+        Path("dobby.toml").write_text(
+            f'[pipeline]\nbatch_size = 50\nchunk_size = 5\n[inference]\nslots = 4\n[model]\nurl = "{server.url}"\n'
+            'served_name = "small"\n'
+        )
+        working = subprocess.Popen([*PROCESS, "summarize"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        pages = []
+        while working.poll() is None:
+            answer = dobby("report", "--force")
+            assert answer.code == 0, answer.err
+            pages.append(Parts(Path("dobby-report.html").read_text(encoding="utf-8")).text)
+    assert working.returncode == 0, "the run was not disturbed"
+    during = [page for page in pages if "At work: 1 run, with" in page]
+    assert during, pages[-1][:500]
+    [seen] = CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db"), create=False).report_pages.runs("")
+    assert dobby("report", "--force", "--run", seen[:8]).err == "a report on 150 records written to dobby-report.html\n"
+    text = " ".join(Parts(Path("dobby-report.html").read_text(encoding="utf-8")).text.split())
+    assert "completed 150 100.0 %" in text
+    assert "At work" not in text

@@ -57,7 +57,10 @@ def report(
     chosen = use.recipe(recipe)
     use.batches(batch)
     extent = Extent(
-        use.relation, chosen or NO_RECIPE, BatchId(batch) if batch else None, _run(use, run) if run else None
+        use.relation,
+        chosen or NO_RECIPE,
+        batch=None if batch is None else BatchId(batch),
+        run=None if run is None else _run(use, run),
     )
     recipes = use.store.recipes.all()
     made_by = next((row for row in recipes if row["recipe"] == chosen), {"model": "", "model_revision": ""})

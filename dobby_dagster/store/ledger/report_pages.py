@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from dobby_dagster.domain.scope import BatchId, RecipeId, RunId
+from dobby_dagster.store.cozoscript.storable import storable_text
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.relations import METRIC
 
@@ -45,7 +46,7 @@ class ReportPages:
     def runs(self, beginning: str) -> list[RunId]:
         """Runs that committed something and whose identifier begins with ``beginning``, at most ten."""
         query = "?[run] := *dobby_chunk:by_run{run}, starts_with(run, $beginning) :limit 10"
-        return [RunId(row[0]) for row in self._connection.run(query, {"beginning": beginning}).rows]
+        return [RunId(row[0]) for row in self._connection.run(query, {"beginning": storable_text(beginning)}).rows]
 
     def batches(self, extent: Extent) -> list[BatchId]:
         """The batches that ``extent`` covers, in order."""
