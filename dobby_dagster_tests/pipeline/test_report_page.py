@@ -182,6 +182,8 @@ def test_a_run_in_progress(sqlite_store: CozoStore) -> None:
     alive = new_owner()
     sqlite_store.states.claim(members[4:], alive, scope)
     text = assert_harmless(page_of(sqlite_store)).text
+    other = assert_harmless(page_of(sqlite_store, Extent("record", RECIPE.id, batch=BatchId("batch-000002")))).text
+    assert "At work" not in other
     retire(alive)
     assert "At work: 1 run, with 20 records in progress; these figures will change." in text
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from dobby_dagster.domain.printable import shortened
 from dobby_dagster.domain.records import content_hash, readable_text
+from dobby_dagster.domain.scope import BatchId
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.stall import Stall
 from dobby_dagster.pipeline.monitoring.contract_results import results_of_metrics
@@ -59,7 +60,7 @@ class ReportFigures:
         contracts: How these keep their contracts.
         stalls: The last runs that were ended because they made no progress, the latest first.
         stalled: Runs that are alive and make no progress.
-        active: Runs that are working, stalled ones too.
+        active: Runs that are working on these batches, stalled ones too.
         least_confident, sample: Summaries with their contents.
     """
 
@@ -95,6 +96,7 @@ def report_figures(
         model: The name of the model of the recipe; empty where there is none.
         advance: Called with the number of records of each page that was read.
     """
+    batches = set(store.report_pages.batches(extent))
     timeline = work_timeline(store.report_pages.chunks(extent))
     tally = RecordTally(settings.pipeline.unsure_below, settings.pipeline.max_retries)
     for page in store.report_pages.records(extent):
@@ -106,12 +108,12 @@ def report_figures(
         written_at=time.time(),
         tally=tally,
         timeline=timeline,
-        batches=len(store.report_pages.batches(extent)),
+        batches=len(batches),
         measured=sum(1 for _ in _metrics(store, extent)),
         contracts=tally_contracts(results),
-        stalls=_stalls(store, extent),
-        stalled=stalled_runs(store, settings),
-        active=store.activity.runs(),
+        stalls=[stall for stall in store.stalls.recent(0.0) if _concerns(extent, batches, stall)][: -STALLS - 1 : -1],
+        stalled=[run for run in stalled_runs(store, settings) if _concerns(extent, batches, run)],
+        active=[run for run in store.activity.runs() if _concerns(extent, batches, run)],
         least_confident=_excerpts(store, source, tally.least_confident),
         sample=_excerpts(store, source, tally.sample),
     )
@@ -121,15 +123,9 @@ def _metrics(store: CozoStore, extent: Extent) -> Iterator[Row]:
     return (row for page in store.report_pages.metrics(extent) for row in page)
 
 
-def _stalls(store: CozoStore, extent: Extent) -> list[Stall]:
-    """The last stalls that concern ``extent``, the latest first."""
-    batches = set(store.report_pages.batches(extent))
-    found = [
-        stall
-        for stall in store.stalls.recent(0.0)
-        if stall.recipe == extent.recipe and batches & set(stall.batches) and extent.run in (None, stall.run)
-    ]
-    return found[: -STALLS - 1 : -1]
+def _concerns(extent: Extent, batches: set[BatchId], run: ActiveRun | StalledRun | Stall) -> bool:
+    """Whether what a run does, or did before it stalled, is a part of ``extent``, which covers ``batches``."""
+    return run.recipe == extent.recipe and extent.run in (None, run.run) and not batches.isdisjoint(run.batches)
 
 
 def _excerpts(store: CozoStore, source: Source, rows: list[Row]) -> list[Excerpt]:
