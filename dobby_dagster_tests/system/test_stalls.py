@@ -13,6 +13,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from dobby_dagster.domain.owner import pid_of
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import PROCESS
 from dobby_dagster_tests.helpers.hanging_engine import hanging_environment
@@ -150,6 +151,11 @@ def test_a_run_is_ended_also_where_its_stall_can_not_be_recorded(tmp_path: Path)
     assert len(store.states.owners()) == 1, "recovery returns its claims"
 
 
+def unattended(folder: Path) -> dict[str, str]:
+    quick = {"interval_seconds": 2, "gather_seconds": 2, "retry_seconds": 1}
+    return environment(folder, pipeline_batch_size=20, **{f"automation_{name}": value for name, value in quick.items()})
+
+
 @pytest.mark.timeout(900)
 def test_unattended_the_batch_is_retried_until_exactly_the_culprit_is_quarantined(tmp_path: Path) -> None:
     store = prepared(tmp_path, RECORDS)
@@ -188,3 +194,23 @@ def test_unattended_the_batch_is_retried_until_exactly_the_culprit_is_quarantine
         True,
     )
     assert "made no progress and was ended" in (tmp_path / "dev.log").read_text()
+
+
+@pytest.mark.timeout(600)
+def test_unattended_a_stopped_run_is_ended_and_its_records_are_completed(tmp_path: Path) -> None:
+    store, env = prepared(tmp_path, 0), unattended(tmp_path)
+    put(store, {f"k{i:04d}": f"SLOW word{i}" for i in range(RECORDS)})
+    began = time.monotonic()
+    with dagster_dev(tmp_path, env), dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
+        while not store.totals.read().get("records") or not store.states.owners():
+            assert time.monotonic() - began < 300, (tmp_path / "dev.log").read_text()[-3_000:]
+            time.sleep(0.1)
+        os.kill(pid_of(store.states.owners()[0].owner), signal.SIGSTOP)
+        while store.totals.read()["records"]["completed"] < RECORDS or not all(
+            r.is_finished for r in instance.get_runs()
+        ):
+            assert time.monotonic() - began < 500, (tmp_path / "dev.log").read_text()[-3_000:]
+            time.sleep(1)
+    [stall] = store.stalls.recent(0)
+    assert stall.keys
+    check_everything_but(store, {})
