@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 
 # Each process of the system; "supervisor" is `dobby dev` alone, "all" is everything at once.
-TARGETS = ("worker", "watchdog", "code server", "daemon", "web server", "monitor", "supervisor", "all")
+TARGETS = ("worker", "watchdog", "code server", "daemon", "web server", "monitor", "log filter", "supervisor", "all")
 CHANGE = "change"
 TERM_SHARE = 0.25
 # Shares of the run: kills in the busy part, then none, so that a leak shows in processes that live on.

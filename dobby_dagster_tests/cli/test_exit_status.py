@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 import typer
 
@@ -68,3 +70,23 @@ def test_what_services_log_is_plain_lines(capfd: pytest.CaptureFixture[str]) -> 
         os.write(log, b"a" * 30_000 + b"\n")
     err = capfd.readouterr().err
     assert err.splitlines() == ["2026 - dagster - ready \\x1b]0;title\\x07", "\ufffd\\u202e", "a" * 30_000]
+
+
+@pytest.mark.timeout(30)
+def test_logs_go_on_when_the_process_that_copies_them_is_killed(capfd: pytest.CaptureFixture[str]) -> None:
+    def copiers() -> list[psutil.Process]:
+        found = [(process, process.status()) for process in psutil.Process().children()]
+        alive = [process for process, status in found if status != psutil.STATUS_ZOMBIE]
+        return [process for process in alive if any("log_filter" in part for part in process.cmdline())]
+
+    with filtered_log() as log:
+        for number in range(2):
+            while not (found := copiers()):
+                time.sleep(0.05)
+            found[0].kill()
+            found[0].wait(timeout=10)
+            os.write(log, b"line %d\n" % number)
+            while not (err := capfd.readouterr().err):
+                time.sleep(0.05)
+            assert err == f"line {number}\n"
+    assert copiers() == []

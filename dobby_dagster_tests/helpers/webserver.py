@@ -24,6 +24,7 @@ MARKS = {
     "supervisor": "dobby_dagster.cli.app", "code server": "grpc", "daemon": "dagster._daemon",
     "web server": "dobby_dagster.cli.server.web_server", "worker": "multiprocessing.spawn",
     "monitor": "dobby_dagster.cli.server.monitor_server", "watchdog": "watchdog_process",
+    "log filter": "dobby_dagster.cli.server.log_filter",
 }  # fmt: skip
 
 

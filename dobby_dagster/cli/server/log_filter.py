@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -18,6 +19,7 @@ from dobby_dagster.domain.printable import printable
 
 LONGEST_LINE_BYTES = 65_536
 LAST_LINES_SECONDS = 5.0
+RESTART_SECONDS = 0.5
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -32,21 +34,30 @@ def plain(line: bytes) -> str:
 
 @contextmanager
 def filtered_log() -> Iterator[int]:
-    """A file descriptor to write logs to; a separate process copies them to standard error."""
+    """A file descriptor to write logs to; a process, which is restarted if it ends, copies them to standard error."""
     reading, writing = os.pipe()
+    ended = threading.Event()
+    keeper = threading.Thread(target=_keep_copying, args=(reading, ended), daemon=True)
+    keeper.start()
     try:
+        yield writing
+    finally:
+        ended.set()
+        os.close(writing)
+        keeper.join(LAST_LINES_SECONDS)
+        os.close(reading)
+
+
+def _keep_copying(reading: int, ended: threading.Event) -> None:
+    """While this process has the pipe open, its writers wait for the next copier instead of failing."""
+    while True:
         # The arguments are this module's own. Its own process group: Ctrl-C in the terminal does not stop it.
         copier = subprocess.Popen(
             [sys.executable, "-m", "dobby_dagster.cli.server.log_filter"], stdin=reading, start_new_session=True
         )
-    finally:
-        os.close(reading)
-    try:
-        yield writing
-    finally:
-        os.close(writing)
-        with suppress(subprocess.TimeoutExpired):
-            copier.wait(LAST_LINES_SECONDS)
+        copier.wait()
+        if ended.wait(RESTART_SECONDS):
+            return
 
 
 def main() -> None:
