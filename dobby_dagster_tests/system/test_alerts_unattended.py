@@ -51,8 +51,8 @@ def test_a_lost_database_is_told_once_and_its_end_once_though_the_webhook_is_dow
             assert (sent["kind"], sent["status"], sent["severity"]) == ("database", "open", "critical")
             assert sent["remedy"].endswith(f"doctor --database {url}")
         (tmp_path / "elsewhere").rename(file)
-        wait(lambda: "webhook" in stored_state(instance).outages, "the failed delivery", tmp_path)
-        [waiting] = stored_state(instance).undelivered
+        wait(lambda: "webhook" in stored_state(instance).outbox.outages, "the failed delivery", tmp_path)
+        [waiting] = stored_state(instance).outbox.undelivered
         assert (waiting.notification.status, waiting.channels) == ("resolved", ["webhook"])
         served.kill(served.processes())
         served.start()

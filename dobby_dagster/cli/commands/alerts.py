@@ -18,8 +18,9 @@ from dobby_dagster.domain.plurals import counted
 if TYPE_CHECKING:
     from dobby_dagster.domain.settings import AutomationSettings, Settings
     from dobby_dagster.pipeline.monitoring.alert_channels import Channel
-    from dobby_dagster.pipeline.monitoring.alert_state import AlertState, Notification
+    from dobby_dagster.pipeline.monitoring.alert_state import AlertState
     from dobby_dagster.pipeline.monitoring.conditions import Reading
+    from dobby_dagster.pipeline.monitoring.notification import Notification
 
 ONLY_LOG = "Alerts go to the log only: set automation.alert_webhook, alert_command or alert_urls."
 
@@ -55,8 +56,8 @@ def alerts(
         out.print("Nothing needs attention.")
     if reading.unknown:
         note(f"Not known now: {', '.join(sorted(reading.unknown))}.")
-    for name, outage in state.outages.items():
-        waiting = sum(name in entry.channels for entry in state.undelivered)
+    for name, outage in state.outbox.outages.items():
+        waiting = sum(name in entry.channels for entry in state.outbox.undelivered)
         note(f"{name} failed {counted(outage.failures, 'time')}, {counted(waiting, 'alert')} waiting: {outage.error}")
 
 
@@ -80,15 +81,15 @@ def _document(reading: Reading, state: AlertState) -> dict[str, object]:
     return {
         "alerts": [{"id": c.identity, **asdict(c), "since": since.get(c.identity)} for c in reading.conditions],
         "unknown": sorted(reading.unknown),
-        "undelivered": [entry.model_dump() for entry in state.undelivered],
-        "outages": {name: outage.model_dump() for name, outage in state.outages.items()},
-        "dropped": state.dropped,
+        "undelivered": [entry.model_dump() for entry in state.outbox.undelivered],
+        "outages": {name: outage.model_dump() for name, outage in state.outbox.outages.items()},
+        "dropped": state.outbox.dropped,
     }
 
 
 def _test(automation: AutomationSettings, as_json: bool) -> None:
     from dobby_dagster.pipeline.monitoring.alert_channels import channels, log
-    from dobby_dagster.pipeline.monitoring.alert_state import Notification
+    from dobby_dagster.pipeline.monitoring.notification import Notification
 
     now = time.time()
     notification = Notification(

@@ -40,7 +40,7 @@ def alerts_sensor(settings: Settings) -> dg.SensorDefinition:
 
         read = started()
         state, named = AlertState.load(context.cursor), channels(settings.automation)
-        deliver(state, named)
+        deliver(state.outbox, named)
         for notification in state.update(read(context.instance), named.keys(), time.time()):
             log(notification)
         return dg.SensorResult(skip_reason=dg.SkipReason(_summary(state)), cursor=state.dump())
@@ -79,5 +79,5 @@ def stored_state(instance: dg.DagsterInstance) -> "AlertState":
 
 def _summary(state: "AlertState") -> str:
     open_alerts = "; ".join(alert.title for alert in state.open_alerts()) or "nothing needs attention"
-    outages = [f"{name} failed: {outage.error}" for name, outage in state.outages.items()]
+    outages = [f"{name} failed: {outage.error}" for name, outage in state.outbox.outages.items()]
     return "; ".join([open_alerts, *outages])

@@ -12,8 +12,9 @@ from dobby_dagster.domain.errors import AlertError, Severity
 from dobby_dagster.domain.secrets import learn
 from dobby_dagster.domain.settings import AutomationSettings
 from dobby_dagster.pipeline.monitoring.alert_channels import channels, deliver, log, unusable
-from dobby_dagster.pipeline.monitoring.alert_state import AlertState, Notification
+from dobby_dagster.pipeline.monitoring.alert_state import AlertState
 from dobby_dagster.pipeline.monitoring.conditions import Condition, Kind, Reading
+from dobby_dagster.pipeline.monitoring.notification import Notification
 from dobby_dagster_tests.helpers.webhook import PATH, Hook, running_hook
 
 ALERT = Notification(
@@ -93,7 +94,7 @@ def test_a_secret_in_an_alert_is_masked(hook: Hook, caplog: pytest.LogCaptureFix
     condition = Condition(Kind.STALL, "run", "sk-secret-of-a-server", "the server said: sk-secret-of-a-server")
     for notification in state.update(Reading([condition]), ["webhook"], time.time()):
         log(notification)
-    deliver(state, channels(AutomationSettings(alert_webhook=hook.url)))
+    deliver(state.outbox, channels(AutomationSettings(alert_webhook=hook.url)))
     assert [sent["text"] for sent in hook.got] == ["the server said: ***"]
     assert "sk-secret" not in state.dump() + caplog.text + str(hook.got)
 
@@ -108,14 +109,14 @@ def test_a_channel_that_is_down_gets_everything_later_and_the_others_nothing_twi
     state.update(Reading([full]), named, now)
     hook.answers = [503, 503]
     for _ in range(3):
-        deliver(state, named)
+        deliver(state.outbox, named)
     assert (len(hook.got), len(hook.paths)) == (0, 1), "not tried again before its time"
-    assert state.outages["webhook"].error.startswith("the alert webhook at 127.0.0.1 answered 503")
+    assert state.outbox.outages["webhook"].error.startswith("the alert webhook at 127.0.0.1 answered 503")
     for passed in (20, 60, 60, 60):
         now += passed
         state.update(Reading([]), named, now)
-        deliver(state, named)
+        deliver(state.outbox, named)
     assert hook.statuses("disk") == ["open", "resolved"]
     assert hook.got[0]["at"] < now - 190, "the age is kept"
     assert [json.loads(line)["status"] for line in out.read_text().splitlines()] == ["open", "resolved"]
-    assert (state.undelivered, state.outages) == ([], {})
+    assert (state.outbox.undelivered, state.outbox.outages) == ([], {})

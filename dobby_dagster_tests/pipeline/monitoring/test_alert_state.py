@@ -6,18 +6,11 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dobby_dagster.pipeline.monitoring.alert_state import (
-    FLAP_SECONDS,
-    GROWTH_SECONDS,
-    LONGEST_QUIET_SECONDS,
-    LONGEST_WAIT_SECONDS,
-    MOST_ALERTS_OF_A_KIND,
-    MOST_UNDELIVERED,
-    QUIET_SECONDS,
-    AlertState,
-    Notification,
-)
+from dobby_dagster.pipeline.monitoring.alert import FLAP_SECONDS, LONGEST_QUIET_SECONDS, QUIET_SECONDS
+from dobby_dagster.pipeline.monitoring.alert_outbox import LONGEST_WAIT_SECONDS, MOST_UNDELIVERED
+from dobby_dagster.pipeline.monitoring.alert_state import GROWTH_SECONDS, MOST_ALERTS_OF_A_KIND, AlertState
 from dobby_dagster.pipeline.monitoring.conditions import Condition, Kind, Reading
+from dobby_dagster.pipeline.monitoring.notification import Notification
 
 TICK = 20.0
 CHANNELS = ("webhook", "command", "slack")
@@ -38,12 +31,12 @@ class System:
         state = AlertState.load(self.cursor)
         self.now += TICK
         for channel in CHANNELS:
-            while (notification := state.next_for(channel, self.now)) is not None:
+            while (notification := state.outbox.next_for(channel, self.now)) is not None:
                 if channel in down:
-                    state.failed(channel, self.now, "no route to host")
+                    state.outbox.failed(channel, self.now, "no route to host")
                 else:
                     self.got[channel].append(notification)
-                    state.delivered(channel, notification)
+                    state.outbox.delivered(channel, notification)
         new = state.update(reading, CHANNELS, self.now)
         if not dies:
             self.cursor = state.dump()
@@ -97,8 +90,8 @@ def test_every_channel_gets_each_begin_and_each_end_once_and_in_order(
             assert statuses[-1] == wanted
         assert system.history(channel) == system.history("webhook"), "a channel that failed does not affect the others"
         assert {c.identity for c in final.conditions} <= system.history(channel).keys()
-    assert not AlertState.load(system.cursor).undelivered
-    assert before.dropped == 0
+    assert not AlertState.load(system.cursor).outbox.undelivered
+    assert before.outbox.dropped == 0
 
 
 @settings(max_examples=40)
@@ -183,8 +176,8 @@ def test_what_waits_keeps_its_age_and_is_bounded() -> None:
         flood.tick(Reading(failures if round_ % 4 == 0 else []), frozenset(CHANNELS))
         assert len(flood.cursor or "") < 400_000
     state = AlertState.load(flood.cursor)
-    assert len(state.undelivered) == MOST_UNDELIVERED
-    assert state.dropped > 0
+    assert len(state.outbox.undelivered) == MOST_UNDELIVERED
+    assert state.outbox.dropped > 0
     assert Counter(alert.kind for alert in state.open_alerts())[Kind.RUN_FAILURE] <= MOST_ALERTS_OF_A_KIND
 
 
@@ -192,24 +185,24 @@ def test_a_channel_that_fails_is_tried_less_and_less_often() -> None:
     state, tried = AlertState(), []
     state.update(Reading(SUBJECTS[:1]), ["webhook"], 0.0)
     for now in range(0, 7_200, 5):
-        if state.next_for("webhook", now):
+        if state.outbox.next_for("webhook", now):
             tried.append(now)
-            state.failed("webhook", now, "down")
+            state.outbox.failed("webhook", now, "down")
     waits = [b - a for a, b in pairwise(tried)]
     assert waits[:6] == [15, 30, 60, 120, 240, 480]
     assert max(waits) == LONGEST_WAIT_SECONDS
-    notification = state.next_for("webhook", tried[-1] - 100_000)
+    notification = state.outbox.next_for("webhook", tried[-1] - 100_000)
     assert notification is not None, "a clock that is set back does not block a channel"
-    state.delivered("webhook", notification)
-    assert state.outages == {}
+    state.outbox.delivered("webhook", notification)
+    assert state.outbox.outages == {}
 
 
 def test_a_channel_that_is_no_longer_configured_is_forgotten() -> None:
     state = AlertState()
     state.update(Reading(SUBJECTS[:1]), ["webhook"], 0.0)
-    state.failed("webhook", 0.0, "down")
+    state.outbox.failed("webhook", 0.0, "down")
     state.update(Reading(SUBJECTS[:1]), ["slack"], 20.0)
-    assert (state.undelivered, state.outages) == ([], {})
+    assert (state.outbox.undelivered, state.outbox.outages) == ([], {})
 
 
 def test_a_damaged_cursor_is_a_new_state() -> None:
