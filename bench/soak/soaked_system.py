@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,9 @@ class SoakedSystem:
         there = find()
         pids = [process.pid for process in there]
         whole = event.target in ("all", "supervisor")
-        # The end of dobby dev, and a start over its orphans, end what it had started.
-        self.killed.update(process.pid for process in self.served.processes()) if whole else self.killed.update(pids)
+        # The end of dobby dev, and a start over its orphans, end what it had started; SIGTERM also ends the children.
+        ended = self.served.processes() if whole else [*there, *_children(there)]
+        self.killed.update(process.pid for process in ended)
         if event.target == "supervisor" and event.signal == signal.SIGTERM:
             self.stop()
         else:
@@ -149,6 +151,14 @@ class SoakedSystem:
         ):
             self.problems.append(f"{event}: not restarted in {RESTART_SECONDS:.0f} s")
         return pids
+
+
+def _children(processes: list[psutil.Process]) -> list[psutil.Process]:
+    found = []
+    for process in processes:
+        with suppress(psutil.Error):
+            found += process.children(recursive=True)
+    return found
 
 
 def _wait(condition: Callable[[], Any], seconds: float) -> Any:

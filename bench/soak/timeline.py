@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 # Each process of the system; "supervisor" is `dobby dev` alone, "all" is everything at once.
 TARGETS = ("worker", "watchdog", "code server", "daemon", "web server", "monitor", "log filter", "supervisor", "all")
+# The log filter ignores SIGTERM: it ends with the last process that logs.
+ONLY_KILLED = ("all", "log filter")
 CHANGE = "change"
 TERM_SHARE = 0.25
 # Shares of the run: kills in the busy part, then none, so that a leak shows in processes that live on.
@@ -53,5 +55,5 @@ def timeline(minutes: float, seed: int, targets: tuple[str, ...] = TARGETS) -> l
 
 
 def _kill(drawn: random.Random, at: float, target: str) -> Event:
-    number = signal.SIGTERM if drawn.random() < TERM_SHARE and target != "all" else signal.SIGKILL
+    number = signal.SIGTERM if drawn.random() < TERM_SHARE and target not in ONLY_KILLED else signal.SIGKILL
     return Event(at, target, number, drawn.uniform(0, 4))
