@@ -18,6 +18,7 @@ from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import Chunk
+from dobby_dagster.store.source.source_relation import Source
 
 PROMPT = PromptLibrary.load().get("summary")
 RECIPE = Recipe(PROMPT.name, PROMPT.text, "bench", "0", {})
@@ -50,13 +51,12 @@ class BatchRun:
         self._store, self._engine = store, engine
         self.inferred = self.failed = 0
         self.seconds = self.cpu_seconds = self.slot_seconds = 0.0
-        self.chunks = self._run(chunk_size)
+        source = store.source(SourceSettings())
+        [batch] = plan(store, source, 100_000).batches
+        store.recipes.remember(RECIPE)
+        self.chunks = self._run(source, Scope(RECIPE.id, batch.id, RunId("bench")), chunk_size)
 
-    def _run(self, chunk_size: int) -> Iterator[Chunk]:
-        source = self._store.source(SourceSettings())
-        [batch] = plan(self._store, source, 100_000).batches
-        self._store.recipes.remember(RECIPE)
-        scope = Scope(RECIPE.id, batch.id, RunId("bench"))
+    def _run(self, source: Source, scope: Scope, chunk_size: int) -> Iterator[Chunk]:
         members = self._store.states.members(scope)
         began, cpu, slots = time.perf_counter(), _cpu_seconds(), self._engine.slot_use.seconds
         with Summarizer(self._store, source, self._engine, PROMPT, RECIPE, chunk_size) as summarizer:
