@@ -123,7 +123,7 @@ def _a_minute(counts: Iterable[tuple[float, str, float]]) -> list[tuple[float, d
     return sorted(sums.items())
 
 
-def plot_scaling(rows: Sequence[Mapping[str, float]], target: Path) -> None:
+def plot_scaling(by_latency: Mapping[float, Sequence[Mapping[str, float]]], target: Path) -> None:
     """Write the picture of what :func:`bench.scaling.over_requests` gave, beside the ideal line."""
     import matplotlib
 
@@ -131,9 +131,12 @@ def plot_scaling(rows: Sequence[Mapping[str, float]], target: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 4), constrained_layout=True)
-    counts = [row["requests in progress"] for row in rows]
-    axes.plot(counts, [row["ideal"] for row in rows], linestyle="--", color="grey", label="ideal")
-    axes.plot(counts, [row["records a minute"] for row in rows], marker="o", label="measured")
+    for latency, rows in by_latency.items():
+        counts = [row["requests in progress"] for row in rows]
+        [line] = axes.plot(
+            counts, [row["records a minute"] for row in rows], marker="o", label=f"{latency:g} s a request"
+        )
+        axes.plot(counts, [row["ideal"] for row in rows], linestyle="--", color=line.get_color(), label="ideal")
     axes.set(xlabel="requests in progress", ylabel="records a minute", yscale="log")
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(int(count)) for count in counts])

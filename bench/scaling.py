@@ -18,14 +18,15 @@ from bench.tables import show
 from bench.workload import functions
 from dobby_dagster.inference.engine import Request
 
-LATENCY_SECONDS = 0.5
-ROUNDS = 8
+LATENCIES = (0.5, 2.0)
+# Rounds in which each of the requests in progress is answered once.
+ROUNDS = 6
 REQUESTS = (1, 2, 4, 8, 16, 20, 32, 64)
 LOCAL_SLOTS = (1, 2, 4, 8, 20, 64, 128)
 PICTURE = Path("build/scaling.png")
 
 
-def over_requests(latency: float = LATENCY_SECONDS, rounds: int = ROUNDS) -> list[dict[str, float]]:
+def over_requests(latency: float, rounds: int = ROUNDS) -> list[dict[str, float]]:
     """A row for each number of requests in progress; each runs ``rounds`` times as many records."""
     rows: list[dict[str, float]] = []
     with fixed_latency_server(latency) as url:
@@ -76,12 +77,13 @@ def local_over_slots() -> list[dict[str, float]]:
 
 
 def main() -> int:
-    """Print the tables, and draw the first."""
-    rows = over_requests()
-    show(f"A model server with a latency of {LATENCY_SECONDS:g} s", rows)
+    """Print the tables, and draw those of the model server."""
+    by_latency = {latency: over_requests(latency) for latency in LATENCIES}
+    for latency, rows in by_latency.items():
+        show(f"A model server with a latency of {latency:g} s", rows)
     show("The local engine, built-in model", local_over_slots())
     from bench.plots import plot_scaling
 
-    plot_scaling(rows, PICTURE)
+    plot_scaling(by_latency, PICTURE)
     print(f"A picture: {PICTURE}")
     return 0
