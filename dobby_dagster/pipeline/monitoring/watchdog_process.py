@@ -13,11 +13,13 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from typing import Any
 
 LONGEST_INTERVAL = 5.0
 # How long a killed process may take to end before this is reported.
 PATIENCE_SECONDS = 10.0
+IMPORT_SECONDS = 30.0
 
 
 class IdleTimes:
@@ -71,11 +73,10 @@ def main() -> None:
         kind = times.late(min(now - before, 2 * interval))
         before = now
         if kind:
-            record = _recorder(task)
-            # Importing it took a moment, in which the run may have gone on.
+            _import(task["path"])
+            # That took a moment, in which the run may have gone on.
             if times.late(0.0) and _lives(task):
                 _end(task, kind, times.seconds[kind])
-                record(kind, times.seconds[kind])
 
 
 def _lives(task: dict[str, Any]) -> bool:
@@ -83,49 +84,63 @@ def _lives(task: dict[str, Any]) -> bool:
     return os.getppid() == int(task["pid"])
 
 
-def _recorder(task: dict[str, Any]) -> Any:
-    """A function that records a stall in the ledger; imported before the kill, so that no other run comes first."""
-    sys.path[:] = task["path"]
-    try:
-        from dobby_dagster.domain.settings import DatabaseSettings
-        from dobby_dagster.domain.stall import StallKind
-        from dobby_dagster.store.cozo_store import CozoStore
-    except BaseException as error:
-        _tell("warning", f"the stall can't be recorded: {error}")
-        return lambda kind, seconds: None
+def _import(path: list[str]) -> None:
+    """Import what records a stall, before the kill: no other run takes the claims in between.
 
-    def record(kind: str, seconds: float) -> None:
-        try:
-            store = CozoStore.open(DatabaseSettings(**task["database"]), create=False)
-            store.stalls.record(task["run"], StallKind(kind), seconds)
-        except BaseException as error:  # CozoDB's panics are no Exception
-            _tell("warning", f"the stall was not recorded: {error}")
+    In a thread, so that a file system that hangs can't save the run.
+    """
+    import threading
 
-    return record
+    def load() -> None:
+        with suppress(Exception):  # reported when it is needed
+            import dobby_dagster.store.cozo_store  # noqa: F401
+
+    sys.path[:] = path
+    loading = threading.Thread(target=load, daemon=True)
+    loading.start()
+    loading.join(IMPORT_SECONDS)
 
 
 def _end(task: dict[str, Any], kind: str, seconds: float) -> None:
-    """Kill the run's process, and wait until it is gone: only then its claims and locks are free."""
+    """Kill the run's process, record why, and say so last: standard error may be closed, or not be read."""
+    os.kill(task["pid"], signal.SIGKILL)
+    died_by, pause = time.monotonic() + PATIENCE_SECONDS, 0.02
+    while _lives(task):  # only then its claims and locks are free
+        if time.monotonic() > died_by:
+            hint = " (process 1 of a container can't be killed from within: start it with --init)"
+            _tell("error", f"process {task['pid']} does not end{hint if task['pid'] == 1 else ''}")
+            died_by, pause = float("inf"), 1.0
+        time.sleep(pause)
+    problem = _record(task, kind, seconds)
     [missing] = [deadline["missing"] for deadline in task["deadlines"] if deadline["kind"] == kind]
     _tell(
         "error",
         f"run {task['run'][:8]} made no progress and was ended: no {missing} for {seconds:.0f} s "
         f"({kind}.stall_seconds); the next run continues, and processes what was in progress last, in small groups",
     )
-    os.kill(task["pid"], signal.SIGKILL)
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while _lives(task):
-        if time.monotonic() > deadline:
-            hint = " (process 1 of a container can't be killed from within: start it with --init)"
-            _tell("error", f"process {task['pid']} does not end{hint if task['pid'] == 1 else ''}")
-            deadline = float("inf")
-        time.sleep(0.02)
+    if problem:
+        _tell("warning", f"the stall was not recorded: {problem}")
+
+
+def _record(task: dict[str, Any], kind: str, seconds: float) -> str:
+    """Record the stall in the ledger; return why that failed, or an empty text."""
+    try:
+        from dobby_dagster.domain.settings import DatabaseSettings
+        from dobby_dagster.domain.stall import StallKind
+        from dobby_dagster.store.cozo_store import CozoStore
+
+        store = CozoStore.open(DatabaseSettings(**task["database"]), create=False)
+        store.stalls.record(task["run"], StallKind(kind), seconds)
+    except BaseException as error:  # CozoDB's panics are no Exception
+        return str(error) or type(error).__name__
+    return ""
 
 
 def _tell(level: str, message: str) -> None:
     """One line on the run's standard error, below an unfinished progress bar."""
-    sys.stderr.write(f"\n{level}: {' '.join(message.split())}\n")
-    sys.stderr.flush()
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"\n{level}: {' '.join(message.split())}\n")
+        sys.stderr.flush()
 
 
 if __name__ == "__main__":

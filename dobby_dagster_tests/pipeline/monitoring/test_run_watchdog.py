@@ -116,6 +116,25 @@ def test_a_run_that_commits_but_awaits_no_token_is_not_ended(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("reader", ["gone", "blocked"])
+def test_a_run_is_ended_also_where_nobody_reads_why(reader: str) -> None:
+    read, write = os.pipe()
+    if reader == "blocked":
+        os.set_blocking(write, False)
+        with pytest.raises(BlockingIOError):
+            while True:
+                os.write(write, bytes(1 << 16))
+        os.set_blocking(write, True)
+    else:
+        os.close(read)
+    process = subprocess.Popen([sys.executable, "-c", RUNNER], stdout=subprocess.DEVNULL, stderr=write)
+    os.close(write)
+    assert process.wait(60) == -9
+    if reader == "blocked":
+        os.close(read)
+
+
+@pytest.mark.slow
 def test_a_run_that_dies_takes_its_watchdog_with_it() -> None:
     code = RUNNER.split("    for step")[0] + "    print(flush=True); time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
