@@ -48,11 +48,10 @@ class RecordCounter:
 
     def _count_all(self) -> None:
         counted: Counter[str] = Counter()
-        moment, after = self._counts.moment(), None
-        while keys := self._counts.keys(self.relation, after, PAGE):
+        moment = self._counts.moment()
+        for keys in self._counts.key_pages(self.relation, PAGE):
             began = time.monotonic()
             counted.update(self._count(keys, moment))
-            after = keys[-1]
             if len(keys) >= PAGE:
                 time.sleep(time.monotonic() - began)
         self._by_state, self._moment = counted, moment

@@ -294,6 +294,7 @@ def test_unfinished_batches_are_those_with_records_left(store: CozoStore) -> Non
         done(members[0], "1", batch), Outcome(members[1].version, "2", skipped("empty content")),
         Outcome(members[2].version, "3", failed), Outcome(members[3].version, None, skipped("deleted")),
     ]  # fmt: skip
+    store.records.remove(["d"])
     commit(store, source, batch, outcomes)
     assert store.states.unfinished("record", R, 3) == {batch: 1}
     assert store.states.unfinished("record", R, 1) == {}

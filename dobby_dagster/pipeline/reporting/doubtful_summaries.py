@@ -38,14 +38,14 @@ class DoubtfulCounts:
     @classmethod
     def of(cls, rows: Iterable[Mapping[str, Any]], unsure_below: float) -> DoubtfulCounts:
         """Count ``rows`` with ``confidence``, ``finish_reason`` and ``truncated``."""
-        found = list(rows)
-        return cls(
-            summaries=len(found),
-            unsure=sum(is_unsure(row["confidence"], unsure_below) for row in found),
-            unknown=sum(row["confidence"] is None for row in found),
-            cut_off=sum(row["finish_reason"] == CUT_OFF for row in found),
-            truncated=sum(bool(row["truncated"]) for row in found),
-        )
+        summaries = unsure = unknown = cut_off = truncated = 0
+        for row in rows:
+            summaries += 1
+            unsure += is_unsure(row["confidence"], unsure_below)
+            unknown += row["confidence"] is None
+            cut_off += row["finish_reason"] == CUT_OFF
+            truncated += bool(row["truncated"])
+        return cls(summaries, unsure, unknown, cut_off, truncated)
 
     def __add__(self, other: DoubtfulCounts) -> DoubtfulCounts:
         """The counts over both.

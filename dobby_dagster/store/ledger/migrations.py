@@ -87,25 +87,20 @@ def count_tokens_and_totals() -> Iterator[str]:
         prompt_tokens: Int?, output_tokens: Int?}"""
     yield "::index create dobby_chunk:by_run {run}"
     yield ":create dobby_total {name: String, label: String => value: Float}"
-    yield """part[name, label, batch, recipe, chunk, n] := *dobby_chunk{batch, recipe, chunk, completed: n},
-        name = 'records', label = 'completed'
-    part[name, label, batch, recipe, chunk, n] := *dobby_chunk{batch, recipe, chunk, failed: n},
-        name = 'records', label = 'failed'
-    part[name, label, batch, recipe, chunk, n] := *dobby_chunk{batch, recipe, chunk, skipped: n},
-        name = 'records', label = 'skipped'
-    part[name, label, batch, recipe, chunk, n] := *dobby_chunk{batch, recipe, chunk, inferred: n},
-        name = 'inferred', label = ''
-    part[name, label, batch, recipe, chunk, n] := *dobby_chunk{batch, recipe, chunk, started_at, finished_at},
-        name = 'busy_seconds', label = '', n = finished_at - started_at
-    part[name, label, source, key, failure, n] := *dobby_state{source, key, content_hash, recipe, at, state, since,
-        error_code: label}, state == 'failed', label != '', failure = [content_hash, recipe, since], name = 'errors', n = 1
-    part[name, label, source, key, fingerprint, n] := *dobby_summary{source, key, fingerprint, prompt_tokens: n}, is_num(n),
-        name = 'tokens', label = 'prompt'
-    part[name, label, source, key, fingerprint, n] := *dobby_summary{source, key, fingerprint, output_tokens: n}, is_num(n),
-        name = 'tokens', label = 'output'
-    total[name, label, sum(n)] := part[name, label, a, b, c, n]
-    ?[name, label, value] := total[name, label, value]
-    :put dobby_total {name, label => value}"""
+    # One sum at a time: a rule that joins them would hold every row in memory.
+    chunk, summary = "*dobby_chunk{batch, recipe, chunk, ", "*dobby_summary{source, key, fingerprint, "
+    for name, label, rows in (
+        *(("records", state, f"{chunk}{state}: n}}") for state in ("completed", "failed", "skipped")),
+        ("inferred", "", f"{chunk}inferred: n}}"),
+        ("busy_seconds", "", f"{chunk}started_at, finished_at}}, n = finished_at - started_at"),
+        *(("tokens", kind, f"{summary}{kind}_tokens: n}}, is_num(n)") for kind in ("prompt", "output")),
+    ):
+        yield f"""total[sum(n)] := {rows}
+        ?[name, label, value] := total[value], value > 0, name = '{name}', label = '{label}'
+        :put dobby_total {{name, label => value}}"""
+    yield """total[label, count(key)] := *dobby_state{source, key, content_hash, recipe, at, state, error_code: label},
+            state == 'failed', label != ''
+    ?[name, label, value] := total[label, value], name = 'errors' :put dobby_total {name, label => value}"""
 
 
 def add_stalls() -> Iterator[str]:
@@ -133,6 +128,9 @@ def add_performance_of_classes() -> Iterator[str]:
 
 def note_changes() -> Iterator[str]:
     """Triggers note the keys that each transaction changes, so that records can be counted without a full scan."""
+    # The clock may never have run; whatever was written so far is not later than now.
+    yield """?[name, at] := name = 'clock', *dobby_clock{name, at: before}, at = max(to_int(now() * 1000000), before + 1)
+        :put dobby_clock {name => at}"""
     yield ":create dobby_change {at: Int, source: String => keys: [String]}"
     yield """?[at, source, keys] := *dobby_clock{name: 'clock', at}, source = '', keys = []
         :put dobby_change {at, source => keys}"""

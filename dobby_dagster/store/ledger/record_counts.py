@@ -7,7 +7,7 @@ while others write. ``dobby_change`` then says which records may have changed si
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from dobby_dagster.domain.scope import RecipeId
@@ -41,6 +41,10 @@ class RecordCounts:
         """The last change that was noted."""
         return int(self._connection.run("?[max(at)] := *dobby_change{at}").rows[0][0])
 
+    def now(self) -> int:
+        """The present moment, which every write so far has."""
+        return int(self._connection.run("?[at] := *dobby_clock{name: 'clock', at}").rows[0][0])
+
     def changes(self, relation: str, since: int) -> Changes | None:
         """What was changed in ``relation`` after the change at ``since``.
 
@@ -62,6 +66,13 @@ class RecordCounts:
             f"{query}, key > $after :limit {int(limit)}", {"source": relation, "after": after}
         ).rows
         return [row[0] for row in rows]
+
+    def key_pages(self, relation: str, size: int) -> Iterator[list[str]]:
+        """All known keys, deleted ones too, in order; the database is closed between two pages."""
+        after = None
+        while keys := self.keys(relation, after, size):
+            yield keys
+            after = keys[-1]
 
     def by_state(
         self, relation: str, recipe: RecipeId | None, keys: Collection[str], moment: int, max_retries: int

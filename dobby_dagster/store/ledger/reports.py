@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,10 +12,12 @@ from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.states import State
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.recipes import Recipes
+from dobby_dagster.store.ledger.record_counts import RecordCounts
 from dobby_dagster.store.ledger.relations import SUMMARY
 from dobby_dagster.store.source.source_relation import Source
 
 _NOW = "*dobby_version{source: $source, key, content_hash, deleted @ 'END'}"
+_PAGE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,7 @@ class Reports:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._record_counts = RecordCounts(connection)
 
     def status(self, relation: str, recipe: RecipeId | None) -> dict[str, int]:
         """Counts of what Dobby knows of a source: records by state under ``recipe``, batches, stored summaries.
@@ -45,8 +49,7 @@ class Reports:
             ``records`` that are planned and not deleted, one count for each state (each record is in exactly one; it is
             pending where no run has reached it), ``deleted`` records, ``batches``, and ``summaries``, former ones too.
         """
-        with self._connection.session():
-            return self._counts(relation, recipe, [])
+        return self._by_state(relation, recipe, set())
 
     def overview(self, source: Source, recipe: RecipeId | None) -> dict[str, int]:
         """The rows of the source as they are now, and their progress under ``recipe``.
@@ -61,34 +64,27 @@ class Reports:
         present: set[str] = set()
         for keys in source.key_pages(5_000):
             present.update(keys)
-        with self._connection.session():
-            counts = self._counts(source.settings.relation, recipe, sorted(known - present))
+        counts = self._by_state(source.settings.relation, recipe, known - present)
         return {"rows": len(present), "unplanned": len(present - known), **counts}
 
     def _live(self, relation: str) -> set[str]:
         query = f"?[key] := {_NOW}, deleted == false"
         return {row[0] for row in self._connection.run(query, {"source": relation}).rows}
 
-    def _counts(self, relation: str, recipe: RecipeId | None, gone: list[str]) -> dict[str, int]:
-        params = {"source": relation, "recipe": recipe or "", "gone": gone}
-        absent = "gone[key] := key in $gone\n"
-        now = f"now[key, content_hash] := {_NOW}, deleted == false, not gone[key]\n"
-        records = self._count(f"{absent}{now}?[count(key)] := now[key, content_hash]", params)
-        ever = self._count(f"?[count(key)] := {_NOW}", params)
-        rows = self._connection.run(
-            f"""{absent}{now}state_of[key, state] := now[key, content_hash],
-                *dobby_state{{source: $source, key, content_hash, recipe: $recipe, state @ 'END'}}
-            reached[key] := state_of[key, state]
-            ?[state, count(key)] := state_of[key, state]
-            ?[state, count(key)] := now[key, content_hash], not reached[key], state = 'pending'""",
-            params,
-        ).rows
-        states = dict.fromkeys((state.value for state in State), 0)
-        for state, count in rows:
-            states[state] += count
+    def _by_state(self, relation: str, recipe: RecipeId | None, gone: set[str]) -> dict[str, int]:
+        """The counts at one moment, page by page; records in ``gone`` count as deleted."""
+        ever, moment = 0, self._record_counts.now()
+        states: Counter[str] = Counter()
+        for keys in self._record_counts.key_pages(relation, _PAGE):
+            ever += len(keys)
+            kept = [key for key in keys if key not in gone]
+            states.update(self._record_counts.by_state(relation, recipe, kept, moment, max_retries=0))
+        params = {"source": relation}
         batches = self._count("?[count(batch)] := *dobby_batch{batch, source: $source}", params)
         summaries = self._count("?[count(key)] := *dobby_summary{source: $source, key, fingerprint}", params)
-        return {"records": records, "batches": batches, **states, "deleted": ever - records, "summaries": summaries}
+        counts = {state.value: states[state] for state in State}
+        records = sum(counts.values())
+        return {"records": records, "batches": batches, **counts, "deleted": ever - records, "summaries": summaries}
 
     def _count(self, query: str, params: dict[str, Any]) -> int:
         return int(self._connection.run(query, params).rows[0][0])
@@ -207,16 +203,18 @@ class Reports:
         rows = list(self._connection.run(query, params).dicts())
         return sorted(rows, key=lambda row: row["former"] != "")
 
-    def outputs(self, relation: str, recipe: RecipeId) -> list[dict[str, Any]]:
+    def outputs(self, relation: str, recipe: RecipeId) -> Iterator[dict[str, Any]]:
         """Of every current summary under ``recipe``: key, content_hash, confidence (None: unknown), finish_reason, truncated.
 
-        Texts are not read. A summary is current where its record is not deleted and has that content now.
+        Texts are not read. A summary is current where its record is not deleted and has that content now. Read page by
+        page; the database is closed in between.
         """
-        query = f"""now[key, content_hash] := {_NOW}, deleted == false
+        query = f"""now[key, content_hash] := key in $keys, {_NOW}, deleted == false
         ?[key, content_hash, confidence, finish_reason, truncated] := now[key, content_hash],
             *dobby_summary{{source: $source, key, content_hash: summarized, recipe: $recipe, confidence, finish_reason,
             truncated}}, summarized == content_hash"""
-        return list(self._connection.run(query, {"source": relation, "recipe": recipe}).dicts())
+        for keys in self._record_counts.key_pages(relation, _PAGE):
+            yield from self._connection.run(query, {"source": relation, "recipe": recipe, "keys": keys}).dicts()
 
     def confidences(self, relation: str, recipe: RecipeId, first: int) -> list[float]:
         """The known confidences of the ``first`` summaries that were made under ``recipe``; a scan of all summaries."""
