@@ -1,8 +1,9 @@
 """All benchmarks, as Markdown: ``python -m bench [peers] [engine] [end] [automation] [large] [arrivals]``.
 
 ``python -m bench contracts --help`` measures the performance contracts, ``python -m bench scaling`` a model server's
-concurrency, ``python -m bench faults --help`` says how faults are injected into the store, and ``python -m bench soak
---help`` how a whole system runs for long while its processes are killed.
+concurrency. ``python -m bench dashboard`` draws the data of the Grafana dashboard. ``python -m bench faults --help`` says
+how faults are injected into the store, and ``python -m bench soak --help`` how a whole system runs for long while its
+processes are killed.
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ if __name__ == "__main__":
         from bench import faults  # it needs what the tests need
 
         sys.exit(faults.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["dashboard"]:
+        from bench import dashboard
+
+        dashboard.draw(*map(Path, sys.argv[2:3]))
+        sys.exit()
     if sys.argv[1:2] == ["scaling"]:
         from bench import scaling
 

@@ -105,8 +105,8 @@ class DagsterServices:
     def open_alerts(self) -> dict[str, int] | None:
         """Open alerts by kind, from the cursor of the sensor that sends them; None where that is unknown."""
         try:
-            entries = self._known()["workspaceOrError"].get("locationEntries", [])
-        except UnknownPartError:
+            entries = self._answer.recent(self._limit)["workspaceOrError"].get("locationEntries", [])
+        except (DobbyError, TimeoutError):
             return None
         locations = [entry["locationOrLoadError"] or {} for entry in entries]
         repositories = [each for location in locations for each in location.get("repositories", [])]

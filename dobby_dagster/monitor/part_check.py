@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import TimeoutError as LateError
 from dataclasses import dataclass
@@ -54,7 +55,8 @@ class PartCheck:
     """
 
     def __init__(self, check: Callable[[], str], limit_seconds: float) -> None:
-        self._flight = SingleFlight(check)
+        self._check = check
+        self._flight = SingleFlight(self._examine)
         self._limit = limit_seconds
 
     def begin(self) -> None:
@@ -63,20 +65,31 @@ class PartCheck:
 
     def result(self) -> Part:
         """The result, at the latest when the time limit is over; nothing is raised."""
-        try:
-            return self._part(True, self._flight.result(self._limit))
-        except LateError:
-            return self._part(False, f"no answer within {self._limit:g} s")
-        except UnknownPartError as error:
-            return self._part(None, str(error))
-        except DobbyError as error:
-            return self._part(False, str(error))
-        except BaseException as error:  # the failure of a check is its result
-            _log.warning("a check failed", exc_info=error)
-            return self._part(False, f"{type(error).__name__}: {error}")
+        return self._in_time(self._flight.result)
 
-    def _part(self, ok: bool | None, message: str) -> Part:
-        return Part(ok, redact(one_line(message)), round(self._flight.seconds, 4))
+    def recent(self) -> Part:
+        """A result of the last seconds where there is one, without waiting for a new one."""
+        return self._in_time(self._flight.recent)
+
+    def _in_time(self, wait: Callable[[float], Part]) -> Part:
+        try:
+            return wait(self._limit)
+        except LateError:
+            return Part(False, f"no answer within {self._limit:g} s", round(self._flight.seconds, 4))
+
+    def _examine(self) -> Part:
+        began = time.monotonic()
+        ok: bool | None
+        try:
+            ok, message = True, self._check()
+        except UnknownPartError as error:
+            ok, message = None, str(error)
+        except DobbyError as error:
+            ok, message = False, str(error)
+        except BaseException as error:  # the failure of a check is its result; a panic of CozoDB is no Exception
+            _log.warning("a check failed", exc_info=error)
+            ok, message = False, f"{type(error).__name__}: {error}"
+        return Part(ok, redact(one_line(message)), round(time.monotonic() - began, 4))
 
 
 def examine(checks: Mapping[str, PartCheck]) -> dict[str, Part]:

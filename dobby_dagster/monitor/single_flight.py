@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-# How long a result is given to further callers.
-FRESH_SECONDS = 0.5
+# How long a result is given to further callers, and to those that prefer an older one to waiting.
+FRESH_SECONDS, RECENT_SECONDS = 0.5, 15.0
 
 
 class SingleFlight(Generic[T]):
@@ -29,7 +29,8 @@ class SingleFlight(Generic[T]):
         self._function = function
         self._guard = threading.Lock()
         self._call: Future[T] | None = None
-        self._began = self._ended = 0.0
+        self._began = self._ended = self._latest_at = 0.0
+        self._latest: T | None = None
 
     def begin(self) -> Future[T]:
         """The call in progress, or that ended less than ``FRESH_SECONDS`` ago; else a new one."""
@@ -48,6 +49,16 @@ class SingleFlight(Generic[T]):
         """
         call = self.begin()
         return call.result(max(0.0, self._began + limit_seconds - time.monotonic()))
+
+    def recent(self, limit_seconds: float) -> T:
+        """The last result if it is at most ``RECENT_SECONDS`` old, and a new call begins; else as :meth:`result`."""
+        call, ended = self._call, self._ended
+        if call is not None and call.done() and call.exception() is None:
+            self._latest, self._latest_at = call.result(), ended
+        self.begin()
+        if self._latest is not None and time.monotonic() - self._latest_at < RECENT_SECONDS:
+            return self._latest
+        return self.result(limit_seconds)
 
     @property
     def seconds(self) -> float:

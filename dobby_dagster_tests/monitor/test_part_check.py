@@ -83,3 +83,22 @@ def test_a_process_ends_while_a_check_hangs() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
     assert ended.stdout == "False\n"
+
+
+def test_a_recent_result_is_given_without_waiting() -> None:
+    starts, may_end = [], threading.Event()
+
+    def slow() -> int:
+        starts.append(1)
+        if len(starts) > 1:
+            may_end.wait(10)
+        return len(starts)
+
+    flight = SingleFlight(slow)
+    assert flight.recent(5) == 1
+    time.sleep(0.6)
+    assert flight.recent(5) == 1, "the second call has begun, and is not waited for"
+    assert len(starts) == 2
+    may_end.set()
+    flight.result(5)
+    assert flight.recent(5) == 2

@@ -11,12 +11,11 @@ from typing import Any
 
 from dobby_dagster.domain.records import Content
 from dobby_dagster_tests.helpers.monitor_client import MonitorClient
-from dobby_dagster_tests.helpers.prometheus import DEPLOY, Prometheus, needs_prometheus, promtool, scraping
+from dobby_dagster_tests.helpers.prometheus import DEPLOY, Prometheus, filled, needs_prometheus, promtool, scraping
 from dobby_dagster_tests.helpers.records import prepared, put
 from dobby_dagster_tests.helpers.webserver import dagster_dev
 
 RECORDS, FAILING = 300, 3
-VARIABLES = {"$job": "dobby", "$instance": ".+", "$__rate_interval": "10s"}
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float) -> None:
@@ -30,13 +29,6 @@ def dashboard_queries() -> list[str]:
     text = (DEPLOY / "grafana" / "dashboard.json").read_text()
     panels = [panel for panel in json.loads(text)["panels"] if panel["type"] != "row"]
     return [target["expr"] for panel in panels for target in panel["targets"]]
-
-
-def filled(query: str) -> str:
-    for name, value in VARIABLES.items():
-        query = query.replace(name, value)
-    assert "$" not in query
-    return query
 
 
 @needs_prometheus
