@@ -12,8 +12,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from dobby_dagster.monitor.monitor import Monitor
 from dobby_dagster.monitor.part_check import Part, all_ok
+from dobby_dagster.monitor.system_monitor import Monitor
 
 _NEVER_STORED = {"cache-control": "no-store"}
 

@@ -16,8 +16,8 @@ from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.monitor.dagster_services import DagsterServices
-from dobby_dagster.monitor.monitor import Monitor
 from dobby_dagster.monitor.monitor_app import monitor_app
+from dobby_dagster.monitor.system_monitor import Monitor
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats
 from dobby_dagster.store.ledger.relations import OWNER, TOTAL

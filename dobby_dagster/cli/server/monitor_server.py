@@ -60,8 +60,8 @@ def serve(
     import uvicorn
 
     from dobby_dagster.monitor.dagster_services import DagsterServices
-    from dobby_dagster.monitor.monitor import Monitor
     from dobby_dagster.monitor.monitor_app import monitor_app
+    from dobby_dagster.monitor.system_monitor import Monitor
 
     settings = load(None).monitor
     names = _names(sockets, named)
