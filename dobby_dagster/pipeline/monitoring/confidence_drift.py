@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-# How many summaries of each recipe are compared, and the fewest that say anything.
+# So many summaries of each recipe are compared, and the rest of their batch; fewer than the second say nothing.
 SAMPLE, FEWEST = 500, 30
 # A fall is no chance if it is larger than so many standard errors.
 STANDARD_ERRORS = 3.0

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from dobby_dagster.domain.errors import Severity
 from dobby_dagster.domain.plurals import counted
-from dobby_dagster.domain.scope import RecipeId, RunId, Scope
+from dobby_dagster.domain.scope import BatchId, RecipeId, RunId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.pipeline.monitoring.conditions import Condition, Kind
-from dobby_dagster.pipeline.monitoring.confidence_drift import FEWEST, SAMPLE, drift_of_pairs, drift_of_samples
+from dobby_dagster.pipeline.monitoring.confidence_drift import FEWEST, SAMPLE, Drift, drift_of_pairs, drift_of_samples
 from dobby_dagster.pipeline.monitoring.contract_results import broken_contracts
 from dobby_dagster.pipeline.monitoring.remedy_command import remedy_command
 from dobby_dagster.pipeline.monitoring.stalls import stalled_runs
@@ -19,6 +19,10 @@ from dobby_dagster.store.cozo_store import CozoStore
 
 # A stalled run whose batches make no progress afterwards is an alert for this long.
 STALL_DAYS = 7
+# Records in quarantine are counted page by page, so that runs can commit in between, and for so long.
+BATCHES_OF_A_PAGE, QUARANTINE_SECONDS = 10, 15.0
+# Summaries are compared in at most this many batches of a recipe.
+MOST_BATCHES = 20
 
 
 def stalls(settings: Settings, store: CozoStore, home: Path) -> Iterator[Condition]:
@@ -73,7 +77,13 @@ def quarantine(settings: Settings, store: CozoStore) -> Iterator[Condition]:
     recipe, relation = store.recipes.latest(), settings.source.relation
     if recipe is None:
         return
-    batches = store.states.quarantined(relation, recipe, settings.pipeline.max_retries)
+    deadline, batches = time.monotonic() + QUARANTINE_SECONDS, dict[BatchId, int]()
+    known = [batch.id for batch in store.versions.batches(relation)]
+    for first in range(0, len(known), BATCHES_OF_A_PAGE):
+        page = known[first : first + BATCHES_OF_A_PAGE]
+        batches |= store.states.quarantined(recipe, settings.pipeline.max_retries, page)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"counting the records in quarantine takes longer than {QUARANTINE_SECONDS:g} s")
     records = sum(batches.values())
     if records:
         yield Condition(
@@ -96,20 +106,38 @@ def confidence(settings: Settings, store: CozoStore) -> Iterator[Condition]:
     if not limit or len(used) < 2:
         return
     now, before = (RecipeId(recipe["recipe"]) for recipe in used)
-    pairs = store.reports.confidence_pairs(relation, before, now, SAMPLE)
-    if len(pairs) >= FEWEST:
-        found = drift_of_pairs(pairs, limit)
-    else:
-        samples = {recipe: store.reports.confidences(relation, recipe, SAMPLE) for recipe in (before, now)}
-        found = drift_of_samples(samples[before], samples[now], limit)
+    found = _drift(store, relation, before, now, limit)
     if found is not None:
         yield Condition(
             Kind.CONFIDENCE,
             f"{before}-{now}",
             f"the mean confidence fell from {found.before:.2f} to {found.now:.2f} with the change of model or prompt",
-            f"Compared are the first {SAMPLE} summaries by {used[0]['model']} with {used[0]['prompt']} and those by "
+            f"Compared are the first summaries by {used[0]['model']} with {used[0]['prompt']} and those by "
             f"{used[1]['model']} with {used[1]['prompt']}, of the same contents where there are enough. "
             "It is over when another model or prompt is in use.",
             Severity.WARNING,
             remedy_command(settings, "export --unsure"),
         )
+
+
+def _drift(store: CozoStore, relation: str, before: RecipeId, now: RecipeId, limit: float) -> Drift | None:
+    """The fall on the same contents, where enough have both summaries; else on the first of each recipe."""
+    fresh = _confidences(store, relation, now, of=now)
+    former = _confidences(store, relation, before, of=now)
+    pairs = [(former[key], fresh[key]) for key in fresh.keys() & former.keys()]
+    if len(pairs) >= FEWEST:
+        return drift_of_pairs(pairs, limit)
+    return drift_of_samples(
+        list(_confidences(store, relation, before, of=before).values()), list(fresh.values()), limit
+    )
+
+
+def _confidences(store: CozoStore, relation: str, recipe: RecipeId, of: RecipeId) -> dict[str, float]:
+    """By key, the known confidences under ``recipe`` in the first batches that were processed under ``of``."""
+    found: dict[str, float] = {}
+    for batch in store.batch_reports.first_batches(relation, of, MOST_BATCHES):
+        if len(found) >= SAMPLE:
+            break
+        rows = store.batch_reports.outputs(Scope(recipe, batch))
+        found |= {row["key"]: row["confidence"] for row in rows if row["confidence"] is not None}
+    return found

@@ -49,6 +49,14 @@ class BatchReports:
         query = f"{CHUNK.head} := {CHUNK.stored}, batch = $batch, recipe = $recipe :order started_at"
         return list(self._connection.run(query, _parameters(scope)).dicts())
 
+    def first_batches(self, relation: str, recipe: RecipeId, limit: int) -> list[BatchId]:
+        """The batches of ``relation`` that were processed first under ``recipe``, in this order."""
+        query = f"""began[batch, min(started_at)] := *dobby_chunk{{batch, recipe, started_at}}, recipe == $recipe,
+            *dobby_batch{{batch, source}}, source == $source
+        ?[batch, at] := began[batch, at] :order at, batch :limit {int(limit)}"""
+        rows = self._connection.run(query, {"recipe": recipe, "source": relation}).rows
+        return [BatchId(row[0]) for row in rows]
+
     def save_metrics(self, scope: Scope, values: dict[str, Any]) -> None:
         """Store the metrics of the batch under the recipe."""
         rows = [[scope.batch, scope.recipe, time.time(), values]]

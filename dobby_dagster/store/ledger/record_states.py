@@ -182,14 +182,14 @@ class RecordStates:
             retry, retry_count, batch, since @ 'END'}}, state == 'failed'"""
         yield from self._connection.run(query, {"source": relation, "recipe": recipe}).dicts()
 
-    def quarantined(self, relation: str, recipe: RecipeId, max_retries: int) -> dict[BatchId, int]:
-        """The number of quarantined records of each batch that has any; a scan of all states of ``relation``."""
-        query = f"""?[batch, count(key)] := *dobby_state{{source: $source, key, content_hash, recipe, state, retry,
-            retry_count, batch @ 'END'}}, recipe == $recipe, state == 'failed',
-            !({MAY_PASS}),
-            *dobby_version{{source: $source, key, content_hash: present, deleted @ 'END'}}, present == content_hash,
-            deleted == false"""
-        params = {"source": relation, "recipe": recipe, "max_retries": max_retries}
+    def quarantined(self, recipe: RecipeId, max_retries: int, batches: Sequence[BatchId]) -> dict[BatchId, int]:
+        """The number of quarantined records of each of ``batches`` that has any."""
+        query = f"""found[batch, source, key] := batch in $batches, *dobby_member{{batch, source, key, content_hash}},
+            *dobby_state{{source, key, content_hash, recipe: $recipe, state, retry, retry_count, batch: in_batch @ 'END'}},
+            in_batch == batch, state == 'failed', !({MAY_PASS}),
+            *dobby_version{{source, key, content_hash: present, deleted @ 'END'}}, present == content_hash, deleted == false
+        ?[batch, count(key)] := found[batch, source, key]"""
+        params = {"batches": list(batches), "recipe": recipe, "max_retries": max_retries}
         return {BatchId(batch): int(count) for batch, count in self._connection.run(query, params).rows}
 
     def history(self, relation: str, key: str) -> list[dict[str, Any]]:

@@ -216,22 +216,6 @@ class Reports:
         for keys in self._record_counts.key_pages(relation, _PAGE):
             yield from self._connection.run(query, {"source": relation, "recipe": recipe, "keys": keys}).dicts()
 
-    def confidences(self, relation: str, recipe: RecipeId, first: int) -> list[float]:
-        """The known confidences of the ``first`` summaries that were made under ``recipe``; a scan of all summaries."""
-        query = """?[confidence, created_at, key] := *dobby_summary{source: $source, key, fingerprint, recipe, confidence,
-            created_at}, recipe == $recipe, is_num(confidence) :order created_at, key :limit $first"""
-        params = {"source": relation, "recipe": recipe, "first": first}
-        return [row[0] for row in self._connection.run(query, params).rows]
-
-    def confidence_pairs(self, relation: str, before: RecipeId, now: RecipeId, first: int) -> list[tuple[float, float]]:
-        """The known confidences of the first summaries under ``now`` and of those of the same contents under ``before``."""
-        query = """?[c, d, at, key] := *dobby_summary{source: $source, key, fingerprint, recipe, confidence: d, content_hash,
-            created_at: at}, recipe == $now, is_num(d), *dobby_summary{source: $source, key, fingerprint: other,
-            recipe: former, confidence: c, content_hash: summarized}, former == $before, is_num(c),
-            summarized == content_hash :order at, key :limit $first"""
-        params = {"source": relation, "before": before, "now": now, "first": first}
-        return [(row[0], row[1]) for row in self._connection.run(query, params).rows]
-
     def rates(self, model_revision: str) -> Rates:
         """How fast the model was, over all prompts."""
         params = {"revision": model_revision}

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import portalocker
@@ -23,6 +24,7 @@ from dobby_dagster.pipeline.monitoring.disk_space import free_spaces
 from dobby_dagster.pipeline.monitoring.remedy_command import remedy_command
 from dobby_dagster.pipeline.monitoring.stored_conditions import LOCKED_SECONDS, stored_checks
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats
 from dobby_dagster_tests.helpers.ledger import R, batch_of, done
 from dobby_dagster_tests.helpers.world import Make
 
@@ -162,8 +164,6 @@ def test_a_stall_needs_attention_until_its_batch_makes_progress(
     assert stall.title == "run run was ended: no token for 305 s"
     answer = run_in_a_shell(stall.remedy.replace("doctor", "alerts"), tmp_path)
     assert (answer.returncode, "no token" in answer.stdout) == (0, True), answer
-    from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats
-
     stats = ChunkStats(time.time(), time.time() + 1, [0.1])
     sqlite_store.chunks.commit(source, Chunk([done(members[0], "1")], stats), scope)
     assert of_kind(read(settings, tmp_path), Kind.STALL) == []
@@ -190,24 +190,21 @@ def test_a_broken_contract_is_a_warning_with_its_batches(
 
 
 def summarized(
-    store: CozoStore, recipe: RecipeId, confidences: Sequence[float | None], keys: Sequence[int] | None = None
+    store: CozoStore, recipe: RecipeId, confidences: Sequence[float | None], keys: Sequence[str] | None = None
 ) -> None:
-    """Summaries of records of their own, or of those with the numbers ``keys``."""
-    names = [f"{recipe}-{i}" for i in range(len(confidences))] if keys is None else [f"k{i}" for i in keys]
-    rows = [list(pair) for pair in zip(names, confidences, strict=True)]
-    store.connection.run(
-        """?[source, key, fingerprint, content_hash, text, confidence, mean_logprob, min_logprob, finish_reason,
-            prompt_tokens, output_tokens, truncated, model, prompt, recipe, batch, run, inference_seconds, created_at] :=
-            r in $rows, key = get(r, 0), confidence = get(r, 1), fingerprint = concat(key, $recipe), source = 'record', content_hash = '',
-            text = 'x', mean_logprob = null, min_logprob = null, finish_reason = 'stop', prompt_tokens = null,
-            output_tokens = null, truncated = false, model = 'm', prompt = 'p', recipe = $recipe, batch = 'b', run = 'r',
-            inference_seconds = 0.1, created_at = 1.0
-        :put dobby_summary {source, key, fingerprint => content_hash, text, confidence, mean_logprob, min_logprob,
-            finish_reason, prompt_tokens, output_tokens, truncated, model, prompt, recipe, batch, run,
-            inference_seconds, created_at}""",
-        {"rows": rows, "recipe": recipe},
-        write=True,
-    )
+    """A batch of records with the names ``keys``, by default of its own, summarised under ``recipe``."""
+    names = [f"{recipe}-{i}" for i in range(len(confidences))] if keys is None else keys
+    source, batch, members = batch_of(store, {name: f"content of {name}" for name in names})
+    outcomes = []
+    for member, confidence in zip(members, confidences, strict=True):
+        made = done(member, f"content of {member.version.key}")
+        assert made.summary is not None
+        named = f"{recipe}-{member.version.key}"
+        outcomes.append(
+            replace(made, summary=replace(made.summary, fingerprint=named, confidence=confidence, recipe=recipe))
+        )
+    scope = Scope(recipe, batch, RunId("run"))
+    assert store.chunks.commit(source, Chunk(outcomes, ChunkStats(time.time(), time.time(), [0.1])), scope) == set()
 
 
 def test_confidence_that_changes_with_the_model_is_an_alert_while_that_is_in_use(
@@ -244,12 +241,13 @@ def test_confidence_is_compared_on_the_same_contents_where_both_recipes_have_the
     large = sqlite_store.recipes.latest()
     assert small is not None
     assert large is not None
-    summarized(sqlite_store, small, [0.05] * 50 + [0.9] * 50, range(100))
-    summarized(sqlite_store, large, [0.3] * 50, range(50))
+    unsure, sure = [f"k{i:02d}" for i in range(50)], [f"k{i:02d}" for i in range(50, 100)]
+    summarized(sqlite_store, small, [0.05] * 50 + [0.9] * 50, unsure + sure)
+    summarized(sqlite_store, large, [0.3] * 50, unsure)
     assert of_kind(read(make_settings(), tmp_path), Kind.CONFIDENCE) == []
-    summarized(sqlite_store, large, [0.7] * 50, range(50, 100))
+    summarized(sqlite_store, large, [0.7] * 50, sure)
     assert of_kind(read(make_settings(), tmp_path), Kind.CONFIDENCE) == []
-    summarized(sqlite_store, large, [0.2] * 50, range(50, 100))
+    summarized(sqlite_store, large, [0.2] * 50, sure)
     [fallen] = of_kind(read(make_settings(), tmp_path), Kind.CONFIDENCE)
     assert "fell from 0.47 to 0.25" in fallen.title
 
