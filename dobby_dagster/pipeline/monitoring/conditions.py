@@ -70,7 +70,7 @@ class Check:
 
     Attributes:
         kind: Of the conditions.
-        find: Gives them; an error means that nothing is known now.
+        find: Gives them; an error means that nothing is known now. A slow one that gives up raises TimeoutError.
         version: For a check that reads much, something that changes with its result: it is read again only if this did,
             and not before ``REST_FACTOR`` times as long as it took.
     """
@@ -138,6 +138,11 @@ class Conditions:
         known, began = self._slow.get(check.kind), time.monotonic()
         if known is not None and (known.version == version or began < known.rests_until):
             return known.conditions if known.version == version else None
-        conditions, ended = list(check.find()), time.monotonic()
-        self._slow[check.kind] = _Result(version, conditions, ended + (ended - began) * REST_FACTOR)
+        try:
+            conditions: Sequence[Condition] | None = list(check.find())
+        except TimeoutError as error:
+            _log.warning("the check for %s alerts failed: %s", check.kind, error)
+            version = conditions = None
+        ended = time.monotonic()
+        self._slow[check.kind] = _Result(version, conditions or (), ended + (ended - began) * REST_FACTOR)
         return conditions

@@ -127,9 +127,8 @@ def _drift(store: CozoStore, relation: str, before: RecipeId, now: RecipeId, lim
     pairs = [(former[key], fresh[key]) for key in fresh.keys() & former.keys()]
     if len(pairs) >= FEWEST:
         return drift_of_pairs(pairs, limit)
-    return drift_of_samples(
-        list(_confidences(store, relation, before, of=before).values()), list(fresh.values()), limit
-    )
+    others = _confidences(store, relation, before, of=before)
+    return drift_of_samples(list(others.values()), list(fresh.values()), limit)
 
 
 def _confidences(store: CozoStore, relation: str, recipe: RecipeId, of: RecipeId) -> dict[str, float]:

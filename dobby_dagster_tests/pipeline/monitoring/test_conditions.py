@@ -81,6 +81,17 @@ def test_a_slow_check_is_read_again_only_if_something_changed_and_it_has_rested(
     assert [bool(reading.unknown) for reading in readings] == [False, False, True, True, False]
 
 
+def test_a_slow_check_that_gives_up_rests_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    def gives_up() -> list[Condition]:
+        time.sleep(0.01)
+        raise TimeoutError("it takes too long")
+
+    conditions = Conditions()
+    check = Check(Kind.QUARANTINE, gives_up, lambda: 1)
+    assert [set(conditions.read([check]).unknown) for _ in range(5)] == [{Kind.QUARANTINE}] * 5
+    assert caplog.text.count("it takes too long") == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["gone", "damaged", "newer"])
 def test_a_lost_database_is_critical_and_what_only_it_knows_is_unknown(
