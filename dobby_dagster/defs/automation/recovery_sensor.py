@@ -4,7 +4,7 @@ import dagster as dg
 import psutil
 
 from dobby_dagster.defs.automation.tick_store import with_store
-from dobby_dagster.defs.runs.crash_recovery import recover
+from dobby_dagster.defs.runs.crash_recovery import CodeServer, recover
 from dobby_dagster.domain.settings import Settings
 
 INTERVAL_SECONDS = 30
@@ -12,7 +12,7 @@ INTERVAL_SECONDS = 30
 
 def recovery_sensor(settings: Settings) -> dg.SensorDefinition:
     """The sensor for ``settings``; on even where ``automation.enabled`` is false, since it starts nothing new."""
-    served_since = psutil.Process().create_time()  # sensors are evaluated in the code server
+    started = psutil.Process().create_time()  # sensors are evaluated in the code server
 
     @dg.sensor(
         name="recovery",
@@ -22,7 +22,9 @@ def recovery_sensor(settings: Settings) -> dg.SensorDefinition:
         "process had started to pending; frees pool slots that ended runs still hold.",
     )
     def recovery(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-        found = with_store(settings, lambda store: recover(context.instance, store, served_since))
+        origin = context.code_location_origin
+        server = CodeServer(origin.location_name, started) if origin else None
+        found = with_store(settings, lambda store: recover(context.instance, store, server))
         if isinstance(found, dg.SkipReason):
             return found
         if found:

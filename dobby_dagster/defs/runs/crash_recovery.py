@@ -75,25 +75,34 @@ def dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
     return [record.dagster_run for record in instance.get_run_records(filters=started) if _is_dead(record)]
 
 
-def lost_launches(instance: dg.DagsterInstance, served_since: float, now: float) -> list[dg.DagsterRun]:
-    """Runs whose launch was requested before the code server started, and that have not started since.
+@dataclass(frozen=True)
+class CodeServer:
+    """The only code server of a code location, by its name, and since when it runs, in seconds since the epoch."""
+
+    location: str
+    since: float
+
+
+def lost_launches(instance: dg.DagsterInstance, server: CodeServer, now: float) -> list[dg.DagsterRun]:
+    """Runs whose launch was requested before their code server started, and that have not started since.
 
     Dagster notices it after ``start_timeout_seconds``, and until then the run holds the device. Its default launcher
     makes a run a process of the code server; with another one this is left to Dagster.
 
     Args:
         instance: Where the runs are.
-        served_since: When the only code server started, in seconds since the epoch.
+        server: The code server of the runs.
         now: Seconds since the epoch.
     """
-    if now - served_since < LAUNCH_SECONDS or not isinstance(instance.run_launcher, DefaultRunLauncher):
+    if now - server.since < LAUNCH_SECONDS or not isinstance(instance.run_launcher, DefaultRunLauncher):
         return []
     starting = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING])
     records = instance.get_run_records(filters=starting)
-    return [record.dagster_run for record in records if record.update_timestamp.timestamp() < served_since]
+    earlier = [record.dagster_run for record in records if record.update_timestamp.timestamp() < server.since]
+    return [run for run in earlier if run.remote_job_origin and run.remote_job_origin.location_name == server.location]
 
 
-def recover(instance: dg.DagsterInstance, store: CozoStore, served_since: float | None = None) -> Recovered:
+def recover(instance: dg.DagsterInstance, store: CozoStore, server: CodeServer | None = None) -> Recovered:
     """Clean up after dead processes; what a live process owns is not touched.
 
     Dagster retries a run of the daemon that is closed here. It tries once, at that moment, and needs the code server:
@@ -102,11 +111,11 @@ def recover(instance: dg.DagsterInstance, store: CozoStore, served_since: float 
     Args:
         instance: Where the runs are.
         store: Where their records are.
-        served_since: When the code server started, if this is a process of it; see :func:`lost_launches`.
+        server: The code server, if this is its process; see :func:`lost_launches`.
     """
     found = Recovered()
-    if served_since is not None:
-        for run in lost_launches(instance, served_since, time.time()):
+    if server is not None:
+        for run in lost_launches(instance, server, time.time()):
             instance.report_run_failed(run, LOST)
             found.runs.append(run.run_id)
     for run in dead_runs(instance):

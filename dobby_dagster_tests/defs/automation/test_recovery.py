@@ -8,12 +8,14 @@ from queue import SimpleQueue
 
 import dagster as dg
 import pytest
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from dobby_dagster.definitions import build_definitions
 from dobby_dagster.defs.runs.crash_recovery import (
     DIED,
     LAUNCH_SECONDS,
     OWNER_TAG,
+    CodeServer,
     dead_runs,
     device_users,
     leaked_slots,
@@ -100,18 +102,25 @@ def test_a_run_that_was_starting_when_its_code_server_was_killed_is_closed(
     settings: Settings, store: CozoStore, instance: dg.DagsterInstance
 ) -> None:
     job = build_definitions(settings).resolve_job_def("plan_batches")
-    starting = [instance.create_run_for_job(job).run_id for _ in range(2)]
     event = dg.DagsterEvent(event_type_value="PIPELINE_STARTING", job_name=job.name)
-    instance.report_dagster_event(event, starting[0])
-    restarted = time.time()
-    while time.time() - restarted < 1.1:  # the storage keeps whole seconds
+
+    def starting(location: str) -> str:
+        origin = GrpcServerCodeLocationOrigin(host="localhost", socket="code.sock", location_name=location)
+        job_origin = RemoteJobOrigin(RemoteRepositoryOrigin(origin, "repository"), job.name)
+        run = instance.create_run_for_job(job, remote_job_origin=job_origin)
+        instance.report_dagster_event(event, run.run_id)
+        return run.run_id
+
+    lost, _ = starting("dobby"), starting("another location")
+    server = CodeServer("dobby", time.time())
+    while time.time() - server.since < 1.1:  # the storage keeps whole seconds
         time.sleep(0.1)
-    instance.report_dagster_event(event, starting[1])
-    assert not recover(instance, store), "only its code server knows that it is lost"
-    assert not recover(instance, store, restarted), "its process may have outlived its code server"
-    assert lost_launches(instance, restarted, restarted + LAUNCH_SECONDS - 1) == []
-    [lost] = lost_launches(instance, restarted, restarted + LAUNCH_SECONDS + 1)
-    assert lost.run_id == starting[0]
+    starting("dobby")
+    assert not recover(instance, store), "only the code server knows that it is lost"
+    assert not recover(instance, store, server), "its process may have outlived the earlier code server"
+    assert lost_launches(instance, server, server.since + LAUNCH_SECONDS - 1) == []
+    found = lost_launches(instance, server, server.since + LAUNCH_SECONDS + 1)
+    assert [run.run_id for run in found] == [lost]
 
 
 def test_a_run_says_who_works_on_it_and_leaves_no_owner_behind(
