@@ -60,7 +60,7 @@ class ProcessingState:
             case State.FAILED:
                 return not is_quarantined(self.retry, self.retry_count, max_retries)
             case State.SKIPPED:
-                return self.reason in PASSING_REASONS and self.batch != batch
+                return self.reason in PASSING_REASONS and self.batch < batch  # as text: zero-padded
             case State.COMPLETED:
                 return False
 

@@ -35,6 +35,7 @@ def test_codes_are_unique() -> None:
         (skipped("empty content"), False, False),
         (ProcessingState(State.SKIPPED, reason="superseded", batch="batch-000001"), False, False),
         (ProcessingState(State.SKIPPED, reason="superseded", batch="batch-000000"), False, True),
+        (ProcessingState(State.SKIPPED, reason="superseded", batch="batch-000002"), False, False),
     ],
 )
 def test_which_states_are_work(state: ProcessingState, alive: bool, work: bool) -> None:

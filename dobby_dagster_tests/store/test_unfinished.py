@@ -16,7 +16,7 @@ from dobby_dagster.domain.states import PASSING_REASONS, ProcessingState, State
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.ledger import batch_of
 
-BATCHES = (BatchId("batch-000001"), BatchId("batch-000002"))
+BATCHES = (BatchId("batch-000001"), BatchId("batch-000000"), BatchId("batch-000002"))
 LIVING = new_owner()
 _recipes = count()
 

@@ -13,11 +13,12 @@ from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.domain.states import DELETED, SUPERSEDED, ProcessingState, skipped
 from dobby_dagster.domain.summaries import Recipe
+from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import Outcome
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
-from dobby_dagster_tests.helpers.pipeline_run import entries, run
+from dobby_dagster_tests.helpers.pipeline_run import RECIPE, entries, run
 from dobby_dagster_tests.helpers.records import put
 
 ROWS = {"a": "1", "b": "2", "c": "3"}
@@ -134,6 +135,15 @@ def test_a_content_that_is_back_before_the_next_plan_is_summarized(sqlite_store:
         run(sqlite_store, FakeEngine())
         assert entries(sqlite_store)["a"]["state"] == "completed"
         assert len(sqlite_store.versions.batches()) == 2, "it came back in one new batch"
+
+
+def test_a_version_in_two_batches_that_is_gone_is_finished_in_both(sqlite_store: CozoStore) -> None:
+    for content in ("word1", "word2", "word1", "word3"):
+        put(sqlite_store, {"a": content})
+        plan(sqlite_store, sqlite_store.source(SourceSettings()), 20)
+    assert len(sqlite_store.states.unfinished("record", RECIPE.id, 3)) == 4
+    run(sqlite_store, FakeEngine())
+    assert sqlite_store.states.unfinished("record", RECIPE.id, 3) == {}
 
 
 @pytest.mark.parametrize("reason", [SUPERSEDED, DELETED])

@@ -22,7 +22,7 @@ MAY_PASS = f"is_in(retry, {[retry.value for retry in Retry if retry.may_pass]}) 
 # ProcessingState.is_unfinished as a condition on a state's columns, of which `in_batch` is the batch.
 UNFINISHED = f"""is_in(state, {[State.PENDING.value, State.IN_PROGRESS.value]})
     || (state == '{State.FAILED}' && {MAY_PASS})
-    || (state == '{State.SKIPPED}' && is_in(reason, {list(PASSING_REASONS)}) && in_batch != batch)"""
+    || (state == '{State.SKIPPED}' && is_in(reason, {list(PASSING_REASONS)}) && in_batch < batch)"""
 # What a record keeps when it is claimed or released.
 _CLAIM = "source, key, content_hash, retry_count"
 
