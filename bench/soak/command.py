@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -67,6 +68,7 @@ class Soak:
     def run(self) -> int:
         """Everything, to the verdict."""
         interval = max(SHORTEST_INTERVAL, self.minutes * 60 / SAMPLES)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped: everything that it started is stopped too"))
         try:
             self.system.start()
             self.began = time.time()
