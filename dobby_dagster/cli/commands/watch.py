@@ -19,7 +19,7 @@ from dobby_dagster.domain.printable import printable, shortened
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dobby_dagster.pipeline.monitoring.run_progress import ProgressReader, Remaining, RunProgress
+    from dobby_dagster.pipeline.monitoring.progress_reader import ProgressReader, Remaining, RunProgress
 
 UNKNOWN = "unknown"
 ERROR_LENGTH = 90
@@ -33,7 +33,7 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per reading, one per line.")] = False,
 ) -> None:
     """Show what every run is doing now: records, speed, time left, slots, memory, errors. Ctrl-C ends it."""
-    from dobby_dagster.pipeline.monitoring.run_progress import ProgressReader
+    from dobby_dagster.pipeline.monitoring.progress_reader import ProgressReader
 
     use = opened(given)
     readings = _readings(ProgressReader(use.store, use.settings.pipeline.max_retries), interval, once)

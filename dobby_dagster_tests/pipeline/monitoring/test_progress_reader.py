@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import SourceSettings
-from dobby_dagster.pipeline.monitoring.run_progress import ProgressReader, Recent, RunHistory
+from dobby_dagster.pipeline.monitoring.progress_reader import ProgressReader, Recent, RunHistory
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
