@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -152,3 +153,14 @@ def test_a_record_that_is_deleted_and_one_that_is_new_are_noted_together(store: 
     put(store, {"kept": "edited", "new": "three"})
     plan(store, store.source(SourceSettings()), 3)
     assert counter.refresh() == full_count(store)
+
+
+def test_what_is_noted_twice_in_a_transaction_costs_no_more_than_what_is_noted_once(sqlite_store: CozoStore) -> None:
+    source, keys = sqlite_store.source(SourceSettings()), [f"k{n}" for n in range(1_000)]
+    versions = [RecordVersion("record", key, content_hash(key), 0, 1) for key in keys]
+    began = time.perf_counter()
+    sqlite_store.versions.note(source, versions[:500], [])
+    once = time.perf_counter() - began
+    sqlite_store.versions.note(source, versions[500:], keys[:500])
+    twice = time.perf_counter() - began - once
+    assert twice < 20 * once, "the keys of the first are merged once, not for each key of the second"

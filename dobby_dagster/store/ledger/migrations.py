@@ -137,8 +137,10 @@ def note_changes() -> Iterator[str]:
     states = "_new[source, key, _h, _r, v, _st, _e, _c, _re, _n, _rs, _o, _b, _ru, _si]"
     for relation, new in (("state", states), ("version", "_new[source, key, v, _h, _p, _s, _d]")):
         yield f"""::set_triggers dobby_{relation} on put {{
-            changed[at, source, key] := {new}, at = to_int(v)
-            changed[at, source, key] := changed[at, source, _], *dobby_change{{at, source, keys: before}}, key in before
+            put[at, source, key] := {new}, at = to_int(v)
+            moment[at, source] := put[at, source, _]
+            changed[at, source, key] := put[at, source, key]
+            changed[at, source, key] := moment[at, source], *dobby_change{{at, source, keys: before}}, key in before
             merged[at, source, collect(key)] := changed[at, source, key]
             ?[at, source, keys] := merged[at, source, keys] :put dobby_change {{at, source => keys}} }}"""
     yield ":create dobby_waiting_count {source: String => count: Int}"
