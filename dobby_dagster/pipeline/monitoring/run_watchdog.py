@@ -64,8 +64,9 @@ def watched(run: RunId, database: DatabaseSettings, deadlines: Mapping[StallKind
             yield
     finally:
         over.set()
-        if process.stdin is not None:
-            process.stdin.close()
+        with suppress(BrokenPipeError):  # it ended before it had read its task
+            if process.stdin is not None:
+                process.stdin.close()
         waiting.join(_END_SECONDS)
 
 

@@ -68,15 +68,20 @@ def main() -> None:
     times = IdleTimes(counters, task["deadlines"])
     interval = min(LONGEST_INTERVAL, *(deadline["seconds"] / 10 for deadline in task["deadlines"]))
     before = time.monotonic()
-    while not select.select([sys.stdin], [], [], interval)[0] and _lives(task):
+    while not _is_over(interval) and _lives(task):
         now = time.monotonic()
         kind = times.late(min(now - before, 2 * interval))
         before = now
         if kind:
             _import(task["path"])
-            # That took a moment, in which the run may have gone on.
-            if times.late(0.0) and _lives(task):
+            # That took a moment, in which the run may have gone on, or ended in a process that lives on.
+            if times.late(0.0) and not _is_over(0.0) and _lives(task):
                 _end(task, kind, times.seconds[kind])
+
+
+def _is_over(seconds: float) -> bool:
+    """Whether the run ends within ``seconds``."""
+    return bool(select.select([sys.stdin], [], [], seconds)[0])
 
 
 def _lives(task: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -84,6 +85,51 @@ def test_secrets_go_through_the_pipe_only(monkeypatch: pytest.MonkeyPatch) -> No
     assert DatabaseSettings(**task["database"]) == settings
     assert task["database"]["auth"] == "geheim"
     assert task["pid"] == os.getpid()
+
+
+def test_one_that_ends_before_it_has_its_task_does_not_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = subprocess.Popen
+
+    def ended(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
+        process = start([sys.executable, "-c", ""], **options)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", ended)
+    with watched(RUN, SETTINGS, LONG):
+        pass
+
+
+ENDING = """
+import os, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1])
+from dobby_dagster.domain.scope import RunId
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.pipeline.monitoring.run_watchdog import watched
+from dobby_dagster.domain.stall import StallKind
+sys.path.insert(0, str(folder))  # for the watchdog, which imports from there slowly
+with watched(RunId("0123456789"), DatabaseSettings(url="sqlite:///none.db"), {StallKind.PIPELINE: 0.5}):
+    while not (folder / "importing").exists():
+        time.sleep(0.01)
+print("over", flush=True)
+time.sleep(1)
+print("alive", flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_that_ends_while_its_watchdog_makes_ready_is_not_killed(tmp_path: Path) -> None:
+    folder = tmp_path / "slow"  # not the working directory, from which the run imports
+    store = folder / "dobby_dagster" / "store"
+    store.mkdir(parents=True)
+    (store.parent / "__init__.py").touch()
+    (store / "__init__.py").touch()
+    (store / "cozo_store.py").write_text(
+        f"import time; from pathlib import Path; Path({str(folder / 'importing')!r}).touch(); time.sleep(1)"
+    )
+    done = subprocess.run([sys.executable, "-c", ENDING, str(folder)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "over\nalive\n"), done.stderr
 
 
 RUNNER = """
