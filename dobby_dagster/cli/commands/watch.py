@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
 
 UNKNOWN = "unknown"
 ERROR_LENGTH = 90
+# The file of the database is looked at this often, which costs nothing, and read at most this often.
+LOOK_SECONDS, LEAST_SECONDS = 0.03, 0.2
 
 
 @options.takes("database")
 def watch(
     given: options.Given,
-    interval: Annotated[float, typer.Option(min=0.05, max=3600, help="Seconds between two readings.")] = 0.5,
+    interval: Annotated[
+        float, typer.Option(min=0.05, max=3600, help="Longest time between two readings, in seconds.")
+    ] = 0.5,
     once: Annotated[bool, typer.Option("--once", help="Read once, and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per reading, one per line.")] = False,
 ) -> None:
@@ -36,7 +41,8 @@ def watch(
     from dobby_dagster.pipeline.monitoring.progress_reader import ProgressReader
 
     use = opened(given)
-    readings = _readings(ProgressReader(use.store, use.settings.pipeline.max_retries), interval, once)
+    reader = ProgressReader(use.store, use.settings.pipeline.max_retries)
+    readings = _readings(reader, use.settings.database.address.file, interval, once)
     with suppress(KeyboardInterrupt):
         if as_json:
             for runs in readings:
@@ -51,15 +57,25 @@ def watch(
 NEVER = "No run has committed anything to this database yet."
 
 
-def _readings(reader: ProgressReader, interval: float, once: bool) -> Iterator[list[RunProgress]]:
-    """Readings ``interval`` seconds apart, however long each takes."""
-    due = time.monotonic()
+def _readings(reader: ProgressReader, file: Path | None, interval: float, once: bool) -> Iterator[list[RunProgress]]:
+    """Readings at most ``interval`` seconds apart; earlier where the database's file was written to."""
     while True:
+        began, written = time.monotonic(), _written(file)
         yield reader.read()
         if once:
             return
-        due = max(due + interval, time.monotonic())
-        time.sleep(max(0.0, due - time.monotonic()))
+        due = began + interval
+        time.sleep(max(0.0, min(due, began + LEAST_SECONDS) - time.monotonic()))
+        while time.monotonic() < due and _written(file) == written:
+            time.sleep(max(0.0, min(LOOK_SECONDS, due - time.monotonic())))
+
+
+def _written(file: Path | None) -> int:
+    """A number that changes with each commit to an SQLite file; always 0 for other databases."""
+    try:
+        return file.stat().st_mtime_ns if file else 0
+    except OSError:
+        return 0
 
 
 def _document(runs: list[RunProgress]) -> dict[str, object]:
