@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, pvariance
 from typing import Any
 
 from dobby_dagster.domain.scope import BatchId, RecipeId, RunId
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.activity import ActiveRun
 
 RECENT_SECONDS = 10.0
 # Half the width of a 95 % interval, in standard deviations.
@@ -193,18 +194,27 @@ class ProgressReader:
         self._max_retries = max_retries
         self._histories: dict[RunId, RunHistory] = {}
         self._totals: dict[RunId, tuple[list[BatchId], int]] = {}
+        self._committed: Mapping[str, float] | None = None
+        self._latest: ActiveRun | None = None
 
     def read(self) -> list[RunProgress]:
         """The runs that are working now, the oldest first; if none is, the one with the last commit, if any."""
         with self._store.connection.session():
             active = self._store.activity.runs()
             found = [self._progress(run.run, run.recipe, running=True) for run in active]
-            if not active and (latest := self._store.activity.latest_run()):
+            if not active and (latest := self._latest_run()):
                 found = [self._progress(latest.run, latest.recipe, running=False)]
         kept = {progress.run for progress in found}
         for past in self._histories.keys() - kept:
             del self._histories[past], self._totals[past]
         return found
+
+    def _latest_run(self) -> ActiveRun | None:
+        """The run with the last commit; every chunk is read only where something was committed meanwhile."""
+        committed = self._store.totals.read().get("records", {})
+        if committed != self._committed:
+            self._committed, self._latest = committed, self._store.activity.latest_run()
+        return self._latest
 
     def _progress(self, run: RunId, recipe: RecipeId, *, running: bool) -> RunProgress:
         history = self._histories.setdefault(run, RunHistory())

@@ -120,3 +120,19 @@ def test_without_a_run_the_last_one_is_shown(sqlite_store: CozoStore) -> None:
     assert last.per_minute > 0
     assert last.since_commit is not None
     assert last.since_commit < time.time()
+
+
+def test_the_last_run_is_looked_for_only_after_a_commit(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(sqlite_store, {"a": "one"})
+    run(sqlite_store, FakeEngine())
+    latest, calls = sqlite_store.activity.latest_run, list[int]()
+    monkeypatch.setattr(sqlite_store.activity, "latest_run", lambda: calls.append(1) or latest())
+    reader = ProgressReader(sqlite_store, 3)
+    assert [reader.read()[0].completed for _ in range(3)] == [1, 1, 1]
+    assert len(calls) == 1, "it reads every chunk"
+    put(sqlite_store, {"b": "two"})
+    run(sqlite_store, FakeEngine())
+    assert reader.read()[0].completed == 2
+    assert len(calls) == 2
