@@ -74,7 +74,7 @@ class _Database:
 
     def version(self) -> object:
         """Changes with every state of a record, and with the recipe in use."""
-        return self.store.counts.moment(), self.store.recipes.latest()
+        return self.store.counts.now(), self.store.recipes.latest()
 
     def problems(self) -> Iterator[Condition]:
         """Why the database can't be used, if so."""
