@@ -50,6 +50,8 @@ def test_codes_and_reasons_without_end_are_counted_together() -> None:
     many = [row(f"k{i}", "failed", error_code=f"code {i}") for i in range(3 * CODES)]
     many += [row(f"s{i}", "skipped", reason=f"reason {i}") for i in range(3 * CODES)]
     tally = tally_of(many)
+    again = tally_of(many, [row("x", "skipped", reason="reason 0"), row("y", "failed", error_code="code 0")])
+    assert (again.reasons["reason 0"], again.failures["code 0"].count) == (2, 2), "what is known has its own count"
     assert len(tally.failures) == CODES + 1
     assert tally.failures[OTHER].count == 2 * CODES
     assert len(tally.reasons) <= CODES + 1

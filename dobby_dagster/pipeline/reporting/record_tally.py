@@ -122,7 +122,8 @@ class RecordTally:
             if row["state"] == State.FAILED:
                 self._add_failure(row)
             elif row["state"] == State.SKIPPED:
-                self.reasons[row["reason"] if len(self.reasons) < CODES else OTHER] += 1
+                reason = row["reason"]
+                self.reasons[reason if reason in self.reasons or len(self.reasons) < CODES else OTHER] += 1
         self._add_summaries([row for row in rows if row["fingerprint"] is not None])
 
     def _add_failure(self, row: Row) -> None:
