@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from dobby_dagster.store.cozo_store import CozoStore
 
 # A scrape does not wait longer for the counts: those of the last scrape are served.
 COUNTS_SECONDS = 0.025
+_SQLITE_FILES = ("", "-journal", "-wal", "-shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +114,18 @@ class LedgerReader:
 
 
 def _disk(database: Path | None) -> tuple[int | None, dict[str, float]]:
-    """The size of the database's file or folder, and of its disk."""
+    """The size of the database's files, in a folder or beside each other, and of their disk."""
     if database is None:
         return None, {}
-    files = database.iterdir() if database.is_dir() else database.parent.glob(f"{database.name}*")
+    beside = (database.with_name(f"{database.name}{suffix}") for suffix in _SQLITE_FILES)
+    files = database.rglob("*") if database.is_dir() else beside
     usage = shutil.disk_usage(database.absolute().parent)
     return sum(_size(file) for file in files), {"size": usage.total, "free": usage.free}
 
 
 def _size(file: Path) -> int:
     try:
-        return file.stat().st_size
-    except FileNotFoundError:  # deleted meanwhile
+        found = file.stat()
+    except FileNotFoundError:  # not used now, or deleted meanwhile
         return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
