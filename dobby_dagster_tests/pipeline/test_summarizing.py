@@ -1,5 +1,6 @@
 """The pipeline around an engine: identity, reuse, staleness, failures, claims."""
 
+import itertools
 import random
 import time
 from collections import Counter
@@ -206,8 +207,8 @@ def test_metrics_follow_from_what_is_stored(sqlite_store: CozoStore) -> None:
 def test_loading_the_model_is_no_part_of_a_chunks_time(
     sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = [time.time()]
-    monkeypatch.setattr(summarizer.time, "time", lambda: now[0])
+    now = [time.monotonic()]
+    monkeypatch.setattr(summarizer.time, "monotonic", lambda: now[0])
     engine = FakeEngine()
     load, answer = engine.load, engine._answer
 
@@ -227,6 +228,20 @@ def test_loading_the_model_is_no_part_of_a_chunks_time(
     assert values["busy_seconds"] == pytest.approx(4.0)
     assert values["records_per_second"] == pytest.approx(2.0)
     assert values["device"] == "cpu"
+
+
+def test_a_clock_that_is_set_back_makes_no_counter_fall(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, calls = time.time, itertools.count()
+    monkeypatch.setattr(summarizer.time, "time", lambda: clock() - 3.0 * next(calls))
+    put(sqlite_store, {f"k{i}": f"word{i}" for i in range(8)})
+    run(sqlite_store, FakeEngine(), chunk_size=2)
+    totals = sqlite_store.totals.read()
+    assert 0 < totals["busy_seconds"][""] < 60
+    assert 0 <= totals["slot_seconds"][""] < 60 * 64
+    values = batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001"))
+    assert 0 <= values["cpu_cores"] < 100
 
 
 def test_what_is_unknown_is_stored_and_shown_as_unknown_and_left_out_of_means(

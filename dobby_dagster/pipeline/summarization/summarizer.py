@@ -241,12 +241,11 @@ class Summarizer:
 
     def _chunk(self, entries: Sequence[tuple[Outcome, Generation | None]]) -> Chunk:
         answers = [answer for _, answer in entries if answer]
-        start, end = self._start, self._mark()
-        spent = end - start
-        seconds = max(spent.at, 1e-9)
+        spent = self._mark() - self._start
+        seconds, finished_at = max(spent.at, 1e-9), time.time()
         stats = ChunkStats(
-            started_at=start.at,
-            finished_at=end.at,
+            started_at=finished_at - seconds,  # a clock that was set back makes no time negative
+            finished_at=finished_at,
             latencies=[round(answer.seconds, 6) for answer in answers],
             rss_bytes=self._process.memory_info().rss,
             cpu_share=spent.cpu_seconds / seconds,
@@ -261,12 +260,12 @@ class Summarizer:
 
     def _mark(self) -> _Mark:
         times = self._process.cpu_times()
-        return _Mark(time.time(), float(times.user + times.system), self._engine.slot_use.seconds)
+        return _Mark(time.monotonic(), float(times.user + times.system), self._engine.slot_use.seconds)
 
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """A moment: seconds since the epoch, CPU time of the process until then, and the time that slots were held."""
+    """A moment: seconds on a clock that never goes back, CPU time of the process, and the time that slots were held."""
 
     at: float
     cpu_seconds: float
