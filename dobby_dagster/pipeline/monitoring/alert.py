@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from dobby_dagster.domain.errors import Severity
-from dobby_dagster.domain.printable import message, shortened
+from dobby_dagster.domain.printable import message, printable, shortened
 from dobby_dagster.pipeline.monitoring.conditions import Condition, Kind
 from dobby_dagster.pipeline.monitoring.notification import Notification, Status
 
@@ -53,7 +53,7 @@ class Alert(BaseModel):
     @classmethod
     def begun(cls, condition: Condition, now: float, episodes: int) -> Alert:
         """A pending alert for ``condition``."""
-        kept = {"kind": condition.kind, "subject": condition.subject, "since": now, "episodes": episodes}
+        kept = {"kind": condition.kind, "subject": printable(condition.subject), "since": now, "episodes": episodes}
         return cls.model_validate(kept | _bounded(condition))
 
     def sent(self, condition: Condition, now: float) -> Alert:

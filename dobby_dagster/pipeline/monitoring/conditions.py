@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dobby_dagster.domain.errors import DobbyError, Severity, StoreError
+from dobby_dagster.domain.printable import printable
 
 # A slow check that took a second is not repeated for so many: monitoring costs less than 1 % of the time.
 REST_FACTOR = 200
@@ -60,8 +61,8 @@ class Condition:
 
     @property
     def identity(self) -> str:
-        """``KIND:SUBJECT``."""
-        return f"{self.kind}:{self.subject}"
+        """``KIND:SUBJECT``, in visible characters: a name of a folder may be no UTF-8, which nothing can store."""
+        return f"{self.kind}:{printable(self.subject)}"
 
 
 @dataclass(frozen=True)

@@ -212,3 +212,14 @@ def test_a_damaged_cursor_is_a_new_state() -> None:
 
 def test_the_quiet_time_is_short_at_first() -> None:
     assert QUIET_SECONDS + 2 * TICK < 90
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_an_alert_like_others() -> None:
+    folder = "/data/\udcff"
+    reading = Reading([Condition(Kind.DISK, folder, f"the disk of {folder} is nearly full")])
+    state = AlertState()
+    [sent] = state.update(reading, CHANNELS, 0.0)
+    assert (sent.subject, sent.id) == ("/data/\\udcff", "disk:/data/\\udcff")
+    state = AlertState.load(state.dump())
+    assert state.update(reading, CHANNELS, TICK) == [], "it is known"
+    assert len(state.open_alerts()) == 1
