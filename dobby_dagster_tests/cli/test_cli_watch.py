@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from dobby_dagster.domain.errors import InferenceError
-from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.domain.owner import new_owner
+from dobby_dagster.domain.scope import Scope
+from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import PROCESS, Dobby
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.model_server import Reply, Scripted, said
-from dobby_dagster_tests.helpers.pipeline_run import run
+from dobby_dagster_tests.helpers.pipeline_run import RECIPE, RUN, run
 from dobby_dagster_tests.helpers.records import put
 
 RECORDS = 60
@@ -73,6 +76,7 @@ def test_without_a_run_it_says_so_and_shows_the_last_one(dobby: Dobby) -> None:
     assert "Nothing is running. The last run was " in shown
     assert f"{RECORDS} of {RECORDS} (100%): {RECORDS} completed, 0 failed, 0 skipped, 0 left" in shown
     assert "batch-000001 to batch-000002" in shown
+    assert "unknown" not in shown, "what only a run in progress has is left out"
 
 
 def test_an_error_that_quotes_a_record_is_one_harmless_line(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +91,19 @@ def test_an_error_that_quotes_a_record_is_one_harmless_line(dobby: Dobby, monkey
     shown = dobby("watch", "--once").out
     assert "it says [red]" in shown
     assert "\x1b" not in shown
+
+
+def test_before_the_first_commit_the_process_of_a_run_is_unknown(dobby: Dobby) -> None:
+    store = CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db"))
+    put(store, {"k": "def f(): pass"})
+    [batch] = plan(store, store.source(SourceSettings()), 100).batches
+    scope = Scope(RECIPE.id, batch.id, RUN)
+    store.states.claim(store.states.members(scope), new_owner(), scope)
+    store.close()
+    shown = dict(line.split("  ", 1) for line in dobby("watch", "--once").out.splitlines() if "  " in line.strip())
+    assert (shown["slots in use"].strip(), shown["memory"].strip()) == ("unknown", "unknown")
+    [run] = json.loads(dobby("watch", "--once", "--json").out)["runs"]
+    assert (run["slots"], run["slots_in_use"], run["memory_bytes"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("interval", ["0", "-1", "nan", "99999"])

@@ -111,10 +111,10 @@ def _table(run: RunProgress) -> Table:
         if run.running
         else f"{run.per_minute:,.0f}",
         "time left": _time_left(run.left) if run.running else "",
-        "tokens a second": UNKNOWN if run.tokens_per_second is None else f"{run.tokens_per_second:,.0f}",
-        "slots in use": f"{run.slots_in_use:.1f} of {run.slots}",
-        "memory": f"{run.memory_bytes / 2**20:,.0f} MiB",
-        "CPU": UNKNOWN if run.cpu_cores is None else f"{run.cpu_cores:.1f} cores",
+        "tokens a second": _known(run.tokens_per_second, "{:,.0f}") if run.running else "",
+        "slots in use": UNKNOWN if run.slots_in_use is None else f"{run.slots_in_use:.1f} of {run.slots}",
+        "memory": UNKNOWN if run.memory_bytes is None else f"{run.memory_bytes / 2**20:,.0f} MiB",
+        "CPU": _known(run.cpu_cores, "{:.1f} cores") if run.running else "",
         "last commit": "none yet" if run.since_commit is None else f"{run.since_commit:,.1f} s ago",
         "last error": shortened(printable(run.last_error), ERROR_LENGTH) or "none",
     }
@@ -124,6 +124,10 @@ def _table(run: RunProgress) -> Table:
     return table
 
 
+def _known(value: float | None, form: str) -> str:
+    return UNKNOWN if value is None else form.format(value)
+
+
 def _share(part: int, whole: int) -> str:
     return f"{part / whole:.0%}" if whole else "100%"
 
@@ -131,7 +135,8 @@ def _share(part: int, whole: int) -> str:
 def _time_left(left: Remaining | None) -> str:
     if left is None:
         return UNKNOWN
-    return f"{_duration(left.seconds)} ± {_duration(left.margin)}"
+    margin = "" if left.margin is None else f" ± {_duration(left.margin)}"
+    return f"{_duration(left.seconds)}{margin}"
 
 
 def _duration(seconds: float) -> str:

@@ -24,7 +24,7 @@ class Remaining:
     """The time that a run still needs, as a 95 % interval around ``seconds``; unknown values are None."""
 
     seconds: float
-    margin: float
+    margin: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class RunProgress:
         per_minute: Committed records over the whole run.
         tokens_per_second: Output tokens over the last ten seconds.
         left: Time left.
-        slots, slots_in_use: Slots of the engine, and their time-weighted mean use.
-        memory_bytes: Of its process, at the last commit.
+        slots, slots_in_use: Slots of the engine, and their time-weighted mean use; unknown before the first chunk.
+        memory_bytes: Of its process, at the last commit; unknown before it.
         cpu_cores: That its process used, over the last ten seconds.
         since_commit: Seconds since the last commit.
         last_error: The last error of a record, empty if there was none.
@@ -63,9 +63,9 @@ class RunProgress:
     per_minute: float
     tokens_per_second: float | None
     left: Remaining | None
-    slots: int
-    slots_in_use: float
-    memory_bytes: int
+    slots: int | None
+    slots_in_use: float | None
+    memory_bytes: int | None
     cpu_cores: float | None
     since_commit: float | None
     last_error: str
@@ -98,7 +98,7 @@ class RunHistory:
     ...              "inferred": 10, "slots": 4, "slots_in_use": 3.0, "rss_bytes": 5, "cpu_share": 1.5,
     ...              "last_error": "x", "output_tokens": 90})
     >>> history.records, history.per_minute(), history.time_left(20)
-    (10, 300.0, Remaining(seconds=4.0, margin=0.0))
+    (10, 300.0, Remaining(seconds=4.0, margin=None))
     """
 
     last_chunk: str = ""
@@ -108,8 +108,8 @@ class RunHistory:
     failed: int = 0
     skipped: int = 0
     inferred: int = 0
-    slots: int = 0
-    memory_bytes: int = 0
+    slots: int | None = None
+    memory_bytes: int | None = None
     last_error: str = ""
     _busy: float = 0.0
     _slot_seconds: float = 0.0
@@ -144,9 +144,9 @@ class RunHistory:
         if records:
             self._paces.append((max(0.0, pace) / records, records))
 
-    def slots_in_use(self) -> float:
-        """Mean of the slots in use, weighted by time."""
-        return self._slot_seconds / self._busy if self._busy else 0.0
+    def slots_in_use(self) -> float | None:
+        """Mean of the slots in use, weighted by time; None before the first chunk."""
+        return self._slot_seconds / self._busy if self._busy else None
 
     def per_minute(self) -> float:
         """Committed records per minute since the first chunk began."""
@@ -170,7 +170,7 @@ class RunHistory:
 
         The pace of a chunk varies around its mean. The interval has two parts: how well the mean of the ``n`` chunks
         seen is known, and how the ``m`` chunks to come vary: ``z * s * sqrt(m / 1 + m * m / n)`` for chunks of the
-        mean size.
+        mean size. One chunk says nothing about the spread, so the margin is None until there are two.
         """
         if not self._paces:
             return None
@@ -178,7 +178,7 @@ class RunHistory:
         seconds = [pace * size for pace, _ in self._paces]
         chunks = records / size
         spread = math.sqrt(pvariance(seconds) * (chunks + chunks * chunks / len(seconds)))
-        return Remaining(chunks * fmean(seconds), Z * spread)
+        return Remaining(chunks * fmean(seconds), Z * spread if len(seconds) > 1 else None)
 
 
 class ProgressReader:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import SourceSettings
-from dobby_dagster.pipeline.monitoring.progress_reader import ProgressReader, Recent, RunHistory
+from dobby_dagster.pipeline.monitoring.progress_reader import ProgressReader, Recent, Remaining, RunHistory
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
@@ -33,7 +33,16 @@ def history(*chunks: dict[str, object]) -> RunHistory:
 
 def test_nothing_is_known_before_the_first_chunk() -> None:
     empty = RunHistory()
-    assert (empty.records, empty.per_minute(), empty.slots_in_use(), empty.time_left(10)) == (0, 0.0, 0.0, None)
+    assert (empty.records, empty.per_minute(), empty.time_left(10)) == (0, 0.0, None)
+    assert (empty.slots, empty.slots_in_use(), empty.memory_bytes) == (None, None, None)
+
+
+def test_one_chunk_gives_a_time_left_without_a_margin() -> None:
+    assert history(chunk(0, 2)).time_left(20) == Remaining(4.0, None)
+    two = history(chunk(0, 2), chunk(2, 5)).time_left(20)
+    assert two is not None
+    assert two.margin is not None
+    assert two.margin > 0
 
 
 def test_rates_are_of_the_last_ten_seconds_and_of_the_whole_run() -> None:
@@ -76,6 +85,7 @@ def test_the_interval_holds_the_true_time_left_as_often_as_it_says(seed: int) ->
             at += pace
         left = found.time_left(400)
         assert left is not None
+        assert left.margin is not None
         hits += abs(sum(paces[20:]) - left.seconds) <= left.margin
     assert hits >= 30
 
