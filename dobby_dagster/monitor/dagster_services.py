@@ -58,7 +58,10 @@ class DagsterServices:
         Raises:
             PartError: It does not.
         """
-        self._answer.result(self._limit)
+        try:
+            self._answer.result(self._limit)
+        except TimeoutError:
+            raise PartError(f"{self._url} does not answer within {self._limit:g} s") from None
         return f"{self._url} answers"
 
     def code_location(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,6 +90,15 @@ def test_an_answer_of_another_program_fails_the_web_server_only(body: bytes, sta
         with pytest.raises(UnknownPartError):
             services.daemon()
         assert services.open_alerts() is None
+
+
+def test_a_web_server_that_is_late_is_said_to_give_no_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        services = DagsterServices(f"http://127.0.0.1:{deaf.getsockname()[1]}", "", 0.2, 120)
+        with pytest.raises(PartError, match=r"http://127.0.0.1:\d+ does not answer"):
+            services.web_server()
+        with pytest.raises(UnknownPartError):
+            services.daemon()
 
 
 def test_open_alerts_are_those_in_the_cursor_of_the_sensor() -> None:
