@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from dobby_dagster.domain.contracts import CONTRACTS, Contract, PerformanceClass
+from dobby_dagster.domain.contracts import CONTRACTS, Contract, PerformanceClass, figure_text
 from dobby_dagster.domain.settings_section import Section
 from dobby_dagster.domain.suggest import suggestion
 
@@ -16,7 +16,7 @@ BASELINE_BATCHES = 20
 
 
 def _limit_field(contract: Contract) -> tuple[Any, Any]:
-    text = f"{contract.meaning}: {contract.kind} {contract.limit:,.4g} {contract.unit}"
+    text = f"{contract.meaning}: {contract.kind} {figure_text(contract.limit)} {contract.unit}"
     return float | None, Field(None, ge=0, description=f"{text[0].upper()}{text[1:]}.")
 
 

@@ -72,7 +72,16 @@ class Contract:
     def describe(self, value: float, limit: float | None = None) -> str:
         """The contract with a measured value, in one line."""
         bound = self.limit if limit is None else limit
-        return f"{self.name}: {value:,.4g} {self.unit} ({self.kind} {bound:,.4g})"
+        return f"{self.name}: {figure_text(value)} {self.unit} ({self.kind} {figure_text(bound)})"
+
+
+def figure_text(value: float) -> str:
+    """A figure in four digits; from 1,000 on as a whole number.
+
+    >>> figure_text(0.05375), figure_text(20.0), figure_text(8e9)
+    ('0.05375', '20', '8,000,000,000')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
 
 
 STORE, ENGINE, PIPELINE, MONITORING = Part.STORE, Part.ENGINE, Part.PIPELINE, Part.MONITORING
