@@ -29,7 +29,9 @@ LINES = 6
 def ingest(
     given: options.Given,
     paths: Annotated[list[Path], typer.Argument(help="Source trees or text files.", metavar="PATH")],
-    limit: Annotated[int | None, typer.Option(min=1, help="Keep at most this many records (a stable sample).")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Keep at most this many records of each path (a stable sample).")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="First part of every key; by default the path's own name.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave out files that match this glob.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before records are deleted.")] = False,
