@@ -43,6 +43,7 @@ def database_checks(settings: Settings, command: Command) -> Iterator[Finding]:
     yield from _invariants(command, store)
     yield from _stalls(settings, command, store)
     yield from _records(settings, command, store)
+    yield from _contracts(settings, command, store)
 
 
 def _invariants(command: Command, store: CozoStore) -> Iterator[Finding]:
@@ -116,3 +117,12 @@ def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator
             "quarantine", True, counted(len(quarantined), "record") + (named if stalled else ""),
             f"{command('failed list')}, {command('failed release')}",
         )  # fmt: skip
+
+
+def _contracts(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:
+    """Performance contracts that the last batches break; a warning, as their alerts."""
+    from dobby_dagster.pipeline.monitoring.contract_results import broken_contracts
+
+    for result in broken_contracts(store, settings):
+        remedy = "failed list" if result.contract.measure == "error_rate" else "report"
+        yield Finding("contract", True, str(result), command(remedy))

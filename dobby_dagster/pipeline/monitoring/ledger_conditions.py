@@ -67,7 +67,7 @@ def contracts(settings: Settings, store: CozoStore) -> Iterator[Condition]:
             str(result),
             f"{result.contract.meaning}; the median of the last batches. The limit can be set in [contracts].",
             Severity.WARNING,
-            remedy_command(settings, "doctor"),
+            remedy_command(settings, "failed list" if result.contract.measure == "error_rate" else "doctor"),
             result.batches,
         )
 

@@ -193,6 +193,7 @@ def test_a_broken_contract_is_a_warning_with_its_batches(
     [broken] = of_kind(read(make_settings(), tmp_path), Kind.CONTRACT)
     assert broken.title.startswith("pipeline_records_per_second: 3 records/s")
     assert (broken.severity, broken.batches) == ("warning", (batch_id(1), batch_id(2), batch_id(3)))
+    assert " doctor " in broken.remedy
     for number in (4, 5, 6):
         sqlite_store.performance.add(
             group, Scope(recipe, batch_id(number)), float(number), {"records_per_second": 60.0}
