@@ -155,7 +155,7 @@ def _validate(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings
         for problem in error.errors():
             name = ".".join(str(part) for part in problem["loc"][:2])
             message = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "must be ")
-            message = message.replace("must be a valid tuple", "must be a list")
+            message = message.replace("must be a valid tuple", "must be a list").partition(", unable to parse")[0]
             origin = f" (from {origins[name]})" if name in origins else ""
             problems.append(f"{name}{_invalid(name, problem['input'])}: {message}{origin}")
         raise SettingsError("; ".join(problems)) from None

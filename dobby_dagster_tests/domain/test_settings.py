@@ -50,6 +50,7 @@ def test_lists_come_from_the_environment_by_commas() -> None:
         ({"source.relation": "a b"}, {}, "must be letters, digits and underscores"),
         ({"model.device": "tpu"}, {}, "model.device = 'tpu' is invalid: must be 'auto', 'mps', 'cuda' or 'cpu'"),
         ({"source.metadata": "path"}, {}, "source.metadata = 'path' is invalid: must be a list"),
+        ({}, {"DOBBY_MONITOR_PORT": "x"}, "monitor.port = 'x' is invalid: must be a valid integer (from environment"),
         ({"inference.slots": 0, "pipeline.batch_size": 0}, {}, "pipeline.batch_size = 0"),
     ],
 )
