@@ -18,7 +18,10 @@ from pycozo.client import Client, QueryException
 
 
 class CozoServer(ThreadingHTTPServer):
-    """``trouble`` is a list of things to do before the next requests: a status to answer, ``"hang"`` or ``"drop"``."""
+    """``trouble`` is a list of things to do before the next requests.
+
+    They are a status to answer, ``"hang"``, ``"drop"``, or ``"lost"``: the request is executed, and its answer is lost.
+    """
 
     daemon_threads = True
 
@@ -64,6 +67,11 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(1.0)
             return
         if trouble == "drop":
+            self.connection.close()
+            return
+        if trouble == "lost":
+            with self.server.lock:
+                action()
             self.connection.close()
             return
         if isinstance(trouble, int):

@@ -7,9 +7,15 @@ from collections.abc import Iterator
 import pytest
 
 from dobby_dagster.domain.errors import StoreError, StoreUnavailableError
+from dobby_dagster.domain.owner import new_owner, retire
+from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.domain.stall import StallKind
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.database.connection import Params, Result
 from dobby_dagster.store.database.http_connection import ATTEMPTS, FAILURES_TO_OPEN, HttpConnection
 from dobby_dagster_tests.helpers.cozo_server import CozoServer, running_server
+from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
 from dobby_dagster_tests.helpers.model_server import Scripted
 
 QUERY = "?[x] <- [[1]]"
@@ -131,3 +137,28 @@ def test_an_answer_of_another_width_than_was_asked_for_is_an_error(asked: str, c
 
     with pytest.raises(StoreError, match=f"columns, got {len(came)}"):
         Strange(DatabaseSettings(url="http://127.0.0.1:9")).run(asked)
+
+
+def test_what_is_sent_again_since_its_answer_was_lost_is_counted_once(
+    server: CozoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CozoStore(connection(server))
+    send, lost = store.connection.run, list[str]()
+
+    def lose_the_answer(script: str, params: Params | None = None, *, write: bool = False) -> Result:
+        if "dobby_total" in script and write:
+            server.trouble = ["lost"]
+            lost.append(script)
+        return send(script, params, write=write)
+
+    monkeypatch.setattr(store.connection, "run", lose_the_answer)
+    source, batch, members = batch_of(store, {"a": "one", "b": "two", "c": "three"})
+    commit(store, source, batch, [done(members[0], "one"), done(members[1], "two")])
+    owner = new_owner()
+    retire(owner)
+    store.states.claim(members[2:], owner, Scope(R, batch, RunId("run")))
+    store.stalls.record(RunId("run"), StallKind.INFERENCE, 600.0)
+    totals = store.totals.read()
+    assert len(lost) == 2
+    assert totals["records"] == {"completed": 2, "failed": 1}
+    assert (totals["inferred"], totals["errors"], totals["stalls"]) == ({"": 2}, {"stalled": 1}, {"inference": 1})

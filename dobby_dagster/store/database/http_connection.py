@@ -38,8 +38,8 @@ _ARGUMENTS = re.compile(r"\([^)]*\)")
 class HttpConnection:
     """A Cozo server: timeouts, retries with exponential backoff, and a circuit breaker.
 
-    A request that may have been executed is sent again: every script is either a read, a put of the same rows, or
-    guarded by an assertion.
+    A request that may have been executed is sent again: every script is a read, puts the same rows, is guarded by an
+    assertion, or adds to counters only what it has not added before.
 
     Args:
         settings: Its address, its secrets, and the time for one whole answer.

@@ -20,7 +20,7 @@ from dobby_dagster.store.cozoscript.value_text import REMEMBERED, remember, unch
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.record_states import state_row
 from dobby_dagster.store.ledger.relations import CHUNK, STATE, SUMMARY
-from dobby_dagster.store.ledger.totals import ADD, Addend, histogram
+from dobby_dagster.store.ledger.totals import Addend, add, histogram
 from dobby_dagster.store.source.source_relation import Source
 
 
@@ -149,7 +149,7 @@ class Chunks:
         """
         made = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
         skipped = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
-        wanted, parameters = source.wanted([o.version.key for o in made])
+        wanted, keys = source.wanted([o.version.key for o in made])
         content = ", ".join(["key", *REMEMBERED])
         blocks = [
             f"""{{ {wanted} content[{content}] <- $contents
@@ -160,12 +160,13 @@ class Chunks:
             STATE.put("superseded", "not *_unchanged{key}"),
             STATE.put("skipped"),
             _ENDED,
-            ADD,
+            add(_COUNTED),
             _PUT_CHUNKS,
             "{ ?[key] := *_unchanged{key} }",
         ]
         superseded = skipped_state(SUPERSEDED)
-        parameters |= {
+        parameters = {
+            **keys,
             "contents": [[o.version.key, *remember(o.content)] for o in made],
             "summaries": [_summary_row(o.summary, scope) for o in made if o.summary],
             "made": [state_row(o.version, o.state, scope) for o in made],
@@ -177,6 +178,9 @@ class Chunks:
             ],
             "chunks": [counted.row(scope)] if counted else [],
             "addends": counted.addends() if counted else [],
+            "batch": scope.batch,
+            "recipe": scope.recipe,
+            "chunk": counted.name if counted else "",
         }
         unchanged_keys = {row[0] for row in self._connection.run(script(blocks), parameters, write=True).rows}
         return {o.version.key for o in made} - unchanged_keys
@@ -268,6 +272,7 @@ _ENDED = f"""{{ ended[place, key, state, code, made] := {unpack(["place", "key",
 ?[place, state, code] := ended[place, key, _, _, made], made, not *_unchanged{{key}}, state = 'skipped', code = ''
 :create _ended {{place => state, code}} }}"""
 
+_COUNTED = f"*{CHUNK.name}{{batch: $batch, recipe: $recipe, chunk: $chunk}}"
 _COUNTS = ("completed", "failed", "skipped")
 _PUT_CHUNKS = f"""{{ count[state, sum(n)] := *_ended{{place, state}}, n = 1
 count[state, sum(n)] := state in {list(_COUNTS)}, n = 0

@@ -16,7 +16,7 @@ from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.record_states import RecordStates, state_row
 from dobby_dagster.store.ledger.relations import STALL, STATE, SUSPECT
-from dobby_dagster.store.ledger.totals import ADD
+from dobby_dagster.store.ledger.totals import add
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +110,10 @@ class RunStalls:
             :create _held {{source, key, content_hash}} }}""",
             STATE.put("failed", "*_held{source, key, content_hash}"),
             SUSPECT.put("suspects"),
-            STALL.put("stalls"),
             f"""{{ ?[place, state, code] := *_held{{key: place}}, state = '{State.FAILED}', code = '{StalledError.code}'
             :create _ended {{place => state, code}} }}""",
-            ADD,
+            add(f"*{STALL.name}{{run: $run, recipe: $recipe, at: $at}}"),
+            STALL.put("stalls"),
         ]
         params = {
             "alone": [[row[name] for name in ("source", "key", "content_hash", "recipe", "owner")] for row in alone],
@@ -121,6 +121,9 @@ class RunStalls:
             "suspects": [[row[name] for name in SUSPECT.columns] for row in claims],
             "stalls": [[getattr(stall, name) for name in STALL.columns]],
             "addends": [["stalls", kind.value, 1]],
+            "run": run,
+            "recipe": recipe,
+            "at": stall.at,
         }
         self._connection.run(script(blocks), params, write=True)
         for owner in self._states.owners():

@@ -20,11 +20,21 @@ LABELS = (*(f"{bound:g}" for bound in BUCKETS), "+Inf")
 Addend: TypeAlias = tuple[str, str, float]
 """The name and the label of a counter, and what is added to it."""
 
-# Adds the parameter $addends, and the outcomes in the temporary relation _ended, to the counters.
-ADD = f"""{{ part[name, label, place, n] := *_ended{{place, state: label}}, name = 'records', n = 1
+
+def add(counted: str) -> str:
+    """A block that adds the parameter ``$addends``, and the outcomes in the relation ``_ended``, to the counters.
+
+    A request to a server that may have been executed is sent again, so what is added is named: by a row that the same
+    script puts after this block.
+
+    Args:
+        counted: An atom that is true if this row is there; then nothing is added.
+    """
+    return f"""{{ counted[yes] := {counted}, yes = true
+part[name, label, place, n] := *_ended{{place, state: label}}, name = 'records', n = 1
 part[name, label, place, n] := *_ended{{place, code: label}}, label != '', name = 'errors', n = 1
 part[name, label, place, n] := r in $addends, name = get(r, 0), label = get(r, 1), n = get(r, 2), place = -1
-added[name, label, sum(n)] := part[name, label, place, n]
+added[name, label, sum(n)] := part[name, label, place, n], yes = true, not counted[yes]
 ?[name, label, value] := added[name, label, n], *{TOTAL.name}{{name, label, value: before}}, value = before + n
 ?[name, label, value] := added[name, label, value], not *{TOTAL.name}{{name, label}}
 {TOTAL.into} }}"""
