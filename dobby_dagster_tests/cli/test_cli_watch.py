@@ -79,6 +79,20 @@ def test_without_a_run_it_says_so_and_shows_the_last_one(dobby: Dobby) -> None:
     assert "unknown" not in shown, "what only a run in progress has is left out"
 
 
+def test_a_reading_without_news_is_not_written_again_to_a_file(tmp_path: Path) -> None:
+    CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db")).close()
+    written = tmp_path / "watch.log"
+    with written.open("w") as file:
+        watch = subprocess.Popen([*PROCESS, "watch", "--interval", "0.05"], stdout=file)
+    deadline = time.monotonic() + 30
+    while not written.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    watch.send_signal(signal.SIGINT)
+    assert watch.wait(timeout=30) == 0
+    assert written.read_text() == "No run has committed anything to this database yet.\n"
+
+
 def test_an_error_that_quotes_a_record_is_one_harmless_line(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
     store = CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db"))
     put(store, {"k": "FAIL"})

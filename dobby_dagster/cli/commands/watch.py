@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -48,7 +48,7 @@ def watch(
             for runs in readings:
                 print_json(_document(runs))
         elif once or not out.is_terminal:
-            for runs in readings:
+            for runs in _news(readings):
                 out.print(*(_table(run) for run in runs) if runs else (NEVER,))
         else:
             _redrawn(readings)
@@ -68,6 +68,16 @@ def _readings(reader: ProgressReader, file: Path | None, interval: float, once: 
         time.sleep(max(0.0, min(due, began + LEAST_SECONDS) - time.monotonic()))
         while time.monotonic() < due and _written(file) == written:
             time.sleep(max(0.0, min(LOOK_SECONDS, due - time.monotonic())))
+
+
+def _news(readings: Iterator[list[RunProgress]]) -> Iterator[list[RunProgress]]:
+    """Readings that differ from the one before by more than the time since the last commit."""
+    last: list[RunProgress] | None = None
+    for runs in readings:
+        shown = [replace(run, since_commit=None) for run in runs]
+        if shown != last:
+            yield runs
+        last = shown
 
 
 def _written(file: Path | None) -> int:
