@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from dobby_dagster.domain.errors import InferenceError
+from dobby_dagster.cli.commands import watch
+from dobby_dagster.domain.errors import InferenceError, StoreBusyError
 from dobby_dagster.domain.owner import new_owner
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.pipeline.monitoring.progress_reader import ProgressReader
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import PROCESS, Dobby
@@ -118,6 +120,26 @@ def test_before_the_first_commit_the_process_of_a_run_is_unknown(dobby: Dobby) -
     assert (shown["slots in use"].strip(), shown["memory"].strip()) == ("unknown", "unknown")
     [run] = json.loads(dobby("watch", "--once", "--json").out)["runs"]
     assert (run["slots"], run["slots_in_use"], run["memory_bytes"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_database_that_is_locked_does_not_end_it(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], once: bool
+) -> None:
+    reader = ProgressReader(sqlite_store, 3)
+    read, locked = reader.read, ["the database is in use by process 7 (dobby backup)"]
+    monkeypatch.setattr(reader, "read", lambda: read() if not locked else busy(locked.pop()))
+    readings = watch._readings(reader, None, 0.05, once)
+    if once:
+        with pytest.raises(StoreBusyError):
+            next(readings)
+        return
+    assert next(readings) == []
+    assert "the database is in use by process 7 (dobby backup); reading goes on" in capsys.readouterr().err
+
+
+def busy(message: str) -> Any:
+    raise StoreBusyError(message)
 
 
 @pytest.mark.parametrize("interval", ["0", "-1", "nan", "99999"])

@@ -13,7 +13,8 @@ import typer
 
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
-from dobby_dagster.cli.output import out, print_json
+from dobby_dagster.cli.output import note, out, print_json
+from dobby_dagster.domain.errors import StoreError
 from dobby_dagster.domain.plurals import counted, spanned
 from dobby_dagster.domain.printable import printable, shortened
 
@@ -58,10 +59,21 @@ NEVER = "No run has committed anything to this database yet."
 
 
 def _readings(reader: ProgressReader, file: Path | None, interval: float, once: bool) -> Iterator[list[RunProgress]]:
-    """Readings at most ``interval`` seconds apart; earlier where the database's file was written to."""
+    """Readings at most ``interval`` seconds apart; earlier where the database's file was written to.
+
+    A database that is locked, or a server that does not answer, is a line on standard error: it may pass.
+    """
     while True:
         began, written = time.monotonic(), _written(file)
-        yield reader.read()
+        try:
+            runs = reader.read()
+        except StoreError as error:
+            if once or not error.retry.may_pass:
+                raise
+            note(f"{error}; reading goes on")
+            time.sleep(interval)
+            continue
+        yield runs
         if once:
             return
         due = began + interval
