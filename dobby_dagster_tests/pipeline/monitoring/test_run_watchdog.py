@@ -92,7 +92,8 @@ def test_one_that_ends_before_it_has_its_task_does_not_end_the_run(monkeypatch: 
 
     def ended(command: list[str], **options: Any) -> subprocess.Popen[bytes]:
         process = start([sys.executable, "-c", ""], **options)
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
         return process
 
     monkeypatch.setattr(subprocess, "Popen", ended)
