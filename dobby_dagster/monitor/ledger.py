@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.settings import Settings
-from dobby_dagster.monitor.part_check import PartError
+from dobby_dagster.monitor.part_check import PartError, UnknownPartError
 from dobby_dagster.pipeline.monitoring.stalls import stalled_runs
 from dobby_dagster.store.cozo_store import CozoStore
 
@@ -69,9 +70,12 @@ class Ledger:
 
         Raises:
             PartError: One does not.
-            StoreError: The database does not answer.
+            UnknownPartError: The database does not answer, or the settings are invalid.
         """
-        stalled = stalled_runs(*self.opened())
+        try:
+            stalled = stalled_runs(*self.opened())
+        except DobbyError:
+            raise UnknownPartError("not known: the database does not answer, or the settings are invalid") from None
         if stalled:
             longest = stalled[0]
             batches = ", ".join(longest.batches[:3])

@@ -63,6 +63,8 @@ def test_a_database_that_comes_later_is_found(sqlite_url: str) -> None:
     answer = client.get("/ready")
     assert answer.status_code == 503
     assert answer.json()["parts"]["database"]["ok"] is False
+    assert answer.json()["parts"]["stalls"]["ok"] is None, "not known without the database"
+    assert 'dobby_ready{part="stalls"}' not in samples(client)
     assert client.get("/health").status_code == 200
     assert 'dobby_ready{part="database"}' in samples(client), "what is known is exported all the same"
     CozoStore(CozoStore.open(Settings(database={"url": sqlite_url}).database).connection)
