@@ -34,7 +34,7 @@ def counted_in(counters: memoryview) -> Iterator[None]:
     try:
         yield
     finally:
-        _counters.remove(counters)
+        _counters[:] = [each for each in _counters if each is not counters]  # equal ones may be of another run
 
 
 def token() -> None:

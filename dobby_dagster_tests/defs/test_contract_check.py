@@ -13,7 +13,7 @@ from dobby_dagster_tests.helpers.model_server import Scripted, said
 from dobby_dagster_tests.helpers.records import put
 from dobby_dagster_tests.helpers.world import Make, World
 
-CODE = {f"k{i:02d}": f"def add_{i}(a, b):\n    return a + b + {i}\n" for i in range(24)}
+CODE = {f"k{i:02d}": f"def add_{i}(a, b):\n    return a + b + {i}\n" for i in range(60)}
 KEPT = {"pipeline_records_per_second": 0.001, "pipeline_latency_mean_seconds": 900.0, "pipeline_error_rate": 1.0}
 
 

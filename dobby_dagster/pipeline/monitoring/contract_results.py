@@ -20,7 +20,7 @@ from dobby_dagster.store.ledger.performance import BatchFigures, ClassFigures
 log = logging.getLogger("dobby")
 
 # Inferred records below which a batch says nothing about amortised speed.
-FEWEST_RECORDS = 20
+FEWEST_RECORDS = 50
 _AMORTISED = {"records_per_second", "latency_mean_seconds"}
 
 Origin: TypeAlias = Literal["contract", "setting", "baseline", "unknown"]

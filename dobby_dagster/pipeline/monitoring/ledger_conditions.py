@@ -90,7 +90,7 @@ def quarantine(settings: Settings, store: CozoStore) -> Iterator[Condition]:
             Kind.QUARANTINE,
             relation,
             f"{counted(records, 'record')} of '{relation}' in quarantine",
-            "They are not tried again until they are released, with dobby failed release. "
+            "What is in quarantine is not tried again until it is released, with dobby failed release. "
             "This is sent again when more follow.",
             Severity.WARNING,
             remedy_command(settings, "failed list"),
