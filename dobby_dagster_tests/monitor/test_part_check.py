@@ -97,7 +97,7 @@ def test_a_recent_result_is_given_without_waiting() -> None:
     flight = SingleFlight(slow)
     assert flight.recent(5) == 1
     time.sleep(0.6)
-    assert flight.recent(5) == 1, "the second call has begun, and is not waited for"
+    assert flight.recent(5) == 1, "the second call has started, and is not waited for"
     assert len(starts) == 2
     may_end.set()
     flight.result(5)

@@ -51,7 +51,7 @@ class Alert(BaseModel):
         return min(QUIET_SECONDS * 2.0 ** min(self.episodes - 1, 20), LONGEST_QUIET_SECONDS)
 
     @classmethod
-    def begun(cls, condition: Condition, now: float, episodes: int) -> Alert:
+    def opened(cls, condition: Condition, now: float, episodes: int) -> Alert:
         """A pending alert for ``condition``."""
         kept = {"kind": condition.kind, "subject": printable(condition.subject), "since": now, "episodes": episodes}
         return cls.model_validate(kept | _bounded(condition))

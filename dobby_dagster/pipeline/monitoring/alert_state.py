@@ -105,7 +105,7 @@ class AlertState(BaseModel):
     def _seen(self, condition: Condition, now: float) -> Notification | None:
         alert = self.alerts.get(condition.identity)
         if alert is None or alert.over_at is not None:
-            alert = Alert.begun(condition, now, episodes=alert.episodes + 1 if alert else 1)
+            alert = Alert.opened(condition, now, episodes=alert.episodes + 1 if alert else 1)
             self.alerts[condition.identity] = alert
         alert.absent_since = None
         if alert.sent_at is None:

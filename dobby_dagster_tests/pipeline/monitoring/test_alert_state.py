@@ -116,12 +116,12 @@ def test_a_process_that_dies_before_the_cursor_is_stored_repeats_and_loses_nothi
 @settings(max_examples=30)
 @given(st.lists(st.integers(1, 200), min_size=20, max_size=60))
 def test_a_condition_that_comes_and_goes_is_sent_a_few_times_an_hour(lengths: list[int]) -> None:
-    system, present, begun = System(), True, []
+    system, present, opened = System(), True, []
     for ticks in lengths:
         for _ in range(ticks):
-            begun += [new.at for new in system.tick(Reading(SUBJECTS[:1] if present else [])) if new.status == "open"]
+            opened += [new.at for new in system.tick(Reading(SUBJECTS[:1] if present else [])) if new.status == "open"]
         present = not present
-    most = max(sum(at <= other < at + FLAP_SECONDS for other in begun) for at in begun)
+    most = max(sum(at <= other < at + FLAP_SECONDS for other in opened) for at in opened)
     assert most <= 8
 
 
