@@ -190,7 +190,7 @@ def test_int8_and_bfloat16_run_on_the_cpu(asked: dict[str, str], backend: str, q
 @pytest.mark.skipif(FASTEST != "openvino", reason="OpenVINO is for x86-64")
 def test_the_backend_is_chosen_and_says_why(qwen2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = engine_on(qwen2).load()
-    assert (info.engine, info.engine_reason) == ("openvino", "OpenVINO is the fastest backend on the CPU")
+    assert (info.engine, info.engine_reason) == ("openvino", "OpenVINO is the fastest engine on the CPU")
     info = engine_on(qwen2, reproducible=True).load()
     assert info.engine == "packed"
     assert info.engine_reason.endswith("; not openvino: it has no reproducible mode")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,42 +14,10 @@ from dobby_dagster.inference.local.generator import Generator, LoadedGenerator, 
 from dobby_dagster.inference.local.memory_budget import token_budget
 from dobby_dagster.inference.local.network import Network
 from dobby_dagster.inference.local.parallel_generators import ParallelGenerator
-from dobby_dagster.inference.optional_packages import missing
 
 # A model of at most this size runs in one generator per core, if each of them gets enough slots to be fast.
 SMALL_BYTES = 64_000_000
 PART_SLOTS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """How to load a model, and why that is not possible: the first reason that is not empty."""
-
-    load: Callable[[LoadRequest], LoadedGenerator]
-    obstacles: Callable[[LoadRequest], Iterator[str]]
-
-
-def unsupported_reason(backend: str, request: LoadRequest) -> str:
-    """Why a backend can't run a model; ``""`` where it can."""
-    return next(filter(None, BACKENDS[backend].obstacles(request)), "")
-
-
-def _cpu_obstacles(request: LoadRequest) -> Iterator[str]:
-    placement = request.placement
-    if placement.device != "cpu":
-        yield f"it is for the CPU, not for {placement.device}"
-    if placement.dtype not in ("float32", "bfloat16"):
-        yield f"it has no {placement.dtype}"
-
-
-def _openvino_obstacles(request: LoadRequest) -> Iterator[str]:
-    yield from _cpu_obstacles(request)
-    yield missing("openvino", "ml_dtypes")
-    if platform.machine() not in ("x86_64", "AMD64"):
-        yield f"it is tested on x86-64 only, not on {platform.machine()}"
-    if request.inference.reproducible:
-        yield "it has no reproducible mode"
-    yield request.folder.config.unsupported
 
 
 def _load_openvino(request: LoadRequest) -> LoadedGenerator:
@@ -69,20 +36,12 @@ def _load_openvino(request: LoadRequest) -> LoadedGenerator:
     return LoadedGenerator(
         generator=generators[0] if parts == 1 else ParallelGenerator(generators),
         backend="openvino",
-        reason=f"OpenVINO is the fastest backend on the CPU{_parts_note(parts)}",
+        note=_parts_note(parts),
         slots=request.inference.slots,
         dtype=dtype,
         parameters=graph.parameters,
         bytes=graph.bytes,
     )
-
-
-def _packed_obstacles(request: LoadRequest) -> Iterator[str]:
-    yield from _cpu_obstacles(request)
-    yield missing("torch")
-    if request.model.quantization != "none":
-        yield f"it has no {request.model.quantization}"
-    yield request.folder.config.unsupported
 
 
 def _load_packed(request: LoadRequest) -> LoadedGenerator:
@@ -105,16 +64,12 @@ def _load_packed(request: LoadRequest) -> LoadedGenerator:
     return LoadedGenerator(
         generator=generator,
         backend="packed",
-        reason=f"packed prompts with continuous batching, on the CPU{_parts_note(parts)}",
+        note=_parts_note(parts),
         slots=request.inference.slots,
         dtype=request.placement.dtype,
         parameters=weights.parameters,
         bytes=weights.bytes,
     )
-
-
-def _transformers_obstacles(request: LoadRequest) -> Iterator[str]:
-    yield missing("torch", "transformers")
 
 
 def _load_transformers(request: LoadRequest) -> LoadedGenerator:
@@ -133,13 +88,11 @@ def _load_transformers(request: LoadRequest) -> LoadedGenerator:
     # The amount of padding depends on what shares a batch, and rounding on the padding.
     slots = 1 if inference.reproducible else inference.slots
     budget = token_budget(inference, request.folder.config, placement)
-    requested = request.model.engine == "transformers"
     return LoadedGenerator(
         generator=PaddedGenerator(
             model, request.selector, request.slot_use, slots, budget, inference.max_new_tokens, request.pad_token
         ),
         backend="transformers",
-        reason="transformers was requested" if requested else "transformers runs everywhere",
         slots=slots,
         dtype=placement.dtype,
         parameters=parameters,
@@ -147,11 +100,11 @@ def _load_transformers(request: LoadRequest) -> LoadedGenerator:
     )
 
 
-# In the order in which model.engine = auto tries them.
-BACKENDS = {
-    "openvino": Backend(_load_openvino, _openvino_obstacles),
-    "packed": Backend(_load_packed, _packed_obstacles),
-    "transformers": Backend(_load_transformers, _transformers_obstacles),
+# How each backend loads a model; engine_features says what it supports.
+BACKENDS: dict[str, Callable[[LoadRequest], LoadedGenerator]] = {
+    "openvino": _load_openvino,
+    "packed": _load_packed,
+    "transformers": _load_transformers,
 }
 
 
@@ -174,4 +127,4 @@ def _parts(cores: int, slots: int, size: int) -> int:
 
 
 def _parts_note(parts: int) -> str:
-    return f"; {parts} generators in parallel, since the model is small" if parts > 1 else ""
+    return f"{parts} generators in parallel, since the model is small" if parts > 1 else ""

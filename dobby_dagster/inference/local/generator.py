@@ -47,18 +47,18 @@ class LoadedGenerator:
     """A generator with its weights in memory.
 
     Attributes:
-        backend: ``openvino``, ``packed`` or ``transformers``.
-        reason: Why this backend, for people.
+        backend: Its name in the table of engines.
         slots: Requests in progress at once, at most.
         dtype: That the weights are computed in, such as ``bfloat16``.
         parameters: How many numbers the model has.
         bytes: Of the weights in memory.
+        note: What else there is to say to people about how it runs.
     """
 
     generator: Generator
     backend: str
-    reason: str
     slots: int
     dtype: str
     parameters: int
     bytes: int
+    note: str = ""

@@ -6,7 +6,9 @@ import logging
 from dataclasses import replace
 
 from dobby_dagster.domain.errors import DobbyError, ModelError
-from dobby_dagster.inference.local.backends import BACKENDS, unsupported_reason
+from dobby_dagster.inference.engine_choice import candidates, need_of
+from dobby_dagster.inference.engine_features import ENGINES
+from dobby_dagster.inference.local.backends import BACKENDS
 from dobby_dagster.inference.local.generator import LoadedGenerator, LoadRequest
 from dobby_dagster.inference.models.model_folder import one_line
 from dobby_dagster.inference.models.tensor_files import INT8
@@ -22,19 +24,23 @@ def load_generator(request: LoadRequest) -> LoadedGenerator:
     """
     requested, name = request.model.engine, request.folder.name
     failed: dict[str, str] = {}
-    for backend in BACKENDS if requested == "auto" else [requested]:
+    need = need_of(request.folder.config, request.model, request.inference, request.placement)
+    for backend, obstacle in candidates(need).items():
+        if obstacle:
+            failed[backend] = obstacle
+            continue
         try:
-            reason = unsupported_reason(backend, request)
-            if not reason:
-                loaded = BACKENDS[backend].load(request)
-                notes = [loaded.reason, *_weights_note(request, backend), *(f"not {b}: {r}" for b, r in failed.items())]
-                return replace(loaded, reason="; ".join(notes))
+            loaded = BACKENDS[backend](request)
         except DobbyError:  # a broken folder is broken for every backend
             raise
         except Exception as error:  # whatever a library raises for a model that it can't run: try the next backend
-            reason = one_line(error)
-            log.warning("%s can't be run by %s: %s", name, backend, reason)
-        failed[backend] = reason
+            failed[backend] = one_line(error)
+            log.warning("%s can't be run by %s: %s", name, backend, failed[backend])
+        else:
+            why = ENGINES[backend].reason if requested == "auto" else f"{backend} was requested"
+            others = [f"not {other}: {reason}" for other, reason in failed.items()]
+            notes = [why, loaded.note, *_weights_note(request, backend), *others]
+            return replace(loaded, note="; ".join(filter(None, notes)))
     hint = "use model.engine = auto" if requested != "auto" else ""
     raise ModelError(f"{name} can't be run by {backend}: {failed[backend]}", hint=hint)
 

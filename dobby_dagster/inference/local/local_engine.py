@@ -134,7 +134,7 @@ class LocalEngine:
             quantization=self._model_settings.quantization,
             load_seconds=time.perf_counter() - began,
             engine=made.backend,
-            engine_reason=made.reason,
+            engine_reason=made.note,
             promise=promise(self._settings, self._model_settings, made.dtype),
         )
         return _LoadedModel(tokenizer, encoder, made.generator, placement, info)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, NonNegativeInt, model_validator
 
 from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.engine_features import Feature
 from dobby_dagster.inference.models.folder_files import validated
 from dobby_dagster.inference.models.rotary_embedding import Rotary, rotary_settings
 
@@ -86,16 +87,22 @@ class ModelConfig(BaseModel):
         return self.num_heads // self.num_kv_heads
 
     @property
-    def unsupported(self) -> str:
-        """Why only transformers can compute this model; ``""`` where the other backends can too."""
+    def special_features(self) -> dict[Feature, str]:
+        """What an engine has to support for this model beyond its architecture, each as a reason for people."""
         sliding = self.use_sliding_window or any(kind != "full_attention" for kind in self.layer_types or ())
-        reasons = {
-            f"the model's rotary embedding is scaled ({self.rotary.rope_type})": self.rotary.rope_type != "default",
-            "the model uses a sliding window": self.model_type == "qwen2" and sliding,
-            "the model's activation is not SiLU": self.hidden_act not in ("silu", "swish"),
-            "the model has biases that its architecture does not have": self.attention_bias or self.mlp_bias,
+        uses = {
+            Feature.SCALED_ROTARY: self.rotary.rope_type != "default",
+            Feature.SLIDING_WINDOW: self.model_type == "qwen2" and sliding,
+            Feature.OTHER_ACTIVATIONS: self.hidden_act not in ("silu", "swish"),
+            Feature.EXTRA_BIASES: self.attention_bias or self.mlp_bias,
         }
-        return next((reason for reason, applies in reasons.items() if applies), "")
+        reasons = {
+            Feature.SCALED_ROTARY: f"the model's rotary embedding is scaled ({self.rotary.rope_type})",
+            Feature.SLIDING_WINDOW: "the model uses a sliding window",
+            Feature.OTHER_ACTIVATIONS: "the model's activation is not SiLU",
+            Feature.EXTRA_BIASES: "the model has biases that its architecture does not have",
+        }
+        return {feature: reasons[feature] for feature, applies in uses.items() if applies}
 
 
 def parse_config(fields: Mapping[str, Any], folder: Path) -> ModelConfig:

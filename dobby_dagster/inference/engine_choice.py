@@ -1,0 +1,90 @@
+"""Which engine can run what is needed, by the table of engines; ``model.engine = auto`` takes the first."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.engine_features import DEVICES, ENGINES, EngineFeatures, Feature
+from dobby_dagster.inference.local.devices import Placement
+from dobby_dagster.inference.models.model_config import ModelConfig
+from dobby_dagster.inference.optional_packages import missing
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What an engine has to support.
+
+    Attributes:
+        device, dtype: As chosen for the model.
+        quantization: As in ``model.quantization``.
+        requested: ``auto``, or the engine that ``model.engine`` names.
+        features: Each with the reason for people why an engine without it can't be used.
+    """
+
+    device: str
+    dtype: str = "float32"
+    quantization: str = "none"
+    requested: str = "auto"
+    features: Mapping[Feature, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine: its processor, and which packages are missing, with how to install them (``""``: none)."""
+
+    processor: str = field(default_factory=platform.machine)
+    missing: Callable[..., str] = missing
+
+
+def need_of(
+    config: ModelConfig | None, model: ModelSettings, inference: InferenceSettings, placement: Placement
+) -> Need:
+    """What a model with these settings needs, on the device that was chosen for it; without ``config``: any model."""
+    modes = {Feature.REPRODUCIBLE: "it has no reproducible mode"} if inference.reproducible else {}
+    special = config.special_features if config else {}
+    return Need(placement.device, placement.dtype, model.quantization, model.engine, modes | special)
+
+
+def candidates(need: Need, host: Host | None = None) -> dict[str, str]:
+    """The engines that may be taken, in order of preference, each with the first reason why it can't be.
+
+    Args:
+        need: What the engine has to support.
+        host: Where it would run; None: here.
+
+    Returns:
+        Reasons by engine; ``""`` where there is none. The first of these is the one to take.
+
+    >>> candidates(Need("mps", quantization="int8"), Host("arm64", lambda *packages: ""))["packed"]
+    "it is for the CPU, not for Apple's GPU"
+    """
+    served = need.device == "server"
+    local = [name for name, engine in ENGINES.items() if ("server" in engine.devices) == served]
+    names = local if need.requested == "auto" else [need.requested]
+    return {name: next(filter(None, _obstacles(ENGINES[name], need, host or Host())), "") for name in names}
+
+
+def chosen(reasons: Mapping[str, str]) -> str | None:
+    """The first engine without a reason against it; None where each has one."""
+    return next((name for name, reason in reasons.items() if not reason), None)
+
+
+def _obstacles(engine: EngineFeatures, need: Need, host: Host) -> Iterator[str]:
+    device, quantization = need.device, need.quantization
+    if device not in engine.devices and not (need.requested != "auto" and device in engine.on_request):
+        yield f"it is for {' and '.join(DEVICES[each] for each in engine.devices)}, not for {DEVICES[device]}"
+    if engine.dtypes and need.dtype not in engine.dtypes:
+        yield f"it has no {need.dtype}"
+    if engine.packages:
+        yield host.missing(*engine.packages)
+    if engine.processors and host.processor not in engine.processors:
+        yield f"it is tested on x86-64 only, not on {host.processor}"
+    if quantization != "none" and quantization not in engine.quantizations.get(device, ()):
+        elsewhere = [DEVICES[other] for other, kinds in engine.quantizations.items() if quantization in kinds]
+        yield f"its {quantization} is for {' and '.join(elsewhere)} only" if elsewhere else f"it has no {quantization}"
+    for feature, reason in need.features.items():
+        if feature not in engine.features:
+            yield reason

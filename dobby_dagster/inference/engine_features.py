@@ -1,0 +1,125 @@
+"""The table of engines: what each supports, on which devices, and what it needs. The only place that says so.
+
+:mod:`engine_choice` chooses by it, ``dobby doctor --engines`` and ``docs/engines.md`` show it, and a test proves each
+feature that an engine claims. A new engine is one entry here, one loader, and what proves its features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+X86 = ("x86_64", "AMD64")
+# Devices by their names in settings, as people call them.
+DEVICES = {"cpu": "the CPU", "mps": "Apple's GPU", "cuda": "CUDA", "server": "a model behind a URL"}
+
+
+class Feature(StrEnum):
+    """What an engine may support beyond the contract of all engines."""
+
+    LOGPROBS = "log-probabilities"
+    STOP_TEXTS = "stop texts"
+    NO_REPEAT = "ban on repeated n-grams"
+    REPETITION_PENALTY = "repetition penalty"
+    SAMPLING = "sampling with a seed"
+    REPRODUCIBLE = "reproducible mode"
+    CONTINUOUS_BATCHING = "continuous batching"
+    COMMON_PREFIX = "common prefix read once"
+    MEMORY_LIMIT = "limit on the tokens in memory"
+    SCALED_ROTARY = "scaled rotary embeddings"
+    SLIDING_WINDOW = "sliding windows"
+    OTHER_ACTIVATIONS = "activations other than SiLU"
+    EXTRA_BIASES = "biases beyond the architecture's"
+
+
+_SELECTED = frozenset(
+    {Feature.LOGPROBS, Feature.STOP_TEXTS, Feature.NO_REPEAT, Feature.REPETITION_PENALTY, Feature.SAMPLING}
+)
+_OWN = _SELECTED | {Feature.CONTINUOUS_BATCHING, Feature.COMMON_PREFIX, Feature.MEMORY_LIMIT}
+_VARIANTS = frozenset({Feature.SCALED_ROTARY, Feature.SLIDING_WINDOW, Feature.OTHER_ACTIVATIONS, Feature.EXTRA_BIASES})
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What was run with an engine, where, and on which day (ISO 8601)."""
+
+    day: str
+    machine: str
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFeatures:
+    """One engine.
+
+    Attributes:
+        title: Its name for people.
+        reason: Why ``auto`` takes it.
+        devices: Where ``auto`` may take it.
+        on_request: Where it runs as well, if ``model.engine`` names it.
+        packages: Import names of what it needs.
+        processors: The only ones that it runs on, by :func:`platform.machine`; empty: any.
+        dtypes: Precisions of the weights; empty: unknown, up to a server.
+        quantizations: Values of ``model.quantization`` beside none, by device.
+        features: What it supports.
+        unknown: Features that are up to a server.
+        token_agreement: The least share of prompts for which it generates transformers' tokens in float32.
+        logprob_tolerance: The largest difference of a log-probability from transformers' in float32.
+        trials: What was run where.
+    """
+
+    title: str
+    reason: str
+    devices: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    features: frozenset[Feature]
+    on_request: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    processors: tuple[str, ...] = ()
+    quantizations: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    unknown: frozenset[Feature] = frozenset()
+    token_agreement: float = 1.0
+    logprob_tolerance: float = 1e-3
+    trials: tuple[Trial, ...] = ()
+
+
+# By their names in settings, in the order in which model.engine = auto tries them.
+ENGINES: dict[str, EngineFeatures] = {
+    "openvino": EngineFeatures(
+        title="OpenVINO",
+        reason="OpenVINO is the fastest engine on the CPU",
+        devices=("cpu",),
+        packages=("openvino", "ml_dtypes"),
+        processors=X86,
+        dtypes=("float32", "bfloat16"),
+        quantizations={"cpu": ("int8",)},
+        features=_OWN,
+    ),
+    "packed": EngineFeatures(
+        title="packed torch",
+        reason="packed prompts with continuous batching are the fastest on the CPU by torch",
+        devices=("cpu",),
+        packages=("torch",),
+        dtypes=("float32", "bfloat16"),
+        features=_OWN | {Feature.REPRODUCIBLE},
+    ),
+    "transformers": EngineFeatures(
+        title="transformers",
+        reason="transformers runs everywhere",
+        devices=("cpu", "mps", "cuda"),
+        packages=("torch", "transformers"),
+        dtypes=("float32", "bfloat16", "float16"),
+        quantizations={"cpu": ("int8",)},
+        features=_SELECTED | _VARIANTS | {Feature.REPRODUCIBLE, Feature.MEMORY_LIMIT},
+    ),
+    "server": EngineFeatures(
+        title="a server",
+        reason="model.url is set",
+        devices=("server",),
+        dtypes=(),
+        features=frozenset({Feature.LOGPROBS, Feature.STOP_TEXTS, Feature.SAMPLING}),
+        unknown=_VARIANTS | {Feature.CONTINUOUS_BATCHING, Feature.COMMON_PREFIX, Feature.MEMORY_LIMIT},
+    ),
+}
