@@ -7,7 +7,7 @@
 # make model the built-in model from scratch: corpus, training, calibration, in build/ (hours; resumable)
 # make finetuned  the larger one from a pretrained model, in build/ (minutes on a GPU, days on two cores; resumable)
 # make eval  its quality on projects that it was not trained on, into docs/model
-# make docs  the reference of the commands, docs/cli.md, from their help texts
+# make docs  the reference of the commands, docs/cli.md, from their help texts, and the tables in docs/engines.md
 # make lock  resolve and lock the dependencies again
 
 PYTHON ?= python3

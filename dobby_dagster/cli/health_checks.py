@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TypeAlias
 
 from dobby_dagster.cli.database_checks import database_checks
+from dobby_dagster.cli.engine_list import other_engines
 from dobby_dagster.cli.finding import Command, Finding
 from dobby_dagster.domain.errors import DobbyError, StoreError
 from dobby_dagster.domain.plurals import counted
@@ -75,6 +76,8 @@ def _model(settings: Settings, command: Command) -> Iterator[Finding]:
             "device", True, f"{info.device}, {info.dtype}: {info.device_reason}; loaded in {info.load_seconds:.1f} s"
         )
         yield Finding("engine", True, f"{info.engine}, {counted(engine.slots, 'slot')}: {info.engine_reason}")
+        if not settings.model.url:
+            yield Finding("other engines", True, other_engines(settings, info))
         if info.promise:
             yield Finding("consistency", True, f"a record summarised again gets {info.promise}")
         health = engine.health()

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine_features import DEVICES, ENGINES, EngineFeatures, Feature
-from dobby_dagster.inference.local.devices import Placement
+from dobby_dagster.inference.local.devices import Placement, available
 from dobby_dagster.inference.models.model_config import ModelConfig
+from dobby_dagster.inference.models.model_folder import find_model
 from dobby_dagster.inference.optional_packages import missing
 
 
@@ -28,7 +29,7 @@ class Need:
     dtype: str = "float32"
     quantization: str = "none"
     requested: str = "auto"
-    features: Mapping[Feature, str] = field(default_factory=dict)
+    features: Mapping[Feature, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,30 @@ class Host:
     """A machine: its processor, and which packages are missing, with how to install them (``""``: none)."""
 
     processor: str = field(default_factory=platform.machine)
-    missing: Callable[..., str] = missing
+    missing: Callable[..., str] = field(default_factory=lambda: missing)
 
 
-def need_of(
-    config: ModelConfig | None, model: ModelSettings, inference: InferenceSettings, placement: Placement
-) -> Need:
-    """What a model with these settings needs, on the device that was chosen for it; without ``config``: any model."""
+def need_of(config: ModelConfig, model: ModelSettings, inference: InferenceSettings, placement: Placement) -> Need:
+    """What a model with these settings needs, on the device that was chosen for it."""
     modes = {Feature.REPRODUCIBLE: "it has no reproducible mode"} if inference.reproducible else {}
-    special = config.special_features if config else {}
-    return Need(placement.device, placement.dtype, model.quantization, model.engine, modes | special)
+    features = modes | config.special_features
+    return Need(placement.device, placement.dtype, model.quantization, model.engine, features)
+
+
+def needs(model: ModelSettings, inference: InferenceSettings) -> dict[Need, str]:
+    """What the model of these settings needs on each device, with why that device can't be used here.
+
+    Raises:
+        ModelError: The model can't be used.
+    """
+    if model.url:
+        return {Need("server"): ""}
+    config = find_model(model).config
+    dtype = "float32" if model.dtype == "auto" else model.dtype
+    return {
+        need_of(config, model, inference, Placement(device, dtype, "")): obstacle
+        for device, obstacle in available().items()
+    }
 
 
 def candidates(need: Need, host: Host | None = None) -> dict[str, str]:

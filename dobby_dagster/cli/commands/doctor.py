@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
+from dobby_dagster.cli.engine_list import show_engines
 from dobby_dagster.cli.exit_codes import FAILED
 from dobby_dagster.cli.output import is_unicode, print_json, print_table
 from dobby_dagster.cli.progress_bars import working
 from dobby_dagster.domain.errors import StoreError
 from dobby_dagster.domain.printable import shell_word
 
+Engines = Annotated[bool, typer.Option("--engines", help="Only list the engines: what each supports and needs.")]
+
 
 @options.takes("database", *options.SOURCE, "model", "device", "prompt")
-def doctor(given: options.Given, as_json: options.Json = False) -> None:
+def doctor(given: options.Given, engines: Engines = False, as_json: options.Json = False) -> None:
     """Check versions, database, model and device: what works, and how to fix the rest."""
     from dobby_dagster.cli.health_checks import diagnose
 
@@ -27,6 +31,9 @@ def doctor(given: options.Given, as_json: options.Json = False) -> None:
         settings, command = given.load().settings, _plain_command
     else:
         settings, command = use.settings, use.command
+    if engines:
+        show_engines(settings, as_json)
+        return
     with working("Checking versions, database, model and device…"):
         findings = diagnose(settings, command)
     if as_json:
