@@ -183,7 +183,7 @@ def compare(place: Path, only: str = "") -> Iterator[tuple[str, list[list[object
     """All workloads; a title and a table's rows for each."""
     from dobby_dagster.domain.settings import ModelSettings
     from dobby_dagster.inference.local.tokenizer import load_tokenizer
-    from dobby_dagster.inference.models.model_folder import find_model
+    from dobby_dagster.inference.models.model_lookup import find_model
 
     tokenizer = load_tokenizer(find_model(ModelSettings()))
     peaks = {dtype: gemm_peak(dtype) for dtype in ("float32", "bfloat16")}

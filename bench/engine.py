@@ -11,7 +11,7 @@ from bench.workload import documented, functions
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
-from dobby_dagster.inference.models.model_folder import find_model
+from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.prompts import PromptLibrary
 
 PROMPT = PromptLibrary.load().get("summary")

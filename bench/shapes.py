@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 from dobby_dagster.domain.settings import ModelSettings
-from dobby_dagster.inference.models.model_folder import check_folder, find_model
+from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.models.model_lookup import find_model
 
-# hidden size, layers, heads, key-value heads, intermediate size: 17 million parameters, and the shapes of Qwen2.5-0.5B
 # and Qwen2.5-1.5B.
 SHAPES = {"17M": (384, 8, 6, 2, 1024), "0.5B": (896, 24, 14, 2, 4864), "1.5B": (1536, 28, 12, 2, 8960)}
 BUILT_IN = "built-in"

@@ -16,7 +16,8 @@ from dobby_dagster.cli.app import main, restore_sigint
 from dobby_dagster.domain import secrets
 from dobby_dagster.domain.settings import BUILT_IN_MODEL, DatabaseSettings, Settings
 from dobby_dagster.domain.settings_loader import load_settings
-from dobby_dagster.inference.models.model_folder import CARD, shelf
+from dobby_dagster.inference.models.model_card import CARD
+from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.ingest.splitter_process import Splitter
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint

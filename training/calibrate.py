@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from dobby_dagster.inference.models.model_folder import CARD
+from dobby_dagster.inference.models.model_card import CARD
 from dobby_dagster.inference.scoring.confidence import CALIBRATED, Calibration, OutputFeatures, Weights, is_copied
 from dobby_dagster.inference.scoring.content_kind import kind_of
 from dobby_dagster.inference.scoring.grounding import grounded_share

@@ -21,7 +21,7 @@ def doubts_of(use: Opened, recipe: RecipeId) -> DoubtfulCounts:
 
 def doubt_lines(use: Opened, recipe: RecipeId) -> list[str]:
     """A line on unsure summaries, and one on each other doubt that there is; none where there is no summary."""
-    from dobby_dagster.inference.models.model_folder import another_model
+    from dobby_dagster.inference.models.shipped_models import another_model
 
     found = doubts_of(use, recipe)
     if not found.summaries:

@@ -58,17 +58,17 @@ def _versions(settings: Settings, command: Command) -> Iterator[Finding]:
 
 def _model(settings: Settings, command: Command) -> Iterator[Finding]:
     from dobby_dagster.inference.engine_selection import engine_for
-    from dobby_dagster.inference.models.model_folder import find_model
+    from dobby_dagster.inference.models.model_lookup import find_model
     from dobby_dagster.inference.prompts import chosen_prompt
 
     prompt = chosen_prompt(settings.prompt)
     if settings.model.url:
         yield Finding("model", True, f"{settings.model.served_name}, run by {settings.model.url}")
     else:
-        folder = find_model(settings.model)
-        about = folder.card.get("description", "a model of your own")
-        yield Finding("model", True, f"{folder.name}: {folder.architecture}, {folder.size / 1e6:.0f} MB; {about}")
-        folder.require_prompt(prompt)
+        source = find_model(settings.model)
+        about = source.card.get("description", "a model of your own")
+        yield Finding("model", True, f"{source.name}: {source.architecture}, {source.size / 1e6:.0f} MB; {about}")
+        source.require_prompt(prompt)
     engine = engine_for(settings.model, settings.inference)
     try:
         info = engine.load()

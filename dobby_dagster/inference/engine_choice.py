@@ -10,7 +10,7 @@ from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine_features import DEVICES, ENGINES, EngineFeatures, Feature
 from dobby_dagster.inference.local.devices import Placement, available
 from dobby_dagster.inference.models.model_config import ModelConfig
-from dobby_dagster.inference.models.model_folder import find_model
+from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.optional_packages import missing
 
 

@@ -17,6 +17,6 @@ def engine_for(model: ModelSettings, inference: InferenceSettings) -> Engine:
 
         return ServerEngine(model, inference)
     from dobby_dagster.inference.local.local_engine import LocalEngine
-    from dobby_dagster.inference.models.model_folder import find_model
+    from dobby_dagster.inference.models.model_lookup import find_model
 
     return LocalEngine(find_model(model), model, inference)

@@ -6,7 +6,7 @@ import hashlib
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, Settings
 from dobby_dagster.domain.summaries import Recipe
-from dobby_dagster.inference.models.model_folder import find_model
+from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.prompts import Prompt, chosen_prompt
 
 # Settings of batching, memory and deadlines, which may change without making stored summaries out of date.
@@ -24,10 +24,10 @@ def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt
     if model.url:
         # A server's model can't be inspected: its name stands for it, whatever the server's address.
         return Recipe(prompt.name, prompt.text, model.served_name, served_revision(model.served_name), settings)
-    folder = find_model(model)
-    folder.require_prompt(prompt)
+    source = find_model(model)
+    source.require_prompt(prompt)
     settings["quantization"] = model.quantization
-    return Recipe(prompt.name, prompt.text, folder.name, folder.revision, settings)
+    return Recipe(prompt.name, prompt.text, source.name, source.revision, settings)
 
 
 def served_revision(name: str) -> str:

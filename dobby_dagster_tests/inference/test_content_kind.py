@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from dobby_dagster.domain.settings import BUILT_IN_MODEL, InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
-from dobby_dagster.inference.models.model_folder import CARD, check_folder, shelf
+from dobby_dagster.inference.models.model_card import CARD
+from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.inference.scoring.confidence import Calibration, OutputFeatures, confidence
 from dobby_dagster.inference.scoring.content_kind import WEIGHTS, kind_of

@@ -262,7 +262,7 @@ def test_the_definitions_load_whatever_the_model_is(folder: Path) -> None:
 
 
 def test_what_a_shipped_model_brings_is_not_tried_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dobby_dagster.inference.models.model_folder import find_model
+    from dobby_dagster.inference.models.model_lookup import find_model
     from dobby_dagster.inference.sandbox import limited_process
 
     monkeypatch.setattr(limited_process, "ask", None)

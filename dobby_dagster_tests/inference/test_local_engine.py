@@ -45,7 +45,7 @@ def test_greedy_tokens_and_scores_are_those_of_generate(
     loaded = engine._loaded
     assert loaded is not None
     assert loaded.info.engine == backend
-    model = load_model(engine.folder, loaded.placement)
+    model = load_model(engine.source, loaded.placement)
     encoded = loaded.encoder.encode(requests(contents), PROMPT)
     assert max(len(item.prompt_ids) for item in encoded) > 200
     for item, output in zip(encoded, outputs, strict=True):

@@ -9,7 +9,9 @@ import pytest
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import BUILT_IN_MODEL, InferenceSettings, ModelSettings
 from dobby_dagster.inference.local.local_engine import LocalEngine
-from dobby_dagster.inference.models.model_folder import check_folder, find_model, shelf
+from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.models.model_lookup import find_model
+from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster_tests.helpers.checkpoints import make_tokenizer
 
 
@@ -32,7 +34,7 @@ def test_a_good_folder_is_loaded(folder: Path) -> None:
 
 
 def test_no_such_model() -> None:
-    with pytest.raises(ModelError, match=r"there is no model folder 'dobby-code' \(did you mean"):
+    with pytest.raises(ModelError, match=r"there is no model 'dobby-code' \(did you mean"):
         find_model(ModelSettings(path="dobby-code"))
 
 

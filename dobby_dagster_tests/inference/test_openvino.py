@@ -17,7 +17,8 @@ from dobby_dagster.inference.engine import Generation
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.prompt_encoding import Encoder
 from dobby_dagster.inference.local.tokenizer import load_tokenizer
-from dobby_dagster.inference.models.model_folder import check_folder, find_model
+from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster_tests.helpers.local_engines import CONTENTS, FASTEST, PROMPT, edited, requests
 
 if FASTEST != "openvino":
@@ -126,7 +127,7 @@ import sys
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
-from dobby_dagster.inference.models.model_folder import find_model
+from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.prompts import PromptLibrary
 settings = ModelSettings(device="cpu")
 engine = LocalEngine(find_model(settings), settings, InferenceSettings())

@@ -15,7 +15,7 @@ from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
-from dobby_dagster.inference.models.model_folder import find_model
+from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.prompts import PromptLibrary
 
 def engine(**changed):

@@ -14,7 +14,8 @@ from dobby_dagster.inference.local.length_bands import by_length
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.prompt_encoding import Encoder
 from dobby_dagster.inference.local.tokenizer import load_tokenizer
-from dobby_dagster.inference.models.model_folder import check_folder, shelf
+from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.inference.prompts import PromptLibrary, chosen_prompt, truncate_middle
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
 

@@ -26,12 +26,6 @@ from dobby_dagster_tests.helpers.local_engines import (
 from dobby_dagster_tests.helpers.quantized_checkpoints import FORMS, compressed, int8_rows, quantized
 
 
-def shapes_of(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
-    """Shapes of weights and biases, without scales."""
-    files = checkpoint._files
-    return {name: files.shape(name) for name in files.places if name.endswith(("weight", "bias"))}
-
-
 @pytest.mark.parametrize("form", FORMS)
 def test_the_numbers_are_those_of_the_form_in_both_frameworks(form: str, qwen2: Path, tmp_path: Path) -> None:
     model, twin = quantized(qwen2, form, tmp_path, embedding=True)
@@ -78,7 +72,7 @@ def test_int8_runs_with_the_numbers_that_are_stored(qwen2: Path, tmp_path: Path)
     held = [node.data for node in graph.model.get_ops() if node.get_type_name() == "Constant"]
     with Checkpoint(check_folder(model), "np") as checkpoint:
         size = 0
-        for name, shape in shapes_of(checkpoint).items():
+        for name, shape in checkpoint.shapes().items():
             stored = checkpoint.int8(name, *shape) if len(shape) == 2 else None
             if stored is None:
                 checkpoint.read(name, *shape)
@@ -195,5 +189,5 @@ def test_an_embedding_and_a_head_that_differ_once_dequantized_are_not_tied(qwen2
     })  # fmt: skip
     with Checkpoint(check_folder(model), "np") as checkpoint:
         assert not checkpoint.tied
-        for name, shape in shapes_of(checkpoint).items():
+        for name, shape in checkpoint.shapes().items():
             checkpoint.read(name, *shape)

@@ -15,7 +15,8 @@ from dobby_dagster.inference.engine import Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.prompt_encoding import Encoder
 from dobby_dagster.inference.local.tokenizer import load_tokenizer
-from dobby_dagster.inference.models.model_folder import ModelFolder, check_folder, find_model
+from dobby_dagster.inference.models.model_folder import ModelFolder, check_folder
+from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
 from training.tokenizer import CAPITAL, JOINED

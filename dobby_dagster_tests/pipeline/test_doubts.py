@@ -9,7 +9,7 @@ import pytest
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import BUILT_IN_MODEL, InferenceSettings, PipelineSettings, Settings
-from dobby_dagster.inference.models.model_folder import shelf
+from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt, PromptLibrary
 from dobby_dagster.inference.recipe import recipe_of
 from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics

@@ -8,8 +8,9 @@ import pytest
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import BUILT_IN_MODEL, ModelSettings
-from dobby_dagster.inference.models.model_folder import check_folder, shelf
+from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.reliability import RELIABILITY, read_reliability
+from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.pipeline.reporting.model_evidence import ModelEvidence, model_evidence
 
 SHIPPED = shelf()[BUILT_IN_MODEL]

@@ -11,7 +11,7 @@ from dobby_dagster.domain.errors import DegenerateOutputError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
-from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.models.model_lookup import check_model
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.pipeline.summarization.quality_gate import gate
 from training.corpus.pair import Pair
@@ -64,7 +64,7 @@ def as_records(pairs: Sequence[Pair]) -> list[Pair]:
 
 def answers(model: Path, pairs: Sequence[Pair]) -> list[Answered]:
     """The model's summary of each code; pairs whose inference failed are left out."""
-    engine = LocalEngine(check_folder(model), ModelSettings(), InferenceSettings())
+    engine = LocalEngine(check_model(model), ModelSettings(), InferenceSettings())
     requests = (Request(str(index), pair.code, pair.language) for index, pair in enumerate(pairs))
     found = {answer.id: answer for answer in engine.infer(requests, PROMPT) if isinstance(answer, Generation)}
     return [

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 def models(as_json: options.Json = False) -> None:
     """List the models that ship with Dobby, and the prompts."""
-    from dobby_dagster.inference.models.model_folder import check_folder, shelf
+    from dobby_dagster.inference.models.model_folder import check_folder
+    from dobby_dagster.inference.models.shipped_models import shelf
     from dobby_dagster.inference.prompts import PromptLibrary
 
     prompts = PromptLibrary.load().prompts.values()

@@ -26,7 +26,7 @@ def _load_openvino(request: LoadRequest) -> LoadedGenerator:
     from dobby_dagster.inference.openvino.openvino_network import OpenVinoNetwork, compile_graph
 
     dtype = request.placement.dtype
-    graph = build_graph(request.folder, dtype, int8=request.model.quantization == "int8")
+    graph = build_graph(request.source, dtype, int8=request.model.quantization == "int8")
     cores = psutil.cpu_count(logical=False) or 1
     parts = _parts(cores, request.inference.slots, graph.bytes)
     compiled = compile_graph(graph, dtype, streams=parts, threads=cores)
@@ -52,7 +52,7 @@ def _load_packed(request: LoadRequest) -> LoadedGenerator:
     from dobby_dagster.inference.packed.packed_weights import load_weights
 
     positions = request.longest_prompt + request.inference.max_new_tokens
-    weights = load_weights(request.folder, getattr(torch, request.placement.dtype), positions=positions)
+    weights = load_weights(request.source, getattr(torch, request.placement.dtype), positions=positions)
     network = PackedNetwork(weights, batch_invariant=request.inference.reproducible)
     cores = torch.get_num_threads()
     parts = _parts(cores, request.inference.slots, weights.bytes)
@@ -81,13 +81,13 @@ def _load_transformers(request: LoadRequest) -> LoadedGenerator:
     int8 = request.model.quantization == "int8"
     if int8:
         placement = replace(placement, dtype="float32")
-    model = load_model(request.folder, placement)
+    model = load_model(request.source, placement)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if int8:
         model = quantize(model)
     # The amount of padding depends on what shares a batch, and rounding on the padding.
     slots = 1 if inference.reproducible else inference.slots
-    budget = token_budget(inference, request.folder.config, placement)
+    budget = token_budget(inference, request.source.config, placement)
     return LoadedGenerator(
         generator=PaddedGenerator(
             model, request.selector, request.slot_use, slots, budget, inference.max_new_tokens, request.pad_token
@@ -112,7 +112,7 @@ def _continuous(request: LoadRequest, networks: Sequence[Network[Any, Any]]) -> 
     """A generator for each network; they share the slots and the memory in equal parts."""
     inference, parts = request.inference, len(networks)
     slots, new_tokens = inference.slots // parts, inference.max_new_tokens
-    budget = token_budget(inference, request.folder.config, request.placement) // parts
+    budget = token_budget(inference, request.source.config, request.placement) // parts
     return [
         ContinuousGenerator(
             network, request.selector, request.slot_use, slots, budget, new_tokens, request.longest_prompt

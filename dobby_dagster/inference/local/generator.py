@@ -10,7 +10,7 @@ from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.local.devices import Placement
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.local.token_selection import Selector
-from dobby_dagster.inference.models.model_folder import ModelFolder
+from dobby_dagster.inference.models.model_source import ModelSource
 from dobby_dagster.inference.slot_use import SlotUse
 
 
@@ -32,7 +32,7 @@ class LoadRequest:
         slot_use: Where the generator counts the slots that it uses.
     """
 
-    folder: ModelFolder
+    source: ModelSource
     model: ModelSettings
     inference: InferenceSettings
     placement: Placement

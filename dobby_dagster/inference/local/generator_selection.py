@@ -11,7 +11,6 @@ from dobby_dagster.inference.engine_features import ENGINES
 from dobby_dagster.inference.local.backends import BACKENDS
 from dobby_dagster.inference.local.generator import LoadedGenerator, LoadRequest
 from dobby_dagster.inference.models.model_folder import one_line
-from dobby_dagster.inference.models.tensor_files import INT8
 
 log = logging.getLogger("dobby")
 
@@ -22,9 +21,9 @@ def load_generator(request: LoadRequest) -> LoadedGenerator:
     Raises:
         ModelError: The weights can't be loaded, or no allowed backend can run the model.
     """
-    requested, name = request.model.engine, request.folder.name
+    requested, name = request.model.engine, request.source.name
     failed: dict[str, str] = {}
-    need = need_of(request.folder.config, request.model, request.inference, request.placement)
+    need = need_of(request.source.config, request.model, request.inference, request.placement)
     for backend, obstacle in candidates(need).items():
         if obstacle:
             failed[backend] = obstacle
@@ -47,8 +46,8 @@ def load_generator(request: LoadRequest) -> LoadedGenerator:
 
 def _weights_note(request: LoadRequest, backend: str) -> list[str]:
     """How quantized weights are held in memory, for people; empty where they are not quantized."""
-    scheme = request.folder.scheme
-    if scheme is None:
+    source = request.source
+    if not source.quantization:
         return []
-    kept = backend == "openvino" and request.model.quantization == "int8" and INT8 in scheme.dtypes
-    return [f"weights {'kept as they are in' if kept else 'dequantized from'} {scheme.name}"]
+    kept = backend == "openvino" and request.model.quantization == "int8" and source.keeps_int8
+    return [f"weights {'kept as they are in' if kept else 'dequantized from'} {source.quantization}"]

@@ -1,4 +1,4 @@
-"""The engine on this machine: any Qwen2 or Llama checkpoint in a local folder."""
+"""The engine on this machine: any Qwen2 or Llama checkpoint on disk."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from dobby_dagster.inference.local.prompt_encoding import Encoder
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.local.token_selection import Selector
 from dobby_dagster.inference.local.tokenizer import Tokenizer, load_tokenizer
-from dobby_dagster.inference.models.model_folder import ModelFolder
-from dobby_dagster.inference.models.tokenizer_files import read_ends
+from dobby_dagster.inference.models.model_source import ModelSource
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt
 from dobby_dagster.inference.slot_use import SlotUse
 
@@ -44,13 +43,13 @@ class LocalEngine:
     """See :class:`~dobby_dagster.inference.engine.Engine`.
 
     Args:
-        folder: A checked model folder.
+        source: A checked model.
         model: Device, dtype, quantization, and backend.
         inference: Slots, memory and generation.
     """
 
-    def __init__(self, folder: ModelFolder, model: ModelSettings, inference: InferenceSettings) -> None:
-        self.folder = folder
+    def __init__(self, source: ModelSource, model: ModelSettings, inference: InferenceSettings) -> None:
+        self.source = source
         self.slots = inference.slots
         self.slot_use = SlotUse()
         self._model_settings = model
@@ -63,7 +62,7 @@ class LocalEngine:
 
     def infer(self, requests: Iterable[Request], prompt: Prompt) -> Iterator[Answer]:
         """See :class:`~dobby_dagster.inference.engine.Engine`. Answers come as they are finished."""
-        prompt = self.folder.as_read(prompt)
+        prompt = self.source.as_read(prompt)
         loaded = self._ready()
         stream = iter(requests)
         while window := list(itertools.islice(stream, max(1, self.slots * WINDOW))):
@@ -100,16 +99,16 @@ class LocalEngine:
         if not self._model_settings.allow_download:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         placement = place(self._model_settings, reproducible=self._settings.reproducible)
-        log.info("model %s on %s: %s", self.folder.name, placement.device, placement.reason)
-        tokenizer = load_tokenizer(self.folder)
-        limit = self.folder.prompt_limit(self._settings.max_prompt_tokens, self._settings.max_new_tokens)
-        ends = _end_tokens(self.folder, tokenizer)
+        log.info("model %s on %s: %s", self.source.name, placement.device, placement.reason)
+        tokenizer = load_tokenizer(self.source)
+        limit = self.source.prompt_limit(self._settings.max_prompt_tokens, self._settings.max_new_tokens)
+        ends = _end_tokens(self.source, tokenizer)
         pad = tokenizer.token("pad_token")
         encoder = Encoder(tokenizer, limit)
         encoder.encode([PROBE], PROBE_PROMPT)  # a template that can't be rendered fails here, not in every run
         made = load_generator(
             LoadRequest(
-                folder=self.folder,
+                source=self.source,
                 model=self._model_settings,
                 inference=self._settings,
                 placement=placement,
@@ -121,10 +120,10 @@ class LocalEngine:
         )
         self.slots = made.slots
         info = ModelInfo(
-            name=self.folder.name,
-            path=str(self.folder.path),
-            architecture=self.folder.architecture,
-            revision=self.folder.revision,
+            name=self.source.name,
+            path=str(self.source.path),
+            architecture=self.source.architecture,
+            revision=self.source.revision,
             parameters=made.parameters,
             memory_bytes=made.bytes,
             max_prompt_tokens=limit,
@@ -145,7 +144,7 @@ class LocalEngine:
         try:
             for sequence in loaded.generator.run(sequences):
                 del unfinished[sequence]
-                yield answer_of(sequence, loaded.tokenizer.decode, self._settings.stop, self.folder.calibration)
+                yield answer_of(sequence, loaded.tokenizer.decode, self._settings.stop, self.source.calibration)
             return
         except (RuntimeError, MemoryError, IndexError, ValueError) as error:
             if len(unfinished) == 1:
@@ -160,11 +159,11 @@ class LocalEngine:
             yield from self._answer(loaded, part)
 
 
-def _end_tokens(folder: ModelFolder, tokenizer: Tokenizer) -> set[int]:
-    """Tokens that end an output, from every file that names them: configuration, generation settings, tokenizer."""
+def _end_tokens(source: ModelSource, tokenizer: Tokenizer) -> set[int]:
+    """Tokens that end an output, from all that names them: configuration, generation settings, tokenizer."""
     eos = tokenizer.token("eos_token")
-    named = {*folder.config.eos_token_id, *read_ends(folder.path), *([] if eos is None else [eos])}
-    return {token for token in named if 0 <= token < folder.config.vocab_size}
+    named = {*source.config.eos_token_id, *source.end_tokens(), *([] if eos is None else [eos])}
+    return {token for token in named if 0 <= token < source.config.vocab_size}
 
 
 def _free(device: str) -> None:

@@ -1,7 +1,8 @@
-"""A model folder's tokenizer and chat template, without transformers, whose import takes seconds."""
+"""A model's tokenizer and chat template, without transformers, whose import takes seconds."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,23 +12,22 @@ from functools import lru_cache
 from tokenizers import Tokenizer as Backend
 
 from dobby_dagster.domain.errors import ModelError
-from dobby_dagster.inference.models.folder_files import digest
-from dobby_dagster.inference.models.model_folder import ModelFolder, one_line
-from dobby_dagster.inference.models.tokenizer_files import TOKENIZER, read_special, read_template
+from dobby_dagster.inference.models.model_folder import one_line
+from dobby_dagster.inference.models.model_source import ModelSource
 from dobby_dagster.inference.sandbox import chat_template, limited_process
 
-# Tokenizers that passed their trial, by the digest of their file, with their tokenizer.json where it was converted.
-_CONVERTED: dict[str, str] = {}
+# Tokenizers that passed their trial: what a tokenizer.json holds, by its digest or the revision of the model.
+_TRIED: dict[str, str] = {}
 
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """Encodes and decodes texts as ``tokenizer.json`` defines it, and renders messages as prompts.
+    """Encodes and decodes texts as a ``tokenizer.json`` defines it, and renders messages as prompts.
 
     Attributes:
         backend: The tokenizer of the ``tokenizers`` library.
         data: The one for contents, in which every added token except runs of spaces counts as special.
-        template: The chat template (Jinja); ``""`` where the folder has none.
+        template: The chat template (Jinja); ``""`` where the model has none.
         special: Names of special tokens as templates see them, such as ``bos_token``, to their texts.
         trusted: Whether the template may be rendered in this process, since it is shipped with Dobby.
     """
@@ -39,7 +39,7 @@ class Tokenizer:
     trusted: bool
 
     def token(self, name: str) -> int | None:
-        """The identifier of a special token, such as ``eos_token``; None where the folder does not define it."""
+        """The identifier of a special token, such as ``eos_token``; None where the model does not define it."""
         text = self.special.get(name)
         return None if text is None else self.backend.token_to_id(text)
 
@@ -85,29 +85,27 @@ def _panics() -> Iterator[None]:
     except BaseException as error:
         if type(error).__module__ != "pyo3_runtime":
             raise
-        raise ModelError(f"the tokenizer fails: {one_line(error)}", hint="copy the folder again") from None
+        raise ModelError(f"the tokenizer fails: {one_line(error)}", hint="copy the model again") from None
 
 
-def load_tokenizer(folder: ModelFolder) -> Tokenizer:
-    """The tokenizer of a checked folder; tried in a sandboxed process first, unless it is shipped with Dobby.
+def load_tokenizer(source: ModelSource) -> Tokenizer:
+    """The tokenizer of a checked model; tried in a sandboxed process first, unless it is shipped with Dobby.
 
     Raises:
         ModelError: It can't be loaded, or can't be converted to ``tokenizer.json``.
     """
-    file = folder.path / TOKENIZER
-    whole = file.is_file()
-    converted = "" if folder.shipped else _tried(folder, digest(file).hex() if whole else folder.revision, not whole)
+    found = source.tokenizer()
+    definition = found.json if source.shipped else _tried(source, found.json)
     try:
         with _panics():
-            backend = Backend.from_file(str(file)) if whole else Backend.from_str(converted)
+            backend = Backend.from_str(definition)
     except ModelError:
         raise
     except Exception as error:  # the library raises bare Exception for a malformed file
-        raise ModelError(f"{folder.path}: the tokenizer can't be loaded: {one_line(error)}") from error
+        raise ModelError(f"{source.path}: the tokenizer can't be loaded: {one_line(error)}") from error
     backend.no_truncation()
     backend.no_padding()
-    special = read_special(folder.path)
-    return Tokenizer(backend, _for_data(backend), read_template(folder.path), special, folder.shipped)
+    return Tokenizer(backend, _for_data(backend), found.template, found.special, source.shipped)
 
 
 def _for_data(backend: Backend) -> Backend:
@@ -124,16 +122,17 @@ def _for_data(backend: Backend) -> Backend:
     return Backend.from_str(json.dumps(definition))
 
 
-def _tried(folder: ModelFolder, version: str, convert: bool) -> str:
-    """Try a folder's tokenizer, once for each version; its converted form where there is no ``tokenizer.json``."""
-    if version not in _CONVERTED:
-        question = {"folder": str(folder.path), "file": str(folder.path / TOKENIZER), "convert": convert}
+def _tried(source: ModelSource, definition: str) -> str:
+    """Try a tokenizer, once for each version; converted by transformers where it has no ``definition``."""
+    version = hashlib.sha256(definition.encode()).hexdigest() if definition else source.revision
+    if version not in _TRIED:
+        question = {"folder": str(source.path), "definition": definition}
         # A conversion imports transformers, which takes seconds and gigabytes of address space.
-        seconds, memory = (60, 8_000_000_000) if convert else (10, 4_000_000_000)
-        what = f"{folder.path}: the tokenizer"
+        seconds, memory = (10, 4_000_000_000) if definition else (60, 8_000_000_000)
+        what = f"{source.path}: the tokenizer"
         answer = limited_process.ask("tokenizer_trial", question, what, seconds=seconds, memory_bytes=memory)
-        _CONVERTED[version] = str(answer["converted"])
-    return _CONVERTED[version]
+        _TRIED[version] = definition or str(answer["converted"])
+    return _TRIED[version]
 
 
 @lru_cache(maxsize=256)

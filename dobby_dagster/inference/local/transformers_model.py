@@ -1,4 +1,4 @@
-"""A model of transformers from a checked folder, which is untrusted: every error in loading it is a ModelError."""
+"""A model of transformers from a checked checkpoint, which is untrusted: every error in loading it is a ModelError."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.local.devices import Placement
 from dobby_dagster.inference.models.checkpoint import Checkpoint
-from dobby_dagster.inference.models.model_folder import ModelFolder, one_line
+from dobby_dagster.inference.models.model_folder import one_line
+from dobby_dagster.inference.models.model_source import ModelSource
 from dobby_dagster.inference.models.quantization import QUANTIZED
 
 
-def load_model(folder: ModelFolder, placement: Placement) -> Any:
-    """The folder's model on its device, in evaluation mode; weights are read as for the other backends.
+def load_model(source: ModelSource, placement: Placement) -> Any:
+    """The model on its device, in evaluation mode; weights are read as for the other backends.
 
     Raises:
         ModelError: It can't be loaded, or weights are missing or unexpected.
@@ -21,13 +22,13 @@ def load_model(folder: ModelFolder, placement: Placement) -> Any:
     import transformers
     from transformers.utils import logging as transformers_logging
 
-    config_class = getattr(transformers, f"{folder.architecture}Config")
-    model_class = getattr(transformers, f"{folder.architecture}ForCausalLM")
+    config_class = getattr(transformers, f"{source.architecture}Config")
+    model_class = getattr(transformers, f"{source.architecture}ForCausalLM")
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
-    with Checkpoint(folder, "pt") as checkpoint:
+    with Checkpoint(source, "pt") as checkpoint:
         state = checkpoint.state(getattr(torch, placement.dtype))
-        settled = _settled(folder, tied=checkpoint.tied)
+        settled = _settled(source, tied=checkpoint.tied)
         try:
             model, report = model_class.from_pretrained(
                 None,
@@ -37,19 +38,19 @@ def load_model(folder: ModelFolder, placement: Placement) -> Any:
                 attn_implementation="sdpa",
                 output_loading_info=True,
             )
-        except Exception as error:  # an untrusted folder can make the library raise anything
-            raise ModelError(f"{folder.path}: the model can't be loaded: {one_line(error)}") from error
+        except Exception as error:  # an untrusted checkpoint can make the library raise anything
+            raise ModelError(f"{source.path}: the model can't be loaded: {one_line(error)}") from error
     for what, keys in (("weights are missing:", "missing_keys"), ("the model has no place for", "unexpected_keys")):
         if found := sorted(report.get(keys) or ()):
             more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-            raise ModelError(f"{folder.path}: {what} {found[0]}{more}")
+            raise ModelError(f"{source.path}: {what} {found[0]}{more}")
     return model.to(placement.device).eval()
 
 
-def _settled(folder: ModelFolder, *, tied: bool) -> dict[str, Any]:
+def _settled(source: ModelSource, *, tied: bool) -> dict[str, Any]:
     """The configuration for dequantized weights, with the resolved head and rotary embedding."""
-    rotary = folder.config.rotary
-    fields = {name: value for name, value in folder.config_json.items() if name not in QUANTIZED}
+    rotary = source.config.rotary
+    fields = {name: value for name, value in source.config_json.items() if name not in QUANTIZED}
     fields |= {"tie_word_embeddings": tied, "rope_theta": rotary.rope_theta, "rope_parameters": rotary.settings()}
     # Versions before 5 read rope_theta and rope_scaling instead of rope_parameters.
     return fields | {"rope_scaling": None if rotary.rope_type == "default" else rotary.settings()}

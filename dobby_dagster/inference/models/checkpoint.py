@@ -1,25 +1,21 @@
-"""A folder's weights, read one by one: checked against the configuration, and dequantized."""
+"""A model's weights, read one by one: checked against the configuration, and dequantized."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 from dobby_dagster.domain.errors import ModelError
-from dobby_dagster.inference.models.dequantization import Dequantizer
-from dobby_dagster.inference.models.model_folder import ModelFolder
-from dobby_dagster.inference.models.tensor_files import TensorFiles
+from dobby_dagster.inference.models.model_source import Framework, ModelSource
 
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
-# Older checkpoints hold these, although they follow from the configuration; transformers ignores them too.
-_DERIVED = "rotary_emb.inv_freq"
 
 
 class Checkpoint:
     """Reads weights one by one, in a ``with`` statement; weights that were not read are an error at its end.
 
     Args:
-        folder: A checked folder.
+        source: A checked model.
         framework: ``pt`` for tensors of torch, ``np`` for arrays of NumPy.
 
     Attributes:
@@ -28,11 +24,10 @@ class Checkpoint:
             unless the files hold both, and they differ.
     """
 
-    def __init__(self, folder: ModelFolder, framework: Literal["pt", "np"]) -> None:
-        self._folder = folder
-        self._files = TensorFiles(folder.weights, framework)
-        self._numbers = Dequantizer(self._files, folder.scheme)
-        self._passed_over = (_DERIVED, *(folder.scheme.caches if folder.scheme else ()))
+    def __init__(self, source: ModelSource, framework: Framework) -> None:
+        self._source = source
+        self._tensors = source.tensors(framework)
+        self._names: dict[str, str] = {}  # by a weight's name in the model, its name in the files
         self.parameters = 0
         self.tied = False
 
@@ -42,8 +37,9 @@ class Checkpoint:
         Raises:
             ModelError: One can't be read.
         """
-        self._files.__enter__()
-        if self._folder.config.tie_word_embeddings:
+        self._tensors.__enter__()
+        self._names = {name: name for name in self._tensors.names}
+        if self._source.config.tie_word_embeddings:
             self._tie()
         return self
 
@@ -53,14 +49,18 @@ class Checkpoint:
         Raises:
             ModelError: A tensor was not read: the checkpoint does not fit the configuration.
         """
-        self._files.__exit__()
-        unused = self._unused()
+        unused = sorted(self._tensors.unused)
+        self._tensors.__exit__()
         if unused and kind is None:
             more = f" and {len(unused) - 1} more" if len(unused) > 1 else ""
             raise ModelError(
-                f"{self._folder.path}: the model has no place for {unused[0]}{more}, which its files hold",
+                f"{self._source.path}: the model has no place for {unused[0]}{more}, which its files hold",
                 hint="use the configuration that the model was trained with",
             )
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of all weights, by name."""
+        return {name: self._tensors.shape(stored) for name, stored in self._names.items()}
 
     def read(self, name: str, *shape: int) -> Any:
         """A tensor as it is stored; dequantized in float32 where it is quantized.
@@ -68,9 +68,9 @@ class Checkpoint:
         Raises:
             ModelError: It is missing, can't be read, or its shape does not fit the configuration.
         """
-        self._require(name, shape)
+        stored = self._stored(name, shape)
         self.parameters += math.prod(shape)
-        return self._numbers.value(name)
+        return self._tensors.value(stored)
 
     def int8(self, name: str, *shape: int) -> tuple[Any, Any] | None:
         """A matrix that is stored in int8, and the scales of its rows: (rows, columns) int8 and (rows, 1) float32.
@@ -80,8 +80,7 @@ class Checkpoint:
         Raises:
             ModelError: It is missing, or its shape does not fit the configuration.
         """
-        self._require(name, shape)
-        found = self._numbers.int8(name)
+        found = self._tensors.int8(self._stored(name, shape))
         if found is not None:
             self.parameters += math.prod(shape)
         return found
@@ -92,45 +91,29 @@ class Checkpoint:
         Raises:
             ModelError: One can't be read or dequantized.
         """
-        numbers = self._numbers
-        quantized = [name for name in self._unused() if name.endswith("weight") and numbers.is_quantized(name)]
-        values = {name: numbers.value(name).to(dtype) for name in quantized}  # marks their scales as used, too
-        return values | {name: numbers.value(name).to(dtype) for name in self._unused()}
+        return {name: self._tensors.value(stored).to(dtype) for name, stored in sorted(self._names.items())}
 
     def _tie(self) -> None:
         """Let the head share the embedding's matrix, whichever of the two is stored."""
-        places = self._files.places
-        if EMBEDDING not in places:
-            self._rename(HEAD, EMBEDDING)
-        elif HEAD in places and self._equal(EMBEDDING, HEAD):
-            self._rename(HEAD, "")
-        self.tied = HEAD not in places
-
-    def _rename(self, old: str, new: str) -> None:
-        """Rename a weight and the tensors that belong to it; ``""`` removes them."""
-        places, begin = self._files.places, old.removesuffix("weight")
-        for name in [name for name in places if name.startswith(begin)]:
-            place = places.pop(name)
-            if new:
-                places[new.removesuffix("weight") + name.removeprefix(begin)] = place
+        names = self._names
+        if EMBEDDING not in names and HEAD in names:
+            names[EMBEDDING] = names.pop(HEAD)
+        elif HEAD in names and self._equal(EMBEDDING, HEAD):
+            del names[HEAD]
+        self.tied = HEAD not in names
 
     def _equal(self, one: str, other: str) -> bool:
-        if self._files.shape(one) != self._files.shape(other):
-            return False
-        equal = bool((self._numbers.value(one) == self._numbers.value(other)).all())
-        self._files.used.clear()
-        return equal
+        tensors = self._tensors
+        return tensors.shape(one) == tensors.shape(other) and bool((tensors.value(one) == tensors.value(other)).all())
 
-    def _require(self, name: str, shape: tuple[int, ...]) -> None:
-        if name not in self._files.places:
-            raise ModelError(f"{self._folder.path}: weights are missing: {name}", hint="copy it again")
-        found = self._files.shape(name)
+    def _stored(self, name: str, shape: tuple[int, ...]) -> str:
+        """A weight's name in the files, after a check of its shape."""
+        if name not in self._names:
+            raise ModelError(f"{self._source.path}: weights are missing: {name}", hint="copy it again")
+        found = self._tensors.shape(self._names[name])
         if found != shape:
             raise ModelError(
-                f"{self._folder.path}: {name} is {found}, but the configuration says {shape}",
+                f"{self._source.path}: {name} is {found}, but the configuration says {shape}",
                 hint="use the configuration that the model was trained with",
             )
-
-    def _unused(self) -> list[str]:
-        unused = self._files.places.keys() - self._files.used
-        return sorted(name for name in unused if not name.endswith(self._passed_over))
+        return self._names[name]

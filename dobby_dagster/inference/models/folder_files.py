@@ -72,14 +72,14 @@ def read_bytes(file: Path, limit: int = LARGEST_BYTES) -> bytes:
         raise ModelError(f"{file} can't be read: {error}") from None
 
 
-def read_text(file: Path) -> str:
-    """The text of a regular file of at most ``LARGEST_BYTES``.
+def read_text(file: Path, limit: int = LARGEST_BYTES) -> str:
+    """The text of a regular file of at most ``limit`` bytes.
 
     Raises:
         ModelError: It can't be read, or is not UTF-8.
     """
     try:
-        return read_bytes(file).decode()
+        return read_bytes(file, limit).decode()
     except UnicodeDecodeError as error:
         raise ModelError(f"{file} is not UTF-8: {error.reason}", hint="copy the folder again") from None
 
@@ -112,7 +112,7 @@ def validated(schema: type[Schema], content: Any, file: Path) -> Schema:
         where = ".".join(str(part) for part in first["loc"]) or "it"
         value = shortened(repr(first["input"]), 60)
         message = f"{file}: {where} = {value} is invalid: {first['msg']}"
-        raise ModelError(message, hint="copy the folder again") from None
+        raise ModelError(message, hint="copy it again") from None
     except RecursionError:
         raise ModelError(f"{file} is nested too deeply", hint="copy the folder again") from None
 

@@ -105,8 +105,8 @@ class ModelConfig(BaseModel):
         return {feature: reasons[feature] for feature, applies in uses.items() if applies}
 
 
-def parse_config(fields: Mapping[str, Any], folder: Path) -> ModelConfig:
-    """Validate the object in ``config.json``; ``folder`` is named in errors.
+def parse_config(fields: Mapping[str, Any], file: Path) -> ModelConfig:
+    """Validate a configuration in the layout of ``config.json``; ``file`` is named in errors.
 
     Raises:
         ModelError: The architecture is not supported, or a field is missing or out of range.
@@ -114,16 +114,15 @@ def parse_config(fields: Mapping[str, Any], folder: Path) -> ModelConfig:
     >>> config = parse_config(
     ...     dict(model_type="llama", vocab_size=32, num_hidden_layers=2, hidden_size=64, intermediate_size=128,
     ...          num_attention_heads=4, num_key_value_heads=2, rms_norm_eps=1e-6, max_position_embeddings=512),
-    ...     Path("tiny"))
+    ...     Path("config.json"))
     >>> config.num_layers, config.head_dim, config.group_size, config.rotary.rope_theta
     (2, 16, 2, 10000.0)
     """
     if fields.get("model_type") not in list(ARCHITECTURES):
         raise ModelError(
-            f"{folder}: architecture {fields.get('model_type')!r} is not supported",
+            f"{file}: architecture {fields.get('model_type')!r} is not supported",
             hint=f"supported: {', '.join(ARCHITECTURES.values())}",
         )
-    file = folder / "config.json"
     config = validated(ModelConfig, fields, file)
     heads, kv_heads, head_dim = config.num_heads, config.num_kv_heads, config.head_dim
     if heads % kv_heads or head_dim < 2 or head_dim % 2:

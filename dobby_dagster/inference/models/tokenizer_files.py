@@ -114,6 +114,15 @@ def _largest(file: Path, version: bytes) -> int:
     return max([*map(int, known), *(token.id for token in tokenizer.added_tokens or [])])
 
 
+def read_definition(folder: Path) -> str:
+    """The text of ``tokenizer.json``; ``""`` where the folder has none, and transformers has to convert others.
+
+    Raises:
+        ModelError: It can't be read.
+    """
+    return read_text(folder / TOKENIZER, LARGEST_TOKENIZER_BYTES) if is_file(folder / TOKENIZER) else ""
+
+
 def read_special(folder: Path) -> dict[str, str]:
     """Special tokens by name, from both files that define them.
 

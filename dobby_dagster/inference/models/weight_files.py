@@ -45,15 +45,21 @@ def find_weights(folder: Path) -> tuple[Path, ...]:
     raise ModelError(f"{folder} has no model.safetensors")
 
 
-def check_weights(files: tuple[Path, ...], config: ModelConfig, folder: Path) -> None:
-    """Check the headers of all files and the shapes in them, before memory is allocated for such shapes.
+def read_shapes(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
+    """The shapes of all tensors by name, after a check of the files' headers.
 
     Raises:
-        ModelError: A file is truncated or not a safetensors file, or its tensors don't fit the configuration.
+        ModelError: A file is truncated or not a safetensors file.
     """
-    found: dict[str, tuple[int, ...]] = {}
-    for file in files:
-        found |= {whole_name(name): entry for name, entry in read_header(file).items()}
+    return {whole_name(name): shape for file in files for name, shape in read_header(file).items()}
+
+
+def check_shapes(found: dict[str, tuple[int, ...]], config: ModelConfig, path: Path) -> None:
+    """Check tensors against the configuration, before memory is allocated for such shapes.
+
+    Raises:
+        ModelError: Tensors of the model at ``path`` don't fit, or a layer is missing.
+    """
     expected = {
         "model.embed_tokens.weight": (config.vocab_size, config.hidden_size),
         "lm_head.weight": (config.vocab_size, config.hidden_size),
@@ -65,9 +71,9 @@ def check_weights(files: tuple[Path, ...], config: ModelConfig, folder: Path) ->
     for name, size in expected.items():
         if name in found and found[name] != size:
             raise ModelError(
-                f"{folder}: {name} is {found[name]}, but the configuration says {size}",
+                f"{path}: {name} is {found[name]}, but the configuration says {size}",
                 hint="use the configuration that the model was trained with",
             )
     for index in range(config.num_layers):
         if _LAYER.format(index) not in found:
-            raise ModelError(f"{folder}: weights are missing: {_LAYER.format(index)}", hint="copy it again")
+            raise ModelError(f"{path}: weights are missing: {_LAYER.format(index)}", hint="copy it again")

@@ -17,9 +17,8 @@ from openvino.op import Constant, _PagedAttentionExtension
 
 from dobby_dagster.inference.models.checkpoint import EMBEDDING, HEAD, Checkpoint
 from dobby_dagster.inference.models.model_config import ModelConfig
-from dobby_dagster.inference.models.model_folder import ModelFolder
+from dobby_dagster.inference.models.model_source import ModelSource
 
-# Inputs of the operator that are not used here, in its order, with the values that switch them off: sliding window,
 # ALiBi slopes, then (after the longest context) score aggregation, cache rotation (three), sparse attention (three),
 # sinks, adaptive eviction (four), and the bias between queries (two).
 _NO_WINDOW = np.zeros((), np.int32)
@@ -49,19 +48,19 @@ class Graph:
     bytes: int
 
 
-def build_graph(folder: ModelFolder, dtype: str, *, int8: bool = False) -> Graph:
+def build_graph(source: ModelSource, dtype: str, *, int8: bool = False) -> Graph:
     """Read the weights and build the graph.
 
     Args:
-        folder: A checked folder.
+        source: A checked model.
         dtype: ``bfloat16`` or ``float32``, of the weights.
         int8: Store matrices in int8, with a scale for each row.
 
     Raises:
         ModelError: A tensor is missing, or its shape does not fit the configuration.
     """
-    with Checkpoint(folder, "np") as checkpoint:
-        return _Building(folder.config, checkpoint, "int8" if int8 else dtype).graph()
+    with Checkpoint(source, "np") as checkpoint:
+        return _Building(source.config, checkpoint, "int8" if int8 else dtype).graph()
 
 
 class _Building:

@@ -9,7 +9,7 @@ import torch
 
 from dobby_dagster.inference.models.checkpoint import EMBEDDING, HEAD, Checkpoint
 from dobby_dagster.inference.models.model_config import ModelConfig
-from dobby_dagster.inference.models.model_folder import ModelFolder
+from dobby_dagster.inference.models.model_source import ModelSource
 from dobby_dagster.inference.packed.linear_layer import Linear, can_prepack
 
 # A weight (out, in), and a bias (out,) where the architecture has one.
@@ -69,29 +69,29 @@ class Weights:
     bytes: int
 
 
-def load_weights(folder: ModelFolder, dtype: torch.dtype, positions: int | None = None) -> Weights:
-    """Read, check and fold the weights of a folder; one layer at a time, so that the peak stays near the size.
+def load_weights(source: ModelSource, dtype: torch.dtype, positions: int | None = None) -> Weights:
+    """Read, check and fold the weights of a model; one layer at a time, so that the peak stays near the size.
 
     Args:
-        folder: A checked folder.
+        source: A checked model.
         dtype: Of the weights.
         positions: The most tokens that a prompt and its output will have; None: as many as the model supports.
 
     Raises:
         ModelError: A tensor is missing, or its shape does not fit the configuration.
     """
-    with Checkpoint(folder, "pt") as checkpoint:
-        return _Folding(folder, dtype, checkpoint, positions).weights()
+    with Checkpoint(source, "pt") as checkpoint:
+        return _Folding(source, dtype, checkpoint, positions).weights()
 
 
 class _Folding:
     """Reads tensors in float32, folds them, and casts the results to ``dtype``."""
 
-    def __init__(self, folder: ModelFolder, dtype: torch.dtype, checkpoint: Checkpoint, positions: int | None) -> None:
+    def __init__(self, source: ModelSource, dtype: torch.dtype, checkpoint: Checkpoint, positions: int | None) -> None:
         self._checkpoint = checkpoint
         self._dtype = dtype
-        self._config = folder.config
-        self._positions = min(folder.config.max_position_embeddings, positions or folder.config.max_position_embeddings)
+        self._config = source.config
+        self._positions = min(source.config.max_position_embeddings, positions or source.config.max_position_embeddings)
         self._prepacked = can_prepack(dtype)
         self._bytes = 0
 

@@ -29,12 +29,14 @@ def try_texts(backend: Any) -> str:
 
 
 def main() -> None:
-    """Load the tokenizer that standard input names, convert it if requested, and try it."""
+    """Load the tokenizer in standard input, or convert that of the folder which it names, and try it."""
     from tokenizers import Tokenizer
 
     question = read_question()
     try:
-        if question["convert"]:
+        if question["definition"]:
+            backend = Tokenizer.from_str(question["definition"])
+        else:
             from transformers import AutoTokenizer
 
             made = AutoTokenizer.from_pretrained(question["folder"], local_files_only=True, trust_remote_code=False)
@@ -42,10 +44,9 @@ def main() -> None:
                 answer({"refusal": "can't be converted; add a tokenizer.json"})
                 return
             backend = made.backend_tokenizer
-        else:
-            backend = Tokenizer.from_file(question["file"])
         refusal = try_texts(backend)
-        answer({"refusal": refusal} if refusal else {"converted": backend.to_str() if question["convert"] else ""})
+        converted = "" if question["definition"] else backend.to_str()
+        answer({"refusal": refusal} if refusal else {"converted": converted})
     except BaseException as error:  # a panic of the library is not an Exception
         text = " ".join(str(error).split())[:300] or type(error).__name__
         answer({"refusal": f"can't be loaded: {text}"})

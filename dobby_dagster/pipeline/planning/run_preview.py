@@ -98,18 +98,18 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
 def _mean_tokens(source: Source, keys: Sequence[str], settings: Settings, prompt: Prompt) -> float:
     from dobby_dagster.inference.local.prompt_encoding import Encoder
     from dobby_dagster.inference.local.tokenizer import load_tokenizer
-    from dobby_dagster.inference.models.model_folder import find_model
+    from dobby_dagster.inference.models.model_lookup import find_model
     from dobby_dagster.inference.remote.server_engine import CHARACTERS_PER_TOKEN
 
     if settings.model.url:
         sizes = [len(readable_text(record.content) or "") for record in source.get(list(keys)).values()]
         return fmean(size / CHARACTERS_PER_TOKEN for size in sizes) if sizes else 0.0
-    folder = find_model(settings.model)
+    model = find_model(settings.model)
     inference = settings.inference.within(prompt.max_new_tokens)
-    limit = folder.prompt_limit(inference.max_prompt_tokens, inference.max_new_tokens)
+    limit = model.prompt_limit(inference.max_prompt_tokens, inference.max_new_tokens)
     requests = [
         Request(record.key, readable_text(record.content) or "", record.language)
         for record in source.get(list(keys)).values()
     ]
-    encoded = Encoder(load_tokenizer(folder), limit).encode(requests, folder.as_read(prompt))
+    encoded = Encoder(load_tokenizer(model), limit).encode(requests, model.as_read(prompt))
     return fmean(len(one.prompt_ids) for one in encoded) if encoded else 0.0

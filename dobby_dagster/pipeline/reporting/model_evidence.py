@@ -8,8 +8,11 @@ from pathlib import Path
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import ModelSettings
-from dobby_dagster.inference.models.model_folder import ModelFolder, check_folder, find_model, shelf
+from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.models.model_lookup import find_model
+from dobby_dagster.inference.models.model_source import ModelSource
 from dobby_dagster.inference.models.reliability import Reliability, read_reliability
+from dobby_dagster.inference.models.shipped_models import shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +38,17 @@ def model_evidence(name: str, revision: str, settings: ModelSettings) -> ModelEv
         revision: SHA-256 of its files; another model of the same name says nothing about this one.
         settings: The model in use.
     """
-    for folder in _candidates(name, settings.model_copy(update={"allow_download": False})):
+    for source in _candidates(name, settings.model_copy(update={"allow_download": False})):
         try:
-            if folder.revision == revision:
-                meaning = folder.calibration.meaning if folder.calibration else ""
-                return ModelEvidence(True, meaning, read_reliability(folder.path))
+            if source.revision == revision:
+                meaning = source.calibration.meaning if source.calibration else ""
+                return ModelEvidence(True, meaning, read_reliability(source.path))
         except ModelError:
             continue
     return ModelEvidence()
 
 
-def _candidates(name: str, settings: ModelSettings) -> Iterator[ModelFolder]:
+def _candidates(name: str, settings: ModelSettings) -> Iterator[ModelSource]:
     shipped = shelf().get(name)
     try:
         if shipped is not None:

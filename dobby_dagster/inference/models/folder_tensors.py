@@ -1,32 +1,60 @@
-"""From stored 8-bit weights and their scales to numbers: the arithmetic of a :class:`~.quantization.Scheme`."""
+"""A folder's weights as numbers: stored 8-bit weights and their scales, by a :class:`~.quantization.Scheme`."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.models.model_source import Framework
 from dobby_dagster.inference.models.quantization import Scheme
 from dobby_dagster.inference.models.tensor_files import FLOATS, INT8, TensorFiles
 
+# Older checkpoints hold these, although they follow from the configuration; transformers ignores them too.
+_DERIVED = "rotary_emb.inv_freq"
+_KINDS = (".weight", ".bias")
 
-class Dequantizer:
-    """Reads weights as numbers, whether they are quantized or not.
+
+class FolderTensors:
+    """See :class:`~dobby_dagster.inference.models.model_source.TensorSource`.
 
     Args:
-        files: Opened files.
-        scheme: How their weights are quantized; None where they are not.
+        files: Checked safetensors files.
+        framework: ``pt`` for tensors of torch, ``np`` for arrays of NumPy.
+        scheme: How the weights are quantized; None where they are not.
     """
 
-    def __init__(self, files: TensorFiles, scheme: Scheme | None) -> None:
-        self._files = files
+    def __init__(self, files: tuple[Path, ...], framework: Framework, scheme: Scheme | None) -> None:
+        self._files = TensorFiles(files, framework)
         self._scheme = scheme
+        self._passed_over = (_DERIVED, *(scheme.caches if scheme else ()))
 
-    def is_quantized(self, name: str) -> bool:
-        """Whether a tensor is stored in another type than floating-point numbers of 16, 32 or 64 bits."""
-        return self._files.dtype(name) not in FLOATS
+    def __enter__(self) -> FolderTensors:
+        """See :class:`TensorSource`."""
+        self._files.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """See :class:`TensorSource`."""
+        self._files.__exit__()
+
+    @property
+    def names(self) -> set[str]:
+        """See :class:`TensorSource`."""
+        return {name for name in self._files.places if name.endswith(_KINDS)}
+
+    @property
+    def unused(self) -> set[str]:
+        """See :class:`TensorSource`."""
+        unused = self._files.places.keys() - self._files.used
+        return {name for name in unused if not name.endswith(self._passed_over)}
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """See :class:`TensorSource`."""
+        return self._files.shape(name)
 
     def value(self, name: str) -> Any:
         """A weight: as it is stored where it is not quantized, else in float32.
@@ -34,7 +62,7 @@ class Dequantizer:
         Raises:
             ModelError: The configuration does not tell how to read it, or its scale is missing.
         """
-        if not self.is_quantized(name):
+        if self._files.dtype(name) in FLOATS:
             return self._files.stored(name)
         scheme, dtype = self._scheme, self._files.dtype(name)
         if scheme is None:
