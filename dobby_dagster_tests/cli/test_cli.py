@@ -243,7 +243,7 @@ def test_configuration_models_and_doctor(dobby: Dobby, monkeypatch: pytest.Monke
     }
     ill = dobby("doctor", "--model", "nope", "--database", "http://127.0.0.1:9")
     assert ill.code == 1
-    assert "there is no model folder 'nope'" in ill.out
+    assert "there is no model 'nope'" in ill.out
     assert "is the server up?" in ill.out
     assert re.search(r"\d+\.\d+\.\d+", dobby("--version").out)
 
@@ -272,7 +272,7 @@ def test_a_server_is_a_database_too(dobby: Dobby) -> None:
 
 
 BAD: dict[str, tuple[list[Any], str]] = {
-    "no such model": (["summarize", *THEIRS, *COLUMNS, "--model", "models/nope"], "there is no model folder 'models/nope'"),
+    "no such model": (["summarize", *THEIRS, *COLUMNS, "--model", "models/nope"], "there is no model 'models/nope'"),
     "no such relation": (["summarize", *THEIRS[:3], "code_dat", *COLUMNS], "has no relation 'code_dat' (did you mean 'code_data'?)"),
     "no such column": (["summarize", *THEIRS, "--key", "id", "--content", "conten"], "has no column 'conten' (did you mean 'content'?)"),
     "another program's file": (["status", "--database", "sqlite:///notes.txt"], "is another program's file"),
