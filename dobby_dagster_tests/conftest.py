@@ -20,7 +20,7 @@ from dobby_dagster.inference.models.model_card import CARD
 from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.ingest.splitter_process import Splitter
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
+from dobby_dagster_tests.helpers.checkpoint_fixtures import llama, qwen2
 from dobby_dagster_tests.helpers.command import Answer, Dobby, check_plurals
 from dobby_dagster_tests.helpers.cozo_server import running_server
 from dobby_dagster_tests.helpers.flawed_engine import Faults
@@ -32,6 +32,7 @@ hypothesis.settings.register_profile("dobby", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dobby")
 
+__all__ = ["llama", "qwen2"]  # fixtures
 SLOW_FOLDERS = ("system", "training")
 ENGINES = ("sqlite", "mem", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rocksdb", "http")))
 
@@ -117,18 +118,6 @@ def sqlite_url(tmp_path: Path) -> str:
 def sqlite_store(sqlite_url: str) -> CozoStore:
     """A store in a file."""
     return CozoStore.open(DatabaseSettings(url=sqlite_url))
-
-
-@pytest.fixture(scope="session")
-def qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny checkpoint of Qwen2 architecture."""
-    return make_checkpoint(tmp_path_factory.mktemp("models") / "tiny-qwen2", "qwen2")
-
-
-@pytest.fixture(scope="session")
-def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny checkpoint of Llama architecture, without a chat template."""
-    return make_checkpoint(tmp_path_factory.mktemp("models") / "tiny-llama", "llama", seed=1, chat=False)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -16,14 +17,18 @@ from dobby_dagster.inference.prompts import PromptLibrary
 PROMPT = PromptLibrary.load().get("summary")
 CONTENTS = [f"def f{i}(x):\n    return {'x + ' * (i % 9)}{i}" for i in range(23)]
 LONG = ["y = 2  # " + "word " * n for n in (3, 40, 90, 7, 60, 20)]
+# Where the engines run. `python -m bench.cuda` names another device, and tests what runs on all of them.
+DEVICE = os.environ.get("TEST_DEVICE", "cpu")
 # The fastest of Dobby's own backends on this processor, and all of them.
 FASTEST = "openvino" if platform.machine() in ("x86_64", "AMD64") else "packed"
-BACKENDS = list(dict.fromkeys([FASTEST, "packed", "transformers"]))
+BACKENDS = (
+    list(dict.fromkeys([FASTEST, "packed", "transformers"])) if "TEST_DEVICE" not in os.environ else ["transformers"]
+)
 
 
 def engine_on(path: Path, backend: str = "auto", **settings: object) -> LocalEngine:
     inference = InferenceSettings.model_validate({"slots": 4, "max_new_tokens": 8} | settings)
-    model = ModelSettings.model_validate({"device": "cpu", "dtype": "float32", "engine": backend})
+    model = ModelSettings.model_validate({"device": DEVICE, "dtype": "float32", "engine": backend})
     return LocalEngine(check_folder(path), model, inference)
 
 

@@ -8,7 +8,7 @@ import pytest
 from dobby_dagster.inference.engine import Engine, Failure, Generation, Request
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-from dobby_dagster_tests.helpers.local_engines import BACKENDS, CONTENTS, PROMPT, engine_on, requests
+from dobby_dagster_tests.helpers.local_engines import BACKENDS, CONTENTS, DEVICE, PROMPT, engine_on, requests
 
 
 @pytest.fixture(
@@ -64,7 +64,7 @@ def test_figures_make_sense(engine: Engine) -> None:
 def test_information_and_health(engine: Engine) -> None:
     info = engine.load()
     assert info.parameters > 0
-    assert info.device == "cpu"
+    assert info.device == ("cpu" if isinstance(engine, FakeEngine) else DEVICE)
     assert engine.health().ok
 
 

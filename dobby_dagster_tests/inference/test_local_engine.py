@@ -49,8 +49,9 @@ def test_greedy_tokens_and_scores_are_those_of_generate(
     encoded = loaded.encoder.encode(requests(contents), PROMPT)
     assert max(len(item.prompt_ids) for item in encoded) > 200
     for item, output in zip(encoded, outputs, strict=True):
+        ids = torch.tensor([item.prompt_ids], device=model.device)
         expected: Any = model.generate(
-            torch.tensor([item.prompt_ids]), attention_mask=torch.ones(1, len(item.prompt_ids), dtype=torch.long), max_new_tokens=8,
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=8,
             do_sample=False, return_dict_in_generate=True, output_logits=True,
         )  # fmt: skip
         tokens = expected.sequences[0, len(item.prompt_ids) :].tolist()
