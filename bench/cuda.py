@@ -28,7 +28,8 @@ from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.tokenizer import load_tokenizer
-from dobby_dagster.inference.models.model_folder import check_folder, find_model
+from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.prompts import PromptLibrary
 
 PROMPT = PromptLibrary.load().get("summary")
