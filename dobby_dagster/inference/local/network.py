@@ -24,12 +24,30 @@ class Slots(Protocol):
         ...
 
 
+class DeviceLogits(Protocol):
+    """Logits in a device's memory, (sequences, vocabulary) float32, from which little is copied."""
+
+    def best(self) -> tuple[list[int], list[float]]:
+        """The index of each row's largest logit (the first of equals), and its log-probability."""
+        ...
+
+    def __getitem__(self, place: int) -> np.ndarray:
+        """The logits of one sequence, (vocabulary,)."""
+        ...
+
+    def numpy(self) -> np.ndarray:
+        """The logits of all sequences."""
+        ...
+
+
 S = TypeVar("S", bound=Slots)
 P = TypeVar("P")
 
 
 class Network(Protocol[S, P]):
-    """Passes through a model. Logits are (sequences, vocabulary) float32, valid until the next pass.
+    """Passes through a model.
+
+    Logits are (sequences, vocabulary) float32, valid until the next pass; :class:`DeviceLogits` on a device.
 
     Attributes:
         batch_invariant: Logits depend on the prompt and the shape of the slots alone, not on what else is in them.
@@ -45,7 +63,9 @@ class Network(Protocol[S, P]):
         """Keys and values of tokens that many prompts begin with."""
         ...
 
-    def prefill(self, prompts: Sequence[Sequence[int]], slots: S, first: int, prefix: P | None = None) -> np.ndarray:
+    def prefill(
+        self, prompts: Sequence[Sequence[int]], slots: S, first: int, prefix: P | None = None
+    ) -> np.ndarray | DeviceLogits:
         """Read prompts into the slots from ``first`` on, and give the logits of each one's next token.
 
         Args:
@@ -56,6 +76,6 @@ class Network(Protocol[S, P]):
         """
         ...
 
-    def decode(self, tokens: Sequence[int], positions: Sequence[int], slots: S) -> np.ndarray:
+    def decode(self, tokens: Sequence[int], positions: Sequence[int], slots: S) -> np.ndarray | DeviceLogits:
         """Append a token to each of the first slots, at its position, and give the logits of the next one."""
         ...

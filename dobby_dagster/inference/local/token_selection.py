@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,10 @@ from dobby_dagster.inference.optional_packages import missing
 
 if TYPE_CHECKING:
     import torch
+
+    from dobby_dagster.inference.local.network import DeviceLogits
+
+    Logits: TypeAlias = np.ndarray | torch.Tensor | DeviceLogits
 
 
 class Selector:
@@ -40,7 +44,7 @@ class Selector:
         self._warpers = [] if self._greedy else _warpers(settings)
         self._processors = [] if self._greedy else [*_repetition(settings), *self._warpers]
 
-    def advance(self, logits: np.ndarray | torch.Tensor, sequences: list[Sequence]) -> None:
+    def advance(self, logits: Logits, sequences: list[Sequence]) -> None:
         """Append a token to each sequence, or finish it.
 
         Args:
@@ -51,9 +55,7 @@ class Selector:
         for sequence, token, logprob in zip(sequences, *choose(logits, sequences), strict=True):
             self._append(sequence, token, logprob)
 
-    def _choose_greedily(
-        self, logits: np.ndarray | torch.Tensor, sequences: list[Sequence]
-    ) -> tuple[list[int], list[float]]:
+    def _choose_greedily(self, logits: Logits, sequences: list[Sequence]) -> tuple[list[int], list[float]]:
         """The likeliest tokens and their log-probabilities; banned n-grams are excluded from the choice only."""
         tokens, logprobs = _best(logits)
         size = self._settings.no_repeat_ngram
@@ -71,11 +73,11 @@ class Selector:
                 tokens[place] = token
         return tokens, logprobs
 
-    def _choose(self, found: np.ndarray | torch.Tensor, sequences: list[Sequence]) -> tuple[list[int], list[float]]:
+    def _choose(self, found: Logits, sequences: list[Sequence]) -> tuple[list[int], list[float]]:
         """Tokens and their log-probabilities, by transformers' filters, which take outputs of one length at a time."""
         import torch
 
-        logits = torch.from_numpy(found) if isinstance(found, np.ndarray) else found.float()
+        logits = found.float() if isinstance(found, torch.Tensor) else torch.from_numpy(_array(found))
         chosen = torch.zeros(len(sequences), dtype=torch.long, device=logits.device)
         places: dict[int, list[int]] = {}
         for place, sequence in enumerate(sequences):
@@ -126,8 +128,10 @@ def _tail(tokens: list[int], size: int) -> tuple[int, ...]:
     return tuple(tokens[len(tokens) - size + 1 :]) if len(tokens) >= size - 1 else (-1,)
 
 
-def _best(logits: np.ndarray | torch.Tensor) -> tuple[list[int], list[float]]:
+def _best(logits: Logits) -> tuple[list[int], list[float]]:
     """The index of each row's largest logit (the first of equals), and its log-probability."""
+    if hasattr(logits, "best"):
+        return logits.best()
     if not isinstance(logits, np.ndarray):
         best = logits.float().log_softmax(-1).max(-1)
         return best.indices.tolist(), best.values.tolist()
@@ -137,6 +141,10 @@ def _best(logits: np.ndarray | torch.Tensor) -> tuple[list[int], list[float]]:
         # The softmax of the largest is 1 / sum(exp(logits - largest)).
         parts = np.subtract(logits, largest)
         return chosen.tolist(), (-np.log(np.exp(parts, out=parts).sum(-1))).tolist()
+
+
+def _array(logits: np.ndarray | DeviceLogits) -> np.ndarray:
+    return logits if isinstance(logits, np.ndarray) else logits.numpy()
 
 
 def _host(row: Any) -> np.ndarray:
