@@ -104,9 +104,12 @@ class ModelSettings(Section):
     path: Annotated[str, NonEmpty] = Field(BUILT_IN_MODEL, description="A model folder, or the name of one in models/.")
     device: Literal["auto", "mps", "cuda", "cpu"] = Field("auto", description="auto: Metal, CUDA, CPU, in order.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
-    quantization: Literal["none", "int8"] = Field("none", description="int8: dynamic, on the CPU only.")
-    engine: Literal["auto", "openvino", "packed", "transformers"] = Field(
-        "auto", description="auto: openvino on the CPU where it is installed, else packed; transformers elsewhere."
+    quantization: Literal["none", "int8", "int4"] = Field(
+        "none", description="int8: on the CPU, and by mlx; int4: by mlx only."
+    )
+    engine: Literal["auto", "openvino", "packed", "mlx", "transformers"] = Field(
+        "auto",
+        description="auto: openvino, else packed on the CPU; mlx on Apple's GPU; else transformers.",
     )
     allow_download: bool = Field(
         False, description="Download the model from the model hub if it is not a local folder."

@@ -105,6 +105,16 @@ ENGINES: dict[str, EngineFeatures] = {
         dtypes=("float32", "bfloat16"),
         features=_OWN | {Feature.REPRODUCIBLE},
     ),
+    "mlx": EngineFeatures(
+        title="MLX",
+        reason="MLX is made for Apple's GPU",
+        devices=("mps",),
+        on_request=("cpu",),
+        packages=("mlx", "ml_dtypes"),
+        dtypes=("float32", "bfloat16", "float16"),
+        quantizations={"mps": ("int8", "int4"), "cpu": ("int8", "int4")},
+        features=_OWN | {Feature.REPRODUCIBLE},
+    ),
     "transformers": EngineFeatures(
         title="transformers",
         reason="transformers runs everywhere",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 
 # By import name, the requirement for pip, as in pyproject.toml.
@@ -10,8 +11,18 @@ _REQUIREMENTS = {
     "transformers": "transformers",
     "openvino": "'openvino>=2026.4,<2026.5'",
     "ml_dtypes": "ml-dtypes",
+    "mlx": "mlx" if sys.platform == "darwin" else "'mlx[cpu]'",
     "matplotlib": "'dobby-dagster[report]'",
 }
+
+
+def requirement(name: str) -> str:
+    """What pip installs for an import name, quoted for a shell.
+
+    >>> requirement("ml_dtypes")
+    'ml-dtypes'
+    """
+    return _REQUIREMENTS.get(name, name)
 
 
 def missing(*names: str) -> str:
@@ -24,5 +35,5 @@ def missing(*names: str) -> str:
     if not absent:
         return ""
     verb = "is" if len(absent) == 1 else "are"
-    command = " ".join(_REQUIREMENTS.get(name, name) for name in absent)
+    command = " ".join(map(requirement, absent))
     return f"{' and '.join(absent)} {verb} not installed: pip install {command}"

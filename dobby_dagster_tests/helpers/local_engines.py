@@ -7,10 +7,13 @@ import platform
 import shutil
 from pathlib import Path
 
+import pytest
+
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.sequence import Sequence
+from dobby_dagster.inference.mlx.mlx_device import unusable_reason
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.prompts import PromptLibrary
 
@@ -22,11 +25,17 @@ DEVICE = os.environ.get("TEST_DEVICE", "cpu")
 # The fastest of Dobby's own backends on this processor, and all of them.
 FASTEST = "openvino" if platform.machine() in ("x86_64", "AMD64") else "packed"
 BACKENDS = (
-    list(dict.fromkeys([FASTEST, "packed", "transformers"])) if "TEST_DEVICE" not in os.environ else ["transformers"]
+    list(dict.fromkeys([FASTEST, "packed", "mlx", "transformers"]))
+    if "TEST_DEVICE" not in os.environ
+    else ["transformers"]
 )
+# Why tests with a backend are skipped; "": they are not.
+SKIPPED = {"mlx": unusable_reason()}
 
 
 def engine_on(path: Path, backend: str = "auto", **settings: object) -> LocalEngine:
+    if reason := SKIPPED.get(backend):
+        pytest.skip(reason)
     inference = InferenceSettings.model_validate({"slots": 4, "max_new_tokens": 8} | settings)
     model = ModelSettings.model_validate({"device": DEVICE, "dtype": "float32", "engine": backend})
     return LocalEngine(check_folder(path), model, inference)

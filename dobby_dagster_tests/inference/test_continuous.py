@@ -51,6 +51,10 @@ class Backend:
         folder = check_folder(path)
         if self.name == "packed":
             return [PackedNetwork(load_weights(folder, torch.float32))] * count
+        if self.name == "mlx":
+            from dobby_dagster.inference.mlx import mlx_weights
+
+            return [self.network(mlx_weights.load_weights(folder, "float32", "cpu"), "cpu")] * count
         from dobby_dagster.inference.openvino.openvino_graph import build_graph
         from dobby_dagster.inference.openvino.openvino_network import OpenVinoNetwork, compile_graph
 
@@ -65,10 +69,15 @@ class Backend:
         return made
 
 
-@pytest.fixture(params=sorted({FASTEST, "packed"}))
+@pytest.fixture(params=sorted({FASTEST, "packed", "mlx"}))
 def backend(request: pytest.FixtureRequest) -> Backend:
     if request.param == "packed":
         return Backend("packed", PackedNetwork, packed_network, "SlotCache")
+    if request.param == "mlx":
+        pytest.importorskip("mlx.core", reason="MLX is not installed")
+        from dobby_dagster.inference.mlx import mlx_network
+
+        return Backend("mlx", mlx_network.MlxNetwork, mlx_network, "MlxSlots")
     from dobby_dagster.inference.openvino import openvino_network
 
     return Backend("openvino", openvino_network.OpenVinoNetwork, openvino_network, "PagedSlots")

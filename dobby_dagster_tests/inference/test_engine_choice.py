@@ -19,6 +19,7 @@ def nothing(*packages: str) -> str:
 
 
 PC = Host("x86_64", everything)
+MAC = Host("arm64", everything)
 NAMES = {name for name, engine in ENGINES.items() if "server" not in engine.devices}
 
 
@@ -45,6 +46,11 @@ def test_every_device_has_an_engine_that_is_tried_last_and_runs_any_model() -> N
         (Need("cpu", features={Feature.REPRODUCIBLE: "it has no reproducible mode"}), PC, "packed"),
         (Need("cpu"), Host("arm64", everything), "packed"),
         (Need("cpu", quantization="int8"), Host("arm64", everything), "transformers"),
+        (Need("mps", "bfloat16"), MAC, "mlx"),
+        (Need("mps", quantization="int4"), MAC, "mlx"),
+        (Need("mps", features={Feature.REPRODUCIBLE: "it has no reproducible mode"}), MAC, "mlx"),
+        (Need("mps", features={Feature.SCALED_ROTARY: "scaled"}), MAC, "transformers"),
+        (Need("cpu", quantization="int4"), MAC, None),
         (Need("cpu"), Host("x86_64", nothing), None),
         (Need("server"), Host("x86_64", nothing), "server"),
     ],
@@ -59,6 +65,8 @@ def test_auto_takes_the_first_that_can(need: Need, host: Host, name: str | None)
         (Need("cuda", requested="openvino"), PC, "it is for the CPU, not for CUDA"),
         (Need("cpu", "float16", requested="packed"), PC, "it has no float16"),
         (Need("cpu", quantization="int8", requested="packed"), PC, "it has no int8"),
+        (Need("cuda", requested="mlx"), PC, "it is for Apple's GPU, not for CUDA"),
+        (Need("mps", requested="mlx"), Host("arm64", nothing), "mlx is not installed"),
         (Need("cuda", quantization="int8", requested="transformers"), PC, "its int8 is for the CPU only"),
         (Need("cpu", requested="openvino"), Host("arm64", everything), "it is tested on x86-64 only, not on arm64"),
         (Need("cpu", requested="packed"), Host("x86_64", nothing), "torch is not installed"),

@@ -195,7 +195,7 @@ def test_what_an_engine_does_not_support_it_refuses(name: str, feature: Feature,
         engine.load()
 
 
-NUMBERS = [{"dtype": "float16"}, {"dtype": "bfloat16"}, {"quantization": "int8"}]
+NUMBERS = [{"dtype": "float16"}, {"dtype": "bfloat16"}, {"quantization": "int8"}, {"quantization": "int4"}]
 
 
 @pytest.mark.parametrize("asked", NUMBERS, ids=lambda asked: " ".join(asked.values()))

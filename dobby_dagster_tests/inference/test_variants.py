@@ -14,7 +14,7 @@ from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.rotary_embedding import Rotary, rotary_settings
 from dobby_dagster_tests.helpers.checkpoints import edit_json, edit_tensors, reference_tokens
-from dobby_dagster_tests.helpers.local_engines import BACKENDS, PROMPT, engine_on, generated, requests
+from dobby_dagster_tests.helpers.local_engines import BACKENDS, PROMPT, SKIPPED, engine_on, generated, requests
 
 CONTENTS = ["def f(x):\n    return x + 1", "x = 1\n" * 45]
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
@@ -32,7 +32,7 @@ def folder(qwen2: Path, tmp_path: Path) -> Path:
 def assert_as_transformers(folder: Path, *backends: str) -> None:
     """All engines write what transformers writes, which reads the folder by its own loader."""
     expected: list[list[int]] = []
-    for backend in backends:
+    for backend in (each for each in backends if not SKIPPED.get(each)):
         engine = engine_on(folder, backend, no_repeat_ngram=0)
         outputs = generated(engine, CONTENTS)
         assert engine._loaded is not None

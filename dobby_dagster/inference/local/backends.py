@@ -1,4 +1,4 @@
-"""The backends that generate on this machine: OpenVINO and packed torch on the CPU, transformers on any device."""
+"""The backends of this machine: OpenVINO and packed torch on the CPU, MLX on Apple's GPU, transformers anywhere."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import psutil
 
 from dobby_dagster.inference.local.continuous_batching import ContinuousGenerator
 from dobby_dagster.inference.local.generator import Generator, LoadedGenerator, LoadRequest
-from dobby_dagster.inference.local.memory_budget import token_budget
+from dobby_dagster.inference.local.memory_budget import token_budget, working_bytes
 from dobby_dagster.inference.local.network import Network
 from dobby_dagster.inference.local.parallel_generators import ParallelGenerator
 
 # A model of at most this size runs in one generator per core, if each of them gets enough slots to be fast.
 SMALL_BYTES = 64_000_000
 PART_SLOTS = 64
+# Of a weight that MLX quantizes.
+_BITS = {"none": 0, "int8": 8, "int4": 4}
 
 
 def _load_openvino(request: LoadRequest) -> LoadedGenerator:
@@ -72,6 +74,33 @@ def _load_packed(request: LoadRequest) -> LoadedGenerator:
     )
 
 
+def _load_mlx(request: LoadRequest) -> LoadedGenerator:
+    """See :mod:`dobby_dagster.inference.mlx`."""
+    from dobby_dagster.inference.mlx.mlx_device import unusable_reason
+
+    if reason := unusable_reason():
+        raise ImportError(reason)
+    import mlx.core as mx
+
+    from dobby_dagster.inference.mlx.mlx_network import MlxNetwork
+    from dobby_dagster.inference.mlx.mlx_weights import load_weights
+
+    placement = request.placement
+    weights = load_weights(request.source, placement.dtype, placement.device, _BITS[request.model.quantization])
+    network = MlxNetwork(weights, placement.device, batch_invariant=request.inference.reproducible)
+    network.prefill([[0]], network.slots(1, 1), 0)  # a model that it can't run fails here, not in every record
+    mx.set_cache_limit(working_bytes(request.source.config, placement))  # freed memory that is kept for the next pass
+    [generator] = _continuous(request, [network])
+    return LoadedGenerator(
+        generator=generator,
+        backend="mlx",
+        slots=request.inference.slots,
+        dtype=placement.dtype,
+        parameters=weights.parameters,
+        bytes=weights.bytes,
+    )
+
+
 def _load_transformers(request: LoadRequest) -> LoadedGenerator:
     """See :mod:`dobby_dagster.inference.local.padded_generator`."""
     from dobby_dagster.inference.local.padded_generator import PaddedGenerator
@@ -104,6 +133,7 @@ def _load_transformers(request: LoadRequest) -> LoadedGenerator:
 BACKENDS: dict[str, Callable[[LoadRequest], LoadedGenerator]] = {
     "openvino": _load_openvino,
     "packed": _load_packed,
+    "mlx": _load_mlx,
     "transformers": _load_transformers,
 }
 

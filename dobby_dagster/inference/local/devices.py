@@ -8,12 +8,14 @@ from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import ModelSettings
+from dobby_dagster.inference.mlx.mlx_device import without_gpu_reason
 from dobby_dagster.inference.optional_packages import missing
 
 # One of these exists where a driver for CUDA or ROCm is loaded: NVIDIA's, WSL's, AMD's, and two of Jetson's.
 _DEVICE_FILES = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd", "/dev/nvhost-ctrl", "/dev/nvmap")
+_NO_METAL = "no Metal device on this machine"
+_NO_CUDA = "no CUDA device or driver on this machine"
 
 
 @dataclass(frozen=True)
@@ -37,31 +39,12 @@ class Placement:
 def available() -> dict[str, str]:
     """Each device in order of preference, with ``""`` where it is usable, else the reason why not."""
     if sys.platform == "linux" and not any(Path(file).exists() for file in _DEVICE_FILES):
-        return {
-            "mps": "no Metal device on this machine", "cuda": "no CUDA device or driver on this machine", "cpu": "",
-        }  # fmt: skip
-    if reason := missing("torch"):
-        return {"mps": reason, "cuda": reason, "cpu": ""}
-    import torch
-
-    reasons = {"mps": "", "cuda": "", "cpu": ""}
-    if not torch.backends.mps.is_built():
-        reasons["mps"] = "this torch is built without Metal"
-    elif not torch.backends.mps.is_available():
-        reasons["mps"] = "no Metal device on this machine"
-    if not torch.backends.cuda.is_built():
-        reasons["cuda"] = "this torch is built without CUDA"
-    elif not torch.cuda.is_available():
-        reasons["cuda"] = "no CUDA device or driver on this machine"
-    return reasons
+        return {"mps": _NO_METAL, "cuda": _NO_CUDA, "cpu": ""}
+    return {"mps": _without_metal(), "cuda": _without_cuda(), "cpu": ""}
 
 
 def place(settings: ModelSettings, *, reproducible: bool) -> Placement:
-    """Choose device and dtype.
-
-    Raises:
-        ModelError: int8 is set for a device other than the CPU.
-    """
+    """Choose device and dtype."""
     reasons = available()
     if settings.device == "auto":
         device = next(name for name, reason in reasons.items() if not reason)
@@ -71,8 +54,6 @@ def place(settings: ModelSettings, *, reproducible: bool) -> Placement:
         device, reason = "cpu", f"{settings.device} was requested, but {reasons[settings.device]}: using the CPU"
     else:
         device, reason = settings.device, f"{settings.device} was requested"
-    if settings.quantization == "int8" and device != "cpu":
-        raise ModelError(f"model.quantization = int8 is for the CPU, not for {device}", hint="use --device cpu")
     return Placement(device, _dtype(settings, device, reproducible), reason)
 
 
@@ -81,13 +62,38 @@ def _dtype(settings: ModelSettings, device: str, reproducible: bool) -> str:
         return "float32"
     if settings.dtype != "auto":
         return settings.dtype
-    if device == "mps":
-        return "float16"  # bfloat16 is emulated on M1 and M2
+    if device == "mps":  # torch emulates bfloat16 on M1 and M2; the activations of some models overflow float16
+        return "float16" if without_gpu_reason() else "bfloat16"
     if device == "cpu":
         return "bfloat16" if _native_bfloat16() else "float32"
     import torch
 
     return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+
+
+def _without_metal() -> str:
+    """Why neither MLX nor torch can use Apple's GPU; ``""`` where one of them can."""
+    if sys.platform != "darwin":
+        return _NO_METAL
+    reason = without_gpu_reason()
+    if not reason or missing("torch"):
+        return reason
+    import torch
+
+    if not torch.backends.mps.is_built():
+        return "this torch is built without Metal"
+    return "" if torch.backends.mps.is_available() else _NO_METAL
+
+
+def _without_cuda() -> str:
+    """Why torch can't use CUDA; ``""`` where it can."""
+    if reason := missing("torch"):
+        return reason
+    import torch
+
+    if not torch.backends.cuda.is_built():
+        return "this torch is built without CUDA"
+    return "" if torch.cuda.is_available() else _NO_CUDA
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,7 @@ import gc
 import itertools
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -168,8 +169,7 @@ def _end_tokens(source: ModelSource, tokenizer: Tokenizer) -> set[int]:
 
 def _free(device: str) -> None:
     gc.collect()
-    if device == "cpu":
-        return
-    import torch
-
-    (torch.cuda if device == "cuda" else torch.mps).empty_cache()
+    if mlx := sys.modules.get("mlx.core"):
+        mlx.clear_cache()
+    if device != "cpu" and (torch := sys.modules.get("torch")):
+        (torch.cuda if device == "cuda" else torch.mps).empty_cache()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from dobby_dagster.domain.errors import SettingsError
@@ -29,7 +30,7 @@ def token_budget(settings: InferenceSettings, config: ModelConfig, placement: Pl
     if settings.token_budget:
         return settings.token_budget
     number = placement.itemsize
-    working = _WORKING_TOKENS * (12 * config.hidden_size + 4 * config.intermediate_size) * number
+    working = working_bytes(config, placement)
     token = config.num_layers * config.num_kv_heads * config.head_dim * 2 * number
     allowed, limit = free_bytes(placement.device) * settings.memory_share, settings.memory_limit_bytes
     if limit:
@@ -44,14 +45,34 @@ def token_budget(settings: InferenceSettings, config: ModelConfig, placement: Pl
     return max(_LEAST_TOKENS, int((allowed - working) / token))
 
 
+def working_bytes(config: ModelConfig, placement: Placement) -> int:
+    """What a pass through the model needs beside keys and values, in bytes."""
+    return _WORKING_TOKENS * (12 * config.hidden_size + 4 * config.intermediate_size) * placement.itemsize
+
+
 def free_bytes(device: str) -> int:
-    """Free memory of a device, in bytes; on the CPU within the limits of this process's control group."""
-    if device != "cpu":
+    """Free memory of a device, in bytes.
+
+    On the CPU within the limits of this process's control group; on Metal within what it recommends for a process.
+    """
+    if device == "cuda":
         import torch
 
-        if device == "cuda":
-            return int(torch.cuda.mem_get_info()[0])
-        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+        return int(torch.cuda.mem_get_info()[0])
+    return _free_metal_bytes() if device == "mps" else _free_cpu_bytes()
+
+
+def _free_metal_bytes() -> int:
+    """What Metal recommends that a process uses at most, less what MLX and torch, where they are loaded, hold."""
+    limit = used = 0
+    if torch := sys.modules.get("torch"):
+        limit, used = torch.mps.recommended_max_memory(), torch.mps.driver_allocated_memory()
+    if mlx := sys.modules.get("mlx.core"):
+        limit, used = mlx.device_info()["max_recommended_working_set_size"], used + mlx.get_active_memory()
+    return max(0, int(limit - used))
+
+
+def _free_cpu_bytes() -> int:
     import psutil
 
     free = int(psutil.virtual_memory().available)
