@@ -1,11 +1,11 @@
-"""Make the built-in model out of a pretrained one: teach it the work, and take away the layers that it can do without.
+"""Make the built-in model out of a pretrained one: teach it the work, then make a smaller one that answers as it does.
 
     python -m training.finetune --base build/base --data build/examples --out build/run --seconds 540
 
-It begins with all layers. Between two shares of the time, one layer after another is dropped: of those that change
-their input least (Men et al. 2024, "ShortGPT", arXiv:2403.03853) the one without which the loss on held-out examples
-is least; the rest learns to do without it before the next one goes. Then what is left is trained to the end. The rate
-warms up, holds, and falls linearly to nothing (Hu et al. 2024, arXiv:2404.06395); rate and layers follow the time
+First all layers are fine-tuned: that is the teacher. Then a copy of it loses the layers that it can do without (see
+:mod:`training.layer_pruning`), and learns from the teacher's probabilities as much as from the authors' sentences
+(Hinton et al. 2015, arXiv:1503.02531; for pruned language models Muralidharan et al. 2024, arXiv:2407.14679). In both
+parts the rate warms up, holds, and falls linearly to nothing (Hu et al. 2024, arXiv:2404.06395); it follows the time
 that is given, so that the same command fills nine minutes of a GPU or a day of two cores (or the steps, with
 ``--steps``). A checkpoint holds everything, and the same command goes on with it. The result is written in int8 with
 a scale for each row.
@@ -14,47 +14,49 @@ a scale for each row.
 from __future__ import annotations
 
 import argparse
-import itertools
+import copy
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from training.batches import Batch, Examples
+from training.int8_folder import write_model
+from training.layer_pruning import influence, least_needed
 from training.llama import Llama, load
 
-# What Dobby reads beside the model: see dobby_dagster/inference/models/model_card.py.
-CARD = {
-    "description": "SmolLM2-135M-Instruct, cut to fewer layers and tokens and taught one thing: one sentence on what a "
-    "piece of code, a file or a short text is.",
-    "prompts": ["summary"],
-    "max_prompt_tokens": 194,
-}
-WARM_UP, DECAY_FROM = 0.03, 0.5
-DROP_FROM, DROP_TO = 0.12, 0.42
-CANDIDATES = 6
+# The share of the time in which the teacher is taught.
+TEACHING = 0.35
+WARM_UP, DECAY_FROM = 0.03, 0.4
+# The share of the teacher's probabilities, beside the author's sentence, in what the smaller model learns.
+SOFT_SHARE = 0.7
 CODE_WEIGHT = (0.3, 0.05)
 SECONDS_BETWEEN_CHECKPOINTS = 120.0
-VALIDATION_BATCHES = 4
+VALIDATION_BATCHES = 8
 
 
 def rate_share(done: float) -> float:
     """The share of the peak rate when ``done`` of the time, 0 to 1, is over."""
-    return max(0.0, min(1.0, (done + 0.002) / WARM_UP, (1 - done) / (1 - DECAY_FROM)))
+    part = done / TEACHING if done < TEACHING else (done - TEACHING) / (1 - TEACHING)
+    return max(0.0, min(1.0, (part + 0.002) / WARM_UP, (1 - part) / (1 - DECAY_FROM)))
 
 
-def layers_wanted(done: float, first: int, last: int) -> int:
-    """How many layers there should be when ``done`` of the time is over."""
-    share = min(1.0, max(0.0, (done - DROP_FROM) / (DROP_TO - DROP_FROM)))
-    return first - round(share * (first - last))
+def divergence(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence in nats of ``student`` from ``teacher``, logits of (tokens, vocabulary) each.
+
+    >>> logits = torch.tensor([[0.0, 1.0]])
+    >>> float(divergence(logits, logits + 3.0))
+    0.0
+    """
+    log_student, log_teacher = student.float().log_softmax(-1), teacher.float().log_softmax(-1)
+    return functional.kl_div(log_student, log_teacher, reduction="none", log_target=True).sum(-1)
 
 
 class _Epochs(Dataset[Batch]):
@@ -86,7 +88,7 @@ class Finetuning:
         self.device = torch.device(arguments.device)
         torch.manual_seed(arguments.seed)
         self.model = load(arguments.base, compiled=arguments.compile).to(self.device)
-        self.first = len(self.model.layers)
+        self.teacher: Llama | None = None
         self.examples = Examples(arguments.data / "train.npz", arguments.tokens)
         held_out = Examples(arguments.data / "validation.npz", arguments.tokens)
         chosen = held_out.epoch(0)[:VALIDATION_BATCHES]
@@ -114,7 +116,10 @@ class Finetuning:
                 if self.step % self.arguments.every == 0:
                     self._record(log, losses)
                     losses = []
-                self._drop(log)
+                if self.teacher is None and self.done >= TEACHING:
+                    self._record(log, losses)
+                    losses = []
+                    self._prune(log)
                 if time.time() - self.saved > SECONDS_BETWEEN_CHECKPOINTS:
                     self._save()
                 if self.done >= 1.0:
@@ -141,71 +146,79 @@ class Finetuning:
 
     def _update(self, batch: Batch) -> torch.Tensor:
         done = self.done
+        peak = self.arguments.teaching_rate if self.teacher is None else self.arguments.rate
         for group in self.optimizer.param_groups:
-            group["lr"] = self.arguments.rate * group["share"] * rate_share(done)
-        spoken, losses = self._losses(batch)
-        weights = torch.where(spoken, 1.0, CODE_WEIGHT[0] + done * (CODE_WEIGHT[1] - CODE_WEIGHT[0]))
-        ((losses * weights).sum() / weights.sum()).backward()
+            group["lr"] = peak * group["share"] * rate_share(done)
+        state, places, targets = self._computed(self.model, batch, batch.spoken)
+        logits = self.model.logits(state, places)
+        losses = functional.cross_entropy(logits.float(), targets, reduction="none")
+        wanted = losses
+        if self.teacher is not None:
+            with torch.no_grad():
+                taught, _, _ = self._computed(self.teacher, batch, batch.spoken)
+                soft = self.teacher.logits(taught, places)
+            wanted = SOFT_SHARE * divergence(logits, soft) + (1 - SOFT_SHARE) * losses
+        code_places, code_targets = self._on_device(batch.places[~batch.spoken], batch.targets[~batch.spoken])
+        weight = CODE_WEIGHT[0] + done * (CODE_WEIGHT[1] - CODE_WEIGHT[0])
+        code = functional.cross_entropy(self.model.logits(state, code_places).float(), code_targets, reduction="sum")
+        ((wanted.sum() + weight * code) / (len(wanted) + weight * len(code_targets))).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         self.tokens += batch.rows * batch.length
-        return losses.detach()[spoken].mean()
+        return losses.detach().mean()
 
-    def _losses(self, batch: Batch, without: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
-        ids, positions, places, targets, spoken = (
-            torch.from_numpy(value).to(self.device, non_blocking=True)
-            for value in (batch.ids, batch.positions, batch.places, batch.targets, batch.spoken)
+    def _on_device(self, *arrays: np.ndarray) -> list[torch.Tensor]:
+        return [torch.from_numpy(array).to(self.device, non_blocking=True) for array in arrays]
+
+    def _computed(
+        self, model: Llama, batch: Batch, chosen: np.ndarray, without: int = -1
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What ``model`` gives for each token, and the ``chosen`` places and targets of the batch."""
+        ids, positions, places, targets = self._on_device(
+            batch.ids, batch.positions, batch.places[chosen], batch.targets[chosen]
         )
-        state = self.model.hidden(ids, positions, batch.rows, batch.length, without)[-1]
-        return spoken, self.model.losses(state, places, targets)
+        return model.hidden(ids, positions, batch.rows, batch.length, without)[-1], places, targets
 
+    @torch.no_grad()
     def _validate(self, batches: list[Batch], without: int = -1) -> float:
         """Mean loss of a summary token, in nats."""
         total = count = 0.0
         for batch in batches:
-            spoken, losses = self._losses(batch, without)
-            total += float(losses.detach()[spoken].sum())
-            count += int(spoken.sum())
+            state, places, targets = self._computed(self.model, batch, batch.spoken, without)
+            total += float(functional.cross_entropy(self.model.logits(state, places).float(), targets, reduction="sum"))
+            count += len(targets)
         return total / count
 
-    def _drop(self, log: TextIO) -> None:
-        """Take away a layer when it is time for it."""
-        if len(self.model.layers) <= layers_wanted(self.done, self.first, self.arguments.layers):
-            return
-        batch = self.held_out[0]
-        influence = self._influence(batch)
-        candidates = sorted(range(len(influence)), key=influence.__getitem__)[:CANDIDATES]
-        costs = {index: self._validate([batch], index) for index in candidates}
-        worst = min(costs, key=costs.__getitem__)
-        for parameter in self.model.layers[worst].parameters():
-            parameter.grad = None
-        kept = [index for index in range(self.first) if index not in self.dropped]
-        self.dropped.append(kept[worst])
-        self.model.layers = torch.nn.ModuleList(layer for at, layer in enumerate(self.model.layers) if at != worst)
-        row = {"dropped": kept[worst], "loss": round(costs[worst], 4), "step": self.step}
-        print(json.dumps(row), file=log, flush=True)
-        print(row, flush=True)
-
-    def _influence(self, batch: Batch) -> list[float]:
-        """1 - cosine of what comes into each layer and what goes out of it (ShortGPT, section 3)."""
-        ids, positions = (torch.from_numpy(value).to(self.device) for value in (batch.ids, batch.positions))
-        states = [state.detach().float() for state in self.model.hidden(ids, positions, batch.rows, batch.length)]
-        return [float(1 - functional.cosine_similarity(a, b, dim=-1).mean()) for a, b in itertools.pairwise(states)]
+    @torch.no_grad()
+    def _prune(self, log: TextIO) -> None:
+        """Make the model the teacher, and a copy with fewer layers the model."""
+        self.teacher = copy.deepcopy(self.model).requires_grad_(False)
+        torch.save(self.teacher.named(), self.out / "teacher.pt")
+        kept, batch = list(range(len(self.model.layers))), self.held_out[0]
+        while len(kept) > self.arguments.layers:
+            ids, positions = self._on_device(batch.ids, batch.positions)
+            influences = influence(self.model.hidden(ids, positions, batch.rows, batch.length))
+            least, loss = least_needed(influences, lambda index: self._validate([batch], index))
+            self.model.layers = torch.nn.ModuleList(
+                layer for index, layer in enumerate(self.model.layers) if index != least
+            )
+            self.dropped.append(kept.pop(least))
+            self._write(log, {"dropped": self.dropped[-1], "loss": round(loss, 4), "step": self.step})
+        self.optimizer = self._optimizer()
+        self._save()
 
     def _record(self, log: TextIO, losses: list[torch.Tensor]) -> None:
-        seconds = self.before + time.time() - self.began
-        row: dict[str, Any] = {
-            "step": self.step,
-            "epoch": self.epoch,
-            "tokens": self.tokens,
-            "seconds": round(seconds, 1),
-        }
+        row: dict[str, Any] = {name: getattr(self, name) for name in ("step", "epoch", "tokens")}
+        row["seconds"] = round(self.before + time.time() - self.began, 1)
         row["layers"] = len(self.model.layers)
         if losses:
             row["loss"] = round(float(torch.stack(losses).mean()), 4)
-        row["validation"] = round(self._validate(self.held_out), 4)
+        self._write(log, row | {"validation": round(self._validate(self.held_out), 4)})
+
+    @staticmethod
+    def _write(log: TextIO, row: dict[str, Any]) -> None:
         print(json.dumps(row), file=log, flush=True)
         print(row, flush=True)
 
@@ -227,12 +240,17 @@ class Finetuning:
         if state:
             for name in ("step", "tokens", "epoch", "position", "dropped", "before"):
                 setattr(self, name, state[name])
+            if self.dropped:
+                self.teacher = copy.deepcopy(self.model).requires_grad_(False)
+                self.teacher.take(torch.load(self.out / "teacher.pt", weights_only=True, map_location=self.device))
             kept = [layer for at, layer in enumerate(self.model.layers) if at not in self.dropped]
             self.model.layers = torch.nn.ModuleList(kept)
             self.model.take(state["model"])
         self.optimizer = self._optimizer()
         if state:
-            for parameter, values in zip(self.model.named().values(), state["optimizer"], strict=True):
+            for parameter, values in zip(
+                self.model.named().values(), state["optimizer"], strict=bool(state["optimizer"])
+            ):
                 self.optimizer.state[parameter] = values
 
     def _optimizer(self) -> torch.optim.Optimizer:
@@ -247,40 +265,6 @@ class Finetuning:
         return torch.optim.AdamW(groups, lr=self.arguments.rate, betas=(0.9, 0.95), eps=1e-8, fused=fused)
 
 
-def write_model(model: Llama, base: Path, out: Path) -> None:
-    """Write a folder in transformers' layout, its matrices in int8 (see :func:`quantized`)."""
-    out.mkdir(parents=True, exist_ok=True)
-    config = json.loads((base / "config.json").read_text()) | {"num_hidden_layers": len(model.layers)}
-    weights = {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel", "dynamic": False}
-    config["quantization_config"] = {
-        "quant_method": "compressed-tensors",
-        "format": "int-quantized",
-        "quantization_status": "compressed",
-        "config_groups": {
-            "group_0": {"targets": ["Linear", "Embedding"], "weights": weights, "input_activations": None}
-        },
-        "ignore": ["lm_head"],
-    }
-    (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (out / "dobby.json").write_text(json.dumps(CARD, indent=2) + "\n")
-    tensors: dict[str, torch.Tensor] = {}
-    for name, value in model.named().items():
-        tensors |= quantized(name, value.detach().float().cpu())
-    save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
-    for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"):
-        if (base / name).exists():
-            shutil.copyfile(base / name, out / name)
-
-
-def quantized(name: str, value: torch.Tensor) -> dict[str, torch.Tensor]:
-    """A matrix as int8 with the scale of each row, its largest number being 127; a vector in bfloat16."""
-    if value.ndim == 1:
-        return {name: value.to(torch.bfloat16)}
-    scale = (value.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127).to(torch.bfloat16)
-    whole = (value / scale.float()).round().clamp(-127, 127).to(torch.int8)
-    return {name: whole, f"{name.removesuffix('.weight')}.weight_scale": scale}
-
-
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -291,7 +275,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=0, help="updates to make, instead of a time to fill")
     parser.add_argument("--layers", type=int, default=18)
     parser.add_argument("--tokens", type=int, default=65_536, help="of a batch, padding included")
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--teaching-rate", type=float, default=3e-4, help="peak, while all layers are there")
+    parser.add_argument("--rate", type=float, default=5e-4, help="peak, of the smaller model")
     parser.add_argument("--every", type=int, default=200, help="steps between two lines of the log")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=0)

@@ -150,11 +150,10 @@ class Llama(nn.Module):
         )
         return functional.pad(out, (0, 0, 0, tokens - rows * length))
 
-    def losses(self, state: Tensor, places: Tensor, targets: Tensor) -> Tensor:
-        """Negative log-likelihood in nats of ``targets`` after the tokens at ``places``."""
+    def logits(self, state: Tensor, places: Tensor) -> Tensor:
+        """(places, vocabulary) of what follows the tokens at ``places``."""
         normed = rms_norm(state[places], self.norm, self.sizes.rms_norm_eps)
-        logits = functional.linear(normed, self.embedding.to(self.dtype))
-        return functional.cross_entropy(logits.float(), targets, reduction="none")
+        return functional.linear(normed, self.embedding.to(self.dtype))
 
     def named(self) -> dict[str, Tensor]:
         """The parameters by transformers' names."""

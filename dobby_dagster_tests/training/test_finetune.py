@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn import functional
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
@@ -19,7 +20,9 @@ from dobby_dagster_tests.helpers.pairs import pair
 from training.base import BEGINS_AS, trimmed
 from training.batches import Batch, Examples
 from training.examples import pack
-from training.finetune import Finetuning, layers_wanted, quantized, rate_share
+from training.finetune import TEACHING, Finetuning, divergence, rate_share
+from training.int8_folder import quantized
+from training.layer_pruning import influence
 from training.llama import load
 from training.tokenizer import CODE, SPECIAL, SUMMARY
 
@@ -67,14 +70,32 @@ def test_a_trimmed_vocabulary_keeps_what_is_used_most_and_knows_its_vectors() ->
     assert SMALL.encode("x1234").tokens == ["x", "1", "2", "3", "4"]
 
 
-def test_layers_and_rate_follow_the_time() -> None:
-    assert layers_wanted(0.0, 30, 18) == layers_wanted(0.1, 30, 18) == 30
-    assert layers_wanted(0.45, 30, 18) == layers_wanted(1.0, 30, 18) == 18
-    counts = [layers_wanted(share / 100, 30, 18) for share in range(101)]
-    assert counts == sorted(counts, reverse=True)
-    assert rate_share(0.3) == 1.0
-    assert rate_share(0.0) < 0.2
+def test_the_rate_rises_and_falls_twice() -> None:
+    student = TEACHING + 0.2 * (1 - TEACHING)
+    assert rate_share(0.2 * TEACHING) == rate_share(student) == 1.0
+    assert rate_share(0.0) == rate_share(TEACHING) < 0.2
+    assert rate_share(TEACHING * 0.999) < 0.01
     assert rate_share(1.0) == 0.0
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=20)
+def test_a_divergence_is_zero_for_the_same_probabilities_and_positive_otherwise(seed: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    one, other = torch.randn(2, 4, 9, generator=random).unbind(0)
+    assert (divergence(one, other) > 0).all()
+    torch.testing.assert_close(divergence(one, one + 2.0), torch.zeros(4), atol=1e-5, rtol=0)
+    expected = torch.distributions.kl_divergence(
+        torch.distributions.Categorical(logits=other), torch.distributions.Categorical(logits=one)
+    )
+    torch.testing.assert_close(divergence(one, other), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_layer_that_changes_nothing_has_no_influence() -> None:
+    state = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+    same, turned = influence([state, state * 2, -state])
+    assert same == pytest.approx(0.0, abs=1e-6)
+    assert turned == pytest.approx(2.0, abs=1e-6)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -118,7 +139,7 @@ def test_tokens_end_to_end_compute_what_transformers_does(folder: Path) -> None:
         positions = torch.cat([torch.arange(length).repeat(rows), torch.zeros(filling, dtype=torch.long)])
         places = torch.arange(rows * length).view(rows, length)[:, :-1].flatten()
         state = model.hidden(flat, positions, rows, length)[-1]
-        losses = model.losses(state, places, flat[places + 1])
+        losses = functional.cross_entropy(model.logits(state, places), flat[places + 1], reduction="none")
     torch.testing.assert_close(-losses, expected, atol=1e-4, rtol=1e-4)
 
 
@@ -142,12 +163,12 @@ def test_a_batch_holds_its_examples_and_their_losses(folder: Path) -> None:
 def arguments(folder: Path, **changed: Any) -> argparse.Namespace:
     values = {
         "base": folder / "base", "data": folder / "data", "out": folder / "run", "seconds": 0.0, "steps": 60, "layers": 1,
-        "tokens": 512, "rate": 3e-3, "every": 1_000, "seed": 0, "workers": 0, "device": "cpu", "compile": False,
+        "tokens": 512, "rate": 3e-3, "teaching_rate": 3e-3, "every": 1_000, "seed": 0, "workers": 0, "device": "cpu", "compile": False,
     }  # fmt: skip
     return argparse.Namespace(**values | changed)
 
 
-def test_a_run_drops_layers_learns_and_goes_on(folder: Path) -> None:
+def test_a_run_teaches_prunes_distils_and_goes_on(folder: Path) -> None:
     run = Finetuning(arguments(folder))
     before = run._validate(run.held_out)
     run.run()
@@ -155,6 +176,12 @@ def test_a_run_drops_layers_learns_and_goes_on(folder: Path) -> None:
     after = run._validate(run.held_out)
     assert after < before
     again = Finetuning(arguments(folder, steps=70))
+    assert run.teacher is not None
+    assert again.teacher is not None
+    assert len(again.teacher.layers) > 1
+    assert all(
+        torch.equal(a, b) for a, b in zip(again.teacher.named().values(), run.teacher.named().values(), strict=True)
+    )
     assert (again.step, len(again.model.layers), again.dropped) == (run.step, 1, run.dropped)
     assert again._validate(again.held_out) == pytest.approx(after, abs=1e-6)
     again.run()
