@@ -109,16 +109,13 @@ def test_a_log_file_gets_plain_lines(dobby: Dobby) -> None:
 @pytest.mark.parametrize("moment", ["at once", "while planning", "before the first commit", "after a commit"])
 def test_ctrl_c_is_said_truly_and_ends_with_130(moment: str) -> None:
     fill(600)
-    terminal = Terminal("summarize")
-    interrupted = moment == "at once"
-    if interrupted:
-        time.sleep(0.3)  # Python itself has to be there
-        terminal.interrupt()
+    terminal = Terminal("summarize", program=STARTED)
+    interrupted = False
     for _ in terminal.read():
         text = plain(terminal.text)
         done = max((int(found) for found in re.findall(r"(\d+)/600", text)), default=-1)
         now = {
-            "at once": False, "while planning": "Polling the source" in text,
+            "at once": "started" in text, "while planning": "Polling the source" in text,
             "before the first commit": done == 0, "after a commit": done >= 60,
         }[moment]  # fmt: skip
         if now and not interrupted:

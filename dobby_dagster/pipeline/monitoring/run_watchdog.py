@@ -67,6 +67,7 @@ def watched(run: RunId, database: DatabaseSettings, deadlines: Mapping[StallKind
         with suppress(BrokenPipeError):  # it ended before it had read its task
             if process.stdin is not None:
                 process.stdin.close()
+        process.kill()  # a process forked meanwhile may hold the pipe open: it would kill what comes after the run
         waiting.join(_END_SECONDS)
 
 

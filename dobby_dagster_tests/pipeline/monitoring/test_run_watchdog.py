@@ -41,6 +41,20 @@ def test_it_lives_as_long_as_the_block_and_is_small() -> None:
     assert not heartbeat._counters
 
 
+def test_it_ends_with_the_block_although_another_process_holds_its_pipe() -> None:
+    read, write = os.pipe()
+    with watched(RUN, SETTINGS, LONG):
+        child = os.fork()
+        if child == 0:
+            os.close(write)
+            os.read(read, 1)
+            os._exit(0)
+    assert watchdogs() == []
+    os.close(write)
+    os.waitpid(child, 0)
+    os.close(read)
+
+
 def test_without_deadlines_there_is_none() -> None:
     with watched(RUN, SETTINGS, dict.fromkeys(StallKind, 0.0)):
         assert watchdogs() == []
