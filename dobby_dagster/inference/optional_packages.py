@@ -12,6 +12,7 @@ _REQUIREMENTS = {
     "openvino": "'openvino>=2026.4,<2026.5'",
     "ml_dtypes": "ml-dtypes",
     "mlx": "mlx" if sys.platform == "darwin" else "'mlx[cpu]'",
+    "gguf": "'dobby-dagster[gguf]'",
     "matplotlib": "'dobby-dagster[report]'",
 }
 

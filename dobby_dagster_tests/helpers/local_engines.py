@@ -14,7 +14,7 @@ from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.mlx.mlx_device import unusable_reason
-from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.models.model_lookup import check_model
 from dobby_dagster.inference.prompts import PromptLibrary
 
 PROMPT = PromptLibrary.load().get("summary")
@@ -38,7 +38,7 @@ def engine_on(path: Path, backend: str = "auto", **settings: object) -> LocalEng
         pytest.skip(reason)
     inference = InferenceSettings.model_validate({"slots": 4, "max_new_tokens": 8} | settings)
     model = ModelSettings.model_validate({"device": DEVICE, "dtype": "float32", "engine": backend})
-    return LocalEngine(check_folder(path), model, inference)
+    return LocalEngine(check_model(path), model, inference)
 
 
 def requests(contents: list[str]) -> list[Request]:

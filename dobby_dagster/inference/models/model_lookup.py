@@ -8,6 +8,8 @@ from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.filesystem import expanded
 from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.domain.suggest import suggestion
+from dobby_dagster.inference.models.folder_files import is_file
+from dobby_dagster.inference.models.gguf_file import check_gguf
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.model_source import ModelSource
 from dobby_dagster.inference.models.shipped_models import shelf
@@ -38,6 +40,13 @@ def check_model(path: Path) -> ModelSource:
     Raises:
         ModelError: Names the file and what is wrong with it.
     """
+    if not path.is_dir():
+        return check_gguf(path)
+    files = sorted(path.glob("*.gguf"))
+    if files and not is_file(path / "config.json"):
+        raise ModelError(
+            f"{path} is not a model folder, but holds {files[0].name}", hint=f"name it: --model {files[0]}"
+        )
     return check_folder(path)
 
 
