@@ -38,7 +38,7 @@ def network(path: Path, dtype: str = "float32", *, int8: bool = False) -> OpenVi
 
 def test_norms_rotations_and_attention_are_one_kernel_each(qwen2: Path) -> None:
     graph = build_graph(check_folder(qwen2), "float32")
-    compiled = compile_graph(graph, "float32", streams=1, threads=1)
+    compiled = compile_graph(graph, "float32", streams=1, threads=1).model
     kinds = Counter(str(node.get_rt_info()["layerType"].astype(str)) for node in compiled.get_runtime_model().get_ops())
     layers = graph.config.num_layers
     assert (kinds["PagedAttention"], kinds["RoPE"], kinds["RMS"]) == (layers, 2 * layers, 2 * layers + 1)
@@ -119,6 +119,69 @@ def test_weights_that_do_not_fit_are_named(name: str, message: str, qwen2: Path,
     save_file(tensors, path / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match=message):
         build_graph(check_folder(path), "bfloat16")
+
+
+def test_weights_in_bfloat16_are_not_expanded() -> None:
+    compiled = compile_graph(build_graph(find_model(ModelSettings()), "bfloat16"), "bfloat16", streams=1, threads=1)
+    OpenVinoNetwork(compiled)
+    constants = [
+        (str(node.get_rt_info()["outputPrecisions"].astype(str)), node.output(0).get_shape())
+        for node in compiled.model.get_runtime_model().get_ops()
+        if node.get_rt_info()["layerType"].astype(str) == "Const" and node.output(0).get_partial_shape().is_static
+    ]
+    matrices = Counter(kind for kind, shape in constants if len(shape) == 2 and min(shape) > 8)
+    assert matrices["bf16"] > 7
+    assert matrices["f32"] == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_weights_are_in_memory_once() -> None:
+    settings = ModelSettings(engine="openvino")
+    engine = LocalEngine(find_model(settings), settings, InferenceSettings(slots=8))
+    engine.load()
+    list(engine.infer(requests(CODE), PROMPT))
+    assert _resident_bytes("model.safetensors") == 0, "the packed weights and the file's are both in memory"
+    engine.close()
+
+
+def _resident_bytes(file: str) -> int:
+    """Memory that holds pages of a file of this name, which this process has mapped."""
+    total, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        name, *values = line.split()
+        if not name.endswith(":"):
+            inside = line.endswith(file)
+        elif inside and name == "Rss:":
+            total += int(values[0]) * 1024
+    return total
+
+
+def test_a_weight_file_that_is_written_to_ends_the_run(tmp_path: Path) -> None:
+    engine, file = _on_a_copy(tmp_path)
+    running = engine.infer(requests(CODE[:8]), PROMPT)
+    next(running)
+    with file.open("r+b") as stream:
+        stream.seek(-2, 2)
+        stream.write(b"  ")
+    with pytest.raises(ModelError, match=r"model\.safetensors was written to while the model was in use"):
+        list(running)
+
+
+def test_a_weight_file_that_is_replaced_does_not_disturb_the_run(tmp_path: Path) -> None:
+    engine, file = _on_a_copy(tmp_path)
+    expected = [answer.text for answer in engine.infer(requests(CODE[:8]), PROMPT) if isinstance(answer, Generation)]
+    (tmp_path / "other").write_bytes(b"no weights")
+    (tmp_path / "other").replace(file)
+    found = [answer.text for answer in engine.infer(requests(CODE[:8]), PROMPT) if isinstance(answer, Generation)]
+    assert found == expected
+
+
+def _on_a_copy(place: Path) -> tuple[LocalEngine, Path]:
+    settings = ModelSettings(engine="openvino")
+    path = edited(find_model(settings).path, place / "copy")
+    engine = LocalEngine(check_folder(path), settings, InferenceSettings(slots=1))
+    engine.load()
+    return engine, path / "model.safetensors"
 
 
 def test_torch_and_transformers_are_not_imported() -> None:

@@ -34,6 +34,7 @@ def _load_openvino(request: LoadRequest) -> LoadedGenerator:
     compiled = compile_graph(graph, dtype, streams=parts, threads=cores)
     networks = [OpenVinoNetwork(compiled) for _ in range(parts)]
     networks[0].prefill([[0]], networks[0].slots(1, 1), 0)  # a model that it can't run fails here, not in every record
+    compiled.weights.release()  # this first pass has packed them
     generators = _continuous(request, networks)
     return LoadedGenerator(
         generator=generators[0] if parts == 1 else ParallelGenerator(generators),

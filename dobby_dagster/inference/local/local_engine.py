@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from dobby_dagster.inference.local.prompt_encoding import Encoder
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.local.token_selection import Selector
 from dobby_dagster.inference.local.tokenizer import Tokenizer, load_tokenizer
+from dobby_dagster.inference.local.unused_memory import return_unused
 from dobby_dagster.inference.models.model_source import ModelSource
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt
 from dobby_dagster.inference.slot_use import SlotUse
@@ -88,7 +87,7 @@ class LocalEngine:
             return
         device = self._loaded.placement.device
         self._loaded = None
-        _free(device)
+        return_unused(device)
 
     def _ready(self) -> _LoadedModel:
         if self._loaded is None:
@@ -119,6 +118,7 @@ class LocalEngine:
                 slot_use=self.slot_use,
             )
         )
+        return_unused(placement.device)
         self.slots = made.slots
         info = ModelInfo(
             name=self.source.name,
@@ -153,7 +153,7 @@ class LocalEngine:
                 return
             reason = "out of memory" if is_out_of_memory(error) else error
             log.warning("a batch of %d failed (%s): retried in halves", len(unfinished), reason)
-        _free(loaded.placement.device)
+        return_unused(loaded.placement.device)
         retried = [sequence.restarted() for sequence in unfinished]
         half = len(retried) // 2
         for part in (retried[:half], retried[half:]):
@@ -165,11 +165,3 @@ def _end_tokens(source: ModelSource, tokenizer: Tokenizer) -> set[int]:
     eos = tokenizer.token("eos_token")
     named = {*source.config.eos_token_id, *source.end_tokens(), *([] if eos is None else [eos])}
     return {token for token in named if 0 <= token < source.config.vocab_size}
-
-
-def _free(device: str) -> None:
-    gc.collect()
-    if mlx := sys.modules.get("mlx.core"):
-        mlx.clear_cache()
-    if device != "cpu" and (torch := sys.modules.get("torch")):
-        (torch.cuda if device == "cuda" else torch.mps).empty_cache()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 from dobby_dagster.domain.errors import ModelError
@@ -81,6 +82,19 @@ class Checkpoint:
             ModelError: It is missing, or its shape does not fit the configuration.
         """
         found = self._tensors.int8(self._stored(name, shape))
+        if found is not None:
+            self.parameters += math.prod(shape)
+        return found
+
+    def bfloat16_place(self, name: str, *shape: int) -> tuple[Path, int] | None:
+        """The file and offset of a matrix that is stored in rows of bfloat16.
+
+        None where it is stored otherwise: use :meth:`read`.
+
+        Raises:
+            ModelError: It is missing, or its shape does not fit the configuration.
+        """
+        found = self._tensors.bfloat16_place(self._stored(name, shape))
         if found is not None:
             self.parameters += math.prod(shape)
         return found

@@ -11,7 +11,7 @@ import numpy as np
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.models.model_source import Framework
 from dobby_dagster.inference.models.quantization import Scheme
-from dobby_dagster.inference.models.tensor_files import FLOATS, INT8, TensorFiles
+from dobby_dagster.inference.models.tensor_files import BF16, FLOATS, INT8, TensorFiles
 
 # Older checkpoints hold these, although they follow from the configuration; transformers ignores them too.
 _DERIVED = "rotary_emb.inv_freq"
@@ -76,6 +76,10 @@ class FolderTensors:
         if self._has(name, scheme.zero_point):
             value = value - self._spread(name, scheme.zero_point, scheme)
         return value * self._scale(name, scheme)
+
+    def bfloat16_place(self, name: str) -> tuple[Path, int] | None:
+        """See :class:`TensorSource`."""
+        return self._files.place(name) if self._files.dtype(name) == BF16 else None
 
     def int8(self, name: str) -> tuple[Any, Any] | None:
         """A matrix in int8 and the scales of its rows: (rows, columns) int8 and (rows, 1) float32, arrays of NumPy.

@@ -62,6 +62,10 @@ class TensorSource(Protocol):
         """A matrix stored in int8 and the scales of its rows, as arrays of NumPy; None where it is stored otherwise."""
         ...
 
+    def bfloat16_place(self, name: str) -> tuple[Path, int] | None:
+        """The file and offset of a matrix that is stored in rows of bfloat16; None where it is stored otherwise."""
+        ...
+
     @property
     def unused(self) -> Collection[str]:
         """What the files hold and was not read, by the names in the files."""

@@ -17,8 +17,8 @@ from dobby_dagster.domain.errors import ModelError
 
 # Enough for a hundred thousand tensors, at about a hundred bytes each.
 LARGEST_HEADER_BYTES = 10_000_000
-INT8, FP8 = "I8", "F8_E4M3"
-FLOATS = ("F64", "F32", "F16", "BF16")
+INT8, FP8, BF16 = "I8", "F8_E4M3", "BF16"
+FLOATS = ("F64", "F32", "F16", BF16)
 
 
 class _Entry(BaseModel):
@@ -135,6 +135,13 @@ class TensorFiles:
         except SafetensorError as error:
             raise ModelError(f"{file}: {inner} can't be read: {error}", hint="copy it again") from None
 
+    def place(self, name: str) -> tuple[Path, int]:
+        """The file that a tensor is in, and where in it the tensor begins, in bytes."""
+        _, file, inner = self.places[name]
+        self.used.add(name)
+        begin, entries = _header(file)
+        return file, begin + entries[inner].data_offsets[0]
+
     def float32(self, name: str) -> Any:
         """A tensor converted to float32.
 
@@ -152,12 +159,8 @@ class TensorFiles:
         import ml_dtypes
         import numpy as np
 
-        _, file, inner = self.places[name]
-        self.used.add(name)
-        begin, entries = _header(file)
-        offset = begin + entries[inner].data_offsets[0]
-        shape = tuple(entries[inner].shape)
-        return np.memmap(file, ml_dtypes.float8_e4m3fn, "r", offset, shape)
+        file, offset = self.place(name)
+        return np.memmap(file, ml_dtypes.float8_e4m3fn, "r", offset, self.shape(name))
 
 
 def whole_name(name: str) -> str:

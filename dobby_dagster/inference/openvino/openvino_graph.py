@@ -16,6 +16,7 @@ from openvino import Model, Node, Shape, Tensor, Type, opset13
 from openvino.op import Constant, _PagedAttentionExtension
 
 from dobby_dagster.inference.models.checkpoint import EMBEDDING, HEAD, Checkpoint
+from dobby_dagster.inference.models.mapped_weights import CAN_MAP, MappedWeights
 from dobby_dagster.inference.models.model_config import ModelConfig
 from dobby_dagster.inference.models.model_source import ModelSource
 
@@ -40,9 +41,13 @@ class Graph:
     ``block_indices`` (pages,), ``block_indices_begins`` (prompts + 1,) and ``max_context_len`` () int32; for each
     layer ``key_cache.N`` and ``value_cache.N`` (pages, key-value heads, tokens of a page, head size).
     Output: logits (prompts, vocabulary) float32.
+
+    Attributes:
+        weights: Where those of its weights lie that stay in their files.
     """
 
     model: Any
+    weights: MappedWeights
     config: ModelConfig
     parameters: int
     bytes: int
@@ -70,6 +75,7 @@ class _Building:
         self._kind = kind
         self._bytes = 0
         self._parameters: list[Any] = []
+        self._weights = MappedWeights()
 
     def graph(self) -> Graph:
         config = self._config
@@ -88,7 +94,7 @@ class _Building:
         head = embedding if self._checkpoint.tied else self._matrix(HEAD, config.vocab_size, config.hidden_size)
         result = opset13.result(opset13.matmul(x, head, False, True))
         model = Model([result], self._parameters, "dobby")
-        return Graph(model, config, self._checkpoint.parameters, self._bytes)
+        return Graph(model, self._weights, config, self._checkpoint.parameters, self._bytes)
 
     def _layer(self, index: int, x: Node) -> Node:
         prefix, heads, kv_heads = f"model.layers.{index}", self._config.num_heads, self._config.num_kv_heads
@@ -169,15 +175,28 @@ class _Building:
     def _matrix(self, name: str, rows: int, columns: int) -> Node:
         if self._kind == "int8":
             return self._int8(name, rows, columns)
-        values = self._checkpoint.read(name, rows, columns)
         if self._kind == "float32":
-            self._bytes += values.size * 4
-            return opset13.constant(values.astype(np.float32))
-        self._bytes += values.size * 2
+            self._bytes += rows * columns * 4
+            return opset13.constant(self._checkpoint.read(name, rows, columns).astype(np.float32))
+        self._bytes += rows * columns * 2
+        converted = opset13.convert(self._bfloat16(name, rows, columns), "f32")
+        # The library's own mark of a conversion that it must not do in advance: it would keep the numbers in float32,
+        # in twice the memory, beside the packed ones.
+        converted.get_rt_info()["decompression_0"] = ""
+        return converted
+
+    def _bfloat16(self, name: str, rows: int, columns: int) -> Node:
+        """A matrix of bfloat16, which the library packs into another layout: a copy would be read once, and kept."""
+        # Rows of the embedding are looked up in the matrix itself. A copy can't change with the file.
+        place = self._checkpoint.bfloat16_place(name, rows, columns) if CAN_MAP and name != EMBEDDING else None
+        shape = Shape([rows, columns])
+        if place is not None:
+            return Constant(Tensor(self._weights.matrix(*place, rows, columns), shape, Type.bf16), shared_memory=True)
         # The library makes no constant of NumPy's bfloat16: the bits are copied as int16 into its own memory.
-        tensor = Tensor(Type.bf16, Shape([rows, columns]))
-        np.copyto(tensor.data.view(np.int16), values.astype(ml_dtypes.bfloat16).view(np.int16))
-        return _decompressed(Constant(tensor, shared_memory=True))
+        tensor = Tensor(Type.bf16, shape)
+        values = self._checkpoint.read(name, rows, columns).astype(ml_dtypes.bfloat16)
+        np.copyto(tensor.data.view(np.int16), values.view(np.int16))
+        return Constant(tensor, shared_memory=True)
 
     def _int8(self, name: str, rows: int, columns: int) -> Node:
         """A matrix as stored where it is int8 with a scale per row; else each row quantized to at most 127."""
@@ -188,14 +207,8 @@ class _Building:
             stored = np.rint(values / scale).astype(np.int8), scale
         whole, scale = stored
         self._bytes += whole.size + scale.size * 4
-        return opset13.multiply(_decompressed(opset13.constant(whole)), opset13.constant(scale.astype(np.float32)))
-
-
-def _decompressed(constant: Node) -> Node:
-    """A constant converted to float32 at use, marked so that the library does not convert it in advance."""
-    converted = opset13.convert(constant, "f32")
-    converted.get_rt_info()["decompression"] = ""
-    return converted
+        converted = opset13.convert(opset13.constant(whole), "f32")
+        return opset13.multiply(converted, opset13.constant(scale.astype(np.float32)))
 
 
 def _integers(values: int | list[int]) -> Node:

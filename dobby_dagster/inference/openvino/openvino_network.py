@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from openvino import Core, Shape, Tensor
 
+from dobby_dagster.inference.models.mapped_weights import MappedWeights
 from dobby_dagster.inference.openvino.openvino_graph import Graph
 
 # Compiled kernels that are cached by shape. The library caches thousands, and memory grows by 7 MB with every hundred
@@ -56,6 +57,14 @@ class Prefix:
     pages: dict[str, np.ndarray]
 
 
+@dataclass(frozen=True, slots=True)
+class CompiledGraph:
+    """OpenVINO's compiled model, and the weights that it refers to without a copy."""
+
+    model: Any
+    weights: MappedWeights
+
+
 class OpenVinoNetwork:
     """See :class:`~dobby_dagster.inference.local.network.Network`.
 
@@ -65,9 +74,10 @@ class OpenVinoNetwork:
 
     batch_invariant = False
 
-    def __init__(self, compiled: Any) -> None:
-        self._request = compiled.create_infer_request()
-        self._caches = [each for each in compiled.inputs if "_cache." in each.get_any_name()]
+    def __init__(self, compiled: CompiledGraph) -> None:
+        self._request = compiled.model.create_infer_request()
+        self._weights = compiled.weights
+        self._caches = [each for each in compiled.model.inputs if "_cache." in each.get_any_name()]
         self._bound: PagedSlots | None = None
 
     def slots(self, rows: int, columns: int) -> PagedSlots:
@@ -131,11 +141,12 @@ class OpenVinoNetwork:
         for name, value in values.items():
             self._request.set_tensor(name, Tensor(value))
         self._request.infer()
+        self._weights.require_unchanged()
         logits: np.ndarray = self._request.get_output_tensor(0).data
         return logits
 
 
-def compile_graph(graph: Graph, dtype: str, *, streams: int, threads: int) -> Any:
+def compile_graph(graph: Graph, dtype: str, *, streams: int, threads: int) -> CompiledGraph:
     """Compile for the CPU.
 
     Args:
@@ -145,7 +156,7 @@ def compile_graph(graph: Graph, dtype: str, *, streams: int, threads: int) -> An
         threads: In total.
     """
     precision = {"bfloat16": "bf16", "float32": "f32"}[dtype]
-    return Core().compile_model(
+    model = Core().compile_model(
         graph.model,
         "CPU",
         {
@@ -159,3 +170,4 @@ def compile_graph(graph: Graph, dtype: str, *, streams: int, threads: int) -> An
             "INFERENCE_NUM_THREADS": threads,
         },
     )
+    return CompiledGraph(model, graph.weights)
