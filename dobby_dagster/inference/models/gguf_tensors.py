@@ -121,3 +121,6 @@ class GgufTensors:
 
     def int8(self, name: str) -> None:
         """GGUF's scales are for blocks of a row, never for whole rows."""
+
+    def bfloat16_place(self, name: str) -> None:
+        """Read by :meth:`value`: queries and keys of Llama lie in another order."""
