@@ -107,9 +107,9 @@ class ModelSettings(Section):
     quantization: Literal["none", "int8", "int4"] = Field(
         "none", description="int8: on the CPU, and by mlx; int4: by mlx only."
     )
-    engine: Literal["auto", "openvino", "packed", "mlx", "transformers"] = Field(
+    engine: Literal["auto", "openvino", "packed", "mlx", "vllm", "transformers"] = Field(
         "auto",
-        description="auto: openvino, else packed on the CPU; mlx on Apple's GPU; else transformers.",
+        description="auto: openvino, else packed on the CPU; mlx on Apple's GPU; vllm on CUDA; else transformers.",
     )
     allow_download: bool = Field(
         False, description="Download the model from the model hub if it is not a local folder."

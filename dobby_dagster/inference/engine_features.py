@@ -115,6 +115,15 @@ ENGINES: dict[str, EngineFeatures] = {
         quantizations={"mps": ("int8", "int4"), "cpu": ("int8", "int4")},
         features=_OWN | {Feature.REPRODUCIBLE},
     ),
+    "vllm": EngineFeatures(
+        title="vLLM",
+        reason="vLLM is the fastest engine on CUDA",
+        devices=("cuda",),
+        on_request=("cpu",),
+        packages=("vllm",),
+        dtypes=("float32", "bfloat16", "float16"),
+        features=_SELECTED | {Feature.CONTINUOUS_BATCHING, Feature.MEMORY_LIMIT, Feature.SCALED_ROTARY},
+    ),
     "transformers": EngineFeatures(
         title="transformers",
         reason="transformers runs everywhere",

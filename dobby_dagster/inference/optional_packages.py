@@ -13,6 +13,7 @@ _REQUIREMENTS = {
     "ml_dtypes": "ml-dtypes",
     "mlx": "mlx" if sys.platform == "darwin" else "'mlx[cpu]'",
     "gguf": "'dobby-dagster[gguf]'",
+    "vllm": "'dobby-dagster[vllm]'",
     "matplotlib": "'dobby-dagster[report]'",
 }
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+# Query heads; vLLM's kernels for the CPU need heads of at least 32 numbers.
+HEADS = 2 if find_spec("vllm") else 4
 WORDS = "def return the a of is list value name string number open read write class import self for in if not none"
 CHAT = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -48,8 +51,8 @@ def make_checkpoint(path: Path, architecture: str = "qwen2", seed: int = 0, chat
         "llama": (LlamaConfig, LlamaForCausalLM),
     }[architecture]
     config = config_class(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=512, eos_token_id=tokenizer.eos_token_id,
+        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=HEADS,
+        num_key_value_heads=HEADS // 2, max_position_embeddings=512, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id, bos_token_id=None, initializer_range=0.3, tie_word_embeddings=True,
     )  # fmt: skip
     model_class(config).save_pretrained(path)

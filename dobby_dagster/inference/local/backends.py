@@ -102,6 +102,13 @@ def _load_mlx(request: LoadRequest) -> LoadedGenerator:
     )
 
 
+def _load_vllm(request: LoadRequest) -> LoadedGenerator:
+    """See :mod:`dobby_dagster.inference.vllm`."""
+    from dobby_dagster.inference.vllm.vllm_loading import load
+
+    return load(request)
+
+
 def _load_transformers(request: LoadRequest) -> LoadedGenerator:
     """See :mod:`dobby_dagster.inference.local.padded_generator`."""
     from dobby_dagster.inference.local.padded_generator import PaddedGenerator
@@ -135,6 +142,7 @@ BACKENDS: dict[str, Callable[[LoadRequest], LoadedGenerator]] = {
     "openvino": _load_openvino,
     "packed": _load_packed,
     "mlx": _load_mlx,
+    "vllm": _load_vllm,
     "transformers": _load_transformers,
 }
 

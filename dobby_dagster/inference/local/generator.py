@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,6 +53,7 @@ class LoadedGenerator:
         parameters: How many numbers the model has.
         bytes: Of the weights in memory.
         note: What else there is to say to people about how it runs.
+        close: Frees what garbage collection would not.
     """
 
     generator: Generator
@@ -62,3 +63,4 @@ class LoadedGenerator:
     parameters: int
     bytes: int
     note: str = ""
+    close: Callable[[], None] = lambda: None

@@ -6,7 +6,7 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from dobby_dagster.domain.errors import ModelError
@@ -37,6 +37,7 @@ class _LoadedModel:
     generator: Generator
     placement: Placement
     info: ModelInfo
+    close: Callable[[], None]
 
 
 class LocalEngine:
@@ -86,6 +87,7 @@ class LocalEngine:
         if self._loaded is None:
             return
         device = self._loaded.placement.device
+        self._loaded.close()
         self._loaded = None
         return_unused(device)
 
@@ -137,7 +139,7 @@ class LocalEngine:
             engine_reason=made.note,
             promise=promise(self._settings, self._model_settings, made.dtype),
         )
-        return _LoadedModel(tokenizer, encoder, made.generator, placement, info)
+        return _LoadedModel(tokenizer, encoder, made.generator, placement, info, made.close)
 
     def _answer(self, loaded: _LoadedModel, sequences: list[Sequence]) -> Iterator[Answer]:
         """An answer for each sequence; after an error the unfinished ones again in halves, until it is down to one."""

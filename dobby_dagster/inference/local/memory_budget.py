@@ -18,21 +18,26 @@ _GROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/
 _GROUP_USES = (Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"))
 
 
-def token_budget(settings: InferenceSettings, config: ModelConfig, placement: Placement) -> int:
+def token_budget(settings: InferenceSettings, config: ModelConfig, placement: Placement, *, weights: int = 0) -> int:
     """Tokens in the device at once, outputs included: as set, else as many as its free memory holds.
 
-    A token's keys and values are layers * key-value heads * head size * 2 numbers; the passes through the model need
-    a constant amount beside them. To be called after the weights are loaded.
+    The passes through the model need a constant amount beside keys and values.
+
+    Args:
+        settings: The share or the limit of the memory.
+        config: The model's shape.
+        placement: Its device and dtype.
+        weights: Bytes that its weights will take; 0 where they are loaded already.
 
     Raises:
         SettingsError: ``memory_limit_bytes`` is too small for even the shortest prompt.
     """
     if settings.token_budget:
         return settings.token_budget
-    number = placement.itemsize
     working = working_bytes(config, placement)
-    token = config.num_layers * config.num_kv_heads * config.head_dim * 2 * number
-    allowed, limit = free_bytes(placement.device) * settings.memory_share, settings.memory_limit_bytes
+    token = token_bytes(config, placement)
+    free = max(0, free_bytes(placement.device) - weights)
+    allowed, limit = free * settings.memory_share, settings.memory_limit_bytes
     if limit:
         least = working + _LEAST_TOKENS * token
         if limit < least:
@@ -48,6 +53,11 @@ def token_budget(settings: InferenceSettings, config: ModelConfig, placement: Pl
 def working_bytes(config: ModelConfig, placement: Placement) -> int:
     """What a pass through the model needs beside keys and values, in bytes."""
     return _WORKING_TOKENS * (12 * config.hidden_size + 4 * config.intermediate_size) * placement.itemsize
+
+
+def token_bytes(config: ModelConfig, placement: Placement) -> int:
+    """Bytes of a token's keys and values: layers * key-value heads * head size * 2 numbers."""
+    return config.num_layers * config.num_kv_heads * config.head_dim * 2 * placement.itemsize
 
 
 def free_bytes(device: str) -> int:

@@ -30,13 +30,16 @@ class Selector:
         end_tokens: Tokens that end an output.
         decode: From tokens to text, for stop texts.
 
+    Attributes:
+        end_tokens: As given.
+
     Raises:
         ModelError: The settings need packages that are not installed.
     """
 
     def __init__(self, settings: InferenceSettings, end_tokens: set[int], decode: Callable[[list[int]], str]) -> None:
         self._settings = settings
-        self._end = end_tokens
+        self.end_tokens = end_tokens
         self._decode = decode
         self._greedy = not settings.temperature and settings.repetition_penalty == 1.0
         if not self._greedy and (reason := missing("torch", "transformers")):
@@ -53,7 +56,7 @@ class Selector:
         """
         choose = self._choose_greedily if self._greedy else self._choose
         for sequence, token, logprob in zip(sequences, *choose(logits, sequences), strict=True):
-            self._append(sequence, token, logprob)
+            self.append(sequence, token, logprob)
 
     def _choose_greedily(self, logits: Logits, sequences: list[Sequence]) -> tuple[list[int], list[float]]:
         """The likeliest tokens and their log-probabilities; banned n-grams are excluded from the choice only."""
@@ -62,7 +65,7 @@ class Selector:
         if not size:
             return tokens, logprobs
         for place, sequence in enumerate(sequences):
-            banned = sequence.followers.get(_tail(sequence.output_ids, size))
+            banned = sequence.followers.get(tail(sequence.output_ids, size))
             if banned and tokens[place] in banned:
                 scores = _host(logits[place])
                 allowed = scores.copy()
@@ -106,16 +109,17 @@ class Selector:
             drawn.append(torch.multinomial(weights, 1, generator=sequence.random))
         return torch.cat(drawn)
 
-    def _append(self, sequence: Sequence, token: int, logprob: float) -> None:
+    def append(self, sequence: Sequence, token: int, logprob: float) -> None:
+        """Append a token to a sequence, or finish it."""
         if not math.isfinite(logprob):
             sequence.finite, sequence.finished = False, True
             return
         sequence.logprobs.append(logprob)
-        if token in self._end:
+        if token in self.end_tokens:
             sequence.finish_reason, sequence.finished = "stop", True
             return
         if size := self._settings.no_repeat_ngram:
-            sequence.followers.setdefault(_tail(sequence.output_ids, size), set()).add(token)
+            sequence.followers.setdefault(tail(sequence.output_ids, size), set()).add(token)
         sequence.output_ids.append(token)
         if self._settings.stop and any(stop in self._decode(sequence.output_ids) for stop in self._settings.stop):
             sequence.finish_reason, sequence.finished = "stop", True
@@ -123,7 +127,7 @@ class Selector:
             sequence.finished = True
 
 
-def _tail(tokens: list[int], size: int) -> tuple[int, ...]:
+def tail(tokens: list[int], size: int) -> tuple[int, ...]:
     """The last ``size - 1`` tokens; of a shorter output a value that no run of tokens equals."""
     return tuple(tokens[len(tokens) - size + 1 :]) if len(tokens) >= size - 1 else (-1,)
 
@@ -177,8 +181,12 @@ def _warpers(settings: InferenceSettings) -> list[Any]:
     return chosen
 
 
+def random_seed(seed: int, name: str) -> int:
+    """The seed of a request's own draws, in 63 bits."""
+    return int.from_bytes(hashlib.sha256(f"{seed}\0{name}".encode()).digest()[:8], "little") >> 1
+
+
 def _generator(seed: int, name: str, device: Any) -> torch.Generator:
     import torch
 
-    value = int.from_bytes(hashlib.sha256(f"{seed}\0{name}".encode()).digest()[:8], "little") >> 1
-    return torch.Generator(device=device).manual_seed(value)
+    return torch.Generator(device=device).manual_seed(random_seed(seed, name))

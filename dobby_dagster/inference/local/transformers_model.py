@@ -28,7 +28,7 @@ def load_model(source: ModelSource, placement: Placement) -> Any:
     transformers_logging.set_verbosity_error()
     with Checkpoint(source, "pt") as checkpoint:
         state = checkpoint.state(getattr(torch, placement.dtype))
-        settled = _settled(source, tied=checkpoint.tied)
+        settled = settled_config(source, tied=checkpoint.tied)
         try:
             model, report = model_class.from_pretrained(
                 None,
@@ -47,7 +47,7 @@ def load_model(source: ModelSource, placement: Placement) -> Any:
     return model.to(placement.device).eval()
 
 
-def _settled(source: ModelSource, *, tied: bool) -> dict[str, Any]:
+def settled_config(source: ModelSource, *, tied: bool) -> dict[str, Any]:
     """The configuration for dequantized weights, with the resolved head and rotary embedding."""
     rotary = source.config.rotary
     fields = {name: value for name, value in source.config_json.items() if name not in QUANTIZED}
