@@ -14,6 +14,7 @@ from dobby_dagster.inference.engine import Engine, Generation
 from dobby_dagster.inference.engine_choice import Need, candidates
 from dobby_dagster.inference.engine_features import ENGINES
 from dobby_dagster.inference.engine_selection import engine_for
+from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster_tests.helpers.greedy_reference import Reference, reference_server
 from dobby_dagster_tests.helpers.local_engines import PROMPT, requests
 
@@ -50,9 +51,9 @@ def running(
         yield engine
 
 
-def answers(engine: Engine, contents: list[str]) -> list[Generation]:
+def answers(engine: Engine, contents: list[str], prompt: Prompt = PROMPT) -> list[Generation]:
     """What an engine generates, in the order of the contents."""
-    found = {answer.id: answer for answer in engine.infer(requests(contents), PROMPT)}
+    found = {answer.id: answer for answer in engine.infer(requests(contents), prompt)}
     ordered = [found[f"r{index}"] for index in range(len(contents))]
     assert all(isinstance(answer, Generation) for answer in ordered), ordered
     return [answer for answer in ordered if isinstance(answer, Generation)]

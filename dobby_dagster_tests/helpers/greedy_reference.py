@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from dobby_dagster.inference.engine import Generation
+from dobby_dagster.inference.engine_features import EngineFeatures
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster_tests.helpers.model_server import Reply, Scripted
 
@@ -39,9 +44,10 @@ class Reference:
 
     @cached_property
     def tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
+        from transformers import PreTrainedTokenizerFast
 
-        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+        # AutoTokenizer replaces parts of tokenizer.json by those of the architecture's first model.
+        return PreTrainedTokenizerFast.from_pretrained(self.folder, local_files_only=True)
 
     def outputs(self, contents: Sequence[str], prompt: Prompt, new: int = 8, **filters: Any) -> list[Output]:
         """The output for each content in the language Python."""
@@ -113,6 +119,17 @@ def _banned(ids: list[int], size: int) -> list[int]:
         return []
     tail = ids[len(ids) - size + 1 :]
     return [ids[i + size - 1] for i in range(len(ids) - size + 1) if ids[i : i + size - 1] == tail]
+
+
+def assert_alike(engine: EngineFeatures, found: Sequence[Generation], expected: Sequence[Output]) -> None:
+    """Texts, ends and scores are those of the reference, within the tolerance that the table gives the engine."""
+    others = [(one.text, other.text) for one, other in zip(found, expected, strict=True) if one.text != other.text]
+    assert len(others) <= (1 - engine.token_agreement) * len(found), others
+    for one, other in zip(found, expected, strict=True):
+        if one.text == other.text:
+            assert (one.output_tokens, one.finish_reason) == (len(other.ids), other.finish_reason)
+            scores = (statistics.fmean(other.logprobs), min(other.logprobs))
+            assert (one.mean_logprob, one.min_logprob) == pytest.approx(scores, abs=engine.logprob_tolerance)
 
 
 @contextmanager

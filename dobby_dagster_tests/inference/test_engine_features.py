@@ -11,33 +11,17 @@ from dobby_dagster.inference.engine import Engine
 from dobby_dagster.inference.engine_features import ENGINES, Feature
 from dobby_dagster_tests.helpers.checkpoints import edit_json, make_checkpoint
 from dobby_dagster_tests.helpers.every_engine import answers, parameter, running
-from dobby_dagster_tests.helpers.greedy_reference import Output, Reference
+from dobby_dagster_tests.helpers.greedy_reference import Reference, assert_alike
 from dobby_dagster_tests.helpers.local_engines import CONTENTS, LONG, PROMPT
 
 SOME = [*CONTENTS[:5], LONG[1]]
-
-
-def assert_alike(name: str, found: list[Any], expected: list[Output]) -> None:
-    """Texts, ends and scores are those of the reference, within the tolerance that the table gives the engine."""
-    engine = ENGINES[name]
-    same = [one.text == other.text for one, other in zip(found, expected, strict=True)]
-    assert sum(same) >= engine.token_agreement * len(same), [
-        (f.text, e.text) for f, e in zip(found, expected, strict=True)
-    ]
-    for one, other, alike in zip(found, expected, same, strict=True):
-        if alike:
-            assert one.output_tokens == len(other.ids)
-            assert one.finish_reason == other.finish_reason
-            assert one.min_logprob == pytest.approx(min(other.logprobs), abs=engine.logprob_tolerance)
-            mean = sum(other.logprobs) / len(other.logprobs)
-            assert one.mean_logprob == pytest.approx(mean, abs=engine.logprob_tolerance)
 
 
 def assert_generates(name: str, folder: Path, filters: dict[str, Any], **settings: Any) -> None:
     """An engine generates what the reference generates with ``filters``."""
     new = settings.get("max_new_tokens", 8)
     with running(name, folder, **settings) as engine:
-        assert_alike(name, answers(engine, SOME), Reference(folder).outputs(SOME, PROMPT, new, **filters))
+        assert_alike(ENGINES[name], answers(engine, SOME), Reference(folder).outputs(SOME, PROMPT, new, **filters))
 
 
 def log_probabilities(name: str, folder: Path) -> None:
