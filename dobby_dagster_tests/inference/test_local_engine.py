@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 from dobby_dagster.domain.errors import ModelError, PromptError
-from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.local import devices
 from dobby_dagster.inference.local.devices import available, place
-from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.transformers_model import load_model
-from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.prompts import Prompt, PromptLibrary
 from dobby_dagster_tests.helpers.local_engines import (
     BACKENDS,
@@ -172,20 +170,6 @@ def test_outputs_that_are_not_finite_are_failures(backend: str, qwen2: Path, tmp
     answers = list(engine.infer(requests(CONTENTS[:3]), PROMPT))
     assert [a.error.code for a in answers if isinstance(a, Failure)] == ["degenerate_output"] * 3
     assert not engine.health().ok
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("asked", [{"quantization": "int8"}, {"dtype": "bfloat16"}])
-def test_int8_and_bfloat16_run_on_the_cpu(asked: dict[str, str], backend: str, qwen2: Path) -> None:
-    settings = ModelSettings.model_validate({"device": "cpu", "engine": backend} | asked)
-    engine = LocalEngine(check_folder(qwen2), settings, InferenceSettings(max_new_tokens=4))
-    if (backend, settings.quantization) == ("packed", "int8"):
-        with pytest.raises(ModelError, match="can't be run by packed: it has no int8"):
-            engine.load()
-        return
-    info = engine.load()
-    assert (info.quantization, info.engine) == (settings.quantization, backend)
-    assert len(texts(engine, CONTENTS[:3])) == 3
 
 
 @pytest.mark.skipif(FASTEST != "openvino", reason="OpenVINO is for x86-64")
