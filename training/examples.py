@@ -14,8 +14,9 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from dobby_dagster.inference.prompts import CUT, truncate_middle
+from training.balance import balanced
 from training.corpus.pair import Pair, read
-from training.packing import is_copied, kinds_of_tokens, repeats
+from training.packing import is_copied, kinds_of_tokens
 from training.tokenizer import CODE, SUMMARY
 
 CODE_TOKENS = 192
@@ -28,11 +29,11 @@ PART = 4_000
 
 def examples_of(pairs: Sequence[Pair], seed: int) -> Iterator[tuple[str, str, float]]:
     """Code, sentence, and how often it comes in an epoch: every pair without documentation, a share with it as well."""
-    rng, often = random.Random(seed), repeats(pairs)
-    for pair in pairs:
-        yield pair.code, pair.summary, often[pair.language]
+    rng = random.Random(seed)
+    for pair, often in zip(pairs, balanced(pairs).tolist(), strict=True):
+        yield pair.code, pair.summary, often
         if pair.documentation and rng.random() < DOCUMENTED_SHARE:
-            yield pair.documented, pair.summary, often[pair.language]
+            yield pair.documented, pair.summary, often
 
 
 def pack(

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path, PurePath
 from typing import Literal
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from dobby_dagster.ingest.file_splitting import split
 from dobby_dagster_tests.helpers.pairs import PYTHON, pair
-from training.corpus.build import build
+from training.corpus.build import build, pairs_of_project
 from training.corpus.deduplication import Seen
 from training.corpus.functions import pairs_of_file, records_of_file
 from training.corpus.packages import Project, fetch, files, projects
@@ -263,8 +264,9 @@ def test_records_are_what_dobby_makes_of_a_file_documented_or_not() -> None:
 
 def test_the_list_of_projects_is_pinned_licensed_and_split() -> None:
     listed = projects()
-    assert len({(project.name, project.folder) for project in listed}) == len(listed) > 400
-    assert len({project.label for project in listed}) == len(listed)
+    assert len({(project.registry, project.name, project.folder) for project in listed}) == len(listed) > 1_400
+    # One name in two registries is one project in two languages: it has one role.
+    assert len({project.label for project in listed}) == len({(project.label, project.role) for project in listed})
     copyleft = [
         p.name for p in listed if "GPL" in p.licence.replace("BSD-3-Clause OR GPL-2.0", "") or "MPL" in p.licence
     ]
@@ -295,6 +297,24 @@ def test_a_corpus_is_built_and_read_back(tmp_path: Path, monkeypatch: pytest.Mon
     ]
     assert counts["dropped"] == {"exact": 3}
     assert json.loads((tmp_path / "corpus" / "statistics.json").read_text())["train"] == {"python": 1}
+
+
+@given(st.integers(1, 5))
+def test_a_project_gives_its_most_pairs_and_always_the_same(most: int) -> None:
+    functions = "".join(
+        f'def f{i}(a):\n    """Give back what {i} got."""\n    return a + {i} if a else [{i}, {i}]\n\n'
+        for i in range(4)
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "pypi").mkdir()
+        with zipfile.ZipFile(Path(folder) / "pypi" / "one-1-py3-none-any.whl", "w") as wheel:
+            wheel.writestr("one.py", functions)
+        project = Project("one", "1", "pypi", "MIT", "train", most=most)
+        found = pairs_of_project(project, Path(folder))
+        assert found == pairs_of_project(project, Path(folder))
+    names = [pair.name for pair in found]
+    assert len(names) == min(most, 4)
+    assert names == sorted(set(names))
 
 
 def test_pairs_survive_their_file(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from training.corpus.functions import pairs_of_file, records_of_file
 from training.corpus.packages import Project, fetch, files, list_sources, projects
 from training.corpus.pair import Pair, write
 
-# So that no project, and no stock sentence, is more than a small part of what is learned.
-MOST_OF_A_PROJECT = 8_000
+# So that no stock sentence is more than a small part of what is learned.
 MOST_OF_A_SENTENCE = 15
 ROLES = ("test", "validation", "train")
 
@@ -26,8 +25,8 @@ def pairs_of_project(project: Project, archives: Path) -> list[Pair]:
     """All pairs of one project, or as many as one project may give, drawn evenly."""
     archive = fetch(project, archives)
     pairs = [pair for path, text in files(archive, project.folder) for pair in pairs_of_file(project.label, path, text)]
-    if len(pairs) > MOST_OF_A_PROJECT:
-        chosen = sorted(random.Random(project.label).sample(range(len(pairs)), MOST_OF_A_PROJECT))
+    if len(pairs) > project.most:
+        chosen = sorted(random.Random(project.label).sample(range(len(pairs)), project.most))
         pairs = [pairs[index] for index in chosen]
     return pairs
 

@@ -39,6 +39,7 @@ class Project:
         licence: Of what is read, as an SPDX expression.
         folder: The only part of the archive that is read, where a package brings another project's sources along; its
             licence is the one that is named.
+        most: Pairs that it gives at most.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Project:
     licence: str
     role: Literal["train", "validation", "test"]
     folder: str = ""
+    most: int = 8_000
 
     @property
     def label(self) -> str:
