@@ -39,8 +39,8 @@ def make_tokenizer(chat: bool = True, extra: int = 0, words: Sequence[str] = ())
 
 
 def make_checkpoint(path: Path, architecture: str = "qwen2", seed: int = 0, chat: bool = True,
-                    words: Sequence[str] = ()) -> Path:  # fmt: skip
-    """A model of two layers; about half a megabyte."""
+                    words: Sequence[str] = (), **changed: Any) -> Path:  # fmt: skip
+    """A model of two layers, about half a megabyte; ``changed`` are fields of its configuration."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
@@ -50,11 +50,13 @@ def make_checkpoint(path: Path, architecture: str = "qwen2", seed: int = 0, chat
         "qwen2": (Qwen2Config, Qwen2ForCausalLM),
         "llama": (LlamaConfig, LlamaForCausalLM),
     }[architecture]
-    config = config_class(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=HEADS,
-        num_key_value_heads=HEADS // 2, max_position_embeddings=512, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id, bos_token_id=None, initializer_range=0.3, tie_word_embeddings=True,
-    )  # fmt: skip
+    fields = {
+        "vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": HEADS, "num_key_value_heads": HEADS // 2, "max_position_embeddings": 512,
+        "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None,
+        "initializer_range": 0.3, "tie_word_embeddings": True,
+    }  # fmt: skip
+    config = config_class(**fields | changed)
     model_class(config).save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path

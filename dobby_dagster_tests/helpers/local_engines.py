@@ -24,11 +24,8 @@ LONG = ["y = 2  # " + "word " * n for n in (3, 40, 90, 7, 60, 20)]
 DEVICE = os.environ.get("TEST_DEVICE", "cpu")
 # The fastest of Dobby's own backends on this processor, and all of them.
 FASTEST = "openvino" if platform.machine() in ("x86_64", "AMD64") else "packed"
-BACKENDS = (
-    list(dict.fromkeys([FASTEST, "packed", "mlx", "transformers"]))
-    if "TEST_DEVICE" not in os.environ
-    else ["transformers"]
-)
+_OWN = {"cpu": [FASTEST, "packed", "mlx"], "mps": ["mlx"]}
+BACKENDS = list(dict.fromkeys([*_OWN.get(DEVICE, []), "transformers"]))
 # Why tests with a backend are skipped; "": they are not.
 SKIPPED = {"mlx": unusable_reason()}
 

@@ -24,9 +24,13 @@ LLAMA3 = {
 }  # fmt: skip
 
 
+BOTH = pytest.mark.parametrize("folder", ["qwen2", "llama"], indirect=True)
+
+
 @pytest.fixture
-def folder(qwen2: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(qwen2, tmp_path / "model"))
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A copy of the checkpoint that is named by the parameter; Qwen2 where there is none."""
+    return Path(shutil.copytree(request.getfixturevalue(getattr(request, "param", "qwen2")), tmp_path / "model"))
 
 
 def assert_as_transformers(folder: Path, *backends: str) -> None:
@@ -44,6 +48,7 @@ def assert_as_transformers(folder: Path, *backends: str) -> None:
         assert written == expected, backend
 
 
+@BOTH
 @pytest.mark.parametrize(
     "said",
     [
@@ -157,6 +162,7 @@ def with_frequencies(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor
     return tensors | {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(8)}
 
 
+@BOTH
 @pytest.mark.parametrize("change", [with_head, with_the_same_head, with_only_a_head, without_prefix, with_frequencies])
 def test_heads_and_names_are_read_alike_by_all_engines(change: Any, folder: Path) -> None:
     edit_tensors(folder, change)
