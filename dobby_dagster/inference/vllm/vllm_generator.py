@@ -58,7 +58,10 @@ class VllmGenerator:
                 yield from self._step(running)
         finally:  # after an error, or where the caller stops, sequences are still running
             self._slot_use.change(-len(running))
-            self._engine.abort_request(list(running))
+            if running:
+                self._engine.abort_request(list(running))
+                # After an error it holds pages that count as computed, although they are not.
+                self._engine.reset_prefix_cache()
 
     def _has_room(self, sequence: Sequence, running: Collection[Sequence]) -> bool:
         tokens = sum(len(each.prompt_ids) + self._settings.max_new_tokens for each in (sequence, *running))
