@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dobby_dagster.domain.errors import DegenerateOutputError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
-from dobby_dagster.inference.engine import Generation, Request
+from dobby_dagster.inference.engine import Engine, Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_lookup import check_model
 from dobby_dagster.inference.prompts import PromptLibrary
@@ -64,7 +64,11 @@ def as_records(pairs: Sequence[Pair]) -> list[Pair]:
 
 def answers(model: Path, pairs: Sequence[Pair]) -> list[Answered]:
     """The model's summary of each code; pairs whose inference failed are left out."""
-    engine = LocalEngine(check_model(model), ModelSettings(), InferenceSettings())
+    return answers_of(LocalEngine(check_model(model), ModelSettings(), InferenceSettings()), pairs)
+
+
+def answers_of(engine: Engine, pairs: Sequence[Pair]) -> list[Answered]:
+    """What an engine answers; pairs whose inference failed are left out."""
     requests = (Request(str(index), pair.code, pair.language) for index, pair in enumerate(pairs))
     found = {answer.id: answer for answer in engine.infer(requests, PROMPT) if isinstance(answer, Generation)}
     return [

@@ -1,0 +1,60 @@
+"""Several models on the same held-out functions, as rows of a table.
+
+    python -m training.evaluation.model_table --corpus build/corpus --count 40 dobby-code-11m PATH.gguf
+
+Quality is smoothed BLEU-4 against the author's sentence, over all pairs; the quality gate refuses what it would refuse
+in a run. Speed is inference alone on this machine, the load of the model not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.local.local_engine import LocalEngine
+from dobby_dagster.inference.models.model_lookup import find_model
+from training.corpus.pair import Pair, read
+from training.evaluation.answers import answers_of, sample
+from training.evaluation.metrics import interval, smoothed_bleu
+
+LANGUAGES = ("python", "go", "rust", "javascript", "typescript", "java", "c", "cpp")
+
+
+def row(path: str, pairs: list[Pair]) -> str:
+    """A model's row: name, pairs, BLEU-4 with its 95 % interval, shares of cut-offs and refusals, records a minute."""
+    settings = ModelSettings(path=path)
+    engine = LocalEngine(find_model(settings), settings, InferenceSettings())
+    name = engine.load().name
+    began = time.perf_counter()
+    found = answers_of(engine, pairs)
+    seconds = time.perf_counter() - began
+    engine.close()
+    mean, low, high = (100 * each for each in interval([smoothed_bleu(a.pair.summary, a.answer.text) for a in found]))
+    cut, refused = (
+        sum(each) / len(found) for each in zip(*((a.answer.finish_reason == "length", a.refused) for a in found))
+    )
+    return (
+        f"| {name} | {len(found)} | {mean:.1f} ({low:.1f} to {high:.1f}) | {cut:.0%} | {refused:.0%} "
+        f"| {60 * len(found) / seconds:,.0f} |"
+    )
+
+
+def main() -> None:
+    """Parse the command line and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="+", help="folders, GGUF files, or names of bundled models")
+    parser.add_argument("--corpus", type=Path, default=Path("build/corpus"))
+    parser.add_argument("--count", type=int, default=40, help="pairs of a language")
+    arguments = parser.parse_args()
+    groups = sample(read(arguments.corpus / "test.jsonl"), LANGUAGES, arguments.count)
+    pairs = [pair for group in groups.values() for pair in group]
+    print("| model | functions | smoothed BLEU-4 | cut off | refused | records a minute |")
+    print("|---|---|---|---|---|---|")
+    for path in arguments.models:
+        print(row(path, pairs), flush=True)
+
+
+if __name__ == "__main__":
+    main()
