@@ -226,7 +226,10 @@ def test_configuration_models_and_doctor(dobby: Dobby, monkeypatch: pytest.Monke
     assert "geheim" not in dobby("config").out
     models = dobby("models", "--json").json
     assert "trained from scratch" in models["models"][0]["description"]
-    assert "security_review" in dobby("models").out
+    listed = dobby("models").out
+    assert "security_review" in listed
+    for command in models["obtainable"][0]["commands"]:
+        assert f"  {command}\n" in listed  # on one line, to be pasted
     assert "there is no database at" in dobby("doctor").out
     Path("a.py").write_text("def f(): pass")
     dobby("ingest", "a.py")

