@@ -32,9 +32,8 @@ def row(path: str, pairs: list[Pair]) -> str:
     seconds = time.perf_counter() - began
     engine.close()
     mean, low, high = (100 * each for each in interval([smoothed_bleu(a.pair.summary, a.answer.text) for a in found]))
-    cut, refused = (
-        sum(each) / len(found) for each in zip(*((a.answer.finish_reason == "length", a.refused) for a in found))
-    )
+    cut = sum(each.answer.finish_reason == "length" for each in found) / len(found)
+    refused = sum(each.refused for each in found) / len(found)
     return (
         f"| {name} | {len(found)} | {mean:.1f} ({low:.1f} to {high:.1f}) | {cut:.0%} | {refused:.0%} "
         f"| {60 * len(found) / seconds:,.0f} |"
