@@ -40,7 +40,7 @@ _SETTINGS: dict[str, tuple[str, type, Any]] = {
         typer.Option("--allow-triggers", help="Let Dobby set triggers on your relation, to detect changes."),
     ),
     "model": (
-        "model.path", str, typer.Option("--model", "-m", help="A model folder or GGUF file, or the name of a bundled model.")
+        "model.path", str, typer.Option("--model", "-m", help="A model folder, GGUF file, or bundled model.")
     ),
     "device": ("model.device", str, typer.Option(help="auto, mps, cuda or cpu.")),
     "slots": ("inference.slots", int, typer.Option(help="Maximum batch size: records generated at once.")),
