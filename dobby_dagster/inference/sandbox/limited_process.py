@@ -31,12 +31,13 @@ def ask(program: str, question: dict[str, Any], what: str, *, seconds: int, memo
         ModelError: It refuses, exceeds a limit, or crashes.
     """
     limits = {"seconds": seconds, "memory_bytes": memory_bytes}
-    # Of the environment, which may hold secrets, only what Python needs.
-    environment = {"PYTHONPATH": str(_ROOT), "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    # Of the environment, which may hold secrets, only what Python needs, to import from where this process does.
+    path = os.pathsep.join([str(_ROOT), *(place for place in sys.path if place)])
+    environment = {"PYTHONPATH": path, "RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment |= {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT", "LANG") if name in os.environ}
     try:
         ended = subprocess.run(  # noqa: S603  # this interpreter, and a module of this package
-            [sys.executable, "-m", f"{__package__}.{program}"],
+            [sys.executable, "-P", "-m", f"{__package__}.{program}"],
             input=json.dumps({"limits": limits, **question}),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
