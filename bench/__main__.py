@@ -1,9 +1,10 @@
 """All benchmarks, as Markdown: ``python -m bench [peers] [engine] [end] [automation] [large] [arrivals]``.
 
-``python -m bench contracts --help`` measures the performance contracts, ``python -m bench scaling`` a model server's
-concurrency. ``python -m bench dashboard`` draws the data of the Grafana dashboard. ``python -m bench faults --help`` says
-how faults are injected into the store, and ``python -m bench soak --help`` how a whole system runs for long while its
-processes are killed.
+``python -m bench contracts --help`` measures the performance contracts, ``python -m bench engines --help`` compares the
+summaries and the speed of all engines, and ``python -m bench scaling`` measures a model server's concurrency.
+``python -m bench dashboard`` draws the data of the Grafana dashboard. ``python -m bench faults --help`` says how faults
+are injected into the store, and ``python -m bench soak --help`` how a whole system runs for long while its processes are
+killed.
 """
 
 from __future__ import annotations
@@ -65,6 +66,10 @@ if __name__ == "__main__":
         from bench import scaling
 
         sys.exit(scaling.main())
+    if sys.argv[1:2] == ["engines"]:
+        from bench import engine_agreement
+
+        sys.exit(engine_agreement.main(sys.argv[2:]))
     if sys.argv[1:2] == ["contracts"]:
         from bench.contracts import command
 
