@@ -12,7 +12,6 @@ import pytest
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Engine, Generation
 from dobby_dagster.inference.engine_choice import Need, candidates
-from dobby_dagster.inference.engine_features import ENGINES
 from dobby_dagster.inference.engine_selection import engine_for
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster_tests.helpers.greedy_reference import Reference, reference_server
@@ -25,14 +24,11 @@ def obstacle(name: str) -> str:
     return candidates(Need(device, requested=name))[name]
 
 
-def parameter(*values: Any, slow: bool = False) -> Any:
+def parameter(*values: Any) -> Any:
     """A parameter set that begins with an engine's name; skipped with the reason where the engine can't run here."""
     reason = obstacle(values[0])
-    marks = [pytest.mark.skipif(bool(reason), reason=f"{values[0]}: {reason}"), *([pytest.mark.slow] if slow else [])]
-    return pytest.param(*values, marks=marks, id=" ".join(map(str, values)))
-
-
-EVERY_ENGINE = [parameter(name) for name in ENGINES]
+    skipped = pytest.mark.skipif(bool(reason), reason=f"{values[0]}: {reason}")
+    return pytest.param(*values, marks=skipped, id=" ".join(map(str, values)))
 
 
 @contextmanager
