@@ -113,7 +113,7 @@ ENGINES: dict[str, EngineFeatures] = {
         packages=("mlx", "ml_dtypes"),
         dtypes=("float32", "bfloat16", "float16"),
         quantizations={"mps": ("int8", "int4"), "cpu": ("int8", "int4")},
-        features=_OWN | {Feature.REPRODUCIBLE},
+        features=_OWN | {Feature.REPRODUCIBLE, Feature.SCALED_ROTARY},
     ),
     "vllm": EngineFeatures(
         title="vLLM",

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.rotary_embedding import Rotary, rotary_settings
+from dobby_dagster.inference.models.rotary_frequencies import rotary_frequencies
 from dobby_dagster_tests.helpers.checkpoints import edit_json, edit_tensors, reference_tokens
 from dobby_dagster_tests.helpers.local_engines import BACKENDS, PROMPT, SKIPPED, engine_on, generated, requests
 
@@ -72,7 +74,7 @@ def test_a_base_of_the_angles_wherever_it_is_said(said: dict[str, Any], folder: 
 )
 def test_scaled_angles_wherever_they_are_said(said: dict[str, Any], folder: Path) -> None:
     edit_json(folder / "config.json", **said)
-    assert_as_transformers(folder, "auto", "transformers")
+    assert_as_transformers(folder, "auto", "mlx", "transformers")
     with pytest.raises(ModelError, match="the model's rotary embedding is scaled"):
         engine_on(folder, "packed").load()
 
@@ -83,7 +85,8 @@ NUMBERS = st.fixed_dictionaries(
     optional={
         "factor": FACTOR, "rope_theta": st.sampled_from([500.0, 1e6]), "low_freq_factor": st.just(1.0),
         "high_freq_factor": st.just(4.0), "original_max_position_embeddings": st.sampled_from([64, 128]),
-        "attention_factor": st.just(1.5), "beta_fast": st.just(16),
+        "attention_factor": st.just(1.5), "beta_fast": st.just(16), "truncate": st.booleans(), "mscale": st.just(0.7),
+        "mscale_all_dim": st.just(1.2),
     },
 )  # fmt: skip
 KINDS = st.sampled_from(["default", "linear", "dynamic", "yarn", "llama3", "longrope", "mrope", "su"])
@@ -118,6 +121,9 @@ def test_rotary_settings_are_read_as_transformers_reads_them(said: dict[str, Any
     assert ours["rope_type"] == theirs.rope_type
     assert torch.equal(again.inv_freq, theirs.inv_freq)
     assert again.attention_scaling == theirs.attention_scaling
+    found, factor = rotary_frequencies(Rotary.model_validate(rotary_settings(said | sizes)), 16)
+    assert np.allclose(found, theirs.inv_freq, rtol=1e-5)
+    assert factor == pytest.approx(theirs.attention_scaling)
 
 
 @pytest.mark.parametrize(

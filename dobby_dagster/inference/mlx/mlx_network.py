@@ -10,6 +10,7 @@ from dobby_dagster.inference.mlx.mlx_device import on_stream, stream_on
 from dobby_dagster.inference.mlx.mlx_logits import MlxLogits
 from dobby_dagster.inference.mlx.mlx_slots import COLUMN_STEP, MlxSlots, Prefix, rounded
 from dobby_dagster.inference.mlx.mlx_weights import Layer, Weights
+from dobby_dagster.inference.models.rotary_frequencies import rotary_frequencies
 
 # Prompts are padded to a multiple of LENGTH_STEP, and slots are decoded in multiples of ROW_STEP and COLUMN_STEP, so
 # that there are few shapes, and buffers of the same sizes are used again and again.
@@ -32,6 +33,10 @@ class MlxNetwork:
         self.stream = stream_on(device)
         self._weights = weights
         self._config = weights.config
+        frequencies, self._rotary_factor = rotary_frequencies(weights.config.rotary, weights.config.head_dim)
+        with mx.stream(self.stream):
+            self._periods = mx.array(1 / frequencies, mx.float32)
+            mx.eval(self._periods)
 
     def slots(self, rows: int, columns: int) -> MlxSlots:
         """See :class:`~dobby_dagster.inference.local.network.Network`."""
@@ -98,10 +103,13 @@ class MlxNetwork:
             joined[:, : heads + kv_heads],
             config.head_dim,
             traditional=False,
-            base=config.rotary.rope_theta,
+            base=None,
             scale=1.0,
             offset=offset,
+            freqs=self._periods,
         )
+        if self._rotary_factor != 1.0:
+            rotated = rotated * self._rotary_factor
         return rotated[:, :heads], rotated[:, heads:], joined[:, heads + kv_heads :]
 
     def _attended(self, query: mx.array, keys: mx.array, values: mx.array, mask: mx.array | str) -> mx.array:
