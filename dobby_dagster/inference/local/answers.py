@@ -12,6 +12,9 @@ from dobby_dagster.inference.scoring.confidence import Calibration, OutputFeatur
 from dobby_dagster.inference.scoring.content_kind import kind_of
 from dobby_dagster.inference.scoring.grounding import grounded_share
 
+# Of torch, CUDA's driver, and MLX.
+_OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "Attempting to allocate", "Unable to allocate")
+
 
 def answer_of(
     sequence: Sequence, decode: Callable[[list[int]], str], stop: Iterable[str], calibration: Calibration | None
@@ -67,6 +70,9 @@ def failure_of(request: Request, error: BaseException) -> Failure:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python, torch or a driver means that memory ran out."""
-    text = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text
+    """Whether an error of Python, torch, MLX or a driver means that memory ran out.
+
+    >>> is_out_of_memory(RuntimeError("[metal::malloc] Attempting to allocate 48736917632 bytes which is greater …"))
+    True
+    """
+    return isinstance(error, MemoryError) or any(phrase in str(error) for phrase in _OUT_OF_MEMORY)
