@@ -114,6 +114,13 @@ ENGINES: dict[str, EngineFeatures] = {
         dtypes=("float32", "bfloat16", "float16"),
         quantizations={"mps": ("int8", "int4"), "cpu": ("int8", "int4")},
         features=_OWN | {Feature.REPRODUCIBLE, Feature.SCALED_ROTARY},
+        trials=(
+            Trial(
+                "2026-11-26",
+                "Linux x86-64, MLX 0.32.4 on the CPU",
+                "the contract suite, random models of any shape beside transformers; never on Apple's GPU",
+            ),
+        ),
     ),
     "vllm": EngineFeatures(
         title="vLLM",
