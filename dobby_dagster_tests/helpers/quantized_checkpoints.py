@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,59 @@ def bits_and_bytes(weight: Tensor) -> tuple[Stored, Tensor]:
     return {"weight": stored, "SCB": scale, "weight_format": layout}, stored.float() * scale[:, None] / 127
 
 
+def words(numbers: Tensor, bits: int, order: Sequence[int] = ()) -> Tensor:
+    """Rows of numbers in words of 32 bits, from the lowest bits; ``order``: which of a word's numbers comes first."""
+    parts = numbers.long().unflatten(1, (-1, 32 // bits))
+    order = order or range(parts.shape[2])
+    packed = sum(parts[..., number] << (bits * place) for place, number in enumerate(order))
+    return torch.as_tensor(packed).to(torch.int32)
+
+
+def four_bits(weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Numbers, zeros and scales of groups of 16 columns: (rows, columns), (rows, groups) and (rows, groups)."""
+    parts = weight.unflatten(1, (-1, 16))
+    low, high = parts.amin(2).clamp(max=0), parts.amax(2).clamp(min=0)
+    scale = ((high - low) / 15).clamp(min=1e-6).half().float()
+    zero = (-low / scale).round().clamp(0, 15)
+    numbers = (parts / scale[..., None] + zero[..., None]).round().clamp(0, 15)
+    return numbers.flatten(1), zero, scale
+
+
+def whole(numbers: Tensor, zero: Tensor, scale: Tensor, groups: Tensor) -> Tensor:
+    return (numbers - zero[:, groups]) * scale[:, groups]
+
+
+def gptq(weight: Tensor) -> tuple[Stored, Tensor]:
+    numbers, zero, scale = four_bits(weight)
+    groups = torch.arange(weight.shape[1]) // 16
+    order = torch.randperm(weight.shape[1], generator=torch.Generator().manual_seed(0))
+    numbers, groups = numbers[:, order], groups[order]  # as after desc_act
+    stored = {
+        "qweight": words(numbers, 4).T.contiguous(), "qzeros": words((zero.T - 1).long() & 15, 4),
+        "scales": scale.T.half().contiguous(), "g_idx": groups.to(torch.int32),
+    }  # fmt: skip
+    return stored, whole(numbers, zero, scale, groups)
+
+
+def awq(weight: Tensor) -> tuple[Stored, Tensor]:
+    numbers, zero, scale = four_bits(weight)
+    order = (0, 2, 4, 6, 1, 3, 5, 7)
+    stored = {
+        "qweight": words(numbers.T, 4, order), "qzeros": words(zero.T, 4, order), "scales": scale.T.half().contiguous(),
+    }  # fmt: skip
+    return stored, whole(numbers, zero, scale, torch.arange(weight.shape[1]) // 16)
+
+
+def pack_quantized(weight: Tensor) -> tuple[Stored, Tensor]:
+    numbers, zero, scale = four_bits(weight)
+    stored = {
+        "weight_packed": words(numbers, 4), "weight_shape": torch.tensor(weight.shape), "weight_scale": scale,
+        "weight_zero_point": words(zero.T, 4).T.contiguous(),
+    }  # fmt: skip
+    return stored, whole(numbers, zero, scale, torch.arange(weight.shape[1]) // 16)
+
+
+PACKED_FORMS = ("gptq", "awq", "pack-quantized")
 FORMS: dict[str, tuple[dict[str, Any], Callable[[Tensor], tuple[Stored, Tensor]]]] = {
     "int8 rows": (compressed("int-quantized"), int8_rows),
     "int8 whole": (compressed("int-quantized", strategy="tensor"), int8_whole),
@@ -97,6 +150,12 @@ FORMS: dict[str, tuple[dict[str, Any], Callable[[Tensor], tuple[Stored, Tensor]]
     "fp8 rows": (compressed("float-quantized", type="float"), fp8_rows),
     "fp8 blocks": ({"quant_method": "fp8", "weight_block_size": [48, 32], "activation_scheme": "dynamic"}, fp8_blocks),
     "fbgemm fp8": ({"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0}, fp8_rows),
+    "gptq": ({"quant_method": "gptq", "bits": 4, "group_size": 16, "desc_act": True, "sym": False}, gptq),
+    "awq": ({"quant_method": "awq", "bits": 4, "group_size": 16, "version": "gemm", "zero_point": True}, awq),
+    "pack-quantized": (
+        compressed("pack-quantized", num_bits=4, strategy="group", group_size=16, symmetric=False),
+        pack_quantized,
+    ),
     "bitsandbytes": ({"quant_method": "bitsandbytes", "load_in_8bit": True, "load_in_4bit": False}, bits_and_bytes),
 }
 

@@ -158,7 +158,7 @@ NUMBERS: dict[str, Any] = {
     "rope_theta": [],
     "rope_parameters": [{"rope_theta": -1.0}, {"rope_theta": 1e400}, [1], "x"],
     "eos_token_id": ["x", [[1]], {"a": 1}],
-    "quantization_config": [{"quant_method": "gptq"}, [1], "x"],
+    "quantization_config": [{"quant_method": "hqq"}, [1], "x"],
     "tie_word_embeddings": ["x", [1]],
     "layer_types": ["x", [5]],
     "auto_map": [{"AutoModelForCausalLM": "evil.Model"}],

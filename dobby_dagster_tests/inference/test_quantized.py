@@ -23,12 +23,12 @@ from dobby_dagster_tests.helpers.local_engines import (
     generated,
     requests,
 )
-from dobby_dagster_tests.helpers.quantized_checkpoints import FORMS, compressed, int8_rows, quantized
+from dobby_dagster_tests.helpers.quantized_checkpoints import FORMS, PACKED_FORMS, compressed, int8_rows, quantized
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_numbers_are_those_of_the_form_in_both_frameworks(form: str, qwen2: Path, tmp_path: Path) -> None:
-    model, twin = quantized(qwen2, form, tmp_path, embedding=True)
+    model, twin = quantized(qwen2, form, tmp_path, embedding=form not in PACKED_FORMS)
     expected = {}
     with Checkpoint(check_folder(twin), "pt") as checkpoint:
         expected = checkpoint.state(torch.float32)
@@ -44,11 +44,11 @@ def test_the_numbers_are_those_of_the_form_in_both_frameworks(form: str, qwen2: 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("form", ["int8 rows", "fp8 blocks"])
+@pytest.mark.parametrize("form", ["int8 rows", "fp8 blocks", *PACKED_FORMS])
 def test_tokens_are_those_of_transformers_on_the_dequantized_numbers(
     form: str, backend: str, qwen2: Path, tmp_path: Path
 ) -> None:
-    model, twin = quantized(qwen2, form, tmp_path, embedding=True)
+    model, twin = quantized(qwen2, form, tmp_path, embedding=form not in PACKED_FORMS)
     engine = engine_on(model, backend, no_repeat_ngram=0)
     contents = [*CONTENTS[:6], "x = 1\n" * 40]
     outputs = generated(engine, contents)
@@ -92,11 +92,18 @@ def test_int8_runs_with_the_numbers_that_are_stored(qwen2: Path, tmp_path: Path)
 @pytest.mark.parametrize(
     ("said", "named"),
     [
-        ({"quant_method": "gptq", "bits": 4}, "quantized by gptq, which is not supported"),
-        ({"quant_method": "awq", "bits": 4}, "quantized by awq"),
+        (
+            {"quant_method": "hqq"},
+            "quantized by hqq, which is not supported .fetch the checkpoint before it was quantized",
+        ),
+        ({"quant_method": "gptq", "bits": 3}, "quantized by gptq in 3 bits"),
+        ({"quant_method": "gptq", "bits": 4, "is_marlin_format": True}, "stored as marlin"),
+        ({"quant_method": "gptq", "bits": "many"}, "quantization_config.bits is invalid"),
+        ({"quant_method": "awq", "bits": 4, "version": "gemv"}, "quantized by awq gemv in 4 bits"),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "quantized by bitsandbytes in 4 bits"),
         ({"load_in_4bit": True}, "quantized by bitsandbytes in 4 bits"),
-        (compressed("pack-quantized", num_bits=4), "quantized by compressed-tensors pack-quantized"),
+        (compressed("pack-quantized", num_bits=3), "quantized by compressed-tensors pack-quantized in 3 bits"),
+        (compressed("nvfp4-pack-quantized", num_bits=4), "quantized by compressed-tensors nvfp4-pack-quantized"),
         ({"quant_method": "fp8", "scale_fmt": "ue8m0"}, "fp8 with scales in ue8m0"),
         ({"quant_method": "fp8", "weight_block_size": [0, 3]}, "quantization_config.weight_block_size.0 is invalid"),
         ({"quant_method": ["fp8"]}, "is not supported"),

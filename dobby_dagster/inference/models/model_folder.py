@@ -17,6 +17,8 @@ from dobby_dagster.inference.models.folder_tensors import FolderTensors
 from dobby_dagster.inference.models.model_card import CARD, read_card
 from dobby_dagster.inference.models.model_config import parse_config
 from dobby_dagster.inference.models.model_source import Framework, ModelSource, TokenizerDefinition
+from dobby_dagster.inference.models.packed_formats import PackedFormat
+from dobby_dagster.inference.models.packed_tensors import PackedTensors
 from dobby_dagster.inference.models.quantization import Scheme, scheme_of
 from dobby_dagster.inference.models.shipped_models import SHELVES
 from dobby_dagster.inference.models.tensor_files import INT8
@@ -42,7 +44,7 @@ class ModelFolder(ModelSource):
     """
 
     weights: tuple[Path, ...] = ()
-    scheme: Scheme | None = None
+    scheme: Scheme | PackedFormat | None = None
 
     @property
     def shipped(self) -> bool:
@@ -74,10 +76,12 @@ class ModelFolder(ModelSource):
     @property
     def keeps_int8(self) -> bool:
         """See :class:`ModelSource`."""
-        return self.scheme is not None and INT8 in self.scheme.dtypes
+        return isinstance(self.scheme, Scheme) and INT8 in self.scheme.dtypes
 
     def tensors(self, framework: Framework) -> FolderTensors:
         """See :class:`ModelSource`."""
+        if isinstance(self.scheme, PackedFormat):
+            return PackedTensors(self.weights, framework, self.scheme)
         return FolderTensors(self.weights, framework, self.scheme)
 
     def tokenizer(self) -> TokenizerDefinition:
@@ -104,7 +108,8 @@ def check_folder(path: Path) -> ModelFolder:
         raise ModelError(f"{path}: the model has an adapter that is not merged into it", hint="merge it, and save")
     scheme = scheme_of(config_json, path)
     weights = find_weights(path)
-    check_shapes(read_shapes(weights), config, path)
+    shapes = read_shapes(weights)
+    check_shapes(scheme.whole_shapes(shapes) if isinstance(scheme, PackedFormat) else shapes, config, path)
     check_tokenizer(path, config.vocab_size)
     card = read_card(path)
     return ModelFolder(path, config_json, config, card, calibration_of(card, path.name), weights, scheme)

@@ -1,25 +1,28 @@
 """Quantized checkpoints: which formats can be dequantized exactly, and by which tensors. No arithmetic here.
 
 Three formats store 8-bit weights and scales: compressed-tensors, Hugging Face's fp8
-(and fbgemm_fp8), and bitsandbytes int8. Everything else is refused by name. Activations are never quantized.
+(and fbgemm_fp8), and bitsandbytes int8. Three pack numbers of a few bits into words: GPTQ, AWQ, and compressed-tensors.
+Everything else is refused by name. Activations are never quantized.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
 from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.models.packed_formats import AWQ, GPTQ, GPTQ_V2, PACK_QUANTIZED, PackedFormat
 from dobby_dagster.inference.models.tensor_files import FP8, INT8
 
 # Keys in config.json; the second is of older compressed-tensors.
 QUANTIZED = ("quantization_config", "compression_config")
+_BITS = (2, 4, 8)
 _COMPRESSED_FORMATS = ("int-quantized", "float-quantized", "naive-quantized", "dense")
-_HINT = "use the checkpoint before it was quantized, or one in compressed-tensors int8 or fp8"
+_HINT = "fetch the checkpoint before it was quantized, or as GGUF, GPTQ, AWQ, or compressed-tensors in int8 or fp8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,8 @@ class Scheme:
 class _Weights(BaseModel):
     """How one group of layers is quantized by compressed-tensors."""
 
+    num_bits: int = 8
+    type: str = "int"
     group_size: int | None = None
     block_structure: tuple[PositiveInt, PositiveInt] | None = None
 
@@ -71,12 +76,23 @@ class _Fp8(BaseModel):
     scale_fmt: str = "float"
 
 
+class _Packed(BaseModel):
+    """GPTQ and AWQ."""
+
+    bits: int = 4
+    group_size: Annotated[int, Field(ge=-1)] = 128
+    checkpoint_format: str = "gptq"
+    is_marlin_format: bool = False
+    version: str = "gemm"
+    zero_point: bool = True
+
+
 class _BitsAndBytes(BaseModel):
     load_in_8bit: bool = False
     load_in_4bit: bool = False
 
 
-def scheme_of(config: Mapping[str, Any], folder: Path) -> Scheme | None:
+def scheme_of(config: Mapping[str, Any], folder: Path) -> Scheme | PackedFormat | None:
     """How the weights of a folder are quantized, from its ``config.json``; None where they are not.
 
     Raises:
@@ -91,7 +107,7 @@ def scheme_of(config: Mapping[str, Any], folder: Path) -> Scheme | None:
         method = "bitsandbytes"
     known = {
         "compressed-tensors": _compressed_tensors, "fp8": _fp8, "fbgemm_fp8": _fbgemm_fp8,
-        "bitsandbytes": _bits_and_bytes,
+        "bitsandbytes": _bits_and_bytes, "gptq": _gptq, "awq": _awq,
     }  # fmt: skip
     try:
         if method not in known:
@@ -103,10 +119,12 @@ def scheme_of(config: Mapping[str, Any], folder: Path) -> Scheme | None:
         raise ModelError(f"{folder}/config.json: {where} is invalid: {first['msg']}", hint="copy it again") from None
 
 
-def _compressed_tensors(found: dict[str, Any], folder: Path) -> Scheme:
+def _compressed_tensors(found: dict[str, Any], folder: Path) -> Scheme | PackedFormat:
     config = _CompressedTensors.model_validate(found)
     groups = [group for group in config.config_groups.values() if isinstance(group, _Group)]
     own = [group.format for group in groups if group.format]
+    if set(own or [config.format]) == {"pack-quantized"}:
+        return _pack_quantized(groups, folder)
     for form in own if config.format == "mixed-precision" else [config.format, *own]:
         if form not in _COMPRESSED_FORMATS:
             raise _refusal(folder, f"compressed-tensors {form}")
@@ -122,6 +140,32 @@ def _compressed_tensors(found: dict[str, Any], folder: Path) -> Scheme:
         unused=("input_scale", "input_zero_point", "output_scale", "output_zero_point"),
         caches=("self_attn.q_scale", "self_attn.k_scale", "self_attn.v_scale"),
     )
+
+
+def _pack_quantized(groups: list[_Group], folder: Path) -> PackedFormat:
+    """All groups of layers have to be packed alike."""
+    ways = {(each.num_bits, each.type, max(0, each.group_size or 0)) for group in groups if (each := group.weights)}
+    bits, kind, group_size = next(iter(ways), (0, "", 0))
+    if len(ways) != 1 or bits not in _BITS or kind != "int":
+        raise _refusal(folder, f"compressed-tensors pack-quantized in {bits} bits of {len(ways)} kinds")
+    return replace(PACK_QUANTIZED, bits=bits, group_size=group_size)
+
+
+def _gptq(found: dict[str, Any], folder: Path) -> PackedFormat:
+    config = _Packed.model_validate(found)
+    known = {"gptq": GPTQ, "gptq_v2": GPTQ_V2}
+    form = known.get(config.checkpoint_format)
+    if form is None or config.bits not in _BITS or config.is_marlin_format:
+        layout = "marlin" if config.is_marlin_format else config.checkpoint_format
+        raise _refusal(folder, f"gptq in {config.bits} bits, stored as {layout}")
+    return replace(form, bits=config.bits, group_size=max(0, config.group_size))
+
+
+def _awq(found: dict[str, Any], folder: Path) -> PackedFormat:
+    config = _Packed.model_validate(found)
+    if config.version.lower() != "gemm" or config.bits != 4 or not config.zero_point:
+        raise _refusal(folder, f"awq {config.version} in {config.bits} bits")
+    return replace(AWQ, group_size=max(0, config.group_size))
 
 
 def _blocks(groups: list[_Group]) -> Iterator[tuple[int, int]]:
