@@ -74,6 +74,11 @@ class Failure:
 Answer: TypeAlias = Generation | Failure
 
 
+def empty_content(request: Request) -> Failure:
+    """The answer to a content without text, for which a model would make something up."""
+    return Failure(request.id, RecordError("the content is empty: there is nothing to summarize"))
+
+
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A loaded model, and where it runs. Numbers are 0, and texts ``unknown``, where a model server does not tell.

@@ -1,4 +1,4 @@
-"""Every engine of the table that runs here, on the CPU or behind a URL."""
+"""Every engine of the table that runs on the device under test, or behind a URL."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dobby_dagster.inference.engine_choice import Need, candidates
 from dobby_dagster.inference.engine_selection import engine_for
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster_tests.helpers.greedy_reference import Reference, reference_server
-from dobby_dagster_tests.helpers.local_engines import PROMPT, requests
+from dobby_dagster_tests.helpers.local_engines import DEVICE, PROMPT, requests
 
 
 def obstacle(name: str) -> str:
     """Why an engine can't run here; ``""`` where it can."""
-    device = "server" if name == "server" else "cpu"
+    device = "server" if name == "server" else DEVICE
     return candidates(Need(device, requested=name))[name]
 
 
@@ -37,7 +37,7 @@ def running(
 ) -> Iterator[Engine]:
     """An engine on a model; a server generates by transformers' own model."""
     settings = {"slots": 4, "max_new_tokens": 8, "no_repeat_ngram": 0} | chosen
-    model: dict[str, Any] = {"path": str(folder), "engine": name, "device": "cpu"}
+    model: dict[str, Any] = {"path": str(folder), "engine": name, "device": DEVICE}
     with ExitStack() as stack:
         if name == "server":
             model = {"url": stack.enter_context(reference_server(Reference(folder))), "served_name": "small"}

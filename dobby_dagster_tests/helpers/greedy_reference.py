@@ -9,14 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dobby_dagster.inference.engine import Generation
 from dobby_dagster.inference.engine_features import EngineFeatures
 from dobby_dagster.inference.prompts import Prompt
-from dobby_dagster_tests.helpers.model_server import Reply, Scripted
+
+if TYPE_CHECKING:
+    from dobby_dagster_tests.helpers.model_server import Reply
 
 
 @dataclass
@@ -135,6 +137,8 @@ def assert_alike(engine: EngineFeatures, found: Sequence[Generation], expected: 
 @contextmanager
 def reference_server(reference: Reference) -> Iterator[str]:
     """The URL of a server that generates by ``reference``, one request at a time."""
+    from dobby_dagster_tests.helpers.model_server import Scripted  # it needs the packages of an engine by URL
+
     one = threading.Lock()
 
     def reply(number: int, body: dict[str, Any]) -> Reply:

@@ -55,5 +55,15 @@ def test_the_outputs_are_those_of_transformers(name: str, model: str, folders: d
         assert_alike(ENGINES[name], answers(engine, contents, prompt), expected(folders[model], model))
 
 
+@pytest.mark.parametrize("name", [parameter(name) for name in ENGINES if name != "server"])
+def test_a_gguf_file_gives_what_its_folder_gives(name: str, qwen2: Path, tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    from dobby_dagster_tests.helpers.gguf_files import as_gguf
+
+    contents, prompt = PROMPTS["qwen2"]
+    with running(name, as_gguf(qwen2, tmp_path / "model.gguf"), slots=8, max_new_tokens=12) as engine:
+        assert_alike(ENGINES[name], answers(engine, contents, prompt), expected(qwen2, "qwen2"))
+
+
 def test_there_are_enough_prompts() -> None:
     assert min(len(contents) for contents, _ in PROMPTS.values()) >= 12

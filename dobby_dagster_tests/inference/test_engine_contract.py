@@ -1,4 +1,4 @@
-"""What every engine does: the fake one of the tests, and all backends on Qwen2 and Llama checkpoints."""
+"""What every engine does: the fake one of the tests, and all of the table on Qwen2 and Llama checkpoints."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,20 +6,38 @@ from pathlib import Path
 import pytest
 
 from dobby_dagster.inference.engine import Engine, Failure, Generation, Request
+from dobby_dagster.inference.engine_features import ENGINES
 from dobby_dagster.inference.local.sequence import Sequence
+from dobby_dagster_tests.helpers.every_engine import parameter, running
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-from dobby_dagster_tests.helpers.local_engines import BACKENDS, CONTENTS, DEVICE, PROMPT, engine_on, requests
+from dobby_dagster_tests.helpers.local_engines import BACKENDS, CONTENTS, DEVICE, FASTEST, PROMPT, engine_on, requests
+
+# A server needs a chat template, which the Llama checkpoint does not have.
+ENGINES_HERE = [
+    *(parameter(name, model) for name in ENGINES if name != "server" for model in ("qwen2", "llama")),
+    *([parameter("server", "qwen2"), parameter(FASTEST, "gguf")] if DEVICE == "cpu" else []),
+]
+
+
+@pytest.fixture(scope="module")
+def gguf(qwen2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("gguf")
+    from dobby_dagster_tests.helpers.gguf_files import as_gguf
+
+    return as_gguf(qwen2, tmp_path_factory.mktemp("models") / "tiny.gguf")
 
 
 @pytest.fixture(
-    scope="module", params=["fake", *(f"{model} {backend}" for model in ("qwen2", "llama") for backend in BACKENDS)]
+    scope="module", params=["fake", *(pytest.param(p.values, marks=p.marks, id=p.id) for p in ENGINES_HERE)]
 )
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    model, _, backend = request.param.partition(" ")
-    made: Engine = FakeEngine() if model == "fake" else engine_on(request.getfixturevalue(model), backend)
-    made.load()
-    yield made
-    made.close()
+    if request.param == "fake":
+        yield FakeEngine()
+        return
+    name, model = request.param
+    with running(name, request.getfixturevalue(model), no_repeat_ngram=4) as made:
+        made.load()
+        yield made
 
 
 def test_each_request_is_answered_once_by_its_own_identifier(engine: Engine) -> None:
@@ -63,8 +81,9 @@ def test_figures_make_sense(engine: Engine) -> None:
 
 def test_information_and_health(engine: Engine) -> None:
     info = engine.load()
-    assert info.parameters > 0
-    assert info.device == ("cpu" if isinstance(engine, FakeEngine) else DEVICE)
+    served = info.engine == "server"
+    assert (info.parameters > 0) is not served, "a server does not tell"
+    assert info.device == ("server" if served else "cpu" if isinstance(engine, FakeEngine) else DEVICE)
     assert engine.health().ok
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, OutOfMemoryError, RecordError
+from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError, OutOfMemoryError
 from dobby_dagster.inference.engine import Answer, Failure, Generation, Request
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.models.model_folder import one_line
@@ -55,11 +55,6 @@ def answer_of(
         seconds=sequence.seconds,
         slot_seconds=sequence.slot_seconds,
     )
-
-
-def empty_content(request: Request) -> Failure:
-    """The answer to a content without text, for which a model would make something up."""
-    return Failure(request.id, RecordError("the content is empty: there is nothing to summarize"))
 
 
 def failure_of(request: Request, error: BaseException) -> Failure:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.batch_invariance import promise
-from dobby_dagster.inference.engine import WINDOW, Answer, EngineHealth, ModelInfo, Request
+from dobby_dagster.inference.engine import WINDOW, Answer, EngineHealth, ModelInfo, Request, empty_content
 from dobby_dagster.inference.health_probe import PROBE, PROBE_PROMPT
-from dobby_dagster.inference.local.answers import answer_of, empty_content, failure_of, is_out_of_memory
+from dobby_dagster.inference.local.answers import answer_of, failure_of, is_out_of_memory
 from dobby_dagster.inference.local.devices import Placement, place
 from dobby_dagster.inference.local.generator import Generator, LoadRequest
 from dobby_dagster.inference.local.generator_selection import load_generator

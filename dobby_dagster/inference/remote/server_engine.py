@@ -12,7 +12,7 @@ from typing import Any
 from dobby_dagster.domain.errors import DobbyError, InferenceError, ModelError, RecordError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.domain.suggest import suggestion
-from dobby_dagster.inference.engine import Answer, EngineHealth, Failure, Generation, ModelInfo, Request
+from dobby_dagster.inference.engine import Answer, EngineHealth, Failure, Generation, ModelInfo, Request, empty_content
 from dobby_dagster.inference.health_probe import PROBE, PROBE_PROMPT
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt
 from dobby_dagster.inference.recipe import served_revision
@@ -148,6 +148,8 @@ class ServerEngine:
         )
 
     def _ask(self, request: Request, prompt: Prompt, in_progress: int) -> Answer:
+        if not request.content.strip():
+            return empty_content(request)
         began = time.perf_counter()
         self.slot_use.change(+1)
         try:
