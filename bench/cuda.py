@@ -20,6 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from bench.peers import Peer
 from bench.peers.dobby import Dobby
 from bench.peers.hugging_face import ContinuousBatching, Generate
 from bench.shapes import BUILT_IN, folder_of
@@ -97,13 +98,8 @@ def agreement(device: str, count: int) -> list[dict[str, object]]:
     return rows
 
 
-def speed(device: str, folder: Path, prompts: list[list[int]], new: int) -> list[dict[str, object]]:
-    """Records a minute of Dobby's engine and of transformers alone, in turns, each with its median round."""
-    peers = {
-        "dobby, bfloat16, 128 slots": Dobby(128, device=device, dtype="bfloat16"),
-        "transformers generate, bfloat16, by length, 128": Generate("bfloat16", device, 128),
-        "transformers continuous batching, bfloat16": ContinuousBatching("bfloat16", device),
-    }
+def speed(peers: dict[str, Peer], folder: Path, prompts: list[list[int]], new: int) -> list[dict[str, object]]:
+    """Records a minute of each peer, in turns, by its median round."""
     taken: dict[str, list[float]] = {}
     problem = dict.fromkeys(peers, "")
     for turn in range(ROUNDS + 1):
@@ -147,9 +143,20 @@ def main(device: str) -> None:
     with tempfile.TemporaryDirectory() as place:
         for shape in (BUILT_IN, "0.5B") if cuda else (BUILT_IN,):
             folder = folder_of(shape, Path(place))
-            prompts = [ids[:400] for ids in load_tokenizer(check_folder(folder)).plain(functions(count))]
-            rows = speed(device, folder, prompts, new)
-            show(f"Speed, {shape}, {count} prompts of at most 400 tokens, {new} new tokens each", rows)
+            model = check_folder(folder)
+            longest = model.prompt_limit(400, new)
+            prompts = [ids[:longest] for ids in load_tokenizer(model).plain(functions(count))]
+            peers: dict[str, Peer] = {
+                "dobby, bfloat16, 128 slots": Dobby(128, device=device, dtype="bfloat16"),
+                "transformers generate, bfloat16, by length, 128": Generate("bfloat16", device, 128),
+            }
+            rows = speed(peers, folder, prompts, new)
+            show(f"Speed, {shape}, {count} prompts of at most {longest} tokens, {new} new tokens each", rows)
+        if cuda:  # last, since it takes most of the memory, and may fail
+            others: dict[str, Peer] = {
+                "transformers, continuous batching, bfloat16": ContinuousBatching("bfloat16", device)
+            }
+            show(f"Speed, {shape}, beside the above", speed(others, folder, prompts, new))
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ ENGINES: dict[str, EngineFeatures] = {
         on_request=("cpu",),
         packages=("vllm",),
         dtypes=("float32", "bfloat16", "float16"),
-        features=_SELECTED | {Feature.CONTINUOUS_BATCHING, Feature.MEMORY_LIMIT, Feature.SCALED_ROTARY},
+        features=_OWN | {Feature.SCALED_ROTARY},
     ),
     "transformers": EngineFeatures(
         title="transformers",

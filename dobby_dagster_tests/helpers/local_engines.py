@@ -15,6 +15,7 @@ from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.mlx.mlx_device import unusable_reason
 from dobby_dagster.inference.models.model_lookup import check_model
+from dobby_dagster.inference.optional_packages import missing
 from dobby_dagster.inference.prompts import PromptLibrary
 
 PROMPT = PromptLibrary.load().get("summary")
@@ -27,7 +28,7 @@ FASTEST = "openvino" if platform.machine() in ("x86_64", "AMD64") else "packed"
 _OWN = {"cpu": [FASTEST, "packed", "mlx"], "mps": ["mlx"]}
 BACKENDS = list(dict.fromkeys([*_OWN.get(DEVICE, []), "transformers"]))
 # Why tests with a backend are skipped; "": they are not.
-SKIPPED = {"mlx": unusable_reason()}
+SKIPPED = {"mlx": unusable_reason(), "vllm": missing("vllm")}
 
 
 def engine_on(path: Path, backend: str = "auto", **settings: object) -> LocalEngine:

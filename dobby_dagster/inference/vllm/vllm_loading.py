@@ -16,7 +16,7 @@ from dobby_dagster.inference.local.transformers_model import settled_config
 from dobby_dagster.inference.models.checkpoint import Checkpoint
 from dobby_dagster.inference.vllm.vllm_environment import prepare
 
-# Tokens in a page of keys and values, at most: vLLM's own is 16 on CUDA and 128 on the CPU.
+# Tokens in a page of keys and values, at most: vLLM's own is 16 on CUDA.
 _PAGE = 128
 # vLLM keeps the groups of torch.distributed for the whole process, so that the end of one engine would break another.
 _engines: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -98,6 +98,7 @@ def _arguments(request: LoadRequest, place: str, pages: int) -> Any:
         max_num_seqs=inference.slots,
         kv_cache_memory_bytes=(pages + 1) * _PAGE * token_bytes(request.source.config, request.placement),
         enable_prefix_caching=True,
+        block_size=32 if request.placement.device == "cpu" else None,  # 128 there: longer than common prefixes
         enforce_eager=request.placement.device == "cpu",  # to compile takes a minute there, and gains little
         async_scheduling=False,  # the ban on repetitions needs each token before the next is chosen
         logits_processors=[RepetitionControl] if any(control.values()) else None,
