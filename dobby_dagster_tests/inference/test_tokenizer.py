@@ -18,6 +18,7 @@ from dobby_dagster.inference.local.tokenizer import load_tokenizer
 from dobby_dagster.inference.models.model_folder import ModelFolder, check_folder
 from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.prompts import PromptLibrary
+from dobby_dagster.inference.sandbox import limited_process
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
 from training.tokenizer import CAPITAL, JOINED
 
@@ -184,3 +185,13 @@ def test_added_tokens_of_spaces_and_those_of_the_frame_stay(soft: ModelFolder) -
     spaces = tokenizer.backend.token_to_id("      ")
     assert tokenizer.plain(["      "]) == [[spaces]]
     assert tokenizer.encode("<turn>", add_special_tokens=False) == [tokenizer.backend.token_to_id("<turn>")]
+
+
+def test_the_sandbox_finds_packages_where_this_process_does(
+    qwen2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(tmp_path / 'found')!r}, 'w')")
+    monkeypatch.syspath_prepend(tmp_path)
+    question = {"folder": str(qwen2), "definition": (qwen2 / "tokenizer.json").read_text()}
+    limited_process.ask("tokenizer_trial", question, "the tokenizer", seconds=10, memory_bytes=4_000_000_000)
+    assert (tmp_path / "found").exists()
