@@ -85,6 +85,7 @@ class EngineFeatures:
     trials: tuple[Trial, ...] = ()
 
 
+_SUITES = "the contract suite, the features of the table, the agreement with the reference"
 # By their names in settings, in the order in which model.engine = auto tries them.
 ENGINES: dict[str, EngineFeatures] = {
     "openvino": EngineFeatures(
@@ -96,6 +97,7 @@ ENGINES: dict[str, EngineFeatures] = {
         dtypes=("float32", "bfloat16"),
         quantizations={"cpu": ("int8",)},
         features=_OWN,
+        trials=(Trial("2026-11-26", "Linux x86-64, OpenVINO 2026.4.1", _SUITES),),
     ),
     "packed": EngineFeatures(
         title="packed torch",
@@ -104,6 +106,7 @@ ENGINES: dict[str, EngineFeatures] = {
         packages=("torch",),
         dtypes=("float32", "bfloat16"),
         features=_OWN | {Feature.REPRODUCIBLE},
+        trials=(Trial("2026-11-26", "Linux x86-64, torch 2.13.0", _SUITES),),
     ),
     "mlx": EngineFeatures(
         title="MLX",
@@ -139,6 +142,7 @@ ENGINES: dict[str, EngineFeatures] = {
         dtypes=("float32", "bfloat16", "float16"),
         quantizations={"cpu": ("int8",)},
         features=_SELECTED | _VARIANTS | {Feature.REPRODUCIBLE, Feature.MEMORY_LIMIT},
+        trials=(Trial("2026-11-26", "Linux x86-64, transformers 5.23.0 on the CPU", _SUITES),),
     ),
     "server": EngineFeatures(
         title="a server",
@@ -147,5 +151,6 @@ ENGINES: dict[str, EngineFeatures] = {
         dtypes=(),
         features=frozenset({Feature.LOGPROBS, Feature.STOP_TEXTS, Feature.SAMPLING}),
         unknown=_VARIANTS | {Feature.CONTINUOUS_BATCHING, Feature.COMMON_PREFIX, Feature.MEMORY_LIMIT},
+        trials=(Trial("2026-11-26", "Linux x86-64", f"{_SUITES}, on a server of the tests"),),
     ),
 }
