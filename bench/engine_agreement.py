@@ -94,7 +94,7 @@ HEADERS = (
 
 
 def runs(given: argparse.Namespace) -> list[Run]:
-    """What there is to run: the reference first."""
+    """What there is to run on the CPU: the reference first."""
     elsewhere = dict(pair.split("=", 1) for pair in given.python)
     common = {"model_device": "cpu", **({"model_path": given.model} if given.model else {})}
     found = []
@@ -112,8 +112,8 @@ def runs(given: argparse.Namespace) -> list[Run]:
     return [run for run in found if run.label == REFERENCE or not given.only or run.label.startswith(tuple(given.only))]
 
 
-def main(arguments: list[str]) -> int:
-    """Run all and print a table."""
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """The options of the command."""
     parser = argparse.ArgumentParser("python -m bench engines", description=__doc__)
     parser.add_argument("--records", type=int, default=300, help="functions of the standard library (300)")
     parser.add_argument("--rounds", type=int, default=1, help="how often each engine has its turn (1)")
@@ -124,14 +124,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--served-name", default="", help="the model's name on that server")
     parser.add_argument("--slow", action="store_true", help="also bfloat16 by MLX on the CPU, which is very slow")
     parser.add_argument("--only", action="append", default=[], help="labels that begin so, beside the reference")
-    given = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Run all and print a table."""
+    given = parsed(arguments)
     found = runs(given)
     for turn in range(given.rounds):
         for run in found:
             run.turn(given.records)
-            print(f"round {turn + 1}, {run.label}: {run.problem or f'{run.seconds[-1]:.1f} s'}", file=sys.stderr)
-    show(
-        f"{given.records} functions, {os.cpu_count()} cores, {given.rounds} in turns",
-        [run.row(found[0]) for run in found],
-    )
+            print(f"round {turn + 1} of {given.rounds}: {run.row(found[0])}", file=sys.stderr, flush=True)
+    title = f"{given.records} functions, {os.cpu_count()} cores, {given.rounds} in turns"
+    show(title, [run.row(found[0]) for run in found])
     return int(any(run.problem for run in found))
