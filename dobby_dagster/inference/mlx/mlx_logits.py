@@ -11,13 +11,14 @@ class MlxLogits:
 
     Args:
         values: (sequences, vocabulary), in any dtype.
+        others: Lists of arrays to compute at once with them, so that the device is waited for once.
     """
 
-    def __init__(self, values: mx.array) -> None:
+    def __init__(self, values: mx.array, *others: list[mx.array]) -> None:
         self._values = values.astype(mx.float32)
         self._tokens = mx.argmax(self._values, axis=-1)
         self._logprobs = mx.max(self._values, axis=-1) - mx.logsumexp(self._values, axis=-1)
-        mx.eval(self._values, self._tokens, self._logprobs)
+        mx.eval(self._values, self._tokens, self._logprobs, *others)
 
     def best(self) -> tuple[list[int], list[float]]:
         """The index of each row's largest logit (the first of equals), and its log-probability."""

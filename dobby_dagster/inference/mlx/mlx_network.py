@@ -128,6 +128,4 @@ class MlxNetwork:
 
     def _logits(self, x: mx.array, slots: MlxSlots) -> MlxLogits:
         """For (sequences, hidden), (sequences, vocabulary)."""
-        logits = MlxLogits(self._weights.head(self._norm(x, self._weights.norm)))
-        slots.evaluate()
-        return logits
+        return MlxLogits(self._weights.head(self._norm(x, self._weights.norm)), slots.keys, slots.values)

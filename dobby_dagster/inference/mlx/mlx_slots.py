@@ -75,6 +75,6 @@ class MlxSlots:
             cache[slot] = 0
         self.evaluate()
 
-    def evaluate(self, *others: mx.array) -> None:
-        """Compute what is queued for the slots, and ``others`` with it."""
-        mx.eval(self.keys, self.values, *others)
+    def evaluate(self) -> None:
+        """Compute what is queued for the slots."""
+        mx.eval(self.keys, self.values)
