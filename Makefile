@@ -42,7 +42,7 @@ test: $(VENV)/dev.done
 test-vllm: $(VLLM_VENV)/vllm.done
 	@env -u DATABASE_URL -u DAGSTER_HOME TORCHDYNAMO_DISABLE=1 $(VLLM_VENV)/bin/python -m pytest -k vllm \
 		dobby_dagster_tests/inference/test_vllm.py dobby_dagster_tests/inference/test_engine_contract.py \
-		dobby_dagster_tests/inference/test_engine_features.py $(ARGS)
+		dobby_dagster_tests/inference/test_engine_features.py dobby_dagster_tests/inference/test_engine_agreement.py $(ARGS)
 
 $(VLLM_VENV)/vllm.done: pyproject.toml
 	@echo "Installing vLLM for the CPU in $(VLLM_VENV)…"
