@@ -44,6 +44,11 @@ def test_the_built_in_model_is_found_by_name_and_from_anywhere() -> None:
     assert find_model(ModelSettings(path=f"models/{BUILT_IN_MODEL}")).path == find_model(ModelSettings()).path
 
 
+def test_a_model_beside_those_that_ship_is_not_trusted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dobby_dagster.inference.models.shipped_models.SHELVES", (folder.parent,))
+    assert not check_folder(folder).shipped
+
+
 def test_a_truncated_file(folder: Path) -> None:
     file = folder / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-100])

@@ -20,7 +20,7 @@ from dobby_dagster.inference.models.model_source import Framework, ModelSource, 
 from dobby_dagster.inference.models.packed_formats import PackedFormat
 from dobby_dagster.inference.models.packed_tensors import PackedTensors
 from dobby_dagster.inference.models.quantization import Scheme, scheme_of
-from dobby_dagster.inference.models.shipped_models import SHELVES
+from dobby_dagster.inference.models.shipped_models import is_shipped
 from dobby_dagster.inference.models.tensor_files import INT8
 from dobby_dagster.inference.models.tokenizer_files import (
     TOKENIZER,
@@ -49,7 +49,7 @@ class ModelFolder(ModelSource):
     @property
     def shipped(self) -> bool:
         """See :class:`ModelSource`."""
-        return self.path.resolve().parent in SHELVES
+        return is_shipped(self.path)
 
     @property
     def size(self) -> int:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dobby_dagster.domain.settings import BUILT_IN_MODEL
+
 _PACKAGE = Path(__file__).resolve().parents[2]
 SHELVES = (_PACKAGE / "shipped" / "models", _PACKAGE.parent / "models")
 LARGER_MODEL = "dobby-code-73m"
+SHIPPED = (BUILT_IN_MODEL, LARGER_MODEL)
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether a folder is one of the models that ship with Dobby; others may lie beside them in a checkout."""
+    return path.resolve().parent in SHELVES and path.name in SHIPPED
 
 
 def shelf() -> dict[str, Path]:
-    """The models that are shipped with Dobby, by name."""
+    """The models that are shipped with Dobby, and those beside them, by name."""
     return {path.name: path for place in SHELVES if place.is_dir() for path in sorted(place.iterdir()) if path.is_dir()}
 
 
