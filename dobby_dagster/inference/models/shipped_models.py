@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dobby_dagster.domain.settings import BUILT_IN_MODEL
+from dobby_dagster.domain.contracts import BUILT_IN_MODEL
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 SHELVES = (_PACKAGE / "shipped" / "models", _PACKAGE.parent / "models")
