@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -58,12 +59,25 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """No setting and no DAGSTER_HOME of the caller's reaches a test; the working directory is the test's own."""
+    runtime = tmp_path_factory.getbasetemp() / "runtime"
+    runtime.mkdir(exist_ok=True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))  # where the models that are loaded are noted
     for name in list(os.environ):
         if name.startswith("DOBBY_") or name in ("DATABASE_URL", "MODEL_PATH", "DAGSTER_HOME"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _no_engine_of_another_test() -> Iterator[None]:
+    """Each test loads its models itself."""
+    yield
+    if used := sys.modules.get("dobby_dagster.inference.engine_pool"):
+        used.POOL.clear()
 
 
 @pytest.fixture(autouse=True)

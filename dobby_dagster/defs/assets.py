@@ -97,15 +97,18 @@ def summaries(
 
     def events() -> Generator[SummaryEvent, None, None]:
         store, source = database.store, database.records()
-        with Summarizer(
-            store,
-            source,
-            models.engine,
-            models.chosen_prompt,
-            models.recipe,
-            options.settings.chunk_size,
-            options.settings.max_retries,
-        ) as summarizer:
+        with (
+            models.engine() as engine,
+            Summarizer(
+                store,
+                source,
+                engine,
+                models.chosen_prompt,
+                models.recipe,
+                options.settings.chunk_size,
+                options.settings.max_retries,
+            ) as summarizer,
+        ):
             for batch in pending_records.batches:
                 yield PartitionStart(batch.id, len(batch.members))
                 scope = Scope(models.recipe.id, batch.id, RunId(context.run_id))

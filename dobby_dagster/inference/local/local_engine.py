@@ -31,7 +31,9 @@ log = logging.getLogger("dobby")
 
 
 @dataclass
-class _LoadedModel:
+class LoadedState:
+    """A model in memory, with all that stands around it."""
+
     tokenizer: Tokenizer
     encoder: Encoder
     generator: Generator
@@ -55,7 +57,7 @@ class LocalEngine:
         self.slot_use = SlotUse()
         self._model_settings = model
         self._settings = inference.within(NEW_TOKENS)
-        self._loaded: _LoadedModel | None = None
+        self._loaded: LoadedState | None = None
 
     def load(self) -> ModelInfo:
         """See :class:`~dobby_dagster.inference.engine.Engine`."""
@@ -91,12 +93,18 @@ class LocalEngine:
         self._loaded = None
         return_unused(device)
 
-    def _ready(self) -> _LoadedModel:
+    def rest(self) -> None:
+        """Free what only a run needs; the model stays loaded."""
+        if self._loaded is not None:
+            self._loaded.generator.rest()
+            return_unused(self._loaded.placement.device)
+
+    def _ready(self) -> LoadedState:
         if self._loaded is None:
             self._loaded = self._load()
         return self._loaded
 
-    def _load(self) -> _LoadedModel:
+    def _load(self) -> LoadedState:
         began = time.perf_counter()
         if not self._model_settings.allow_download:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -139,9 +147,9 @@ class LocalEngine:
             engine_reason=made.note,
             promise=promise(self._settings, self._model_settings, made.dtype),
         )
-        return _LoadedModel(tokenizer, encoder, made.generator, placement, info, made.close)
+        return LoadedState(tokenizer, encoder, made.generator, placement, info, made.close)
 
-    def _answer(self, loaded: _LoadedModel, sequences: list[Sequence]) -> Iterator[Answer]:
+    def _answer(self, loaded: LoadedState, sequences: list[Sequence]) -> Iterator[Answer]:
         """An answer for each sequence; after an error the unfinished ones again in halves, until it is down to one."""
         unfinished = dict.fromkeys(sequences)
         try:

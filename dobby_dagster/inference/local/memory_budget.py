@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from dobby_dagster.domain.errors import SettingsError
@@ -13,6 +14,8 @@ from dobby_dagster.inference.models.model_config import ModelConfig
 # Working memory of a pass beside keys and values, as tokens of hidden and intermediate states.
 _WORKING_TOKENS = 4_096
 _LEAST_TOKENS = 64
+# Memory is short below this share of all that the process may use.
+_SHORT_SHARE = 0.1
 # Limit and use of this process's control group, version 2 and 1.
 _GROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 _GROUP_USES = (Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"))
@@ -58,6 +61,17 @@ def working_bytes(config: ModelConfig, placement: Placement) -> int:
 def token_bytes(config: ModelConfig, placement: Placement) -> int:
     """Bytes of a token's keys and values: layers * key-value heads * head size * 2 numbers."""
     return config.num_layers * config.num_kv_heads * config.head_dim * 2 * placement.itemsize
+
+
+def memory_is_short() -> bool:
+    """Whether so little of the machine's memory is free that what is not in use has to be given back."""
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
+    for limit in _GROUP_LIMITS:
+        with suppress(OSError, ValueError):  # no such group, or no limit
+            total = min(total, int(limit.read_text()))
+    return free_bytes("cpu") < _SHORT_SHARE * total
 
 
 def free_bytes(device: str) -> int:

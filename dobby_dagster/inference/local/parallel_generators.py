@@ -78,6 +78,11 @@ class ParallelGenerator:
         for task in tasks:
             task.result()
 
+    def rest(self) -> None:
+        """See :class:`~dobby_dagster.inference.local.generator.Generator`."""
+        for each in self._generators:
+            each.rest()
+
 
 def _shares(lengths: list[int], count: int) -> list[list[int]]:
     """Indices of prompts in ``count`` shares of about equal work: each prompt, longest first, to the smallest share.

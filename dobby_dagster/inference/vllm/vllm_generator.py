@@ -47,6 +47,9 @@ class VllmGenerator:
         while self._engine.has_unfinished_requests():
             self._engine.step()
 
+    def rest(self) -> None:
+        """See :class:`~dobby_dagster.inference.local.generator.Generator`; vLLM's memory is its own."""
+
     def run(self, sequences: list[Sequence]) -> Iterator[Sequence]:
         """Generate; sequences come as they are finished."""
         waiting, running = deque(sequences), dict[str, Sequence]()

@@ -1,0 +1,152 @@
+"""Which models are loaded on this machine, and by which process: a small file for each, readable by every process.
+
+A file names its process by pid and start, so that one that a killed process left behind is recognised and deleted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import stat
+import tempfile
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import psutil
+from pydantic import TypeAdapter, ValidationError
+
+from dobby_dagster.domain.filesystem import private_folder
+from dobby_dagster.domain.owner import is_alive, new_owner, pid_of, retire
+from dobby_dagster.domain.scope import OwnerId
+from dobby_dagster.inference.engine import ModelInfo
+
+log = logging.getLogger("dobby")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A model that a process has in memory.
+
+    Attributes:
+        owner: The process, see :mod:`dobby_dagster.domain.owner`.
+        model, path, engine, device, dtype: Which model, and what runs it.
+        weights_bytes: Of its weights in memory.
+        since: When it was loaded, in seconds since the epoch.
+        in_use: Whether a run uses it; else it is kept for the next one.
+    """
+
+    owner: str
+    model: str
+    path: str
+    engine: str
+    device: str
+    dtype: str
+    weights_bytes: int
+    since: float
+    in_use: bool
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return pid_of(self.owner)
+
+    @property
+    def process_bytes(self) -> int | None:
+        """Resident memory of the whole process now; None where it can't be read."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return None
+
+
+_FILE = TypeAdapter(LoadedModel)
+
+
+class LoadedModelFile:
+    """The file of one loaded model. That it can't be written is a warning, and disturbs no run.
+
+    Args:
+        info: The model.
+    """
+
+    def __init__(self, info: ModelInfo) -> None:
+        self._owner = new_owner()
+        self._model = LoadedModel(
+            self._owner,
+            info.name,
+            info.path,
+            info.engine,
+            info.device,
+            info.dtype,
+            info.memory_bytes,
+            time.time(),
+            True,
+        )
+        self._path: Path | None = None
+        try:
+            self._path = _folder() / f"{self._owner.replace('/', '_')}.json"
+            self._write()
+        except OSError as error:
+            log.warning("dobby models does not show that %s is loaded: %s", info.name, error)
+
+    def note_use(self, *, in_use: bool) -> None:
+        """Say whether a run uses the model."""
+        self._model = replace(self._model, in_use=in_use)
+        with suppress(OSError):
+            self._write()
+
+    def remove(self) -> None:
+        """The model is not in memory any more."""
+        retire(OwnerId(self._owner))
+        if self._path is not None:
+            with suppress(OSError):
+                self._path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        if self._path is not None:
+            draft = self._path.with_suffix(".draft")
+            draft.write_text(json.dumps(asdict(self._model)))
+            draft.replace(self._path)
+
+
+def loaded_models() -> list[LoadedModel]:
+    """The models that living processes of this user have loaded, the oldest first; files of dead ones are deleted."""
+    found = []
+    try:
+        files = sorted(_folder().glob("*.json"))
+    except OSError:
+        return []
+    for file in files:
+        try:
+            model = _FILE.validate_json(file.read_bytes())
+        except FileNotFoundError:  # freed meanwhile
+            continue
+        except (OSError, ValidationError):
+            model = None
+        if model is not None and is_alive(model.owner, model.since):
+            found.append(model)
+        else:
+            with suppress(OSError):
+                file.unlink()
+    return sorted(found, key=lambda model: model.since)
+
+
+def _folder() -> Path:
+    """The user's own folder for such files, which the system empties when it starts.
+
+    Raises:
+        OSError: It can't be created, or belongs to someone else.
+    """
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given and os.path.isdir(given):
+        folder = Path(given) / "dobby"
+    else:
+        folder = Path(tempfile.gettempdir()) / f"dobby-{os.getuid() if hasattr(os, 'getuid') else 'models'}"
+    private_folder(folder)
+    status = folder.lstat()  # in a temporary folder anyone could have made a link of this name
+    if not stat.S_ISDIR(status.st_mode) or (hasattr(os, "getuid") and status.st_uid != os.getuid()):
+        raise PermissionError(f"{folder} belongs to another user")
+    return folder
