@@ -105,6 +105,7 @@ def summary_metadata(
         "latency_p50_seconds": values["latency_p50_seconds"],
         "latency_p95_seconds": values["latency_p95_seconds"],
         "slots_in_use": round(values["slots_in_use"], 1),
+        **_known(queue_mean_seconds=values["queue_mean_seconds"]),
         "memory_bytes": values["memory_bytes"],
         "samples": dg.MetadataValue.md(
             table({"key": code, "file": _file, "summary": prose, "confidence": str}, samples, CELL_LENGTH)

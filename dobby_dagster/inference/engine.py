@@ -42,6 +42,7 @@ class Generation:
         prompt_tokens, output_tokens: None where a model server does not count them.
         seconds: The request's share of the wall time: each pass through the model is shared by its requests.
         slot_seconds: How long it held a slot: the time from its prefill to its last token.
+        queue_seconds: How long it waited for a slot, from when the engine took it; None where that is unknown.
         truncated: The middle of the content was left out.
     """
 
@@ -56,6 +57,7 @@ class Generation:
     truncated: bool
     seconds: float
     slot_seconds: float = 0.0
+    queue_seconds: float | None = None
 
     @property
     def cut_off(self) -> bool:

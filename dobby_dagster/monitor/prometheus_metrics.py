@@ -86,6 +86,9 @@ def _totals(totals: Mapping[str, Mapping[str, float]]) -> Iterator[Metric]:
     yield from _histogram(
         "dobby_request_inference_time_seconds", "Time for which a request held a slot.", totals.get("request_seconds")
     )
+    yield from _histogram(
+        "dobby_request_queue_time_seconds", "Time for which a request waited for a slot.", totals.get("queue_seconds")
+    )
     confidence = totals.get("confidence")
     if confidence:
         yield SummaryMetricFamily(

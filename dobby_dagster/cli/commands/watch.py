@@ -134,7 +134,8 @@ def _table(run: RunProgress) -> Table:
         else f"{run.per_minute:,.0f}",
         "time left": _time_left(run.left) if run.running else "",
         "tokens a second": _known(run.tokens_per_second, "{:,.0f}") if run.running else "",
-        "slots in use": UNKNOWN if run.slots_in_use is None else f"{run.slots_in_use:.1f} of {run.slots}",
+        "slots in use": _slots(run),
+        "wait for a slot": _known(run.queue_seconds, "{:.2f} s (mean)"),
         "memory": UNKNOWN if run.memory_bytes is None else f"{run.memory_bytes / 2**20:,.0f} MiB",
         "CPU": _known(run.cpu_cores, "{:.1f} cores") if run.running else "",
         "last commit": "none yet" if run.since_commit is None else f"{run.since_commit:,.1f} s ago",
@@ -144,6 +145,12 @@ def _table(run: RunProgress) -> Table:
         if value:
             table.add_row(name, Text(value))  # an error may quote a record: no markup
     return table
+
+
+def _slots(run: RunProgress) -> str:
+    if run.slots is None or run.slots_in_use is None:
+        return UNKNOWN
+    return f"{run.slots_in_use:.1f} of {run.slots}, {run.slots - run.slots_in_use:.1f} free"
 
 
 def _known(value: float | None, form: str) -> str:

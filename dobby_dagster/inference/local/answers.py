@@ -54,6 +54,7 @@ def answer_of(
         truncated=sequence.truncated,
         seconds=sequence.seconds,
         slot_seconds=sequence.slot_seconds,
+        queue_seconds=sequence.admitted_at - sequence.taken_at if sequence.admitted_at else None,
     )
 
 

@@ -47,6 +47,9 @@ class PaddedGenerator:
         self._new = new_tokens
         self._pad = pad_token
 
+    def rest(self) -> None:
+        """See :class:`~dobby_dagster.inference.local.generator.Generator`; nothing is kept from one run to the next."""
+
     def run(self, sequences: list[Sequence]) -> Iterator[Sequence]:
         """Generate; sequences come when their batch is finished."""
         lengths = [len(sequence.prompt_ids) for sequence in sequences]
@@ -54,6 +57,8 @@ class PaddedGenerator:
             began = time.perf_counter()
             batch = [sequences[index] for index in indices]
             self._slot_use.change(len(batch))
+            for sequence in batch:
+                sequence.admitted_at = began
             try:
                 self._generate(batch)
             finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,8 @@ class Sequence:
         finished: Whether the output is complete.
         finite: False where a logit was not a number: the output ended there, and is to be thrown away.
         seconds: Its share of the wall time: each pass through the model is shared by the sequences in it.
-        admitted_at: When it got a slot; seconds of the performance counter.
+        taken_at: When the engine took it; seconds of the performance counter.
+        admitted_at: When it got a slot, by the same clock.
         slot_seconds: How long it held the slot.
         followers: For each run of ``no_repeat_ngram - 1`` output tokens, those that came after it.
         random: Its own random numbers, where tokens are sampled.
@@ -51,6 +53,7 @@ class Sequence:
     finished: bool = field(default=False, init=False)
     finite: bool = field(default=True, init=False)
     seconds: float = field(default=0.0, init=False)
+    taken_at: float = field(default_factory=time.perf_counter, init=False)
     admitted_at: float = field(default=0.0, init=False)
     slot_seconds: float = field(default=0.0, init=False)
     followers: dict[tuple[int, ...], set[int]] = field(default_factory=dict, init=False, repr=False)
@@ -73,5 +76,7 @@ class Sequence:
         return len(self.prompt_ids) + len(self.output_ids) - 1
 
     def restarted(self) -> Sequence:
-        """The prompt with an empty output."""
-        return replace(self)
+        """The prompt with an empty output; it is still waiting since it was taken."""
+        again = replace(self)
+        again.taken_at = self.taken_at
+        return again

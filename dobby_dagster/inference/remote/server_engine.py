@@ -99,7 +99,7 @@ class ServerEngine:
         try:
             while True:
                 for request in itertools.islice(stream, self.slots - len(in_progress)):
-                    in_progress.add(pool.submit(self._ask, request, prompt, len(in_progress) + 1))
+                    in_progress.add(pool.submit(self._ask, request, prompt, len(in_progress) + 1, time.perf_counter()))
                 if not in_progress:
                     return
                 done, in_progress = wait(in_progress, return_when=FIRST_COMPLETED)
@@ -116,7 +116,7 @@ class ServerEngine:
         began = time.perf_counter()
         try:
             self.load()
-            answer = self._ask(PROBE, PROBE_PROMPT, 1)
+            answer = self._ask(PROBE, PROBE_PROMPT, 1, began)
         except DobbyError as error:
             return EngineHealth(False, time.perf_counter() - began, str(error))
         if isinstance(answer, Failure):
@@ -147,7 +147,7 @@ class ServerEngine:
             hint=suggestion(name, [each[:100] for each in sorted(known)[:20]]),
         )
 
-    def _ask(self, request: Request, prompt: Prompt, in_progress: int) -> Answer:
+    def _ask(self, request: Request, prompt: Prompt, in_progress: int, taken_at: float) -> Answer:
         if not request.content.strip():
             return empty_content(request)
         began = time.perf_counter()
@@ -179,6 +179,7 @@ class ServerEngine:
             truncated=truncated,
             seconds=seconds / in_progress,
             slot_seconds=seconds,
+            queue_seconds=began - taken_at,
         )
 
     def _completed(self, request: Request, prompt: Prompt) -> tuple[Completion, bool]:

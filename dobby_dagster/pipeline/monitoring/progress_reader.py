@@ -43,6 +43,7 @@ class RunProgress:
         tokens_per_second: Output tokens over the last ten seconds.
         left: Time left.
         slots, slots_in_use: Slots of the engine, and their time-weighted mean use; unknown before the first chunk.
+        queue_seconds: Mean time that a record waited for a slot; unknown before the first chunk.
         memory_bytes: Of its process, at the last commit; unknown before it.
         cpu_cores: That its process used, over the last ten seconds.
         since_commit: Seconds since the last commit.
@@ -65,6 +66,7 @@ class RunProgress:
     left: Remaining | None
     slots: int | None
     slots_in_use: float | None
+    queue_seconds: float | None
     memory_bytes: int | None
     cpu_cores: float | None
     since_commit: float | None
@@ -96,7 +98,7 @@ class RunHistory:
     >>> history = RunHistory()
     >>> history.add({"chunk": "1", "started_at": 0.0, "finished_at": 2.0, "completed": 9, "failed": 1, "skipped": 0,
     ...              "inferred": 10, "slots": 4, "slots_in_use": 3.0, "rss_bytes": 5, "cpu_share": 1.5,
-    ...              "last_error": "x", "output_tokens": 90})
+    ...              "last_error": "x", "output_tokens": 90, "queue_seconds": 0.1})
     >>> history.records, history.per_minute(), history.time_left(20)
     (10, 300.0, Remaining(seconds=4.0, margin=None))
     """
@@ -113,6 +115,8 @@ class RunHistory:
     last_error: str = ""
     _busy: float = 0.0
     _slot_seconds: float = 0.0
+    _queued: int = 0
+    _queue_seconds: float = 0.0
     _recent: deque[_Commit] = field(default_factory=lambda: deque(maxlen=512))
     # Seconds per record, and records, of the last chunks.
     _paces: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=128))
@@ -139,6 +143,9 @@ class RunHistory:
         self.last_error = chunk["last_error"] or self.last_error
         self._busy += seconds
         self._slot_seconds += seconds * chunk["slots_in_use"]
+        if chunk["queue_seconds"] is not None:
+            self._queued += chunk["inferred"]
+            self._queue_seconds += chunk["inferred"] * chunk["queue_seconds"]
         cpu_seconds = seconds * chunk["cpu_share"]
         self._recent.append(_Commit(chunk["finished_at"], records, chunk["output_tokens"], seconds, cpu_seconds))
         if records:
@@ -147,6 +154,10 @@ class RunHistory:
     def slots_in_use(self) -> float | None:
         """Mean of the slots in use, weighted by time; None before the first chunk."""
         return self._slot_seconds / self._busy if self._busy else None
+
+    def queue_seconds(self) -> float | None:
+        """Mean time that a record waited for a slot; None before the first one that did."""
+        return self._queue_seconds / self._queued if self._queued else None
 
     def per_minute(self) -> float:
         """Committed records per minute since the first chunk began."""
@@ -244,6 +255,7 @@ class ProgressReader:
             left=history.time_left(remaining) if running else None,
             slots=history.slots,
             slots_in_use=history.slots_in_use(),
+            queue_seconds=history.queue_seconds(),
             memory_bytes=history.memory_bytes,
             cpu_cores=recent.cpu_cores,
             since_commit=now - history.last_finish if history.records else None,

@@ -40,6 +40,16 @@ def mean_known(values: Sequence[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
+def _weighted_known(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
+    """The mean of the values that are not None, weighted; None where there are none.
+
+    >>> _weighted_known([1.0, None, 4.0], [2, 5, 1])
+    2.0
+    """
+    known = [(value, weight) for value, weight in zip(values, weights, strict=True) if value is not None and weight]
+    return fmean(*zip(*known, strict=True)) if known else None
+
+
 def batch_metrics(store: CozoStore, scope: Scope, unsure_below: float = UNSURE_BELOW) -> dict[str, Any]:
     """All metrics of a batch under a recipe, by name; the unit is in the name, and None is unknown.
 
@@ -76,6 +86,9 @@ def batch_metrics(store: CozoStore, scope: Scope, unsure_below: float = UNSURE_B
         "device": next((chunk["device"] for chunk in reversed(chunks) if chunk["device"]), None),
         "slots": max((chunk["slots"] for chunk in chunks), default=0),
         "slots_in_use": mean([chunk["slots_in_use"] for chunk in chunks], seconds),
+        "queue_mean_seconds": _weighted_known(
+            [chunk["queue_seconds"] for chunk in chunks], [chunk["inferred"] for chunk in chunks]
+        ),
         "errors": len(errors),
         "error_rate": len(errors) / processed if processed else 0.0,
         "last_error": errors[-1]["error"] if errors else "",

@@ -255,6 +255,7 @@ class Summarizer:
             output_tokens=_sum_known([answer.output_tokens for answer in answers]),
             request_seconds=[answer.slot_seconds for answer in answers],
             device=self._device if answers else None,
+            queue_seconds=[answer.queue_seconds for answer in answers if answer.queue_seconds is not None],
         )
         return Chunk([outcome for outcome, _ in entries], stats)
 

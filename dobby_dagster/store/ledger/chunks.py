@@ -6,6 +6,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean
 from typing import Any
 
 from dobby_dagster.domain.errors import ChangedBackError, StoreError, UnstorableError
@@ -56,6 +57,7 @@ class ChunkStats:
         slots_in_use: The mean over the chunk's time.
         prompt_tokens, output_tokens: Of all records; None where an engine did not count those of some.
         request_seconds: How long each inferred record held a slot.
+        queue_seconds: How long each inferred record waited for a slot, where the engine tells.
         device: What the model ran on; None where nothing was inferred.
     """
 
@@ -70,6 +72,7 @@ class ChunkStats:
     output_tokens: int | None = None
     request_seconds: list[float] = field(default_factory=list)
     device: str | None = None
+    queue_seconds: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +244,7 @@ class _Counted:
             scope.batch, scope.recipe, self.name, scope.run, stats.started_at, stats.finished_at, completed,
             self._inferred, failed, skipped, stats.latencies, stats.rss_bytes, stats.cpu_share, stats.slots,
             stats.slots_in_use, errors[-1] if errors else "", stats.prompt_tokens, stats.output_tokens,
-        stats.device,
+            stats.device, fmean(stats.queue_seconds) if stats.queue_seconds else None,
         ]  # fmt: skip
 
     def addends(self) -> list[Addend]:
@@ -257,6 +260,7 @@ class _Counted:
             *(("tokens", kind, count) for kind, count in tokens.items() if count is not None),
             *histogram("record_seconds", stats.latencies),
             *histogram("request_seconds", stats.request_seconds),
+            *histogram("queue_seconds", stats.queue_seconds),
             *([("confidence", "sum", sum(known)), ("confidence", "count", len(known))] if known else []),
         ]
 

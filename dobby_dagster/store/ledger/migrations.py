@@ -157,6 +157,21 @@ def note_changes() -> Iterator[str]:
     yield f"::set_triggers dobby_waiting on put {{ {came} {gone} {counted} }} on rm {{ {gone} {counted} }}"
 
 
+def add_queue_time() -> Iterator[str]:
+    """How long the requests of a chunk waited for a slot, on average; unknown of what was committed before."""
+    yield "::index drop dobby_chunk:by_run"
+    yield """?[batch, recipe, chunk, run, started_at, finished_at, completed, inferred, failed, skipped, latencies, rss_bytes,
+        cpu_share, slots, slots_in_use, last_error, prompt_tokens, output_tokens, device, queue_seconds] :=
+            *dobby_chunk{batch, recipe, chunk, run, started_at, finished_at, completed, inferred, failed, skipped,
+            latencies, rss_bytes, cpu_share, slots, slots_in_use, last_error, prompt_tokens, output_tokens, device},
+            queue_seconds = null
+    :replace dobby_chunk {batch: String, recipe: String, chunk: String => run: String,
+        started_at: Float, finished_at: Float, completed: Int, inferred: Int, failed: Int, skipped: Int,
+        latencies: Json, rss_bytes: Int, cpu_share: Float, slots: Int, slots_in_use: Float, last_error: String,
+        prompt_tokens: Int?, output_tokens: Int?, device: String?, queue_seconds: Float?}"""
+    yield "::index create dobby_chunk:by_run {run}"
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -167,4 +182,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     add_stalls,
     add_performance_of_classes,
     note_changes,
+    add_queue_time,
 )

@@ -51,7 +51,7 @@ CHUNK = Relation(
     "batch: String, recipe: String, chunk: String",
     "run: String, started_at: Float, finished_at: Float, completed: Int, inferred: Int, failed: Int, skipped: Int,"
     " latencies: Json, rss_bytes: Int, cpu_share: Float, slots: Int, slots_in_use: Float, last_error: String,"
-    " prompt_tokens: Int?, output_tokens: Int?, device: String?",
+    " prompt_tokens: Int?, output_tokens: Int?, device: String?, queue_seconds: Float?",
 )
 TOTAL = Relation("dobby_total", "name: String, label: String", "value: Float")
 METRIC = Relation("dobby_metric", "batch: String, recipe: String", "stored_at: Float, values: Json")

@@ -52,9 +52,9 @@ class Totals:
         Returns:
             ``records`` by state, ``errors`` by code, ``stalls`` by kind, ``tokens`` by kind (``prompt``, ``output``);
             with the label ``""``: ``inferred``, ``busy_seconds`` (of all chunks) and ``slot_seconds`` (slots held, over
-            time); ``confidence`` of summaries, as ``sum`` and ``count``; and two histograms: ``record_seconds`` (the
-            share of a record in the time of inference) and ``request_seconds`` (how long a request held a slot), with
-            the number of values in each bucket under its upper bound, not cumulated, and their sum under ``sum``.
+            time); ``confidence`` of summaries, as ``sum`` and ``count``; and three histograms: ``record_seconds`` (the
+            share of a record in the time of inference), ``request_seconds`` (how long a request held a slot) and
+            ``queue_seconds`` (how long it waited for one), with the number of values in each bucket under its upper bound, not cumulated, and their sum under ``sum``.
         """
         found: dict[str, dict[str, float]] = {}
         for name, label, value in self._connection.run(f"{TOTAL.head} := {TOTAL.stored}").rows:
