@@ -10,6 +10,7 @@ from dobby_dagster.defs import event_metadata
 from dobby_dagster.defs.partitions import add_partitions, backfill_policy, record_batch_partitions
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
 from dobby_dagster.defs.runs.crash_recovery import DEVICE_POOL
+from dobby_dagster.defs.runs.device_wait import device_wait_seconds
 from dobby_dagster.defs.runs.step_retries import STEP_RETRIES, by_recommendation
 from dobby_dagster.defs.summary_stream import PartitionEnd, PartitionStart, SummaryEvent, SummaryStream
 from dobby_dagster.domain.scope import BatchId, RunId, Scope
@@ -117,6 +118,8 @@ def summaries(
                 metadata, failure = event_metadata.summary_metadata(
                     store, source, scope, options.settings.failed_share_limit, options.settings.unsure_below
                 )
+                waited = device_wait_seconds(context.instance, context.run)
+                metadata |= {} if waited is None else {"device_wait_seconds": waited}
                 context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch.id)
                 yield PartitionEnd(batch.id, metadata, failure)
 

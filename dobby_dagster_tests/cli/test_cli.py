@@ -225,6 +225,7 @@ def test_configuration_models_and_doctor(dobby: Dobby, monkeypatch: pytest.Monke
     assert shown["database.auth"]["value"] == "**********"
     assert "geheim" not in dobby("config").out
     models = dobby("models", "--json").json
+    assert models["loaded"] == []
     assert "trained from scratch" in models["models"][0]["description"]
     listed = dobby("models").out
     assert "security_review" in listed

@@ -162,6 +162,8 @@ def test_a_range_of_partitions_in_one_run(world: RunWorld) -> None:
     shown = values_of(result, "summaries")["batch-000001"]
     assert shown["records_completed"] + shown["records_failed"] == 5
     assert shown["records_per_minute"] > 0
+    assert shown["device_wait_seconds"] >= 0
+    assert shown["queue_mean_seconds"] >= 0
     assert "| `k00` |" in shown["samples"]
     measured = values_of(result, "metrics")["batch-000003"]
     assert measured["records"] == 2

@@ -55,7 +55,7 @@ class FakeEngine:
         if "UNSURE" in request.content:
             return Generation(request.id, text, None, None, None, "unknown", None, None, False, 0.001, 0.002)
         reason: FinishReason = "length" if "LONG" in request.content else "stop"
-        return Generation(request.id, text, 0.6065, -0.5, -1.0, reason, 10, 5, False, 0.001, 0.002)
+        return Generation(request.id, text, 0.6065, -0.5, -1.0, reason, 10, 5, False, 0.001, 0.002, 0.02)
 
     def health(self) -> EngineHealth:
         return EngineHealth(True, 0.0, "fine")

@@ -49,6 +49,7 @@ def test_durations_are_in_their_buckets(sqlite_store: CozoStore) -> None:
     totals = sqlite_store.totals.read()
     assert totals["record_seconds"] == {"0.001": 2, "sum": pytest.approx(0.002)}
     assert totals["request_seconds"] == {"0.0025": 2, "sum": pytest.approx(0.004)}
+    assert totals["queue_seconds"] == {"0.025": 2, "sum": pytest.approx(0.04)}
     assert totals["busy_seconds"][""] >= totals["slot_seconds"][""] / 4 > 0
 
 
@@ -57,7 +58,8 @@ def test_tokens_that_an_engine_does_not_count_are_unknown(sqlite_store: CozoStor
     run(sqlite_store, FakeEngine())
     [row] = sqlite_store.connection.run(f"{CHUNK.head} := {CHUNK.stored}").dicts()
     assert (row["prompt_tokens"], row["output_tokens"]) == (None, None)
-    assert "tokens" not in sqlite_store.totals.read()
+    assert row["queue_seconds"] is None
+    assert not {"tokens", "queue_seconds"} & sqlite_store.totals.read().keys()
 
 
 def test_counters_never_fall(sqlite_store: CozoStore) -> None:

@@ -1,4 +1,4 @@
-"""``dobby models``: the models and prompts that ship with Dobby, and a model that pip can fetch, and which models are loaded."""
+"""``dobby models``: models that ship with Dobby or that pip can fetch, prompts, and which models are loaded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def models(as_json: options.Json = False) -> None:
-    """List the models that ship with Dobby, how to get another one with pip, the prompts, and what is loaded in which process."""
+    """List the models that ship with Dobby, how to get another one with pip, the prompts, and what is loaded where."""
     from dobby_dagster.inference.loaded_models import loaded_models
     from dobby_dagster.inference.models.model_folder import check_folder
     from dobby_dagster.inference.models.obtainable_models import SMOLLM2

@@ -13,6 +13,7 @@ from dobby_dagster.defs.partitions import add_partitions
 from dobby_dagster.defs.runs.batch_runs import range_tags, ranges
 from dobby_dagster.defs.runs.crash_recovery import device_users, recover
 from dobby_dagster.defs.runs.dagster_home import terminal_instance
+from dobby_dagster.defs.runs.device_wait import WAITED_TAG
 from dobby_dagster.defs.runs.in_process import cause, run_job, was_stopped
 from dobby_dagster.domain.scope import BatchId, Scope
 from dobby_dagster.domain.settings import Settings
@@ -161,9 +162,11 @@ def _run(
 
 def _run_batches(settings: Settings, instance: dg.DagsterInstance, batches: Iterable[BatchId], report: Report) -> None:
     for first, last in ranges(batches, settings.dagster.partitions_per_run):
+        began = time.monotonic()
         while device_users(instance):  # only the daemon has a queue
             time.sleep(DEVICE_POLL_SECONDS)
-        result = run_job(settings, summarize_batches.name, instance, range_tags(first, last))
+        tags = range_tags(first, last) | {WAITED_TAG: f"{time.monotonic() - began:.1f}"}
+        result = run_job(settings, summarize_batches.name, instance, tags)
         report.runs.append(result.run_id)
         if was_stopped(result):
             report.stopped = True

@@ -20,7 +20,14 @@ from dobby_dagster_tests.helpers.records import put
 
 def chunk(start: float, finish: float, completed: int = 10, **others: object) -> dict[str, object]:
     row = {"failed": 0, "skipped": 0, "inferred": completed, "slots": 8, "slots_in_use": 4.0, "rss_bytes": 1}
-    row |= {"cpu_share": 1.0, "last_error": "", "output_tokens": 50, "chunk": f"{start:.6f}", "completed": completed}
+    row |= {
+        "cpu_share": 1.0,
+        "last_error": "",
+        "output_tokens": 50,
+        "queue_seconds": None,
+        "chunk": f"{start:.6f}",
+        "completed": completed,
+    }
     return row | {"started_at": start, "finished_at": finish} | others
 
 
@@ -54,6 +61,12 @@ def test_rates_are_of_the_last_ten_seconds_and_of_the_whole_run() -> None:
 
 def test_slots_in_use_are_weighted_by_time() -> None:
     assert history(chunk(0, 9, slots_in_use=2.0), chunk(9, 10, slots_in_use=12.0)).slots_in_use() == 3.0
+
+
+def test_waits_for_a_slot_are_weighted_by_records() -> None:
+    assert history(chunk(0, 9)).queue_seconds() is None
+    waits = [chunk(0, 1, 30, queue_seconds=1.0), chunk(1, 2, 10, queue_seconds=5.0), chunk(2, 3)]
+    assert history(*waits).queue_seconds() == 2.0
 
 
 def test_unknown_tokens_stay_unknown() -> None:
