@@ -80,6 +80,8 @@ def test_figures_make_sense(engine: Engine) -> None:
         assert answer.min_logprob <= answer.mean_logprob <= 0
         assert answer.prompt_tokens > 0
         assert 0 < answer.seconds <= answer.slot_seconds
+        assert answer.queue_seconds is not None
+        assert answer.queue_seconds >= 0
         assert answer.finish_reason in ("stop", "length")
 
 
