@@ -70,6 +70,15 @@ def test_results_come_as_they_finish_and_the_caller_may_stop(engine: LocalEngine
 
 @needs_vllm
 @pytest.mark.slow
+def test_a_content_that_is_too_long_loses_its_middle(engine: LocalEngine) -> None:
+    [answer] = engine.infer(requests(["x = 1\n" * 5_000]), PROMPT)
+    assert isinstance(answer, Generation)
+    assert answer.truncated
+    assert answer.prompt_tokens == engine.load().max_prompt_tokens
+
+
+@needs_vllm
+@pytest.mark.slow
 def test_an_error_inside_vllm_fails_the_record_that_causes_it(engine: LocalEngine, monkeypatch: Any) -> None:
     expected = {answer.id: answer for answer in engine.infer(requests(CONTENTS), PROMPT)}
     assert engine._loaded is not None

@@ -97,11 +97,12 @@ def _arguments(request: LoadRequest, place: str, pages: int) -> Any:
         max_model_len=request.longest_prompt + inference.max_new_tokens,
         max_num_seqs=inference.slots,
         kv_cache_memory_bytes=(pages + 1) * _PAGE * token_bytes(request.source.config, request.placement),
+        gpu_memory_utilization=0.01,  # not used beside the line above, but it must be free
         enable_prefix_caching=True,
         block_size=32 if request.placement.device == "cpu" else None,  # 128 there: longer than common prefixes
         enforce_eager=request.placement.device == "cpu",  # to compile takes a minute there, and gains little
         async_scheduling=False,  # the ban on repetitions needs each token before the next is chosen
-        logits_processors=[RepetitionControl] if any(control.values()) else None,
+        logits_processors=[RepetitionControl] if control != {"no_repeat_ngram": 0, "repetition_penalty": 1.0} else None,
         additional_config=control,
         disable_log_stats=True,
         seed=inference.seed,
