@@ -159,7 +159,7 @@ ENGINES: dict[str, EngineFeatures] = {
         ),
     ),
     "server": EngineFeatures(
-        title="a server",
+        title="an OpenAI-compatible server",
         reason="model.url is set",
         devices=("server",),
         dtypes=(),
