@@ -101,7 +101,9 @@ def _server_url(value: str) -> str:
 class ModelSettings(Section):
     """Which model, on which device, in which precision; or which server runs it."""
 
-    path: Annotated[str, NonEmpty] = Field(BUILT_IN_MODEL, description="A model folder, or the name of one in models/.")
+    path: Annotated[str, NonEmpty] = Field(
+        BUILT_IN_MODEL, description="A model folder or GGUF file, or the name of one in models/."
+    )
     device: Literal["auto", "mps", "cuda", "cpu"] = Field("auto", description="auto: Metal, CUDA, CPU, in order.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
     quantization: Literal["none", "int8", "int4"] = Field(

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dobby_dagster.domain.errors import ModelError
+from dobby_dagster.inference.local.tokenizer import load_tokenizer
 from dobby_dagster.inference.models.gguf_header import Array, read_array, read_header
 from dobby_dagster.inference.models.model_lookup import check_model
 from dobby_dagster_tests.helpers.gguf_files import as_gguf
@@ -175,3 +176,17 @@ def test_a_token_without_end_is_refused_before_it_is_cut(llama: Path, tmp_path: 
     model = check_model(as_gguf(llama, tmp_path / "model.gguf", tokenizer=tokenizer))
     with pytest.raises(ModelError, match="a token has 300 characters; 256 are allowed"):
         model.tokenizer()
+
+
+def test_a_template_runs_in_the_sandbox(llama: Path, tmp_path: Path) -> None:
+    path = as_gguf(
+        llama, tmp_path / "model.gguf", change=lambda writer: writer.add_chat_template("{{ ''.__class__.__mro__ }}")
+    )
+    with pytest.raises(ModelError, match="the chat template does something unsafe"):
+        load_tokenizer(check_model(path)).prompts([("system", "user")])
+
+
+def test_a_template_without_end_is_refused(llama: Path, tmp_path: Path) -> None:
+    path = as_gguf(llama, tmp_path / "model.gguf", change=lambda writer: writer.add_chat_template("x" * 100_001))
+    with pytest.raises(ModelError, match="chat_template = .* is invalid"):
+        check_model(path)
