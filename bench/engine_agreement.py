@@ -56,12 +56,13 @@ class Run:
             began = time.perf_counter()
             ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
             seconds = time.perf_counter() - began
-            if ended.returncode not in (0, 1) or not ended.stdout.startswith("{"):
+            answered = ended.stdout.startswith("{")
+            with cozo_client(url) as db:
+                rows = db.run(SUMMARIES)["rows"] if answered else []
+            if not rows:
                 self.problem = (ended.stderr.strip().splitlines() or [f"exit status {ended.returncode}"])[-1][:200]
                 return
             self.failed = json.loads(ended.stdout)["failed"]
-            with cozo_client(url) as db:
-                rows = db.run(SUMMARIES)["rows"]
         self.summaries = {key: (text, confidence) for key, text, confidence, _ in rows}
         self.seconds.append(seconds)
         self.inference_seconds.append(sum(row[3] for row in rows))
