@@ -22,7 +22,7 @@ from dobby_dagster.inference.optional_packages import missing
 _ABOUT = ("general.name", "general.organization", "general.license")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GgufFile(ModelSource):
     """A checked GGUF file of Qwen2 or Llama architecture.
 
@@ -31,8 +31,8 @@ class GgufFile(ModelSource):
         vocabulary: What its metadata says about the tokenizer.
     """
 
-    header: GgufHeader = None  # type: ignore[assignment]  # a field after one with a default
-    vocabulary: GgufVocabulary = None  # type: ignore[assignment]
+    header: GgufHeader
+    vocabulary: GgufVocabulary
 
     @property
     def shipped(self) -> bool:
@@ -95,4 +95,5 @@ def check_gguf(file: Path) -> GgufFile:
     vocabulary = read_vocabulary(header, file, config.vocab_size)
     about: list[Any] = [header.metadata.get(key) for key in _ABOUT]
     description = ", ".join(each for each in about if isinstance(each, str) and each)
-    return GgufFile(file, fields, config, {"description": description} if description else {}, None, header, vocabulary)
+    card = {"description": description} if description else {}
+    return GgufFile(path=file, config_json=fields, config=config, card=card, header=header, vocabulary=vocabulary)
