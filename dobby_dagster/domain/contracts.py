@@ -103,7 +103,7 @@ CONTRACTS = (
     Contract(ENGINE, "load_small_seconds", 10.0, "s", "loading a model under 500 MB"),
     Contract(ENGINE, "load_middle_seconds", 30.0, "s", "loading a model of 500 MB to 2 GB"),
     Contract(ENGINE, "load_large_seconds", 60.0, "s", "loading a model over 2 GB"),
-    Contract(ENGINE, "memory_ratio", 1.2, "of its size", "memory of a loaded model, relative to its weights"),
+    Contract(ENGINE, "memory_ratio", 1.2, "of its size", "memory of a loaded model over 500 MB, by its weights"),
     Contract(ENGINE, "short_input_seconds", 0.1, "s", "an input under 100 tokens alone"),
     Contract(ENGINE, "middle_input_seconds", 0.3, "s", "an input of 100 to 500 tokens alone"),
     Contract(ENGINE, "long_input_seconds", 1.0, "s", "an input over 500 tokens alone"),

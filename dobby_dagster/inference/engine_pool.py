@@ -19,7 +19,7 @@ from dobby_dagster.inference.engine_selection import engine_for
 from dobby_dagster.inference.loaded_models import LoadedModelFile
 from dobby_dagster.inference.local.local_engine import LoadedState, LocalEngine
 from dobby_dagster.inference.local.memory_budget import memory_is_short
-from dobby_dagster.inference.models.model_lookup import find_model
+from dobby_dagster.inference.models.model_lookup import check_model, find_model
 from dobby_dagster.inference.models.model_source import ModelSource
 
 log = logging.getLogger("dobby")
@@ -56,7 +56,7 @@ class PooledEngine(LocalEngine):
     def _load(self) -> LoadedState:
         self._before_load()
         loaded = super()._load()
-        if find_model(self._model_settings).revision != self.source.revision:
+        if check_model(self.source.path).revision != self.source.revision:
             loaded.close()
             raise ModelError(f"the files of {self.source.name} changed while it was loaded", hint="run it again")
         self.file = LoadedModelFile(loaded.info)
