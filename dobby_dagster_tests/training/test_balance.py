@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.balance import MOST, PROJECT_EXPONENT, balanced
+from training.balance import EMPHASIS, MOST, PROJECT_EXPONENT, balanced
 from training.corpus.pair import Pair
 from training.examples import examples_of
 from training.packing import repeats
@@ -52,6 +52,11 @@ def test_languages_are_balanced_as_without_projects() -> None:
     pairs = pairs_of({("a", "go"): 40, ("b", "rust"): 20, ("a", "rust"): 20, ("b", "go"): 40})
     often = balanced(pairs)
     assert often[40] / often[0] == pytest.approx(repeats(pairs)["rust"] / repeats(pairs)["go"])
+
+
+def test_python_is_emphasised() -> None:
+    often = balanced(pairs_of({("a", "python"): 40, ("b", "go"): 40}))
+    assert often[0] / often[-1] == pytest.approx(EMPHASIS["python"])
 
 
 def test_a_documented_copy_comes_as_often_as_its_pair() -> None:
