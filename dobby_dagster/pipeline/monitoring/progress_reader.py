@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, pvariance
+from statistics import fmean, variance
 from typing import Any
 
 from dobby_dagster.domain.scope import BatchId, RecipeId, RunId
@@ -15,8 +15,24 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.activity import ActiveRun
 
 RECENT_SECONDS = 10.0
-# Half the width of a 95 % interval, in standard deviations.
-Z = 1.96
+
+
+def t_quantile(freedom: int) -> float:
+    """Half the width of a 95 % interval in standard deviations that ``freedom`` + 1 values tell.
+
+    Student's distribution, by Abramowitz and Stegun, formula 26.7.5.
+
+    >>> [round(t_quantile(freedom), 2) for freedom in (3, 5, 20, 1_000)]
+    [3.18, 2.57, 2.09, 1.96]
+    """
+    z = 1.959964
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92_160,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,16 +196,18 @@ class RunHistory:
         """The time that ``records`` more take at the pace so far, with a 95 % interval; None before the first chunk.
 
         The pace of a chunk varies around its mean. The interval has two parts: how well the mean of the ``n`` chunks
-        seen is known, and how the ``m`` chunks to come vary: ``z * s * sqrt(m / 1 + m * m / n)`` for chunks of the
-        mean size. One chunk says nothing about the spread, so the margin is None until there are two.
+        seen is known, and how the ``m`` chunks to come vary: ``t * s * sqrt(m + m * m / n)`` for chunks of the mean
+        size. One chunk says nothing about the spread, so the margin is None until there are two.
         """
         if not self._paces:
             return None
         size = fmean(records for _, records in self._paces)
         seconds = [pace * size for pace, _ in self._paces]
         chunks = records / size
-        spread = math.sqrt(pvariance(seconds) * (chunks + chunks * chunks / len(seconds)))
-        return Remaining(chunks * fmean(seconds), Z * spread if len(seconds) > 1 else None)
+        if len(seconds) < 2:
+            return Remaining(chunks * fmean(seconds), None)
+        spread = math.sqrt(variance(seconds) * (chunks + chunks * chunks / len(seconds)))
+        return Remaining(chunks * fmean(seconds), t_quantile(len(seconds) - 1) * spread)
 
 
 class ProgressReader:
