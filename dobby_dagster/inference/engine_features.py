@@ -127,7 +127,7 @@ ENGINES: dict[str, EngineFeatures] = {
     ),
     "vllm": EngineFeatures(
         title="vLLM",
-        reason="vLLM is the fastest engine on CUDA",
+        reason="vLLM is made for CUDA",
         devices=("cuda",),
         on_request=("cpu",),
         packages=("vllm",),

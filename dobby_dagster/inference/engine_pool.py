@@ -56,9 +56,12 @@ class PooledEngine(LocalEngine):
     def _load(self) -> LoadedState:
         self._before_load()
         loaded = super()._load()
-        if check_model(self.source.path).revision != self.source.revision:
+        try:
+            if check_model(self.source.path).revision != self.source.revision:
+                raise ModelError(f"the files of {self.source.name} changed while it was loaded", hint="run it again")
+        except BaseException:
             loaded.close()
-            raise ModelError(f"the files of {self.source.name} changed while it was loaded", hint="run it again")
+            raise
         self.file = LoadedModelFile(loaded.info)
         return loaded
 
@@ -93,7 +96,6 @@ def key_of(source: ModelSource, model: ModelSettings, inference: InferenceSettin
 class _Idle:
     engine: PooledEngine
     until: float
-    process: int
 
 
 class EnginePool:
@@ -112,7 +114,10 @@ class EnginePool:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: _Idle | None = None
+        self._inherited: _Idle | None = None
         atexit.register(self.clear)  # an engine may have processes of its own
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
 
     @contextmanager
     def lend(self, model: ModelSettings, inference: InferenceSettings, revision: str = "") -> Iterator[Engine]:
@@ -151,11 +156,16 @@ class EnginePool:
             idle, self._idle = self._idle, None
         _close(idle)
 
+    def _forked(self) -> None:
+        """In a forked process: no thread is there that could release the lock, or that the engine could be freed by."""
+        self._lock = threading.Lock()
+        self._inherited, self._idle = self._idle, None
+
     def _kept(self, key: Key) -> PooledEngine | None:
         """The idle engine, if it has this key."""
         with self._lock:
             idle = self._idle
-            if idle is None or idle.engine.key != key or idle.process != os.getpid():
+            if idle is None or idle.engine.key != key:
                 return None
             self._idle = None
         if idle.engine.file is not None:
@@ -174,7 +184,7 @@ class EnginePool:
             return
         if engine.file is not None:
             engine.file.note_use(in_use=False)
-        idle = _Idle(engine, time.monotonic() + seconds, os.getpid())
+        idle = _Idle(engine, time.monotonic() + seconds)
         with self._lock:
             before, self._idle = self._idle, idle
             self._check_later(idle)
@@ -198,7 +208,7 @@ class EnginePool:
 
 
 def _close(idle: _Idle | None) -> None:
-    if idle is not None and idle.process == os.getpid():  # a forked process has no threads of the engine
+    if idle is not None:
         idle.engine.close()
 
 

@@ -122,9 +122,9 @@ def loaded_models() -> list[LoadedModel]:
     for file in files:
         try:
             model = _FILE.validate_json(file.read_bytes())
-        except FileNotFoundError:  # freed meanwhile
+        except OSError:  # freed meanwhile, or locked while its process replaces it, on Windows
             continue
-        except (OSError, ValidationError):
+        except ValidationError:
             model = None
         if model is not None and is_alive(model.owner, model.since):
             found.append(model)

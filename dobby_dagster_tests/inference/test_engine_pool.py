@@ -102,6 +102,25 @@ def test_files_that_change_while_the_model_is_loaded_are_noticed(
     assert loaded_models() == []
 
 
+def test_a_model_whose_files_vanish_while_it_is_loaded_is_closed(
+    pool: EnginePool, qwen2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = edited(qwen2, tmp_path / "copy")
+    load, closed = engine_pool.LocalEngine._load, []
+
+    def slow(self: Any) -> Any:
+        loaded = load(self)
+        loaded.close = lambda: closed.append(True)
+        (copy / "config.json").unlink()
+        return loaded
+
+    monkeypatch.setattr(engine_pool.LocalEngine, "_load", slow)
+    with pytest.raises(ModelError, match=r"has no config\.json"), pool.lend(model(copy), SHORT) as engine:
+        engine.load()
+    assert closed == [True]
+    assert loaded_models() == []
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GeneratorExit])
 def test_a_failed_or_stopped_run_leaves_no_engine(
     error: type[BaseException], pool: EnginePool, loads: list[Any], qwen2: Path
@@ -185,6 +204,27 @@ def test_a_lent_engine_is_shown_with_its_process(pool: EnginePool, qwen2: Path) 
     assert loaded_models() == []
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_has_neither_the_engine_nor_the_lock(qwen2: Path) -> None:
+    code = f"""
+import os, signal
+from dobby_dagster.inference.engine_pool import POOL
+from dobby_dagster.inference.loaded_models import loaded_models
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+with POOL.lend(ModelSettings(path={str(qwen2)!r}, device="cpu"), InferenceSettings()) as engine:
+    engine.load()
+with POOL._lock:  # as the timer holds it, in a thread that the new process does not have
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        POOL.clear()
+        os._exit(0 if POOL._kept(engine.key) is None else 1)
+print(os.waitpid(child, 0)[1], [each.in_use for each in loaded_models()])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "0 [False]\n"
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_what_a_killed_process_had_loaded_is_not_shown(pool: EnginePool, qwen2: Path) -> None:
     code = f"""
@@ -208,6 +248,20 @@ with POOL.lend(ModelSettings(path={str(qwen2)!r}, device="cpu"), InferenceSettin
     assert loaded_models() == []
     folder = Path(os.environ["XDG_RUNTIME_DIR"]) / "dobby"
     assert list(folder.iterdir()) == []
+
+
+def test_an_entry_that_can_not_be_read_now_is_not_deleted(
+    pool: EnginePool, qwen2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(self: Path) -> bytes:
+        raise PermissionError(self)  # Windows, while its process replaces it
+
+    with pool.lend(model(qwen2), SHORT) as engine:
+        engine.load()
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "read_bytes", locked)
+            assert loaded_models() == []
+        assert len(loaded_models()) == 1
 
 
 def test_a_file_that_is_no_entry_is_deleted() -> None:

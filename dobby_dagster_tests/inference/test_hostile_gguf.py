@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.local.tokenizer import load_tokenizer
+from dobby_dagster.inference.models import gguf_tokenizer
 from dobby_dagster.inference.models.gguf_header import Array, read_array, read_header
 from dobby_dagster.inference.models.model_lookup import check_model
 from dobby_dagster_tests.helpers.gguf_files import as_gguf
@@ -175,6 +176,19 @@ def test_a_token_without_end_is_refused_before_it_is_cut(llama: Path, tmp_path: 
 
     model = check_model(as_gguf(llama, tmp_path / "model.gguf", tokenizer=tokenizer))
     with pytest.raises(ModelError, match="a token has 300 characters; 256 are allowed"):
+        model.tokenizer()
+
+
+def test_merges_without_end_are_refused(llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def tokenizer(writer: GGUFWriter) -> None:
+        writer.add_tokenizer_model("llama")
+        writer.add_token_list(["a" * (count + 1) for count in range(100)])  # 99 * 100 / 2 merges
+        writer.add_token_scores([0.0] * 100)
+
+    model = check_model(as_gguf(llama, tmp_path / "model.gguf", tokenizer=tokenizer))
+    assert model.tokenizer().json
+    monkeypatch.setattr(gguf_tokenizer, "MOST_MERGES", 4_949)
+    with pytest.raises(ModelError, match="the tokenizer has more than 4,949 merges"):
         model.tokenizer()
 
 

@@ -4,6 +4,7 @@
 compressed-tensors 0.17 (``PackedQuantizationCompressor``) quantized and packed, and their dequantized values.
 """
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,25 @@ def test_parts_that_do_not_fit_are_refused(name: str, data: st.DataObject) -> No
         assert replace(FORMATS[name], group_size=16).values(name, parts).dtype == np.float32
     except ModelError as error:
         assert "its parts do not fit each other" in error.message
+
+
+@pytest.mark.parametrize("shape", [(16, 10**15), (16, 10**9), (10**15, 32), (16, -1)])
+def test_a_shape_beyond_what_is_stored_takes_no_memory(shape: tuple[int, int]) -> None:
+    parts = parts_of("packsym4") | {"weight_shape": np.array(shape)}
+    tracemalloc.start()
+    try:
+        with pytest.raises(ModelError, match="its parts do not fit each other"):
+            replace(PACK_QUANTIZED, group_size=16).values("packsym4", parts)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["awq", "packsym4", "packasym4"])
+@pytest.mark.parametrize("group_size", [0, 32])
+def test_groups_of_another_size_than_configured_are_refused(name: str, group_size: int) -> None:
+    with pytest.raises(ModelError, match="its parts do not fit each other"):
+        replace(FORMATS[name], group_size=group_size).values(name, parts_of(name))
 
 
 def test_a_matrix_without_scales_is_named(qwen2: Path, tmp_path: Path) -> None:

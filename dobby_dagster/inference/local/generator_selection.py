@@ -16,7 +16,7 @@ log = logging.getLogger("dobby")
 
 
 def load_generator(request: LoadRequest) -> LoadedGenerator:
-    """Load the weights into the backend that the settings name; ``auto`` tries all, the fastest first.
+    """Load the weights into the backend that the settings name; ``auto`` tries all, in the order of the table.
 
     Raises:
         ModelError: The weights can't be loaded, or no allowed backend can run the model.

@@ -17,6 +17,8 @@ _NORMAL, _CONTROL, _USER_DEFINED = 1, 3, 4
 _SPACE = "▁"
 # SentencePiece's tokens have a few dozen characters; each part of each is looked up.
 _LONGEST_PIECE = 256
+# Llama 2's 32,000 tokens have 61,000.
+MOST_MERGES = 2_000_000
 
 
 def tokenizer_definition(vocabulary: GgufVocabulary, header: GgufHeader, file: Path) -> TokenizerDefinition:
@@ -55,7 +57,7 @@ def merges_of(ids: dict[str, int], scores: dict[str, float], tokens: list[str]) 
     """The merges that lead to ``tokens``, best first: what SentencePiece's scores say, as transformers derives them.
 
     Raises:
-        ModelError: A token is too long.
+        ModelError: A token is too long, or there are too many merges.
 
     >>> merges_of({"a": 0, "b": 1, "ab": 2, "abb": 3}, {"ab": -1.0, "abb": -2.0}, ["ab", "abb"])
     [['a', 'b'], ['ab', 'b']]
@@ -67,6 +69,8 @@ def merges_of(ids: dict[str, int], scores: dict[str, float], tokens: list[str]) 
         pairs = [(token[:i], token[i:]) for i in range(1, len(token))]
         known = [(left, right) for left, right in pairs if left in ids and right in ids]
         merges += [(scores[token], *pair) for pair in sorted(known, key=lambda pair: (ids[pair[0]], ids[pair[1]]))]
+        if len(merges) > MOST_MERGES:
+            raise ModelError(f"the tokenizer has more than {MOST_MERGES:,} merges", hint="use another file")
     merges.sort(key=lambda merge: (merge[0], len(merge[1]), len(merge[2])), reverse=True)
     return [[left, right] for _, left, right in merges]
 

@@ -76,7 +76,7 @@ class PackedFormat:
             packed = self.unpack(parts, self)
             rows, groups = packed.scales.shape
             fit = (rows, len(packed.groups)) == packed.stored.shape and packed.zeros.shape in ((rows, groups), (1, 1))
-            fit = fit and packed.groups.min() >= 0 and packed.groups.max() < groups
+            fit = fit and packed.groups.min() >= 0 and packed.groups.max() == groups - 1
         except (KeyError, ValueError, IndexError, TypeError):
             fit = False
         if not fit:
@@ -127,7 +127,9 @@ def _awq(parts: Parts, found: PackedFormat) -> Packed:
 
 def _pack_quantized(parts: Parts, found: PackedFormat) -> Packed:
     rows, columns = (int(size) for size in parts["weight_shape"])
-    stored = unpacked(parts["weight_packed"], found.bits)[:, :columns]
+    stored = unpacked(parts["weight_packed"], found.bits)[:, : max(columns, 0)]
+    if stored.shape != (rows, columns):
+        raise ValueError("weight_shape is not that of weight_packed")
     zeros = np.full((1, 1), 1 << found.bits - 1, np.float32)  # numbers are stored without a sign
     if "weight_zero_point" in parts:
         zeros = unpacked(np.ascontiguousarray(parts["weight_zero_point"].T), found.bits).T[:rows].astype(np.float32)

@@ -20,6 +20,7 @@ from dobby_dagster.inference.models.mapped_weights import CAN_MAP, MappedWeights
 from dobby_dagster.inference.models.model_config import ModelConfig
 from dobby_dagster.inference.models.model_source import ModelSource
 
+# Inputs of the operator that are not used here, in its order, with the values that switch them off: sliding window,
 # ALiBi slopes, then (after the longest context) score aggregation, cache rotation (three), sparse attention (three),
 # sinks, adaptive eviction (four), and the bias between queries (two).
 _NO_WINDOW = np.zeros((), np.int32)
