@@ -198,6 +198,14 @@ def test_the_backend_is_chosen_and_says_why(qwen2: Path, tmp_path: Path, monkeyp
     )
 
 
+def test_what_no_engine_can_do_says_where_to_look(qwen2: Path) -> None:
+    engine = engine_on(qwen2)
+    engine._model_settings = ModelSettings(device="cpu", quantization="int4")
+    with pytest.raises(ModelError, match="can't be run by transformers: it has no int4") as raised:
+        engine.load()
+    assert "dobby doctor --engines" in raised.value.hint
+
+
 @pytest.mark.skipif(FASTEST != "openvino", reason="OpenVINO is for x86-64")
 def test_a_library_that_fails_is_done_without(
     qwen2: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

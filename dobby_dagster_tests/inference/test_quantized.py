@@ -103,6 +103,10 @@ def test_int8_runs_with_the_numbers_that_are_stored(qwen2: Path, tmp_path: Path)
         ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "quantized by bitsandbytes in 4 bits"),
         ({"load_in_4bit": True}, "quantized by bitsandbytes in 4 bits"),
         (compressed("pack-quantized", num_bits=3), "quantized by compressed-tensors pack-quantized in 3 bits"),
+        (
+            compressed("int-quantized") | {"transform_config": {"config_groups": {"R1": {"type": "hadamard"}}}},
+            "quantized by compressed-tensors with transforms",
+        ),
         (compressed("nvfp4-pack-quantized", num_bits=4), "quantized by compressed-tensors nvfp4-pack-quantized"),
         ({"quant_method": "fp8", "scale_fmt": "ue8m0"}, "fp8 with scales in ue8m0"),
         ({"quant_method": "fp8", "weight_block_size": [0, 3]}, "quantization_config.weight_block_size.0 is invalid"),

@@ -40,7 +40,7 @@ def load_generator(request: LoadRequest) -> LoadedGenerator:
             others = [f"not {other}: {reason}" for other, reason in failed.items()]
             notes = [why, loaded.note, *_weights_note(request, backend), *others]
             return replace(loaded, note="; ".join(filter(None, notes)))
-    hint = "use model.engine = auto" if requested != "auto" else ""
+    hint = "dobby doctor --engines shows what each supports" if requested == "auto" else "use model.engine = auto"
     raise ModelError(f"{name} can't be run by {backend}: {failed[backend]}", hint=hint)
 
 

@@ -69,6 +69,7 @@ class _CompressedTensors(BaseModel):
     format: str = "dense"
     config_groups: dict[str, _Group | list[str]] = {}
     sparsity_config: dict[str, Any] | None = None
+    transform_config: dict[str, Any] | None = None
 
 
 class _Fp8(BaseModel):
@@ -122,6 +123,8 @@ def scheme_of(config: Mapping[str, Any], folder: Path) -> Scheme | PackedFormat 
 def _compressed_tensors(found: dict[str, Any], folder: Path) -> Scheme | PackedFormat:
     config = _CompressedTensors.model_validate(found)
     groups = [group for group in config.config_groups.values() if isinstance(group, _Group)]
+    if (config.transform_config or {}).get("config_groups"):
+        raise _refusal(folder, "compressed-tensors with transforms")
     own = [group.format for group in groups if group.format]
     if set(own or [config.format]) == {"pack-quantized"}:
         return _pack_quantized(groups, folder)

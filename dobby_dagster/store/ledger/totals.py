@@ -54,7 +54,8 @@ class Totals:
             with the label ``""``: ``inferred``, ``busy_seconds`` (of all chunks) and ``slot_seconds`` (slots held, over
             time); ``confidence`` of summaries, as ``sum`` and ``count``; and three histograms: ``record_seconds`` (the
             share of a record in the time of inference), ``request_seconds`` (how long a request held a slot) and
-            ``queue_seconds`` (how long it waited for one), with the number of values in each bucket under its upper bound, not cumulated, and their sum under ``sum``.
+            ``queue_seconds`` (how long it waited for one), with the number of values in each bucket under its upper
+            bound, not cumulated, and their sum under ``sum``.
         """
         found: dict[str, dict[str, float]] = {}
         for name, label, value in self._connection.run(f"{TOTAL.head} := {TOTAL.stored}").rows:
