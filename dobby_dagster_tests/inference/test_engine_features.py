@@ -182,6 +182,15 @@ REFUSED = [
 ]
 
 
+REFUSALS = {
+    Feature.REPRODUCIBLE: "reproducible",
+    Feature.SCALED_ROTARY: r"rotary embedding is scaled \(linear\)",
+    Feature.SLIDING_WINDOW: "uses a sliding window",
+    Feature.OTHER_ACTIVATIONS: "activation is not SiLU",
+    Feature.EXTRA_BIASES: "biases that its architecture does not have",
+}
+
+
 def test_each_feature_has_a_proof() -> None:
     assert set(PROOFS) == set(Feature)
     for engine in ENGINES.values():
@@ -197,7 +206,7 @@ def test_what_an_engine_claims_it_does(name: str, feature: Feature, qwen2: Path,
 def test_what_an_engine_does_not_support_it_refuses(name: str, feature: Feature, qwen2: Path, tmp_path: Path) -> None:
     folder = special_model(feature, tmp_path / "model") if feature in SPECIAL else qwen2
     with (
-        pytest.raises(ModelError),
+        pytest.raises(ModelError, match=REFUSALS[feature]),
         running(name, folder, reproducible=feature == Feature.REPRODUCIBLE) as engine,
     ):
         engine.load()
