@@ -28,8 +28,12 @@ def show_engines(settings: Settings, as_json: bool) -> None:
         return
     print_table(["device", "engine", "why", "the others"], map(_device_row, devices))
     yes, no = ("✓", "–") if is_unicode() else ("yes", "-")
-    to_install = ["to install", *(engine["missing"] or no for engine in engine_tables.engines())]
-    print_table(engine_tables.FEATURE_HEADERS, [to_install, *engine_tables.feature_rows(yes, no)])
+    missing = {engine["name"]: engine["missing"] for engine in engine_tables.engines()}
+    installed = ["installed", *(no if absent else yes for absent in missing.values())]
+    print_table(engine_tables.FEATURE_HEADERS, [installed, *engine_tables.feature_rows(yes, no)])
+    for name, absent in missing.items():
+        if absent:
+            out.print(f"{name}: {absent}", soft_wrap=True)
     out.print("\n".join(f"{name}: {engine.title}" for name, engine in ENGINES.items() if name != engine.title))
     if trials := list(engine_tables.trial_rows()):
         print_table(engine_tables.TRIAL_HEADERS, trials)
@@ -42,7 +46,8 @@ def other_engines(settings: Settings, info: ModelInfo) -> str:
     needed = {need.device: need for need in needs(settings.model, settings.inference)}
     reasons = candidates(replace(needed[info.device], dtype=info.dtype, requested="auto"))
     usable = [name for name, reason in reasons.items() if not reason and name != info.engine]
-    unusable = [f"not {name}: {reasons[name]}" for name in _for_device(info.device, reasons) if reasons[name]]
+    others = [name for name in _for_device(info.device, reasons) if name != info.engine]
+    unusable = [f"not {name}: {reasons[name]}" for name in others if reasons[name]]
     return "; ".join([f"could use {', '.join(usable)}" if usable else "no other can be used", *unusable])
 
 

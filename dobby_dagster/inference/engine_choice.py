@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
-from dobby_dagster.inference.engine_features import DEVICES, ENGINES, EngineFeatures, Feature
+from dobby_dagster.inference.engine_features import DEVICES, ENGINES, Feature
 from dobby_dagster.inference.local.devices import Placement, available
 from dobby_dagster.inference.models.model_config import ModelConfig
 from dobby_dagster.inference.models.model_lookup import find_model
@@ -79,7 +79,7 @@ def candidates(need: Need, host: Host | None = None) -> dict[str, str]:
     served = need.device == "server"
     local = [name for name, engine in ENGINES.items() if ("server" in engine.devices) == served]
     names = local if need.requested == "auto" else [need.requested]
-    return {name: next(filter(None, _obstacles(ENGINES[name], need, host or Host())), "") for name in names}
+    return {name: next(filter(None, _obstacles(name, need, host or Host())), "") for name in names}
 
 
 def chosen(reasons: Mapping[str, str]) -> str | None:
@@ -87,10 +87,26 @@ def chosen(reasons: Mapping[str, str]) -> str | None:
     return next((name for name, reason in reasons.items() if not reason), None)
 
 
-def _obstacles(engine: EngineFeatures, need: Need, host: Host) -> Iterator[str]:
-    device, quantization = need.device, need.quantization
+def way_out(need: Need, host: Host | None = None) -> str:
+    """Which ``model.engine`` to use after nothing could be loaded; ``""`` where no other engine can run the model.
+
+    >>> way_out(Need("cpu", quantization="int4"), Host("x86_64", lambda *packages: ""))
+    'use model.engine = mlx'
+    """
+    by_auto = [name for name, reason in candidates(replace(need, requested="auto"), host).items() if not reason]
+    if need.requested != "auto" and any(name != need.requested for name in by_auto):
+        return "use model.engine = auto"
+    on_request = (name for name in ENGINES if name != need.requested and not by_auto and need.device != "server")
+    usable = (name for name in on_request if chosen(candidates(replace(need, requested=name), host)))
+    return next((f"use model.engine = {name}" for name in usable), "")
+
+
+def _obstacles(name: str, need: Need, host: Host) -> Iterator[str]:
+    engine, device, quantization = ENGINES[name], need.device, need.quantization
     if device not in engine.devices and not (need.requested != "auto" and device in engine.on_request):
-        yield f"it is for {' and '.join(DEVICES[each] for each in engine.devices)}, not for {DEVICES[device]}"
+        made_for = " and ".join(DEVICES[each] for each in engine.devices)
+        asked = f"and on {DEVICES[device]} only by model.engine = {name}"
+        yield f"it is for {made_for}, {asked if device in engine.on_request else f'not for {DEVICES[device]}'}"
     if engine.dtypes and need.dtype not in engine.dtypes:
         yield f"it has no {need.dtype}"
     if engine.packages:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from dobby_dagster.cli import engine_tables
 from dobby_dagster.cli.engine_list import other_engines
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.inference import engine_choice
@@ -22,8 +23,15 @@ def test_the_table_is_shown_whole_and_loads_nothing(dobby: Dobby) -> None:
     devices = {device["device"]: device for device in answer.json["devices"]}
     assert (devices["cpu"]["engine"], devices["cpu"]["available"]) == (FASTEST, True)
     shown = dobby("doctor", "--engines").out
-    for text in (*ENGINES, "reproducible mode", "to install"):
+    for text in (*ENGINES, "reproducible mode", "installed"):
         assert text in shown
+
+
+def test_a_command_that_installs_an_engine_can_be_copied(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = "pip install 'some-package-with-a-name-that-no-column-holds[extra]>=1.2'"
+    monkeypatch.setattr(engine_tables, "missing", lambda *names: names and f"{names[0]} is not installed: {command}")
+    lines = dobby("doctor", "--engines").out.splitlines()
+    assert any(line.startswith("vllm: ") and line.endswith(command) for line in lines)
 
 
 def test_what_the_settings_ask_for_counts(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,3 +63,8 @@ def test_what_is_missing_is_named_with_its_command(
     said = other_engines(make_settings(model__engine=FASTEST), info)
     assert "not transformers: transformers is not installed: pip install it" in said
     assert said.startswith("no other can be used")
+
+
+def test_the_engine_in_use_is_not_among_the_others(make_settings: Callable[..., Settings]) -> None:
+    info = SimpleNamespace(device="cpu", dtype="float32", engine="mlx")
+    assert " mlx: " not in other_engines(make_settings(model__engine="mlx"), info)

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 
 from dobby_dagster.domain.settings import ModelSettings
-from dobby_dagster.inference.engine_choice import Host, Need, candidates, chosen
+from dobby_dagster.inference.engine_choice import Host, Need, candidates, chosen, way_out
 from dobby_dagster.inference.engine_features import DEVICES, ENGINES, Feature
 from dobby_dagster.inference.local.backends import BACKENDS
 
@@ -76,3 +76,23 @@ def test_auto_takes_the_first_that_can(need: Need, host: Host, name: str | None)
 )
 def test_a_requested_engine_that_can_not_says_why(need: Need, host: Host, reason: str) -> None:
     assert candidates(need, host) == {need.requested: reason}
+
+
+@pytest.mark.parametrize(
+    ("need", "host", "hint"),
+    [
+        (Need("cpu", quantization="int8", requested="packed"), PC, "use model.engine = auto"),
+        (Need("cpu", quantization="int4", requested="packed"), PC, "use model.engine = mlx"),
+        (Need("cpu", quantization="int4"), PC, "use model.engine = mlx"),
+        (Need("cpu", quantization="int4"), Host("x86_64", nothing), ""),
+        (Need("cpu"), PC, ""),  # an engine was tried, and failed
+        (Need("cpu", requested="mlx"), Host("x86_64", nothing), ""),
+        (Need("cuda", quantization="int4", requested="vllm"), PC, ""),
+    ],
+)
+def test_the_way_out_leads_to_an_engine_that_can(need: Need, host: Host, hint: str) -> None:
+    assert way_out(need, host) == hint
+
+
+def test_an_engine_that_runs_on_request_says_so() -> None:
+    assert candidates(Need("cpu"), PC)["mlx"] == "it is for Apple's GPU, and on the CPU only by model.engine = mlx"

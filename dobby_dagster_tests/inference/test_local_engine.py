@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from dobby_dagster.domain.errors import ModelError, PromptError
-from dobby_dagster.domain.settings import ModelSettings
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.local import devices
 from dobby_dagster.inference.local.devices import available, place
+from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.transformers_model import load_model
+from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.prompts import Prompt, PromptLibrary
 from dobby_dagster_tests.helpers.local_engines import (
     BACKENDS,
@@ -221,6 +223,15 @@ def test_a_library_that_fails_is_done_without(
     assert engine.load().engine_reason.endswith("not openvino: Exception from src/core: no such operator")
     assert "can't be run by openvino: Exception from src/core: no such operator" in caplog.text
     assert len(texts(engine, CONTENTS[:3])) == 3
+
+
+def test_a_device_that_this_machine_lacks_is_replaced_with_a_warning(
+    qwen2: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(devices, "available", lambda: {"mps": "no Metal", "cuda": "no CUDA", "cpu": ""})
+    source = find_model(ModelSettings(path=str(qwen2)))
+    assert LocalEngine(source, ModelSettings(device="cuda"), InferenceSettings()).load().device == "cpu"
+    assert "cuda was requested, but no CUDA: using the CPU" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_auto_takes_it_on_cuda_where_it_is_installed_and_transformers_elsewhere(
     installed = Host("x86_64", lambda *packages: "")
     assert chosen(candidates(Need("cuda", "bfloat16"), installed)) == "vllm"
     assert chosen(candidates(Need("cuda", "bfloat16"), Host("x86_64", without_vllm))) == "transformers"
-    assert candidates(Need("cpu"), installed)["vllm"] == "it is for CUDA, not for the CPU"
+    assert candidates(Need("cpu"), installed)["vllm"] == "it is for CUDA, and on the CPU only by model.engine = vllm"
     assert candidates(Need("cpu", requested="vllm"), installed) == {"vllm": ""}
 
 

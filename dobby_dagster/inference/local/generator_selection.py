@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 
 from dobby_dagster.domain.errors import DobbyError, ModelError
-from dobby_dagster.inference.engine_choice import candidates, need_of
+from dobby_dagster.inference.engine_choice import candidates, need_of, way_out
 from dobby_dagster.inference.engine_features import ENGINES
 from dobby_dagster.inference.local.backends import BACKENDS
 from dobby_dagster.inference.local.generator import LoadedGenerator, LoadRequest
@@ -40,7 +40,7 @@ def load_generator(request: LoadRequest) -> LoadedGenerator:
             others = [f"not {other}: {reason}" for other, reason in failed.items()]
             notes = [why, loaded.note, *_weights_note(request, backend), *others]
             return replace(loaded, note="; ".join(filter(None, notes)))
-    hint = "dobby doctor --engines shows what each supports" if requested == "auto" else "use model.engine = auto"
+    hint = way_out(need) or "dobby doctor --engines shows what each supports"
     raise ModelError(f"{name} can't be run by {backend}: {failed[backend]}", hint=hint)
 
 

@@ -28,6 +28,8 @@ from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt
 from dobby_dagster.inference.slot_use import SlotUse
 
 log = logging.getLogger("dobby")
+_device_log = logging.getLogger("dobby.device")
+_device_log.setLevel(logging.WARNING)  # on a terminal too, where other warnings need --verbose
 
 
 @dataclass
@@ -109,7 +111,8 @@ class LocalEngine:
         if not self._model_settings.allow_download:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         placement = place(self._model_settings, reproducible=self._settings.reproducible)
-        log.info("model %s on %s: %s", self.source.name, placement.device, placement.reason)
+        tell = log.info if self._model_settings.device in ("auto", placement.device) else _device_log.warning
+        tell("model %s on %s: %s", self.source.name, placement.device, placement.reason)
         tokenizer = load_tokenizer(self.source)
         limit = self.source.prompt_limit(self._settings.max_prompt_tokens, self._settings.max_new_tokens)
         ends = _end_tokens(self.source, tokenizer)
