@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -353,3 +354,13 @@ def _alone(path: Path) -> tuple[LocalEngine, list[Generation]]:
     answers = [next(iter(engine.infer([Request("x", each, "python")], PROMPT))) for each in [*CONTENTS, *LONG]]
     assert all(isinstance(answer, Generation) for answer in answers)
     return engine, answers
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_the_first_tokens_may_repeat_until_they_are_an_n_gram(size: int) -> None:
+    chosen = InferenceSettings(no_repeat_ngram=size, max_new_tokens=size + 1)
+    selector = Selector(chosen, {2}, lambda ids: "")
+    one = Sequence(Request("a", "x"), [1])
+    while not one.finished:
+        selector.advance(np.array([[0, 0, 0, 9, 5]], np.float32), [one])
+    assert one.output_ids == [*[3] * size, 4]

@@ -275,7 +275,7 @@ def test_a_mean_of_nothing_known_is_unknown_and_in_no_plot(sqlite_store: CozoSto
     put(sqlite_store, {"a": "word1 UNSURE"})
     run(sqlite_store, FakeEngine())
     values = batch_metrics(sqlite_store, Scope(RECIPE.id, "batch-000001"))
-    unknown = {"confidence_mean", "prompt_tokens_mean", "output_tokens_mean", "output_tokens"}
+    unknown = {"confidence_mean", "prompt_tokens_mean", "output_tokens_mean", "output_tokens", "queue_mean_seconds"}
     assert {name for name, value in values.items() if value is None} == unknown
     assert not unknown & metric_metadata(values).keys()
     assert (

@@ -118,7 +118,7 @@ class Selector:
         if token in self.end_tokens:
             sequence.finish_reason, sequence.finished = "stop", True
             return
-        if size := self._settings.no_repeat_ngram:
+        if (size := self._settings.no_repeat_ngram) and len(sequence.output_ids) >= size - 1:
             sequence.followers.setdefault(tail(sequence.output_ids, size), set()).add(token)
         sequence.output_ids.append(token)
         if self._settings.stop and any(stop in self._decode(sequence.output_ids) for stop in self._settings.stop):

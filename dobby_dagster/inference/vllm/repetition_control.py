@@ -25,7 +25,7 @@ class _Output:
 
     def banned(self, size: int) -> set[int]:
         """The tokens that would complete an n-gram of ``size`` for the second time."""
-        for count in range(self.seen, len(self.tokens)):
+        for count in range(max(self.seen, size - 1), len(self.tokens)):
             self.followers.setdefault(tail(self.tokens[:count], size), set()).add(self.tokens[count])
         self.seen = len(self.tokens)
         return self.followers.get(tail(self.tokens, size), set())
