@@ -12,7 +12,10 @@ BAD: dict[str, tuple[tuple[str, ...], str]] = {
     "no database": (("-d", "sqlite:///typo.db"), "there is no database at sqlite:///typo.db"),
     "no relation": (("--relation", "code_dat"), "has no relation 'code_dat' (did you mean 'code_data'?)"),
     "no key": (("--relation", "code_data"), "has no column 'key'"),
-    "no model": ((*(them := ("--relation", "code_data", "--key", "id")), "--model", "nope"), "there is no model 'nope'"),
+    "no model": (
+        (*(them := ("--relation", "code_data", "--key", "id")), "--model", "nope"),
+        "there is no model 'nope'",
+    ),
     "no address": ((*them, "--host", ""), "--host is empty"),
     "an unknown address": ((*them, "--host", "nosuch.invalid"), "--host 'nosuch.invalid' is unknown"),
     "no port": ((*them, "--port", "70000"), "--port 70000 is out of range (from 1 to 65535, or 0 for any free port)"),
