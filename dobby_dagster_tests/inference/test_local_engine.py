@@ -200,7 +200,8 @@ def test_the_backend_is_chosen_and_says_why(qwen2: Path, tmp_path: Path, monkeyp
     )
 
 
-def test_what_no_engine_can_do_says_where_to_look(qwen2: Path) -> None:
+def test_what_no_engine_can_do_says_where_to_look(qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mlx", None)  # which has int4
     engine = engine_on(qwen2)
     engine._model_settings = ModelSettings(device="cpu", quantization="int4")
     with pytest.raises(ModelError, match="can't be run by transformers: it has no int4") as raised:
