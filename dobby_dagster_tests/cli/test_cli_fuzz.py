@@ -78,6 +78,8 @@ def command_lines(draw: st.DrawFn) -> list[str]:
         line += ["--database", draw(st.sampled_from(["sqlite:///code.db", "sqlite:///empty.db"]))]
     if name == "purge":
         line.append("--yes")
+    if name == "watch":
+        line.append("--once")  # else it would go on
     if name in ("summarize", "doctor"):
         line += ["--model", "nope"]  # inference has tests of its own
     if name in ("dev", "monitor"):
