@@ -61,7 +61,7 @@ class DagsterServices:
         try:
             self._answer.result(self._limit)
         except TimeoutError:
-            raise PartError(f"{self._url} does not answer within {self._limit:g} s") from None
+            raise PartError(f"{self._url}: no answer within {self._limit:g} s") from None
         return f"{self._url} answers"
 
     def code_location(self) -> str:

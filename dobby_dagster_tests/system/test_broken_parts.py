@@ -94,13 +94,16 @@ def test_a_process_that_is_killed_or_stopped(
     # A killed one is started again soon: it is killed until the monitor has seen it.
     deadline = time.monotonic() + 30
     owner.send_signal(number)
-    while monitor.parts("/health")[1][name]["ok"]:
-        assert time.monotonic() < deadline
-    if number == signal.SIGSTOP:
-        assert "is stopped by a signal" in monitor.wait_until_failing("/health", name)
-        if name == "web server":
-            assert "no answer within" in monitor.wait_until_failing("/ready", name)
-        owner.send_signal(signal.SIGCONT)
+    try:
+        while monitor.parts("/health")[1][name]["ok"]:
+            assert time.monotonic() < deadline
+        if number == signal.SIGSTOP:
+            assert "is stopped by a signal" in monitor.wait_until_failing("/health", name)
+            if name == "web server":
+                assert "no answer within" in monitor.wait_until_failing("/ready", name)
+    finally:
+        if number == signal.SIGSTOP:
+            owner.send_signal(signal.SIGCONT)
 
 
 def test_a_code_location_that_can_not_be_loaded(system: Served, monitor: MonitorClient) -> None:
@@ -135,9 +138,11 @@ def test_a_monitor_beside_services_that_something_else_runs(system: Served, moni
         assert (status, list(parts)) == (200, ["monitor"])
         [server] = system.of("web server")
         server.suspend()
-        assert "no answer" in own.wait_until_failing("/ready", "web server")
-        assert own.parts("/ready")[1]["daemon"]["ok"] is None
-        server.resume()
+        try:
+            assert "no answer within" in own.wait_until_failing("/ready", "web server")
+            assert own.parts("/ready")[1]["daemon"]["ok"] is None
+        finally:
+            server.resume()
         own.wait_until_ok("/ready")
         process.terminate()
         assert process.wait(20) in (0, -signal.SIGTERM)
