@@ -20,7 +20,7 @@ class Dobby:
     """With these settings of the model, and ``slots`` slots; generators are cached by the number of new tokens."""
 
     def __init__(self, slots: int, **model: Any) -> None:
-        self._model = ModelSettings.model_validate({"device": "cpu"} | model)
+        self._model = ModelSettings.model_validate({"device": "cpu", "quantization": "none"} | model)
         self._slots = slots
         self._folder: Path | None = None
         self._generators: dict[int, Generator] = {}

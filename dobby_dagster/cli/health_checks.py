@@ -73,7 +73,7 @@ def _model(settings: Settings, command: Command) -> Iterator[Finding]:
     try:
         info = engine.load()
         yield Finding(
-            "device", True, f"{info.device}, {info.dtype}: {info.device_reason}; loaded in {info.load_seconds:.1f} s"
+            "device", True, f"{info.device}, {info.numbers}: {info.device_reason}; loaded in {info.load_seconds:.1f} s"
         )
         yield Finding("engine", True, f"{info.engine}, {counted(engine.slots, 'slot')}: {info.engine_reason}")
         if not settings.model.url:

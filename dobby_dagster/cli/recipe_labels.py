@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.domain.settings import InferenceSettings
 
 
 def non_default_settings(settings: Mapping[str, Any]) -> str:
     """The settings of a recipe that are not the defaults, as ``quantization=int8``, or "default settings"."""
-    defaults = {**InferenceSettings().model_dump(mode="json"), "quantization": ModelSettings().quantization}
+    defaults = {**InferenceSettings().model_dump(mode="json"), "quantization": "none"}
     return _text({name: value for name, value in settings.items() if value != defaults.get(name)}) or "default settings"
 
 

@@ -106,8 +106,10 @@ class ModelSettings(Section):
     )
     device: Literal["auto", "mps", "cuda", "cpu"] = Field("auto", description="auto: Metal, CUDA, CPU, in order.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
-    quantization: Literal["none", "int8", "int4"] = Field(
-        "none", description="int8: on the CPU, and by mlx; int4: by mlx only."
+    quantization: Literal["auto", "none", "int8", "int4"] = Field(
+        "auto",
+        description="auto: int8 if the model is stored in int8 and openvino runs it; int8: on the CPU, and by mlx; "
+        "int4: by mlx only.",
     )
     engine: Literal["auto", "openvino", "packed", "mlx", "vllm", "transformers"] = Field(
         "auto",

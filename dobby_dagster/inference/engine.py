@@ -105,6 +105,11 @@ class ModelInfo:
     engine_reason: str = ""
     promise: str = ""
 
+    @property
+    def numbers(self) -> str:
+        """What the model is computed in, for people, such as ``int8 and bfloat16``."""
+        return self.dtype if self.quantization in ("none", "unknown") else f"{self.quantization} and {self.dtype}"
+
 
 @dataclass(frozen=True, slots=True)
 class EngineHealth:

@@ -11,6 +11,7 @@ from dobby_dagster.inference.engine_features import DEVICES, ENGINES, Feature
 from dobby_dagster.inference.local.devices import Placement, available
 from dobby_dagster.inference.models.model_config import ModelConfig
 from dobby_dagster.inference.models.model_lookup import find_model
+from dobby_dagster.inference.models.model_source import ModelSource
 from dobby_dagster.inference.optional_packages import missing
 
 
@@ -20,7 +21,7 @@ class Need:
 
     Attributes:
         device, dtype: As chosen for the model.
-        quantization: As in ``model.quantization``.
+        quantization: As in ``model.quantization``, but never auto.
         requested: ``auto``, or the engine that ``model.engine`` names.
         features: Each with the reason for people why an engine without it can't be used.
     """
@@ -55,12 +56,40 @@ def needs(model: ModelSettings, inference: InferenceSettings) -> dict[Need, str]
     """
     if model.url:
         return {Need("server"): ""}
-    config = find_model(model).config
+    source = find_model(model)
     dtype = "float32" if model.dtype == "auto" else model.dtype
     return {
-        need_of(config, model, inference, Placement(device, dtype, "")): obstacle
+        need_of(
+            source.config, with_quantization(model, inference, source, device), inference, Placement(device, dtype, "")
+        ): obstacle
         for device, obstacle in available().items()
     }
+
+
+def with_quantization(
+    model: ModelSettings, inference: InferenceSettings, source: ModelSource, device: str, host: Host | None = None
+) -> ModelSettings:
+    """``model`` with the quantization that ``auto`` stands for on ``device``: int8 or none.
+
+    It is int8 for a model that is stored in int8 where the engine that would run it computes with the stored numbers:
+    then it is faster, and as good as with the weights dequantized (docs/model). A requested dtype and the reproducible
+    mode mean other numbers, so there it is none.
+
+    Args:
+        model: Settings; any other quantization is left as it is.
+        inference: Whether reproducible mode is on.
+        source: The model.
+        device: Where it runs.
+        host: The machine; None: this one.
+    """
+    if model.quantization != "auto":
+        return model
+    int8 = model.model_copy(update={"quantization": "int8"})
+    if source.keeps_int8 and model.dtype == "auto" and not inference.reproducible:
+        engine = chosen(candidates(need_of(source.config, int8, inference, Placement(device, "float32", "")), host))
+        if engine and ENGINES[engine].keeps_int8:
+            return int8
+    return model.model_copy(update={"quantization": "none"})
 
 
 def candidates(need: Need, host: Host | None = None) -> dict[str, str]:

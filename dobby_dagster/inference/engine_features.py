@@ -62,7 +62,8 @@ class EngineFeatures:
         packages: Import names of what it needs.
         processors: The only ones that it runs on, by :func:`platform.machine`; empty: any.
         dtypes: Precisions of the weights; empty: unknown, up to a server.
-        quantizations: Values of ``model.quantization`` beside none, by device.
+        quantizations: Values of ``model.quantization`` beside auto and none, by device.
+        keeps_int8: Whether int8 computes with the stored numbers of a model that is stored in int8.
         features: What it supports.
         unknown: Features that are up to a server.
         token_agreement: The least share of prompts for which it generates transformers' tokens in float32.
@@ -79,6 +80,7 @@ class EngineFeatures:
     packages: tuple[str, ...] = ()
     processors: tuple[str, ...] = ()
     quantizations: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    keeps_int8: bool = False
     unknown: frozenset[Feature] = frozenset()
     token_agreement: float = 1.0
     logprob_tolerance: float = 1e-3
@@ -96,6 +98,7 @@ ENGINES: dict[str, EngineFeatures] = {
         processors=X86,
         dtypes=("float32", "bfloat16"),
         quantizations={"cpu": ("int8",)},
+        keeps_int8=True,
         features=_OWN,
         trials=(Trial("2026-11-26", "Linux x86-64, OpenVINO 2026.4.1", _SUITES),),
     ),

@@ -6,6 +6,8 @@ import hashlib
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, Settings
 from dobby_dagster.domain.summaries import Recipe
+from dobby_dagster.inference.engine_choice import with_quantization
+from dobby_dagster.inference.local.devices import device_of
 from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.prompts import Prompt, chosen_prompt
 
@@ -26,7 +28,8 @@ def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt
         return Recipe(prompt.name, prompt.text, model.served_name, served_revision(model.served_name), settings)
     source = find_model(model)
     source.require_prompt(prompt)
-    settings["quantization"] = model.quantization
+    # What auto stands for, so that the same numbers have the same fingerprint however they were asked for.
+    settings["quantization"] = with_quantization(model, inference, source, device_of(model)[0]).quantization
     return Recipe(prompt.name, prompt.text, source.name, source.revision, settings)
 
 

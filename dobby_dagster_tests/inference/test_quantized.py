@@ -81,9 +81,12 @@ def test_int8_runs_with_the_numbers_that_are_stored(qwen2: Path, tmp_path: Path)
             assert any(each.dtype == np.int8 and np.array_equal(each, stored[0]) for each in held)
             assert any(each.shape == stored[1].shape and np.array_equal(each, stored[1]) for each in held)
     assert graph.bytes == size
-    settings = ModelSettings(device="cpu", dtype="float32", engine="openvino", quantization="int8")
-    engine = LocalEngine(check_folder(model), settings, InferenceSettings(max_new_tokens=8, no_repeat_ngram=0))
-    assert "weights kept as they are in compressed-tensors int-quantized" in engine.load().engine_reason
+    engine = LocalEngine(
+        check_folder(model), ModelSettings(device="cpu"), InferenceSettings(max_new_tokens=8, no_repeat_ngram=0)
+    )
+    loaded = engine.load()
+    assert "weights kept as they are in compressed-tensors int-quantized" in loaded.engine_reason
+    assert (loaded.quantization, loaded.numbers) == ("int8", f"int8 and {loaded.dtype}")
     first = [each.output_ids[:1] for each in generated(engine, CONTENTS)]
     exact = [each.output_ids[:1] for each in generated(engine_on(model, no_repeat_ngram=0), CONTENTS)]
     assert sum(one == other for one, other in zip(first, exact, strict=True)) >= 0.8 * len(CONTENTS)

@@ -1,11 +1,13 @@
 """The schema: from every earlier version to the latest, and what stands in the way."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dobby_dagster.domain.errors import SchemaError
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.cozoscript.relation import Relation
 from dobby_dagster.store.database.connect import connect, cozo_client
@@ -46,6 +48,51 @@ def test_zero_confidences_of_servers_become_unknown(sqlite_url: str) -> None:
     assert [found["fa"][name] for name in measured] == told
     assert [found["fb"][name] for name in measured] == [None] * 5
     assert [found["fb"][name] for name in (*others, "inference_seconds", "created_at")] == [*rest, 0.5, 1.5]
+
+
+USED = ["r", "summary@1", "", "dobby-code-11m", "0", {}, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("memory", "kept"),
+    [
+        (None, {"model.path": "dobby-code-11m", "model.quantization": "none"}),
+        ({"relation": "code"}, {"model.path": "dobby-code-11m", "model.quantization": "none"}),
+        ({"in_use": {"prompt.id": "mine"}}, {
+            "model.path": "dobby-code-11m", "model.quantization": "none", "prompt.id": "mine",
+        }),
+        ({"in_use": {"model.path": "dobby-code-73m"}}, {
+            "model.path": "dobby-code-73m", "model.quantization": "none",
+        }),
+        ({"in_use": {"model.quantization": "int8"}}, {
+            "model.path": "dobby-code-11m", "model.quantization": "int8",
+        }),
+    ],
+)  # fmt: skip
+def test_a_database_keeps_the_defaults_that_its_summaries_were_made_with(
+    sqlite_url: str, memory: dict[str, Any] | None, kept: dict[str, str]
+) -> None:
+    connection = connect(DatabaseSettings(url=sqlite_url))
+    migrate(connection, 9)
+    if memory is not None:
+        set_meta(connection, "in_use", memory)
+    columns = "recipe, prompt, prompt_text, model, model_revision, settings, used_at"
+    connection.run(f"?[{columns}] <- $rows :put dobby_recipe {{{columns}}}", {"rows": [USED]}, write=True)
+    store = CozoStore(connection)
+    migrate(connection)
+    assert store.memory == {**(memory or {}), "in_use": kept}
+    model = load_settings(environment={}, memory=store.memory).settings.model
+    assert (model.path, model.quantization) == (kept["model.path"], kept["model.quantization"])
+
+
+@pytest.mark.parametrize("memory", [None, {"relation": "code"}])
+def test_a_database_without_summaries_takes_the_new_defaults(sqlite_url: str, memory: dict[str, Any] | None) -> None:
+    connection = connect(DatabaseSettings(url=sqlite_url))
+    migrate(connection, 9)
+    if memory is not None:
+        set_meta(connection, "in_use", memory)
+    migrate(connection)
+    assert CozoStore(connection).memory == (memory or {})
 
 
 def test_migrating_again_changes_nothing(sqlite_url: str) -> None:

@@ -23,12 +23,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("build/corpus"))
     parser.add_argument("--archives", type=Path, default=Path("build/archives"))
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
+    parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES, help="an evaluation needs test only")
     arguments = parser.parse_args()
+    roles = [role for role in ROLES if role in arguments.roles]
     try:
-        counts = build(arguments.out, arguments.archives, arguments.workers)
+        counts = build(arguments.out, arguments.archives, arguments.workers, roles)
     except (subprocess.CalledProcessError, FileNotFoundError) as error:
         raise SystemExit(f"a package could not be fetched: {error}") from None
-    for role in (*ROLES, "dropped"):
+    for role in (*roles, "dropped"):
         print(f"{role}: {sum(counts[role].values()):,}", dict(counts[role].most_common()))
 
 

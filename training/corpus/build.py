@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -39,21 +39,27 @@ def records_of_project(project: Project, archives: Path) -> list[Pair]:
     ]
 
 
-def build(out: Path, archives: Path, workers: int) -> dict[str, Counter[str]]:
+def build(out: Path, archives: Path, workers: int, roles: Sequence[str] = ROLES) -> dict[str, Counter[str]]:
     """Write a JSON lines file for each role, ``records.jsonl`` and ``statistics.json`` to ``out``; return the counts.
 
     ``records.jsonl`` holds all records of the test projects, as they stand.
+
+    Args:
+        out: The folder.
+        archives: Where the packages are, or are fetched to.
+        workers: Processes.
+        roles: Which of ``ROLES``, in that order; an evaluation needs no training pairs.
     """
     out.mkdir(parents=True, exist_ok=True)
-    if any(project.registry == "debian-source" for project in projects()):
+    if any(project.registry == "debian-source" and project.role in roles for project in projects()):
         list_sources(archives)
     seen = Seen()
     sentences: Counter[str] = Counter()
     counts: dict[str, Counter[str]] = {
-        role: Counter() for role in (*ROLES, *(f"{role} by project" for role in ROLES), "dropped")
+        role: Counter() for role in (*roles, *(f"{role} by project" for role in roles), "dropped")
     }
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        for role in ROLES:
+        for role in roles:
             chosen = [project for project in projects() if project.role == role]
             found = pool.map(partial(pairs_of_project, archives=archives), chosen)
 
@@ -70,8 +76,9 @@ def build(out: Path, archives: Path, workers: int) -> dict[str, Counter[str]]:
                         yield pair
 
             write(out / f"{role}.jsonl", kept())
-        tested = [project for project in projects() if project.role == "test"]
-        found = pool.map(partial(records_of_project, archives=archives), tested)
-        write(out / "records.jsonl", (record for records in found for record in records))
+        if "test" in roles:
+            tested = [project for project in projects() if project.role == "test"]
+            found = pool.map(partial(records_of_project, archives=archives), tested)
+            write(out / "records.jsonl", (record for records in found for record in records))
     (out / "statistics.json").write_text(json.dumps(counts, indent=2) + "\n")
     return counts

@@ -45,6 +45,12 @@ def available() -> dict[str, str]:
 
 def place(settings: ModelSettings, *, reproducible: bool) -> Placement:
     """Choose device and dtype."""
+    device, reason = device_of(settings)
+    return Placement(device, _dtype(settings, device, reproducible), reason)
+
+
+def device_of(settings: ModelSettings) -> tuple[str, str]:
+    """The device, and why it was chosen."""
     reasons = available()
     if settings.device == "auto":
         device = next(name for name, reason in reasons.items() if not reason)
@@ -54,7 +60,7 @@ def place(settings: ModelSettings, *, reproducible: bool) -> Placement:
         device, reason = "cpu", f"{settings.device} was requested, but {reasons[settings.device]}: using the CPU"
     else:
         device, reason = settings.device, f"{settings.device} was requested"
-    return Placement(device, _dtype(settings, device, reproducible), reason)
+    return device, reason
 
 
 def _dtype(settings: ModelSettings, device: str, reproducible: bool) -> str:

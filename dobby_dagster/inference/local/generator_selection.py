@@ -49,5 +49,5 @@ def _weights_note(request: LoadRequest, backend: str) -> list[str]:
     source = request.source
     if not source.quantization:
         return []
-    kept = backend == "openvino" and request.model.quantization == "int8" and source.keeps_int8
+    kept = ENGINES[backend].keeps_int8 and request.model.quantization == "int8" and source.keeps_int8
     return [f"weights {'kept as they are in' if kept else 'dequantized from'} {source.quantization}"]

@@ -13,6 +13,7 @@ from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.batch_invariance import promise
 from dobby_dagster.inference.engine import WINDOW, Answer, EngineHealth, ModelInfo, Request, empty_content
+from dobby_dagster.inference.engine_choice import with_quantization
 from dobby_dagster.inference.health_probe import PROBE, PROBE_PROMPT
 from dobby_dagster.inference.local.answers import answer_of, failure_of, is_out_of_memory
 from dobby_dagster.inference.local.devices import Placement, place
@@ -111,6 +112,7 @@ class LocalEngine:
         if not self._model_settings.allow_download:
             os.environ.setdefault("HF_HUB_OFFLINE", "1")
         placement = place(self._model_settings, reproducible=self._settings.reproducible)
+        model = with_quantization(self._model_settings, self._settings, self.source, placement.device)
         tell = log.info if self._model_settings.device in ("auto", placement.device) else _device_log.warning
         tell("model %s on %s: %s", self.source.name, placement.device, placement.reason)
         tokenizer = load_tokenizer(self.source)
@@ -122,7 +124,7 @@ class LocalEngine:
         made = load_generator(
             LoadRequest(
                 source=self.source,
-                model=self._model_settings,
+                model=model,
                 inference=self._settings,
                 placement=placement,
                 selector=Selector(self._settings, ends, tokenizer.decode),
@@ -144,11 +146,11 @@ class LocalEngine:
             device=placement.device,
             device_reason=placement.reason,
             dtype=made.dtype,
-            quantization=self._model_settings.quantization,
+            quantization=model.quantization,
             load_seconds=time.perf_counter() - began,
             engine=made.backend,
             engine_reason=made.note,
-            promise=promise(self._settings, self._model_settings, made.dtype),
+            promise=promise(self._settings, model, made.dtype),
         )
         return LoadedState(tokenizer, encoder, made.generator, placement, info, made.close)
 

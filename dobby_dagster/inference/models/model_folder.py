@@ -21,7 +21,6 @@ from dobby_dagster.inference.models.packed_formats import PackedFormat
 from dobby_dagster.inference.models.packed_tensors import PackedTensors
 from dobby_dagster.inference.models.quantization import Scheme, scheme_of
 from dobby_dagster.inference.models.shipped_models import is_shipped
-from dobby_dagster.inference.models.tensor_files import INT8
 from dobby_dagster.inference.models.tokenizer_files import (
     TOKENIZER,
     check_tokenizer,
@@ -76,7 +75,7 @@ class ModelFolder(ModelSource):
     @property
     def keeps_int8(self) -> bool:
         """See :class:`ModelSource`."""
-        return isinstance(self.scheme, Scheme) and INT8 in self.scheme.dtypes
+        return isinstance(self.scheme, Scheme) and self.scheme.int8_rows
 
     def tensors(self, framework: Framework) -> FolderTensors:
         """See :class:`ModelSource`."""

@@ -113,7 +113,7 @@ class ModelSource(ABC):
     @property
     @abstractmethod
     def keeps_int8(self) -> bool:
-        """Whether a backend that computes in int8 uses the stored numbers."""
+        """Whether its weights are stored in int8, so that a backend that computes in int8 uses the stored numbers."""
 
     @abstractmethod
     def tensors(self, framework: Framework) -> TensorSource:

@@ -38,6 +38,7 @@ class Scheme:
         layout: The name of a number that is 0 where weights are stored row by row; others are not supported.
         unused: Names of activations' scales, which are ignored: activations are not quantized here.
         caches: Suffixes of the names of scales for keys and values, which are ignored too.
+        int8_rows: Whether all weights are in int8 with a scale for each row or matrix, without zero points.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Scheme:
     layout: str = ""
     unused: tuple[str, ...] = ()
     caches: tuple[str, ...] = ()
+    int8_rows: bool = False
 
 
 class _Weights(BaseModel):
@@ -56,6 +58,7 @@ class _Weights(BaseModel):
 
     num_bits: int = 8
     type: str = "int"
+    symmetric: bool = True
     group_size: int | None = None
     block_structure: tuple[PositiveInt, PositiveInt] | None = None
 
@@ -142,6 +145,16 @@ def _compressed_tensors(found: dict[str, Any], folder: Path) -> Scheme | PackedF
         blocks=tuple(_blocks(groups)),
         unused=("input_scale", "input_zero_point", "output_scale", "output_zero_point"),
         caches=("self_attn.q_scale", "self_attn.k_scale", "self_attn.v_scale"),
+        int8_rows=bool(groups) and all(_is_int8_rows(group.weights) for group in groups),
+    )
+
+
+def _is_int8_rows(weights: _Weights | None) -> bool:
+    return (
+        weights is not None
+        and (weights.type, weights.num_bits, weights.symmetric) == ("int", 8, True)
+        and not weights.block_structure
+        and (weights.group_size or 0) <= 0
     )
 
 
@@ -195,7 +208,7 @@ def _bits_and_bytes(found: dict[str, Any], folder: Path) -> Scheme:
     config = _BitsAndBytes.model_validate(found)
     if config.load_in_4bit or not config.load_in_8bit:
         raise _refusal(folder, "bitsandbytes in 4 bits")
-    return Scheme("bitsandbytes int8", (INT8,), scale="SCB", factor=1 / 127, layout="weight_format")
+    return Scheme("bitsandbytes int8", (INT8,), scale="SCB", factor=1 / 127, layout="weight_format", int8_rows=True)
 
 
 def _refusal(folder: Path, form: str) -> ModelError:

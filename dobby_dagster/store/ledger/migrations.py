@@ -172,6 +172,16 @@ def add_queue_time() -> Iterator[str]:
     yield "::index create dobby_chunk:by_run {run}"
 
 
+def name_former_defaults() -> Iterator[str]:
+    """The model and the quantization that were the defaults, where summaries were made with them: the defaults changed."""
+    yield """former[value] := *dobby_meta{name: 'in_use', value}
+        former[value] := not *dobby_meta{name: 'in_use'}, value = json_object()
+        used[count(recipe)] := *dobby_recipe{recipe}
+        ?[name, value] := used[recipes], recipes > 0, former[before], name = 'in_use', value = concat(
+            json_object('in_use', json_object('model.path', 'dobby-code-11m', 'model.quantization', 'none')), before)
+        :put dobby_meta {name => value}"""
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -183,4 +193,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     add_performance_of_classes,
     note_changes,
     add_queue_time,
+    name_former_defaults,
 )

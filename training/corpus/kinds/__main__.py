@@ -9,6 +9,7 @@ import argparse
 import multiprocessing
 from pathlib import Path
 
+from training.corpus.build import ROLES
 from training.corpus.kinds.build import build
 
 
@@ -19,8 +20,10 @@ def main() -> None:
     parser.add_argument("--archives", type=Path, default=Path("build/archives"))
     parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
     parser.add_argument("--present-only", action="store_true", help="fetch nothing; go without what is not there")
+    parser.add_argument("--roles", nargs="+", choices=ROLES, default=ROLES, help="an evaluation needs test only")
     arguments = parser.parse_args()
-    counts = build(arguments.out, arguments.archives, arguments.workers, arguments.present_only)
+    roles = [role for role in ROLES if role in arguments.roles]
+    counts = build(arguments.out, arguments.archives, arguments.workers, arguments.present_only, roles)
     for role, found in counts.items():
         print(f"{role}: {sum(found.values()):,}")
         for name, count in sorted(found.items()):

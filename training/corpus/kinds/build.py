@@ -10,7 +10,7 @@ import re
 import signal
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -42,7 +42,9 @@ LARGEST_ARCHIVE = 12_000_000
 MADE_UP = {"train": (1_200, 5_000, 5_000, 2_500), "validation": (80, 300, 300, 150), "test": (80, 300, 300, 150)}
 
 
-def build(out: Path, archives: Path, workers: int, present_only: bool) -> dict[str, Counter[str]]:
+def build(
+    out: Path, archives: Path, workers: int, present_only: bool, roles: Sequence[str] = ROLES
+) -> dict[str, Counter[str]]:
     """Write ``kinds.ROLE.jsonl`` for each role to ``out``; return how many of each kind and language, by role.
 
     Args:
@@ -50,16 +52,17 @@ def build(out: Path, archives: Path, workers: int, present_only: bool) -> dict[s
         archives: Where the packages are, or are fetched to.
         workers: Processes.
         present_only: Fetch nothing, and go without the projects whose archives are not there.
+        roles: Which of ``ROLES``, in that order.
     """
     out.mkdir(parents=True, exist_ok=True)
-    everything = [*projects(), *projects(LISTED)]
+    everything = [project for project in (*projects(), *projects(LISTED)) if project.role in roles]
     if not present_only and any(project.registry.startswith("debian-") for project in everything):
         list_sources(archives)
     seen: set[bytes] = set()
     sentences: Counter[str] = Counter()
     counts: dict[str, Counter[str]] = {}
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        for role in ROLES:
+        for role in roles:
             chosen = [project for project in everything if project.role == role]
             harvest, pairs = Harvest(), list[Pair]()
             work = partial(of_project, archives=archives, present_only=present_only)
