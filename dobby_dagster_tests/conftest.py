@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -178,3 +179,14 @@ def twin(tmp_path: Path) -> Path:
     card = json.loads((folder / CARD).read_text())
     (folder / CARD).write_text(json.dumps({**card, "description": "A twin."}))
     return folder
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every engine of this process that loads its model."""
+    from dobby_dagster.inference.engine_pool import PooledEngine
+
+    found: list[Any] = []
+    load = PooledEngine._load
+    monkeypatch.setattr(PooledEngine, "_load", lambda self: found.append(self) or load(self))
+    return found

@@ -63,6 +63,8 @@ class LoadedModel:
 
 
 _FILE = TypeAdapter(LoadedModel)
+_DRAFT = ".draft"
+_DRAFT_SECONDS = 60.0
 
 
 class LoadedModelFile:
@@ -107,7 +109,7 @@ class LoadedModelFile:
 
     def _write(self) -> None:
         if self._path is not None:
-            draft = self._path.with_suffix(".draft")
+            draft = self._path.with_suffix(_DRAFT)
             draft.write_text(json.dumps(asdict(self._model)))
             draft.replace(self._path)
 
@@ -117,6 +119,7 @@ def loaded_models() -> list[LoadedModel]:
     found = []
     try:
         files = sorted(_folder().glob("*.json"))
+        _delete_left_drafts(_folder())
     except OSError:
         return []
     for file in files:
@@ -132,6 +135,14 @@ def loaded_models() -> list[LoadedModel]:
             with suppress(OSError):
                 file.unlink()
     return sorted(found, key=lambda model: model.since)
+
+
+def _delete_left_drafts(folder: Path) -> None:
+    """Delete drafts that a process left when it was killed while it replaced its file, which takes milliseconds."""
+    for draft in folder.glob(f"*{_DRAFT}"):
+        with suppress(OSError):  # another process deletes it as well
+            if time.time() - draft.stat().st_mtime > _DRAFT_SECONDS:
+                draft.unlink()
 
 
 def _folder() -> Path:

@@ -108,12 +108,20 @@ class CozoStore:
         """The settings that earlier commands named: source, columns, model, prompt; see :mod:`dobby_dagster.domain.remembered`."""
         return memory(self.connection)
 
-    def remember(self, settings: Settings) -> None:
-        """Keep the source, the model and the prompt of ``settings`` as the defaults of later commands."""
+    def remember(self, settings: Settings) -> dict[str, Any]:
+        """Keep the source, the model and the prompt of ``settings`` as the defaults of later commands.
+
+        Returns:
+            What was remembered before, for :meth:`restore_memory`.
+        """
         before = self.memory
-        now = memory_of(settings, before)
-        if now != before:
-            set_meta(self.connection, "in_use", now)
+        self.restore_memory(memory_of(settings, before))
+        return before
+
+    def restore_memory(self, memory: dict[str, Any]) -> None:
+        """Remember ``memory``, which an earlier :meth:`remember` returned, and nothing else."""
+        if memory != self.memory:
+            set_meta(self.connection, "in_use", memory)
 
     def remember_relation(self, relation: str) -> None:
         """Keep ``relation`` as the source in use, with the columns that were remembered for it."""

@@ -282,3 +282,19 @@ def _python_path() -> dict[str, str]:
     import os
 
     return {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+
+
+@pytest.mark.slow
+def test_settings_that_no_run_could_use_are_not_remembered(dobby: Dobby) -> None:
+    fill(CODE)
+    assert dobby("summarize", *NAMED).code == 0
+    recipe = dobby("status", *WHERE, "--json").json["recipe"]
+    Path("dobby.toml").write_text('[model]\nquantization = "int4"\n')
+    failed = dobby("summarize", *WHERE)
+    assert failed.code == 1, failed.out
+    assert "int4" in failed.err
+    Path("dobby.toml").unlink()
+    assert dobby("status", *WHERE, "--json").json["recipe"] == recipe
+    done = dobby("summarize", *WHERE, "--json")
+    assert done.code == 0, done.err
+    assert dobby("status", *WHERE, "--json").json["recipe"] == recipe

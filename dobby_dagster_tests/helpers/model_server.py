@@ -9,9 +9,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.remote.server_engine import ServerEngine
+from dobby_dagster_tests.helpers.local_engines import PROMPT
 
 Reply = tuple[int, dict[str, str], Any]
+GOOD = {"choices": [{"message": {"content": "It adds two numbers."}, "finish_reason": "stop"}]}
 
 
 def engine_at(url: str, name: str = "small", timeout_seconds: float = 20, **settings: object) -> ServerEngine:
@@ -82,3 +85,22 @@ class Scripted:
 def said(text: str = "It adds.", **more: Any) -> Reply:
     choice = {"message": {"content": text}, "finish_reason": "stop"} | more
     return 200, {}, {"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 3}}
+
+
+def good(**more: Any) -> dict[str, Any]:
+    return {"choices": [GOOD["choices"][0] | more]}
+
+
+def ask(reply: Reply | Callable[[int, dict[str, Any]], Reply], **settings: Any) -> Generation | Failure:
+    """What becomes of the one record that gets ``reply``; all others around it must be summarised."""
+    scripted = reply if callable(reply) else lambda n, body: reply
+    script = lambda n, body: scripted(n, body) if "BAD" in body["messages"][-1]["content"] else said("Others.")  # noqa: E731
+    with Scripted(script) as server:
+        wanted = [Request("bad", "BAD"), *(Request(f"r{i}", f"x = {i}") for i in range(5))]
+        engine = engine_at(server.url, **({"slots": 2} | settings))
+        answers = {answer.id: answer for answer in engine.infer(wanted, PROMPT)}
+        engine.close()
+    assert len(answers) == 6
+    for i in range(5):
+        assert isinstance(answers[f"r{i}"], Generation)
+    return answers["bad"]

@@ -17,6 +17,7 @@ from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference import engine_pool
 from dobby_dagster.inference.engine import Engine, Generation
 from dobby_dagster.inference.engine_pool import EnginePool, PooledEngine
+from dobby_dagster.inference.loaded_models import _folder as loaded_models_folder
 from dobby_dagster.inference.loaded_models import loaded_models
 from dobby_dagster_tests.helpers.local_engines import CONTENTS, PROMPT, edited, requests
 
@@ -28,15 +29,6 @@ def pool() -> Iterator[EnginePool]:
     made = EnginePool()
     yield made
     made.clear()
-
-
-@pytest.fixture
-def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every engine that loads its model."""
-    found: list[Any] = []
-    load = PooledEngine._load
-    monkeypatch.setattr(PooledEngine, "_load", lambda self: found.append(self) or load(self))
-    return found
 
 
 def model(path: Path, **chosen: object) -> ModelSettings:
@@ -270,3 +262,17 @@ def test_a_file_that_is_no_entry_is_deleted() -> None:
     (folder / "x.json").write_text("{}")
     assert loaded_models() == []
     assert list(folder.iterdir()) == []
+
+
+def test_drafts_that_a_killed_process_left_are_deleted(pool: EnginePool, qwen2: Path) -> None:
+    with pool.lend(model(qwen2), SHORT) as engine:
+        engine.load()
+        folder = loaded_models_folder()
+        old, new = folder / "old.draft", folder / "new.draft"
+        for draft in (old, new):
+            draft.write_text("{")
+        os.utime(old, (1, 1))
+        assert len(loaded_models()) == 1
+        assert not old.exists()
+        assert new.exists(), "it may be being written"
+        new.unlink()

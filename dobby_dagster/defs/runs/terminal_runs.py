@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,8 +58,7 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
         KeyboardInterrupt: The user stopped it before the first run.
     """
     report = Report()
-    with _ready(settings) as (instance, store, recipe):
-        store.remember(settings)
+    with _ready(settings) as (instance, store, recipe), _remembered(store, settings, recipe, report):
         planned = run_job(settings, plan_batches.name, instance, {})
         if not planned.success:
             if was_stopped(planned):
@@ -92,9 +91,9 @@ def backfill(
         DobbyError: The database or the model can't be used; failed runs are in the report instead.
     """
     report = Report()
-    with _ready(settings) as (instance, store, recipe):
+    with _ready(settings) as (instance, store, recipe), ExitStack() as stack:
         if remember:
-            store.remember(settings)
+            stack.enter_context(_remembered(store, settings, recipe, report))
         add_partitions(instance, store)
         unfinished = _unfinished(settings, store, recipe)
         unfinished |= dict.fromkeys(_unmeasured(settings, store, recipe, unfinished), 0)
@@ -115,6 +114,19 @@ def _ready(settings: Settings) -> Iterator[tuple[dg.DagsterInstance, CozoStore, 
     with terminal_instance(settings) as instance:
         recover(instance, store)
         yield instance, store, recipe
+
+
+@contextmanager
+def _remembered(store: CozoStore, settings: Settings, recipe: Recipe, report: Report) -> Iterator[None]:
+    """Remember ``settings``, before the first run, so that a killed run is continued with the same ones.
+
+    Where runs failed and nothing was ever inferred with them, as where the model can't be loaded, later commands are
+    given what was remembered before.
+    """
+    before = store.remember(settings)
+    yield
+    if report.failures and not report.stopped and store.recipes.forget_unused(recipe.id):
+        store.restore_memory(before)
 
 
 def _unfinished(settings: Settings, store: CozoStore, recipe: Recipe) -> dict[BatchId, int]:

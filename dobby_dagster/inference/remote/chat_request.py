@@ -35,6 +35,10 @@ def chat_request(model: str, settings: InferenceSettings, filled: tuple[str, str
     }
     if settings.temperature:
         body["top_p"] = settings.top_p
+        if settings.top_k:  # not OpenAI's, but vLLM, SGLang and llama.cpp have it
+            body["top_k"] = settings.top_k
+    if settings.repetition_penalty != 1.0:  # likewise
+        body["repetition_penalty"] = settings.repetition_penalty
     if settings.stop:
         body["stop"] = list(settings.stop)
     return body

@@ -22,6 +22,8 @@ _MEANING = {
     "max_completion_tokens": "the server decides how long a summary may be",
     "temperature": "the server's own temperature is used",
     "top_p": "the server's own top_p is used",
+    "top_k": "the server's own top_k is used",
+    "repetition_penalty": "repeated tokens are not penalized",
     "stop": "the output is cut here",
     "stream": "it is not needed",
     "system": "the instruction goes into the user's message",

@@ -7,9 +7,10 @@ from typing import Any
 
 from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.summaries import Recipe
+from dobby_dagster.store.cozoscript.script import script
 from dobby_dagster.store.cozoscript.storable import storable_value
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.relations import RECIPE
+from dobby_dagster.store.ledger.relations import CHUNK, RECIPE
 
 
 class Recipes:
@@ -23,6 +24,13 @@ class Recipes:
         row = [recipe.id, recipe.prompt, recipe.prompt_text, recipe.model, recipe.model_revision, recipe.settings]
         rows = [[*storable_value(row), time.time()]]
         self._connection.run(RECIPE.put(), {"rows": rows}, write=True)
+
+    def forget_unused(self, recipe: RecipeId) -> bool:
+        """Delete ``recipe`` if no chunk was ever committed with it; return whether none was."""
+        unused = f"""?[recipe] := recipe = $recipe, not *{CHUNK.name}{{recipe}} {RECIPE.remove}"""
+        used = f"?[count(chunk)] := *{CHUNK.name}{{chunk, recipe: $recipe}}"
+        blocks = [f"{{ {unused} }}", f"{{ {used} }}"]
+        return not self._connection.run(script(blocks), {"recipe": recipe}, write=True).rows[0][0]
 
     def latest(self) -> RecipeId | None:
         """The recipe that was used last."""
