@@ -9,6 +9,7 @@
 # make finetuned  the larger one from a pretrained model, in build/ (minutes on a GPU, days on two cores; resumable)
 # make eval  its quality on projects that it was not trained on, into docs/model
 # make docs  the reference of the commands, docs/cli.md, from their help texts, and the tables in docs/engines.md
+# make site  the documentation as web pages with the API reference, in build/site; fails at any warning
 # make lock  resolve and lock the dependencies again
 
 PYTHON ?= python3
@@ -28,7 +29,7 @@ LOCKED := $(PIP) install -q --require-hashes --no-deps
 PYTEST = env -u DATABASE_URL -u DAGSTER_HOME $(BIN)/python -m pytest -n logical --maxprocesses 8
 STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 
-.PHONY: run test test-vllm check dev lint format bench corpus model finetuned eval docs lock clean
+.PHONY: run test test-vllm check dev lint format bench corpus model finetuned eval docs site lock clean
 
 run: $(VENV)/run.done
 	@mkdir -p .demo
@@ -100,6 +101,9 @@ eval: build/corpus/statistics.json
 
 docs: $(VENV)/dev.done
 	@$(BIN)/python -m dobby_dagster.cli.reference
+
+site: $(VENV)/dev.done
+	@$(BIN)/python -W ignore -m sphinx -q -W --keep-going -b html docs build/site
 
 LOCK = $(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --no-emit-options --no-annotate --no-header --allow-unsafe --build-deps-for editable \

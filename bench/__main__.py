@@ -2,6 +2,7 @@
 
 ``python -m bench contracts --help`` measures the performance contracts, ``python -m bench engines --help`` compares the
 summaries and the speed of all engines, and ``python -m bench scaling`` measures a model server's concurrency.
+``python -m bench scale --help`` finds where the database, Dagster and the commands end, with simulated engines.
 ``python -m bench dashboard`` draws the data of the Grafana dashboard. ``python -m bench faults --help`` says how faults
 are injected into the store, and ``python -m bench soak --help`` how a whole system runs for long while its processes are
 killed.
@@ -74,6 +75,10 @@ if __name__ == "__main__":
         from bench.contracts import command
 
         sys.exit(command.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["scale"]:
+        from bench.scale import command as scale
+
+        sys.exit(scale.main(sys.argv[2:]))
     if sys.argv[1:2] == ["soak"]:
         from bench.soak import command as soak
 

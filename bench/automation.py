@@ -16,6 +16,7 @@ from unittest import mock
 import dagster as dg
 import psutil
 
+from bench.ledger_fill import fill
 from dobby_dagster.defs.assets import metrics, pending_records, summaries
 from dobby_dagster.defs.automation import new_records_sensor, retry_schedule
 from dobby_dagster.defs.builders import build_resources
@@ -24,7 +25,6 @@ from dobby_dagster.defs.runs.dagster_home import dagster_home
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.settings_loader import load_settings
-from dobby_dagster.inference.recipe import recipe_for
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
 
@@ -37,8 +37,7 @@ def cost_of_ticks(batches: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         settings = _settings(Path(folder), batch_size=MEMBERS)
         store = CozoStore.open(settings.database)
-        plan(store, store.source(settings.source), MEMBERS)
-        _fill(store, settings, batches)
+        fill(store, settings, batches, MEMBERS)
         with dg.DagsterInstance.from_config(str(dagster_home(settings))) as instance:
             first, seconds_first = _timed(lambda: new_records_sensor.evaluate(settings, store, instance, None))
             for request in first.dynamic_partitions_requests or []:
@@ -115,30 +114,6 @@ def _settings(folder: Path, batch_size: int) -> Settings:
     os.environ["DAGSTER_HOME"] = str(folder / "home")
     arguments = {"database.url": f"sqlite:///{folder}/records.db", "pipeline.batch_size": batch_size}
     return load_settings(arguments, environment={}).settings
-
-
-def _fill(store: CozoStore, settings: Settings, batches: int) -> None:
-    recipe = recipe_for(settings).id
-    columns = "source, key, content_hash, recipe, at, state, error, error_code, retry, retry_count, reason, owner, batch, run, since"
-    keys, values = columns.split(", ")[:5], columns.split(", ")[5:]
-    put_state = f"?[{columns}] <- $rows :put dobby_state {{{', '.join(keys)} => {', '.join(values)}}}"
-    put_member = """?[batch, position, source, key, content_hash, priority, size] <- $rows
-        :put dobby_member {batch, position => source, key, content_hash, priority, size}"""
-    put_batch = "?[batch, source, members, created_at] <- $rows :put dobby_batch {batch => source, members, created_at}"
-    for begin in range(1, batches + 1, 400):
-        numbers = range(begin, min(batches + 1, begin + 400))
-        members = [
-            [batch_id(n), p, "record", f"k{n:05d}-{p}", f"h{n}-{p}", 0, 10] for n in numbers for p in range(MEMBERS)
-        ]
-        states = [
-            ["record", m[3], m[4], recipe, [1_000, True], "completed", "", "", "no_retry", 0, "", "", m[0], "run", 1.0]
-            for m in members
-        ]
-        batch_rows = [[batch_id(n), "record", MEMBERS, 1.0] for n in numbers]
-        for script, rows in ((put_batch, batch_rows), (put_member, members), (put_state, states)):
-            store.connection.run(script, {"rows": rows}, write=True)
-    script = "?[name, value] <- [['next_batch', $next]] :put dobby_meta {name => value}"
-    store.connection.run(script, {"next": batches + 1}, write=True)
 
 
 def _load() -> float:

@@ -105,7 +105,7 @@ class CozoStore:
 
     @property
     def memory(self) -> dict[str, Any]:
-        """The settings that earlier commands named: source, columns, model, prompt; see :mod:`dobby_dagster.domain.remembered`."""
+        """The source, columns, model and prompt that earlier commands named; see :mod:`dobby_dagster.domain.remembered`."""
         return memory(self.connection)
 
     def remember(self, settings: Settings) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Where the database, Dagster and Dobby's own commands end: ``python -m bench scale``."""
