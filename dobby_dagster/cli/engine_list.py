@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dobby_dagster.cli.output import is_unicode, out, print_json, print_table
+from dobby_dagster.cli.wide_table import print_wide_table
 from dobby_dagster.domain.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,11 +27,11 @@ def show_engines(settings: Settings, as_json: bool) -> None:
     if as_json:
         print_json({"devices": devices, "engines": engine_tables.engines()})
         return
-    print_table(["device", "engine", "why", "the others"], map(_device_row, devices))
+    print_wide_table(["device", "engine", "why", "the others"], [_device_row(device) for device in devices])
     yes, no = ("✓", "–") if is_unicode() else ("yes", "-")
     missing = {engine["name"]: engine["missing"] for engine in engine_tables.engines()}
     installed = ["installed", *(no if absent else yes for absent in missing.values())]
-    print_table(engine_tables.FEATURE_HEADERS, [installed, *engine_tables.feature_rows(yes, no)])
+    print_wide_table(engine_tables.FEATURE_HEADERS, [installed, *engine_tables.feature_rows(yes, no)])
     for name, absent in missing.items():
         if absent:
             out.print(f"{name}: {absent}", soft_wrap=True)

@@ -98,6 +98,9 @@ def summaries(
 
     def events() -> Generator[SummaryEvent, None, None]:
         store, source = database.store, database.records()
+        waited = device_wait_seconds(context.instance, context.run)
+        if waited is not None:
+            store.activity.note_device_wait(RunId(context.run_id), waited)
         with (
             models.engine() as engine,
             Summarizer(
@@ -118,7 +121,6 @@ def summaries(
                 metadata, failure = event_metadata.summary_metadata(
                     store, source, scope, options.settings.failed_share_limit, options.settings.unsure_below
                 )
-                waited = device_wait_seconds(context.instance, context.run)
                 metadata |= {} if waited is None else {"device_wait_seconds": waited}
                 context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch.id)
                 yield PartitionEnd(batch.id, metadata, failure)

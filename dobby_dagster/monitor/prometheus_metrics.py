@@ -89,6 +89,13 @@ def _totals(totals: Mapping[str, Mapping[str, float]]) -> Iterator[Metric]:
     yield from _histogram(
         "dobby_request_queue_time_seconds", "Time for which a request waited for a slot.", totals.get("queue_seconds")
     )
+    waits = {"count": 0, "sum": 0.0} | dict(totals.get("device_wait", {}))  # from 0, so that the first is an increase
+    yield SummaryMetricFamily(
+        "dobby_device_wait_seconds",
+        "Time for which runs waited until the device was free.",
+        int(waits["count"]),
+        waits["sum"],
+    )
     confidence = totals.get("confidence")
     if confidence:
         yield SummaryMetricFamily(

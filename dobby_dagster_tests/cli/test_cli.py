@@ -227,6 +227,7 @@ def test_configuration_models_and_doctor(dobby: Dobby, monkeypatch: pytest.Monke
     models = dobby("models", "--json").json
     assert models["loaded"] == []
     assert "trained from scratch" in models["models"][0]["description"]
+    assert all(Path(model["path"]).is_absolute() for model in models["models"])
     listed = dobby("models").out
     assert "security_review" in listed
     for command in models["obtainable"][0]["commands"]:

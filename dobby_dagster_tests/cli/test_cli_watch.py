@@ -13,7 +13,7 @@ import pytest
 from dobby_dagster.cli.commands import watch
 from dobby_dagster.domain.errors import InferenceError, StoreBusyError
 from dobby_dagster.domain.owner import new_owner
-from dobby_dagster.domain.scope import Scope
+from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.pipeline.monitoring.progress_reader import ProgressReader
 from dobby_dagster.pipeline.planning.planner import plan
@@ -122,6 +122,44 @@ def test_before_the_first_commit_the_process_of_a_run_is_unknown(dobby: Dobby) -
     assert (run["slots"], run["slots_in_use"], run["memory_bytes"]) == (None, None, None)
 
 
+def test_a_run_that_loads_its_model_is_named_before_its_first_claim(dobby: Dobby) -> None:
+    store = CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db"))
+    put(store, {"k": "def f(): pass"})
+    run(store, FakeEngine())
+    put(store, {"l": "def g(): pass"})
+    [batch] = plan(store, store.source(SourceSettings()), 100).batches
+    store.attempts.note_run(RECIPE.id, [batch.id], RunId("a-new-run"))
+    store.close()
+    shown = " ".join(dobby("watch", "--once").out.split())
+    assert "Run a-new-ru of batch-000002 began at " in shown
+    assert "has claimed no record yet: it loads the model, or it was ended." in shown
+    assert "Nothing is running" not in shown
+    assert "The last run was " in shown
+    [starting] = json.loads(dobby("watch", "--once", "--json").out)["starting"]
+    assert (starting["run"], starting["batches"]) == ("a-new-run", ["batch-000002"])
+    assert time.time() - starting["since"] < 300
+
+
+def test_a_run_that_was_ended_before_a_later_one_committed_is_not_named(dobby: Dobby) -> None:
+    store = CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db"))
+    store.attempts.note_run(RECIPE.id, [BatchId("batch-000001")], RunId("ended"))
+    put(store, {"k": "def f(): pass"})
+    run(store, FakeEngine())
+    store.close()
+    assert json.loads(dobby("watch", "--once", "--json").out)["starting"] == []
+
+
+def test_how_long_a_run_waited_for_the_device_is_shown(dobby: Dobby) -> None:
+    store = CozoStore.open(DatabaseSettings(url="sqlite:///dobby.db"))
+    put(store, {"k": "def f(): pass"})
+    run(store, FakeEngine())
+    assert "wait for the device" not in dobby("watch", "--once").out, "it is not known"
+    store.activity.note_device_wait(RUN, 12.5)
+    store.close()
+    assert "12.5 s" in dobby("watch", "--once").out
+    assert json.loads(dobby("watch", "--once", "--json").out)["last_run"]["device_wait_seconds"] == 12.5
+
+
 @pytest.mark.parametrize("once", [False, True])
 def test_a_database_that_is_locked_does_not_end_it(
     sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], once: bool
@@ -134,7 +172,7 @@ def test_a_database_that_is_locked_does_not_end_it(
         with pytest.raises(StoreBusyError):
             next(readings)
         return
-    assert next(readings) == []
+    assert next(readings).runs == []
     assert "the database is in use by process 7 (dobby backup); reading goes on" in capsys.readouterr().err
 
 

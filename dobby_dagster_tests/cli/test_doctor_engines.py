@@ -27,6 +27,16 @@ def test_the_table_is_shown_whole_and_loads_nothing(dobby: Dobby) -> None:
         assert text in shown
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_no_word_is_broken(dobby: Dobby, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = dobby("doctor", "--engines").out
+    words = {word for row in engine_tables.feature_rows("✓", "–") for cell in row for word in cell.split()}
+    assert [word for word in words | set(ENGINES) if word not in shown] == []
+    tables = [line for line in shown.splitlines() if line.startswith(("│", "┃", "┏", "└"))]
+    assert {line for line in tables if len(line) > width} == set()
+
+
 def test_a_command_that_installs_an_engine_can_be_copied(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
     command = "pip install 'some-package-with-a-name-that-no-column-holds[extra]>=1.2'"
     monkeypatch.setattr(engine_tables, "missing", lambda *names: names and f"{names[0]} is not installed: {command}")

@@ -1,5 +1,6 @@
 """The counters: what was committed is in them, once, and no clean-up takes it out again."""
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from dobby_dagster.domain.errors import StoreError
+from dobby_dagster.domain.scope import RunId
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import connect
@@ -51,6 +53,17 @@ def test_durations_are_in_their_buckets(sqlite_store: CozoStore) -> None:
     assert totals["request_seconds"] == {"0.0025": 2, "sum": pytest.approx(0.004)}
     assert totals["queue_seconds"] == {"0.025": 2, "sum": pytest.approx(0.04)}
     assert totals["busy_seconds"][""] >= totals["slot_seconds"][""] / 4 > 0
+
+
+def test_the_wait_of_a_run_for_the_device_is_counted_once(store: CozoStore) -> None:
+    for _ in range(2):  # as when the answer of a server was lost
+        store.activity.note_device_wait(RunId("first"), 2.0)
+    store.activity.note_device_wait(RunId("second"), 0.0)
+    assert store.totals.read()["device_wait"] == {"sum": 2.0, "count": 2}
+    assert [store.activity.device_wait(RunId(run)) for run in ("first", "second", "third")] == [2.0, 0.0, None]
+    store.upkeep.compact(time.time() + 60)
+    assert store.activity.device_wait(RunId("first")) is None
+    assert store.totals.read()["device_wait"] == {"sum": 2.0, "count": 2}
 
 
 def test_tokens_that_an_engine_does_not_count_are_unknown(sqlite_store: CozoStore) -> None:

@@ -29,7 +29,8 @@ def models(as_json: options.Json = False) -> None:
         print_json(
             {
                 "models": [
-                    {"name": f.name, "path": str(f.path), "architecture": f.architecture, **f.card} for f in folders
+                    {"name": f.name, "path": str(f.path.absolute()), "architecture": f.architecture, **f.card}
+                    for f in folders
                 ],
                 "obtainable": [{"name": SMOLLM2.name, "description": SMOLLM2.about, "commands": SMOLLM2.commands}],
                 "prompts": [{"id": p.id, "version": p.version, "description": p.description} for p in prompts],

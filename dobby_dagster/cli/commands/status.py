@@ -13,8 +13,14 @@ from dobby_dagster.cli.output import out, print_json, print_table
 from dobby_dagster.cli.recipe_labels import settings_by_recipe
 from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.states import State
 
-MEANINGS = {"rows": "rows in the source", "unplanned": "new, not yet planned", "records": "records planned"}
+MEANINGS = {
+    "rows": "rows in the source",
+    "unplanned": "new, not yet planned",
+    "records": "records planned",
+    "waiting": "of these in no batch yet",
+}
 
 
 @options.takes("database", "relation")
@@ -28,7 +34,7 @@ def status(
     """Show the progress: rows of the source, records by state, batches, summaries."""
     use = opened(given)
     chosen = use.recipe(recipe)
-    counts = use.store.reports.overview(use.source, chosen)
+    counts = _with_waiting(use.store.reports.overview(use.source, chosen), use.store.counts.waiting(use.relation))
     recipes = use.store.recipes.all()
     if as_json:
         print_json(
@@ -54,3 +60,13 @@ def status(
     left = counts["unplanned"] + counts["pending"]
     if left:
         out.print(f"{counted(left, 'record')} to summarise: {use.command('summarize')}", soft_wrap=True)
+
+
+def _with_waiting(counts: dict[str, int], waiting: int) -> dict[str, int]:
+    """The counts, with those of the pending records that wait for a batch after them."""
+    found: dict[str, int] = {}
+    for name, count in counts.items():
+        found[name] = count
+        if name == State.PENDING:
+            found["waiting"] = waiting
+    return found

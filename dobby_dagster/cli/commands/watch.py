@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -20,8 +20,10 @@ from dobby_dagster.domain.printable import printable, shortened
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
     from dobby_dagster.pipeline.monitoring.progress_reader import ProgressReader, Remaining, RunProgress
+    from dobby_dagster.store.ledger.activity import ActiveRun
 
 UNKNOWN = "unknown"
 ERROR_LENGTH = 90
@@ -46,11 +48,11 @@ def watch(
     readings = _readings(reader, use.settings.database.address.file, interval, once)
     with suppress(KeyboardInterrupt):
         if as_json:
-            for runs in readings:
-                print_json(_document(runs))
+            for reading in readings:
+                print_json(_document(reading))
         elif once or not out.is_terminal:
-            for runs in _news(readings):
-                out.print(*(_table(run) for run in runs) if runs else (NEVER,))
+            for reading in _news(readings):
+                out.print(*_shown(reading))
         else:
             _redrawn(readings)
 
@@ -58,7 +60,14 @@ def watch(
 NEVER = "No run has committed anything to this database yet."
 
 
-def _readings(reader: ProgressReader, file: Path | None, interval: float, once: bool) -> Iterator[list[RunProgress]]:
+class Reading(NamedTuple):
+    """What was read at one moment: the runs that work, else the last one, and those that began and claimed nothing."""
+
+    runs: list[RunProgress]
+    starting: list[ActiveRun]
+
+
+def _readings(reader: ProgressReader, file: Path | None, interval: float, once: bool) -> Iterator[Reading]:
     """Readings at most ``interval`` seconds apart; earlier where the database's file was written to.
 
     A database that is locked, or a server that does not answer, is a line on standard error: it may pass.
@@ -66,14 +75,14 @@ def _readings(reader: ProgressReader, file: Path | None, interval: float, once: 
     while True:
         began, written = time.monotonic(), _written(file)
         try:
-            runs = reader.read()
+            reading = Reading(reader.read(), reader.starting())
         except StoreError as error:
             if once or not error.retry.may_pass:
                 raise
             note(f"{error}; reading goes on")
             time.sleep(interval)
             continue
-        yield runs
+        yield reading
         if once:
             return
         due = began + interval
@@ -82,13 +91,13 @@ def _readings(reader: ProgressReader, file: Path | None, interval: float, once: 
             time.sleep(max(0.0, min(LOOK_SECONDS, due - time.monotonic())))
 
 
-def _news(readings: Iterator[list[RunProgress]]) -> Iterator[list[RunProgress]]:
+def _news(readings: Iterator[Reading]) -> Iterator[Reading]:
     """Readings that differ from the one before by more than the time since the last commit."""
-    last: list[RunProgress] | None = None
-    for runs in readings:
-        shown = [replace(run, since_commit=None) for run in runs]
+    last: Reading | None = None
+    for reading in readings:
+        shown = reading._replace(runs=[replace(run, since_commit=None) for run in reading.runs])
         if shown != last:
-            yield runs
+            yield reading
         last = shown
 
 
@@ -100,32 +109,48 @@ def _written(file: Path | None) -> int:
         return 0
 
 
-def _document(runs: list[RunProgress]) -> dict[str, object]:
-    """One reading: the runs that are working, and the last one where none is."""
-    working = [asdict(run) for run in runs if run.running]
-    last = next((asdict(run) for run in runs if not run.running), None)
-    return {"at": time.time(), "runs": working, "last_run": last}
+def _document(reading: Reading) -> dict[str, object]:
+    """One reading: the runs that are working, and where none is those that began, and the last one."""
+    working = [asdict(run) for run in reading.runs if run.running]
+    last = next((asdict(run) for run in reading.runs if not run.running), None)
+    return {"at": time.time(), "runs": working, "starting": [asdict(run) for run in reading.starting], "last_run": last}
 
 
-def _redrawn(readings: Iterator[list[RunProgress]]) -> None:
+def _shown(reading: Reading) -> Iterator[Table | Text]:
+    """One reading for people."""
+    from rich.text import Text
+
+    for begun in reading.starting:
+        yield Text(
+            f"Run {begun.run[:8]} of {spanned(begun.batches)} began at {_clock(begun.since)} and has claimed no record"
+            " yet: it loads the model, or it was ended."
+        )
+    for run in reading.runs:
+        yield _table(run, alone=not reading.starting)
+    if not reading.runs and not reading.starting:
+        yield Text(NEVER)
+
+
+def _redrawn(readings: Iterator[Reading]) -> None:
     from rich.console import Group
     from rich.live import Live
 
     with Live(console=out, auto_refresh=False, transient=False) as live:
-        for runs in readings:
-            live.update(Group(*(_table(run) for run in runs)) if runs else NEVER, refresh=True)
+        for reading in readings:
+            live.update(Group(*_shown(reading)), refresh=True)
 
 
-def _table(run: RunProgress) -> Table:
-    """One run as a table of names and values."""
+def _table(run: RunProgress, *, alone: bool) -> Table:
+    """One run as a table of names and values; ``alone`` where no run works and none begins."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
-    title = f"run {run.run[:8]}" if run.running else f"Nothing is running. The last run was {run.run[:8]}"
-    table.title, table.title_justify = title, "left"
+    last = f"{'Nothing is running. ' if alone else ''}The last run was {run.run[:8]}"
+    table.title, table.title_justify = f"run {run.run[:8]}" if run.running else last, "left"
     settled = run.completed + run.failed + run.skipped
     rows = {
+        "working since": _clock(run.since) if run.running and run.since is not None else "",
         "batches": f"{counted(len(run.batches), 'batch')}: {spanned(run.batches)}",
         "records": f"{settled:,} of {run.total:,} ({_share(settled, run.total)}): {run.completed:,} completed, "
         f"{run.failed:,} failed, {run.skipped:,} skipped, {run.remaining:,} left",
@@ -136,6 +161,7 @@ def _table(run: RunProgress) -> Table:
         "tokens a second": _known(run.tokens_per_second, "{:,.0f}") if run.running else "",
         "slots in use": _slots(run),
         "wait for a slot": _known(run.queue_seconds, "{:.2f} s (mean)"),
+        "wait for the device": "" if run.device_wait_seconds is None else f"{run.device_wait_seconds:,.1f} s",
         "memory": UNKNOWN if run.memory_bytes is None else f"{run.memory_bytes / 2**20:,.0f} MiB",
         "CPU": _known(run.cpu_cores, "{:.1f} cores") if run.running else "",
         "last commit": "none yet" if run.since_commit is None else f"{run.since_commit:,.1f} s ago",
@@ -145,6 +171,11 @@ def _table(run: RunProgress) -> Table:
         if value:
             table.add_row(name, Text(value))  # an error may quote a record: no markup
     return table
+
+
+def _clock(at: float) -> str:
+    """A moment as the clock of this machine shows it, and how long ago it was."""
+    return f"{time.strftime('%H:%M:%S', time.localtime(at))} ({_duration(max(0.0, time.time() - at))} ago)"
 
 
 def _slots(run: RunProgress) -> str:

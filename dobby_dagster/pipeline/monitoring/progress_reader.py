@@ -49,6 +49,8 @@ class RunProgress:
 
     Attributes:
         running: Whether it is working now.
+        since: When it claimed its first records, in seconds since the epoch; of the last run, its first chunk.
+        device_wait_seconds: How long it waited until the device was free.
         batches: The batches that it was started for.
         total: Records that it had to process at its start.
         completed, failed, skipped: Outcomes that it has committed.
@@ -69,6 +71,8 @@ class RunProgress:
     run: RunId
     recipe: RecipeId
     running: bool
+    since: float | None
+    device_wait_seconds: float | None
     batches: Sequence[BatchId]
     total: int
     completed: int
@@ -225,18 +229,28 @@ class ProgressReader:
         self._totals: dict[RunId, tuple[list[BatchId], int]] = {}
         self._committed: Mapping[str, float] | None = None
         self._latest: ActiveRun | None = None
+        self._starting: list[ActiveRun] = []
 
     def read(self) -> list[RunProgress]:
         """The runs that are working now, the oldest first; if none is, the one with the last commit, if any."""
         with self._store.connection.session():
             active = self._store.activity.runs()
-            found = [self._progress(run.run, run.recipe, running=True) for run in active]
-            if not active and (latest := self._latest_run()):
-                found = [self._progress(latest.run, latest.recipe, running=False)]
+            found = [self._progress(run.run, run.recipe, run.since) for run in active]
+            latest = None if active else self._latest_run()
+            if latest:
+                found = [self._progress(latest.run, latest.recipe, None)]
+            self._starting = [] if active else self._store.activity.starting(latest.since if latest else 0.0)
         kept = {progress.run for progress in found}
         for past in self._histories.keys() - kept:
             del self._histories[past], self._totals[past]
         return found
+
+    def starting(self) -> list[ActiveRun]:
+        """The runs that had begun at the last reading and had claimed nothing, where no other run was working.
+
+        They load the model, or were ended before: nothing that is stored tells which.
+        """
+        return self._starting
 
     def _latest_run(self) -> ActiveRun | None:
         """The run with the last commit; every chunk is read only where something was committed meanwhile."""
@@ -245,7 +259,9 @@ class ProgressReader:
             self._committed, self._latest = committed, self._store.activity.latest_run()
         return self._latest
 
-    def _progress(self, run: RunId, recipe: RecipeId, *, running: bool) -> RunProgress:
+    def _progress(self, run: RunId, recipe: RecipeId, since: float | None) -> RunProgress:
+        """The progress of a run that has been working ``since`` then, or, where None, does not any more."""
+        running = since is not None
         history = self._histories.setdefault(run, RunHistory())
         for chunk in self._store.activity.chunks(run, history.last_chunk):
             history.add(chunk)
@@ -260,6 +276,8 @@ class ProgressReader:
             run=run,
             recipe=recipe,
             running=running,
+            since=history.first_start if since is None and history.records else since,
+            device_wait_seconds=self._store.activity.device_wait(run),
             batches=batches,
             total=total,
             completed=history.completed,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.scope import BatchId, RecipeId, RunId
+from dobby_dagster.store.cozoscript.script import script
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.record_states import UNFINISHED, Ownership, RecordStates
-from dobby_dagster.store.ledger.relations import CHUNK
+from dobby_dagster.store.ledger.relations import CHUNK, DEVICE_WAIT
+from dobby_dagster.store.ledger.totals import NO_OUTCOMES, add
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class ActiveRun:
 
 
 class Activity:
-    """Reading what runs do; nothing here changes anything."""
+    """What runs do, and how long they waited before."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -48,6 +51,35 @@ class Activity:
             for run, held in owners.items()
         ]
         return sorted(found, key=lambda run: run.since)
+
+    def starting(self, after: float) -> list[ActiveRun]:
+        """Runs that began after ``after`` (seconds since the epoch) and hold and committed nothing, the oldest first.
+
+        They load the model, or were ended before their first claim: nothing that is stored tells which.
+        """
+        query = """?[run, recipe, batch, begun_at] := *dobby_attempt{batch, recipe, run, requested, begun_at},
+            requested == false, begun_at > $after, not *dobby_chunk:by_run{run}, not *dobby_owner{run}"""
+        found: dict[RunId, ActiveRun] = {}
+        for run, recipe, batch, begun_at in sorted(
+            self._connection.run(query, {"after": after}).rows, key=lambda r: r[2]
+        ):
+            before = found.get(run)
+            batches = [*(before.batches if before else []), BatchId(batch)]
+            since = min(begun_at, before.since if before else begun_at)
+            found[run] = ActiveRun(RunId(run), RecipeId(recipe), batches, since)
+        return sorted(found.values(), key=lambda run: run.since)
+
+    def note_device_wait(self, run: RunId, seconds: float) -> None:
+        """Store how long ``run`` waited until the device was free, and add it to the counters, once."""
+        blocks = [NO_OUTCOMES, add(f"*{DEVICE_WAIT.name}{{run: $run}}"), DEVICE_WAIT.put()]
+        addends = [["device_wait", "sum", seconds], ["device_wait", "count", 1]]
+        params = {"run": run, "addends": addends, "rows": [[run, seconds, time.time()]]}
+        self._connection.run(script(blocks), params, write=True)
+
+    def device_wait(self, run: RunId) -> float | None:
+        """How long ``run`` waited until the device was free, in seconds; None where that is unknown."""
+        rows = self._connection.run("?[seconds] := *dobby_device_wait{run: $run, seconds}", {"run": run}).rows
+        return float(rows[0][0]) if rows else None
 
     def latest_run(self) -> ActiveRun | None:
         """The run with the last commit; None where there was none."""

@@ -182,6 +182,11 @@ def name_former_defaults() -> Iterator[str]:
         :put dobby_meta {name => value}"""
 
 
+def add_device_waits() -> Iterator[str]:
+    """How long each run waited until the device was free."""
+    yield ":create dobby_device_wait {run: String => seconds: Float, at: Float}"
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -194,4 +199,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     note_changes,
     add_queue_time,
     name_former_defaults,
+    add_device_waits,
 )

@@ -60,6 +60,7 @@ PERFORMANCE = Relation(
 )
 OWNER = Relation("dobby_owner", "owner: String, batch: String, recipe: String", "run: String, since: Float")
 ATTEMPT = Relation("dobby_attempt", "batch: String, recipe: String, run: String", "requested: Bool, begun_at: Float")
+DEVICE_WAIT = Relation("dobby_device_wait", "run: String", "seconds: Float, at: Float")
 STALL = Relation(
     "dobby_stall", "run: String, recipe: String", "batches: Json, at: Float, kind: String, seconds: Float, keys: Json"
 )

@@ -21,6 +21,10 @@ Addend: TypeAlias = tuple[str, str, float]
 """The name and the label of a counter, and what is added to it."""
 
 
+# The relation of outcomes that :func:`add` reads, where there are none.
+NO_OUTCOMES = "{ ?[place, state, code] <- [] :create _ended {place => state, code} }"
+
+
 def add(counted: str) -> str:
     """A block that adds the parameter ``$addends``, and the outcomes in the relation ``_ended``, to the counters.
 
@@ -52,7 +56,7 @@ class Totals:
         Returns:
             ``records`` by state, ``errors`` by code, ``stalls`` by kind, ``tokens`` by kind (``prompt``, ``output``);
             with the label ``""``: ``inferred``, ``busy_seconds`` (of all chunks) and ``slot_seconds`` (slots held, over
-            time); ``confidence`` of summaries, as ``sum`` and ``count``; and three histograms: ``record_seconds`` (the
+            time); ``confidence`` of summaries and ``device_wait`` of runs, in seconds, both as ``sum`` and ``count``; and three histograms: ``record_seconds`` (the
             share of a record in the time of inference), ``request_seconds`` (how long a request held a slot) and
             ``queue_seconds`` (how long it waited for one), with the number of values in each bucket under its upper
             bound, not cumulated, and their sum under ``sum``.

@@ -12,6 +12,7 @@ from dobby_dagster.store.ledger.relations import (
     ATTEMPT,
     CHANGE,
     CHUNK,
+    DEVICE_WAIT,
     METRIC,
     RECIPE,
     STALL,
@@ -44,9 +45,13 @@ class Upkeep:
     def compact(self, before: float) -> int:
         """Drop states and versions that were superseded before ``before``, in seconds since the epoch; how many.
 
+        How long runs waited for the device before that time is forgotten too.
+
         What was in force at that time stays, and so does everything since.
         """
         self.forget_changes(before)
+        old = f"?[run] := *{DEVICE_WAIT.name}{{run, at}}, at < $before {DEVICE_WAIT.remove}"
+        self._connection.run(old, {"before": before}, write=True)
         return sum(
             self._compact(history, source, page, int(before * 1e6))
             for source, page in self._keys()
