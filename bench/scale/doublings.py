@@ -28,7 +28,9 @@ def doublings(kind: str, most: int, batch_size: int, folder: Path) -> Iterator[d
     """
     with database(kind, folder) as where:
         store = opened(where.url)
-        settings = Settings(database={"url": where.url, "lease_timeout_seconds": 120.0})
+        settings = Settings(
+            database={"url": where.url, "lease_timeout_seconds": 120.0}, monitor={"limit_seconds": 120.0}
+        )
         before, size = 0, FIRST
         while size <= most:
             bytes_before = _bytes(settings)

@@ -86,6 +86,43 @@ def test_a_claim_without_a_known_owner_is_given_back(store: CozoStore) -> None:
     assert store.states.counts(Scope(R, batch))["pending"] == 2
 
 
+@pytest.mark.parametrize("page", [1, 2, 3, 1_000])
+def test_a_violation_is_found_on_whatever_page_it_is(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr("dobby_dagster.store.maintenance.ledger_audit.PAGE", page)
+    store = sqlite_store
+    source, _ = summarized(store)
+    store.versions.note(source, [RecordVersion("record", key, content_hash(key)) for key in ("", "new1", "new2")], [])
+    assert told(store) == []
+    for gone in ("summary{source, key, fingerprint}", "version{source, key, at}"):
+        write(store, f"?[{gone.partition(chr(123))[2][:-1]}] := *dobby_{gone}, key == 'k06' :rm dobby_{gone}")
+    write(store, "?[source, rank, key] := *dobby_waiting{source, rank, key}, key != 'new1'"
+          " :rm dobby_waiting {source, rank, key}")  # fmt: skip
+    assert told(store) == [
+        ("completed records have a summary of their content", 1),
+        ("present versions are in a batch or wait for one", 2),
+        ("members of batches have been seen", 1),
+    ]
+    assert store.audit.repair() == 3
+    assert told(store) == [("members of batches have been seen", 1)]
+
+
+@pytest.mark.parametrize("page", [1, 2, 1_000])
+def test_unfinished_batches_are_found_on_whatever_page_they_are(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    monkeypatch.setattr("dobby_dagster.store.ledger.record_states.PAGE", page)
+    source, first = summarized(sqlite_store)
+    versions = [RecordVersion("record", f"n{number}", content_hash(str(number))) for number in range(5)]
+    sqlite_store.versions.note(source, versions, [])
+    cut = [sqlite_store.versions.cut_batch("record", size) for size in (2, 3)]
+    second, third = (batch.id for batch in cut if batch)
+    assert sqlite_store.states.unfinished("record", R, 3) == {second: 2, third: 3}
+    assert sqlite_store.states.unfinished("record", R, 3, [first, third]) == {third: 3}
+    assert sqlite_store.states.unfinished("other", R, 3) == {}
+
+
 def test_what_can_only_be_restored_is_named(store: CozoStore) -> None:
     summarized(store)
     write(

@@ -23,6 +23,8 @@ MAY_PASS = f"is_in(retry, {[retry.value for retry in Retry if retry.may_pass]}) 
 UNFINISHED = f"""is_in(state, {[State.PENDING.value, State.IN_PROGRESS.value]})
     || (state == '{State.FAILED}' && {MAY_PASS})
     || (state == '{State.SKIPPED}' && is_in(reason, {list(PASSING_REASONS)}) && in_batch < batch)"""
+# Records of the batches that one query looks at: a writer waits for about a tenth of a second.
+PAGE = 10_000
 # What a record keeps when it is claimed or released.
 _CLAIM = "source, key, content_hash, retry_count"
 
@@ -98,19 +100,46 @@ class RecordStates:
     ) -> dict[BatchId, int]:
         """Batches with members that are left to process or in progress, and how many those are, oldest first.
 
+        Read page by page, so that other processes can use the database in between.
+
         Args:
             relation: The source.
             recipe: Under which the states are.
             max_retries: Failed attempts after which a record is quarantined.
             batches: Look at these only; at all where None.
         """
-        only = "" if batches is None else "batch in $batches, "
-        query = f"""finished[batch, position] := {only}*dobby_member{{batch, position, source, key, content_hash}}, source == $source,
+        found: dict[BatchId, int] = {}
+        for page in self._pages(relation, batches):
+            found |= self._unfinished(relation, recipe, max_retries, page)
+        return found
+
+    def _pages(self, relation: str, batches: Sequence[BatchId] | None) -> Iterator[list[BatchId]]:
+        """``batches``, or all of ``relation``, in groups of about :data:`PAGE` records, in order."""
+        query = "?[batch, members] := *dobby_batch{batch, source, members}, source == $source"
+        if batches is not None:
+            query = query.replace(":=", ":= batch in $batches,")
+        rows = self._connection.run(query, {"source": relation, "batches": list(batches or [])}).rows
+        page: list[BatchId] = []
+        members = 0
+        for batch, count in sorted(rows):
+            if page and members + count > PAGE:
+                yield page
+                page, members = [], 0
+            page.append(BatchId(batch))
+            members += count
+        if page:
+            yield page
+
+    def _unfinished(
+        self, relation: str, recipe: RecipeId, max_retries: int, batches: Sequence[BatchId]
+    ) -> dict[BatchId, int]:
+        query = f"""finished[batch, position] := batch in $batches,
+                *dobby_member{{batch, position, source, key, content_hash}}, source == $source,
             *dobby_state{{source, key, content_hash, recipe: $recipe, state, retry, retry_count, reason, batch: in_batch @ 'END'}},
             !({UNFINISHED})
-        ?[batch, count(position)] := {only}*dobby_member{{batch, position, source}}, source == $source,
+        ?[batch, count(position)] := batch in $batches, *dobby_member{{batch, position, source}}, source == $source,
             not finished[batch, position]"""
-        params = {"source": relation, "recipe": recipe, "max_retries": max_retries, "batches": list(batches or [])}
+        params = {"source": relation, "recipe": recipe, "max_retries": max_retries, "batches": list(batches)}
         return {BatchId(batch): int(count) for batch, count in sorted(self._connection.run(query, params).rows)}
 
     def counts(self, scope: Scope) -> dict[str, int]:

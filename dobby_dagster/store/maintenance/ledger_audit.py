@@ -6,13 +6,22 @@ file, and by an interrupted purge of an earlier version.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.store.cozoscript.script import script
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.relations import WAITING, transition
+from dobby_dagster.store.ledger.relations import STATE, SUMMARY, VERSION, WAITING, transition
+from dobby_dagster.store.maintenance.ledger_invariants import (
+    INVARIANTS,
+    UNOWNED,
+    UNPLACED,
+    UNSUMMARIZED,
+    VERSION_STATE,
+    Invariant,
+    Page,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,38 +49,8 @@ class Violation:
         return f"{counted(self.count, 'violation')} of: {self.invariant}, such as {self.example}"
 
 
-RECOVER = "recover"
-_STATE = "source, key, content_hash, recipe"
-# Rules that bind what is wrong: the version, and the batch in which it came to its state.
-_UNSUMMARIZED = f"""has[{_STATE}] := *dobby_summary{{source, key, fingerprint, content_hash, recipe}}
-    bad[{_STATE}, batch] := *dobby_state{{{_STATE}, state, batch @ 'END'}}, state == 'completed', not has[{_STATE}]"""
-_UNOWNED = f"""owned[owner, batch, recipe] := *dobby_owner{{owner, batch, recipe}}
-    bad[{_STATE}, batch] := *dobby_state{{{_STATE}, state, owner, batch @ 'END'}}, state == 'in_progress',
-        not owned[owner, batch, recipe]"""
-_UNPLACED = """placed[source, key, content_hash] := *dobby_member{batch, position, source, key, content_hash}
-    placed[source, key, content_hash] := *dobby_waiting{source, rank, key, content_hash}
-    bad[source, key, content_hash, priority, size] :=
-        *dobby_version{source, key, content_hash, priority, size, deleted @ 'END'}, deleted == false,
-        not placed[source, key, content_hash]"""
-_TWICE = f"""times[{_STATE}, count(fingerprint)] := *dobby_summary{{source, key, fingerprint, content_hash, recipe}}
-    bad[key, recipe] := times[{_STATE}, n], n > 1"""
-_MEMBERS = """there[batch, count(position)] := *dobby_member{batch, position}
-    bad[batch, said] := *dobby_batch{batch, members: said}, there[batch, n], n != said
-    bad[batch, said] := *dobby_batch{batch, members: said}, not there[batch, _]
-    bad[batch, said] := there[batch, said], not *dobby_batch{batch}"""
-_UNSEEN = """seen[source, key] := *dobby_version{source, key}
-    bad[key, batch] := *dobby_member{batch, position, source, key}, not seen[source, key]"""
-# The invariant, the rules that find violations, their columns, those that name an example, and the remedy.
-_INVARIANTS = (
-    ("completed records have a summary of their content", _UNSUMMARIZED, f"{_STATE}, batch", "key, batch", RECOVER),
-    ("records in progress have an owner", _UNOWNED, f"{_STATE}, batch", "key, batch", RECOVER),
-    ("present versions are in a batch or wait for one", _UNPLACED, "source, key, content_hash, priority, size",
-     "key, source", RECOVER),
-    ("a version has one summary under a recipe", _TWICE, "key, recipe", "key, recipe",
-     "purge {1}"),
-    ("batches have all their members", _MEMBERS, "batch, said", "batch, said", ""),
-    ("members of batches have been seen", _UNSEEN, "key, batch", "key, batch", ""),
-)  # fmt: skip
+# Records that one query examines: a writer waits for about a tenth of a second.
+PAGE = 10_000
 
 
 class Audit:
@@ -81,16 +60,61 @@ class Audit:
         self._connection = connection
 
     def examine(self) -> list[Violation]:
-        """Every violated invariant; nothing is changed."""
-        with self._connection.session():
-            return list(self._violations())
+        """Every violated invariant; nothing is changed.
 
-    def _violations(self) -> Iterator[Violation]:
-        for invariant, rules, columns, place, remedy in _INVARIANTS:
-            count = self._connection.run(f"{rules}\n?[count({columns.split(',')[0]})] := bad[{columns}]").rows[0][0]
-            if count:
-                first = self._connection.run(f"{rules}\n?[{place}] := bad[{columns}] :order {place} :limit 1").rows[0]
-                yield Violation(invariant, int(count), f"{first[0]} in {first[1]}", remedy.format(*first))
+        Read page by page, so that other processes can use the database in between: each page is of one moment.
+        """
+        pages = [*self._key_pages()], [*self._batch_pages()]
+        found = (self._examine(invariant, pages[invariant.by_batch]) for invariant in INVARIANTS)
+        return [violation for violation in found if violation is not None]
+
+    def _examine(self, invariant: Invariant, pages: Sequence[Page]) -> Violation | None:
+        count, example = 0, None
+        for page in pages:
+            head = f"count({invariant.columns.split(',')[0]})"
+            there = int(self._connection.run(invariant.query(page, head), page.params).rows[0][0])
+            if there and example is None:
+                first = invariant.query(page, invariant.place, f":order {invariant.place} :limit 1")
+                example = next(iter(self._connection.run(first, page.params).rows), None)
+            count += there
+        if not count or example is None:
+            return None
+        name = f"{example[0]} in {example[1]}"
+        return Violation(invariant.text, count, name, invariant.remedy.format(*example))
+
+    def _key_pages(self) -> Iterator[Page]:
+        """All keys of all sources, in ranges that begin at known ones."""
+        for source in sorted(self._sources()):
+            first: str | None = ""
+            while first is not None:
+                keys = self._connection.run(
+                    "?[key] := *dobby_version{source: $source, key @ 'END'}, key > $first"
+                    f" :offset {PAGE - 1} :limit 1",
+                    {"source": source, "first": first},
+                ).rows
+                end = keys[0][0] if keys else None
+                yield Page("key", source, first, end)
+                first = end
+
+    def _sources(self) -> set[str]:
+        """The sources of all versions, states and summaries; the next one is looked up, not searched."""
+        found = set()
+        for relation in (VERSION, STATE, SUMMARY):
+            query, after = f"?[source] := *{relation.name}{{source}}, source >= $after :limit 1", ""
+            while rows := self._connection.run(query, {"after": after}).rows:
+                found.add(rows[0][0])
+                after = rows[0][0] + "\0"  # with ">" every row of the one before is read
+        return found
+
+    def _batch_pages(self) -> Iterator[Page]:
+        """All batches, in ranges that hold about as many records as a page."""
+        first, members = "", 0
+        for batch, count in self._connection.run("?[batch, members] := *dobby_batch{batch, members}").rows:
+            if members and members + count > PAGE:
+                yield Page("batch", "", first, batch)
+                first, members = batch, 0
+            members += count
+        yield Page("batch", "", first, None)
 
     def repair(self) -> int:
         """Repair what can be repaired without a backup; return the number of records.
@@ -98,29 +122,24 @@ class Audit:
         Records that are completed without a summary, or in progress without an owner, return to pending; versions that
         are in no batch wait for one again.
         """
-        with self._connection.session():
-            found = {violation.invariant for violation in self._violations()}
-        return sum(
-            self._apply(block)
-            for (invariant, *_), block in zip(_INVARIANTS, (_pend(_UNSUMMARIZED), _pend(_UNOWNED), _WAIT), strict=False)
-            if invariant in found
-        )
+        found = {violation.invariant for violation in self.examine()}
+        repairs = (UNSUMMARIZED, _pend(UNSUMMARIZED)), (UNOWNED, _pend(UNOWNED)), (UNPLACED, _WAIT)
+        return sum(self._apply(blocks) for invariant, blocks in repairs if invariant.text in found)
 
     def _apply(self, blocks: list[str]) -> int:
         return int(self._connection.run(script(blocks), write=True).rows[0][0])
 
 
-def _pend(rules: str) -> list[str]:
+def _pend(invariant: Invariant) -> list[str]:
     return [
-        f"{{ {rules} ?[{_STATE}, batch] := bad[{_STATE}, batch] :create _bad {{{_STATE} => batch}} }}",
-        transition("_bad", f"{_STATE}, batch", reason="'repaired'"),
+        f"{{ {invariant.query(None, f'{VERSION_STATE}, batch')} :create _bad {{{VERSION_STATE} => batch}} }}",
+        transition("_bad", f"{VERSION_STATE}, batch", reason="'repaired'"),
         "{ ?[count(key)] := *_bad{key} }",
     ]
 
 
 _WAIT = [
-    f"""{{ {_UNPLACED} {WAITING.head} :=
-        bad[source, key, content_hash, priority, size], rank = -priority
+    f"""{{ {UNPLACED.query(None, ", ".join(WAITING.columns), ", rank = -priority")}
     :create _bad {{source, rank, key => content_hash, priority, size}} }}""",
     f"{{ {WAITING.head} := *_bad{{{', '.join(WAITING.columns)}}} {WAITING.into} }}",
     "{ ?[count(key)] := *_bad{key} }",
