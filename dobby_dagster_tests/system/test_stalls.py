@@ -26,17 +26,17 @@ RECORDS = 40
 def environment(folder: Path, **settings: object) -> dict[str, str]:
     return {
         **os.environ, "DATABASE_URL": f"sqlite:///{folder}/records.db", "DAGSTER_HOME": str(folder / "home"),
-        "DOBBY_PIPELINE_CHUNK_SIZE": "5", "DOBBY_INFERENCE_STALL_SECONDS": "5", "DOBBY_PIPELINE_STALL_SECONDS": "60",
+        "DOBBY_PIPELINE_CHUNK_SIZE": "5", "DOBBY_INFERENCE_STALL_SECONDS": "8", "DOBBY_PIPELINE_STALL_SECONDS": "60",
         **hanging_environment(folder), **{f"DOBBY_{name.upper()}": str(value) for name, value in settings.items()},
     }  # fmt: skip
 
 
 def summarize(env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*PROCESS, "summarize", "--json"], env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run([*PROCESS, "summarize", "--json"], env=env, capture_output=True, text=True, timeout=240)
 
 
 def answer(env: dict[str, str], *words: str) -> Any:
-    done = subprocess.run([*PROCESS, *words, "--json"], env=env, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*PROCESS, *words, "--json"], env=env, capture_output=True, text=True, timeout=240)
     return json.loads(done.stdout)
 
 
@@ -71,7 +71,7 @@ def test_a_terminal_run_that_hangs_is_ended_and_the_next_ones_isolate_the_record
         assert done.returncode == -signal.SIGKILL, done.stderr
         lines = [line for line in done.stderr.splitlines() if "no progress" in line]
         assert len(lines) == 1, done.stderr
-        assert re.search(r"and was ended: no token for [5-9] s \(inference.stall_seconds\)", lines[0])
+        assert re.search(r"and was ended: no token for \d+ s \(inference.stall_seconds\)", lines[0])
         assert len(store.stalls.recent(0)) == attempt + 1
         assert store.states.owners() == [], "its claims have returned"
     last = summarize(env)
@@ -94,7 +94,7 @@ def test_a_stopped_run_is_ended(tmp_path: Path) -> None:
     [watchdog] = watchdogs(tmp_path / "home")
     print(f"the watchdog has {watchdog.memory_info().rss / 1e6:.1f} MB, {watchdog.cpu_times()}")
     process.send_signal(signal.SIGSTOP)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
     assert "made no progress" in err
     [stall] = store.stalls.recent(0)
@@ -107,16 +107,16 @@ def test_a_stopped_run_is_ended(tmp_path: Path) -> None:
 
 def test_a_run_that_is_suspended_with_its_watchdog_goes_on(tmp_path: Path) -> None:
     """Ctrl-Z in a terminal stops the whole process group."""
-    store, env = prepared(tmp_path, 0), environment(tmp_path, inference_stall_seconds=3, pipeline_stall_seconds=3)
+    store, env = prepared(tmp_path, 0), environment(tmp_path, inference_stall_seconds=10, pipeline_stall_seconds=10)
     put(store, {f"k{i:04d}": f"SLOW word{i}" for i in range(RECORDS)})
     process = subprocess.Popen([*PROCESS, "summarize"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, process_group=0)  # fmt: skip
     while not store.totals.read().get("records"):
         assert process.poll() is None
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGSTOP)
-    time.sleep(5)
+    time.sleep(13)
     os.killpg(process.pid, signal.SIGCONT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     check_everything_but(store, {})
 
@@ -130,7 +130,7 @@ def test_a_watchdog_that_dies_costs_the_run_nothing_but_a_warning(tmp_path: Path
         time.sleep(0.05)
     for watchdog in watchdogs(tmp_path / "home"):
         watchdog.kill()
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
     assert "its watchdog ended with status -9" in err
     check_everything_but(store, {})
@@ -144,7 +144,7 @@ def test_a_run_is_ended_also_where_its_stall_can_not_be_recorded(tmp_path: Path)
         assert process.poll() is None
         time.sleep(0.05)
     with store.connection.session(write=True):
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
     assert process.returncode == -signal.SIGKILL
     assert "warning: the stall was not recorded" in err
     assert store.stalls.recent(0) == []
