@@ -12,6 +12,7 @@ from dobby_dagster import __version__
 from dobby_dagster.cli.commands.alerts import alerts
 from dobby_dagster.cli.commands.backfill import backfill
 from dobby_dagster.cli.commands.backup import backup
+from dobby_dagster.cli.commands.check import check
 from dobby_dagster.cli.commands.config import config
 from dobby_dagster.cli.commands.dev import dev
 from dobby_dagster.cli.commands.doctor import doctor
@@ -31,6 +32,7 @@ from dobby_dagster.cli.commands.restore import restore
 from dobby_dagster.cli.commands.show import show
 from dobby_dagster.cli.commands.status import status
 from dobby_dagster.cli.commands.summarize import summarize
+from dobby_dagster.cli.commands.try_text import try_
 from dobby_dagster.cli.commands.watch import watch
 from dobby_dagster.cli.exit_status import exit_status
 from dobby_dagster.cli.help_format import Command, Group
@@ -71,15 +73,15 @@ def _root(
 
 # The help lists commands by task, in the order in which a new user needs them.
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
-    "Summarise": (init, ingest, preview, summarize),
-    "Show results": (status, show, history, report, export),
+    "Summarise": (init, ingest, preview, summarize, try_),
+    "Show results": (status, show, check, history, report, export),
     "Repeat and clean up": (backfill, redo, purge),
     "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore),
     "Settings": (config, models),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:
-        app.command(command.__name__, cls=Command, rich_help_panel=panel)(command)
+        app.command(command.__name__.rstrip("_"), cls=Command, rich_help_panel=panel)(command)
 app.add_typer(failed, name="failed", rich_help_panel="Repeat and clean up")
 
 

@@ -6,15 +6,12 @@ import hashlib
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 
 from dobby_dagster.domain.records import Record
 from dobby_dagster.ingest.deletion import Deletion, is_below, renamed, vanished
-from dobby_dagster.ingest.piece import UnreadableError
-from dobby_dagster.ingest.regular_files import NotReadError
-from dobby_dagster.ingest.source_files import display, resolved, text_of, walk
-from dobby_dagster.ingest.splitter_process import Splitter
+from dobby_dagster.ingest.source_files import display, resolved
+from dobby_dagster.ingest.tree_records import SourceTree
 from dobby_dagster.store.ledger.own_records import Records
 
 PAGE = 500
@@ -40,35 +37,6 @@ class Ingested:
     unchanged: int = 0
     deleted: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass
-class _Root:
-    """One of the paths that are ingested.
-
-    Attributes:
-        path: As it was given.
-        origin: The source of its records: its real path.
-        prefix: The first part of its keys.
-        keys: The keys found so far.
-        unread: Keys of files and folders that could not be read this time; their stored records are kept.
-    """
-
-    path: Path
-    origin: str
-    prefix: str
-    keys: set[str] = field(default_factory=set)
-    unread: list[str] = field(default_factory=list)
-
-    def place(self, path: Path) -> str:
-        below = display(path.relative_to(self.path))
-        return self.prefix if below == "." else f"{self.prefix}/{below}"
-
-    def new_key(self, key: str) -> str:
-        """``key``, made unique by a number."""
-        unique = next(k for n in count(1) if (k := key if n == 1 else f"{key}#{n}") not in self.keys)
-        self.keys.add(unique)
-        return unique
 
 
 def ingest(
@@ -98,15 +66,18 @@ def ingest(
     done = Ingested()
     for path in roots:
         real = resolved(path)
-        root = _Root(path, display(real), name or display(Path(real.name)))
-        stored = records.keys_of(root.origin)
-        if deletion := renamed(display(path), root.prefix, stored):
+        tree = SourceTree(path, display(real), name or display(Path(real.name)))
+        stored = records.keys_of(tree.origin)
+        if deletion := renamed(display(path), tree.prefix, stored):
             deletion.require(may_delete)
-        found = _records(root, exclude, done, on_file)
+        found = tree.records(exclude, on_file)
         if limit is not None:
             found = iter(heapq.nsmallest(limit, found, key=_order))
-        _write(records, found, root.origin, done)
-        missing = sorted(key for key in stored - root.keys if not is_below(key, root.unread))
+        _write(records, found, tree.origin, done)
+        done.files += tree.files
+        done.found += len(tree.keys)
+        done.left_out |= tree.left_out
+        missing = sorted(key for key in stored - tree.keys if not is_below(key, tree.unread))
         if deletion := vanished(display(path), missing, stored):
             deletion.require(may_delete)
         records.remove(missing)
@@ -116,38 +87,6 @@ def ingest(
 
 def _order(record: Record) -> bytes:
     return hashlib.sha256(record.key.encode("utf-8", "replace")).digest()
-
-
-def _records(root: _Root, exclude: Sequence[str], done: Ingested, on_file: Callable[[Path], None]) -> Iterator[Record]:
-    with Splitter() as splitter:
-        yield from _records_by(splitter, root, exclude, done, on_file)
-
-
-def _records_by(
-    splitter: Splitter, root: _Root, exclude: Sequence[str], done: Ingested, on_file: Callable[[Path], None]
-) -> Iterator[Record]:
-    for found in walk(root.path, exclude):
-        if found.reason:
-            done.left_out[display(found.path)] = found.reason
-            if found.transient:
-                root.unread.append(root.place(found.path))
-            continue
-        on_file(found.path)
-        place = root.place(found.path)
-        try:
-            pieces = splitter.pieces(found.path, text_of(found.path))
-        except (NotReadError, UnreadableError) as error:
-            done.left_out[display(found.path)] = str(error)
-            if isinstance(error, NotReadError) and error.transient:
-                root.unread.append(place)
-            continue
-        done.files += 1
-        for piece in pieces:
-            done.found += 1
-            key = root.new_key(f"{place}::{piece.name}" if piece.name else place)
-            about = {"front_matter": dict(piece.metadata)} if piece.metadata else {}
-            metadata = {"path": place, "line": piece.line, "name": piece.name, **about}
-            yield Record(key, piece.content, root.origin, piece.kind, piece.language, metadata=metadata)
 
 
 def _write(records: Records, found: Iterator[Record], origin: str, done: Ingested) -> None:

@@ -65,6 +65,12 @@ class Records:
         query = "?[key] := *record{key, source}, source == $origin"
         return {row[0] for row in self._connection.run(query, {"origin": origin}).rows}
 
+    def origins(self) -> dict[str, str]:
+        """The trees that records came from: each one's path, and the file of one of its records, as in its key."""
+        query = """?[source, choice(path)] := *record{source, metadata}, source != '',
+            path = maybe_get(metadata, 'path'), is_string(path)"""
+        return {source: path for source, path in self._connection.run(query).rows}
+
     def remove(self, keys: Sequence[str]) -> None:
         """Delete records; the next plan notes them as deleted."""
         for begin in range(0, len(keys), 1_000):

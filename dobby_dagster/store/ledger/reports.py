@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,14 +108,15 @@ class Reports:
             if not rows:
                 return
             present = [(key, content_hash) for key, content_hash, deleted in rows if not deleted]
-            yield from self._describe(relation, recipe, present)
+            yield from self.describe(relation, recipe, present)
             after = rows[-1][0] or after
             if len(rows) < page:
                 return
 
-    def _describe(
+    def describe(
         self, relation: str, recipe: RecipeId | None, present: list[tuple[str, str]]
     ) -> Iterator[dict[str, Any]]:
+        """State and summary, as in :meth:`entries`, of the records at these keys with contents of these hashes."""
         params = {"rows": present, "source": relation, "recipe": recipe or ""}
         wanted = "r in $rows, key = get(r, 0), content_hash = get(r, 1)"
         states = self._connection.run(
@@ -150,7 +151,7 @@ class Reports:
         """
         for records in source.pages(page):
             present = [(record.key, content_hash(record.content)) for record in records]
-            entries = self._describe(source.settings.relation, recipe, present)
+            entries = self.describe(source.settings.relation, recipe, present)
             for record, entry in zip(records, entries, strict=True):
                 yield {
                     **entry,
@@ -174,7 +175,7 @@ class Reports:
         if not rows:
             return None
         found_hash, deleted = rows[0]
-        [entry] = self._describe(relation, recipe, [(key, found_hash)])
+        [entry] = self.describe(relation, recipe, [(key, found_hash)])
         if deleted:
             entry = dict.fromkeys(entry) | {"key": key, "error": "", "error_code": "", "reason": "", "batch": ""}
             entry["state"] = "deleted"
@@ -202,6 +203,12 @@ class Reports:
         :order -created_at"""
         rows = list(self._connection.run(query, params).dicts())
         return sorted(rows, key=lambda row: row["former"] != "")
+
+    def summarized(self, relation: str, recipe: RecipeId | None, keys: Sequence[str]) -> set[str]:
+        """Those of ``keys`` that have a summary under ``recipe``, be it of a former content."""
+        query = "?[key] := key in $keys, *dobby_summary{source: $source, key, fingerprint, recipe: $recipe}"
+        params = {"source": relation, "recipe": recipe or "", "keys": list(keys)}
+        return {row[0] for row in self._connection.run(query, params).rows}
 
     def outputs(self, relation: str, recipe: RecipeId) -> Iterator[dict[str, Any]]:
         """Of every current summary under ``recipe``: key, content_hash, confidence (None: unknown), finish_reason, truncated.

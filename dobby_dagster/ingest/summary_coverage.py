@@ -1,0 +1,144 @@
+"""Which records of a source tree, as its files are now, have a summary of exactly that content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.records import Record, content_hash
+from dobby_dagster.domain.scope import RecipeId
+from dobby_dagster.domain.settings import OWN_RELATION
+from dobby_dagster.domain.states import State
+from dobby_dagster.ingest.deletion import is_below
+from dobby_dagster.ingest.source_files import display, resolved, walk
+from dobby_dagster.ingest.tree_records import SourceTree
+from dobby_dagster.store.cozo_store import CozoStore
+
+PAGE = 500
+MISSING, CHANGED, GONE = "no summary", "changed since its summary", "no longer in the tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A record whose summary is missing, or is of another content.
+
+    Attributes:
+        key: The record's.
+        path: Its file, as in the key.
+        line: Its first line, from 1; None of a record that is no longer there.
+        reason: Why it has no current summary.
+    """
+
+    key: str
+    path: str
+    line: int | None
+    reason: str
+
+
+@dataclass
+class Coverage:
+    """The records of some files, and which of them have a current summary.
+
+    Attributes:
+        current: How many have one.
+        gaps: Those that have none, and summaries of records that are no longer there.
+        left_out: Files and folders that were not read, with the reason.
+    """
+
+    current: int = 0
+    gaps: list[Gap] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def coverage(
+    store: CozoStore, recipe: RecipeId | None, paths: Sequence[Path] = (), exclude: Sequence[str] = ()
+) -> Coverage:
+    """Compare the files with the summaries under ``recipe``; nothing is written.
+
+    Args:
+        store: Where the records of an earlier ingestion and their summaries are.
+        recipe: The model and prompt whose summaries count.
+        paths: Trees that were ingested, or files and folders in them; by default all trees that were ingested.
+        exclude: As for the ingestion.
+
+    Raises:
+        SourceError: A path does not exist, or was never ingested.
+    """
+    found = Coverage()
+    origins = store.records.origins()
+    if not origins:
+        raise SourceError("no source tree was ingested into this database", hint="run: dobby ingest PATH")
+    for path in paths or [Path(origin) for origin in origins]:
+        tree = _tree(path, origins)
+        if reason := _why_left_out(path, tree, exclude):
+            found.left_out[display(path)] = reason
+            continue
+        records = tree.records(exclude)
+        while page := list(islice(records, PAGE)):
+            _compare(store, recipe, page, found)
+        for key in sorted(store.records.keys_of(tree.origin) - tree.keys):
+            if is_below(key, [tree.prefix]) and not is_below(key, tree.unread):
+                found.gaps.append(Gap(key, key.partition("::")[0], None, GONE))
+        found.left_out |= tree.left_out
+    return found
+
+
+def _tree(path: Path, origins: dict[str, str]) -> SourceTree:
+    """The tree, or the part of one, at ``path``, with keys as its ingestion gave them.
+
+    Raises:
+        SourceError: It was never ingested.
+    """
+    real = resolved(path)
+    for place in (real, *real.parents):
+        if display(place) in origins:
+            prefix = _prefix(place, origins[display(place)])
+            below = display(real.relative_to(place))
+            return SourceTree(path, display(place), prefix if below == "." else f"{prefix}/{below}")
+    raise SourceError(f"'{display(path)}' was never ingested", hint=f"ingested: {', '.join(sorted(origins))}")
+
+
+def _why_left_out(path: Path, tree: SourceTree, exclude: Sequence[str]) -> str:
+    """Why an ingestion of the tree would not read the file ``path``; empty if it would, or for a folder."""
+    if not path.is_file() or display(path.resolve()) == tree.origin:
+        return ""
+    return next((found.reason for found in walk(path.parent, exclude) if found.path == path), "")
+
+
+def _prefix(origin: Path, place: str) -> str:
+    """The name of the tree at ``origin``, in which there was a file at ``place``; the name may have slashes."""
+    parts = place.split("/")
+    if origin.is_file():
+        return place
+    splits = (("/".join(parts[:i]), "/".join(parts[i:])) for i in range(1, len(parts)))
+    return next((name for name, below in splits if (origin / below).exists()), parts[0])
+
+
+def _compare(store: CozoStore, recipe: RecipeId | None, records: Sequence[Record], found: Coverage) -> None:
+    present = [(record.key, content_hash(record.content)) for record in records]
+    entries = list(store.reports.describe(OWN_RELATION, recipe, present))
+    lacking = [entry["key"] for entry in entries if entry["summary"] is None]
+    summarized = store.reports.summarized(OWN_RELATION, recipe, lacking) if lacking else set()
+    for record, entry in zip(records, entries, strict=True):
+        if entry["summary"] is not None:
+            found.current += 1
+        elif reason := _reason(entry, record.key in summarized):
+            found.gaps.append(Gap(record.key, str(record.metadata["path"]), int(record.metadata["line"]), reason))
+
+
+def _reason(entry: dict[str, str], was_summarized: bool) -> str:
+    """Why a record has no current summary; empty for one that is skipped for good."""
+    if entry["state"] == State.SKIPPED:
+        return ""
+    if entry["state"] == State.FAILED:
+        return f"failed: {entry['error']}"
+    return CHANGED if was_summarized else MISSING
+
+
+def lines_of(gaps: Sequence[Gap]) -> Iterator[str]:
+    """One line for each gap, as compilers write them: ``path:line: key: reason``."""
+    for gap in gaps:
+        yield f"{gap.path}{f':{gap.line}' if gap.line else ''}: {gap.key.partition('::')[2] or gap.path}: {gap.reason}"

@@ -1,0 +1,85 @@
+"""The records of a source tree as it is now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from dobby_dagster.domain.records import Record
+from dobby_dagster.ingest.piece import UnreadableError
+from dobby_dagster.ingest.regular_files import NotReadError
+from dobby_dagster.ingest.source_files import display, text_of, walk
+from dobby_dagster.ingest.splitter_process import Splitter
+
+
+@dataclass
+class SourceTree:
+    """A path whose files are read into records.
+
+    Attributes:
+        path: A file or folder: what is read.
+        origin: The source of its records: the real path of the tree.
+        prefix: The first part of its keys: the name of the tree, with the path below it where only a part is read.
+        keys: The keys found so far.
+        unread: Keys of files and folders that could not be read this time; their stored records are kept.
+        files: How many files were read.
+        left_out: Files and folders that were not read, with the reason.
+    """
+
+    path: Path
+    origin: str
+    prefix: str
+    keys: set[str] = field(default_factory=set)
+    unread: list[str] = field(default_factory=list)
+    files: int = 0
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def records(
+        self, exclude: Sequence[str] = (), on_file: Callable[[Path], None] = lambda path: None
+    ) -> Iterator[Record]:
+        """One record for each piece of each file, in a fixed order.
+
+        Args:
+            exclude: Glob patterns; a file whose path below :attr:`path` matches one is left out.
+            on_file: Called with each file that is read.
+
+        Raises:
+            SourceError: The path can't be read.
+        """
+        with Splitter() as splitter:
+            for found in walk(self.path, exclude):
+                if found.reason:
+                    self.left_out[display(found.path)] = found.reason
+                    if found.transient:
+                        self.unread.append(self._place(found.path))
+                    continue
+                on_file(found.path)
+                yield from self._pieces(splitter, found.path)
+
+    def _pieces(self, splitter: Splitter, path: Path) -> Iterator[Record]:
+        place = self._place(path)
+        try:
+            pieces = splitter.pieces(path, text_of(path))
+        except (NotReadError, UnreadableError) as error:
+            self.left_out[display(path)] = str(error)
+            if isinstance(error, NotReadError) and error.transient:
+                self.unread.append(place)
+            return
+        self.files += 1
+        for piece in pieces:
+            key = self._new_key(f"{place}::{piece.name}" if piece.name else place)
+            about = {"front_matter": dict(piece.metadata)} if piece.metadata else {}
+            metadata = {"path": place, "line": piece.line, "name": piece.name, **about}
+            yield Record(key, piece.content, self.origin, piece.kind, piece.language, metadata=metadata)
+
+    def _place(self, path: Path) -> str:
+        below = display(path.relative_to(self.path))
+        return self.prefix if below == "." else f"{self.prefix}/{below}"
+
+    def _new_key(self, key: str) -> str:
+        """``key``, made unique by a number."""
+        unique = next(k for n in count(1) if (k := key if n == 1 else f"{key}#{n}") not in self.keys)
+        self.keys.add(unique)
+        return unique

@@ -1,0 +1,90 @@
+"""``dobby check``: a source tree as it is now, beside the summaries that are stored."""
+
+from pathlib import Path
+
+import pytest
+
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
+
+WHERE = ("--database", "sqlite:///code.db")
+
+
+def summarized() -> None:
+    store = CozoStore.open(DatabaseSettings(url="sqlite:///code.db"))
+    store.recipes.remember(RECIPE)
+    run(store, FakeEngine())
+    store.close()
+
+
+@pytest.fixture
+def tree(dobby: Dobby) -> Path:
+    """A tree of two files, all of whose records have a summary."""
+    src = Path("src")
+    (src / "inner").mkdir(parents=True)
+    (src / "a.py").write_text("def one():\n    return 1\n\n\ndef two():\n    return 2\n")
+    (src / "inner" / "b.py").write_text("def three():\n    return 3\n")
+    (src / "logo.png").write_bytes(b"\0")
+    assert dobby("ingest", "src", *WHERE).code == 0
+    summarized()
+    return src
+
+
+def test_a_tree_whose_summaries_are_all_current(dobby: Dobby, tree: Path) -> None:
+    for paths in ((), ("src",), ("src/inner",), ("src/a.py",), ("src/a.py", "src/inner/b.py"), (tree.resolve(),)):
+        answer = dobby("check", *paths, *WHERE)
+        assert (answer.code, answer.out) == (0, ""), answer
+    assert dobby("check", *WHERE).err == "3 records with a current summary, 0 without\n"
+
+
+def test_what_was_changed_added_removed_or_never_summarised(dobby: Dobby, tree: Path) -> None:
+    (tree / "a.py").write_text("def one():\n    return 1 + 1\n\n\ndef new():\n    return 0\n")
+    answer = dobby("check", *WHERE)
+    assert answer.code == 1
+    assert answer.out.splitlines() == [
+        "src/a.py:1: one: changed since its summary",
+        "src/a.py:5: new: no summary",
+        "src/a.py: two: no longer in the tree",
+    ]
+    assert dobby("check", "src/inner", *WHERE).code == 0
+    found = dobby("check", "src/a.py", *WHERE, "--json")
+    assert found.code == 1
+    assert (found.json["current"], len(found.json["gaps"])) == (0, 3)
+    assert dobby("ingest", "src", *WHERE).code == 0
+    assert dobby("check", *WHERE).code == 1, "ingested, and not summarised yet"
+    summarized()
+    assert dobby("check", *WHERE).code == 0
+
+
+def test_a_failed_record_is_a_gap_with_its_error(dobby: Dobby, tree: Path) -> None:
+    (tree / "a.py").write_text("def one():\n    return 'FAIL'\n")
+    dobby("ingest", "src", *WHERE)
+    summarized()
+    assert "src/a.py:1: one: failed: " in dobby("check", *WHERE).out
+
+
+def test_files_that_an_ingestion_leaves_out_are_no_gap(dobby: Dobby, tree: Path) -> None:
+    assert dobby("check", "src/logo.png", *WHERE).code == 0
+    (tree / "test_a.py").write_text("def test():\n    return 1\n")
+    assert dobby("check", *WHERE).code == 1
+    assert dobby("check", *WHERE, "--exclude", "test_*").code == 0
+    assert dobby("check", "src/test_a.py", *WHERE, "--exclude", "test_*").code == 0
+
+
+def test_a_tree_under_a_name_of_its_own(dobby: Dobby, tree: Path) -> None:
+    assert dobby("ingest", "src", "--name", "lib/core", "-d", "sqlite:///named.db").code == 0
+    answer = dobby("check", "src/inner/b.py", "-d", "sqlite:///named.db")
+    assert answer.out == "lib/core/inner/b.py:1: three: no summary\n"
+
+
+def test_what_was_never_ingested_is_an_error(dobby: Dobby, tree: Path) -> None:
+    Path("other.py").write_text("x = 1\n")
+    answer = dobby("check", "other.py", *WHERE)
+    assert (answer.code, answer.out) == (1, "")
+    assert "'other.py' was never ingested (ingested: " in answer.err
+    CozoStore.open(DatabaseSettings(url="sqlite:///empty.db")).close()
+    assert "no source tree was ingested" in dobby("check", "-d", "sqlite:///empty.db").err
+    assert "there is no file or folder 'none'" in dobby("check", "none", *WHERE).err
