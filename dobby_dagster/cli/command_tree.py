@@ -21,6 +21,7 @@ from dobby_dagster.cli.commands.failed import failed
 from dobby_dagster.cli.commands.history import history
 from dobby_dagster.cli.commands.ingest import ingest
 from dobby_dagster.cli.commands.init import init
+from dobby_dagster.cli.commands.list_records import list_
 from dobby_dagster.cli.commands.models import models
 from dobby_dagster.cli.commands.monitor import monitor
 from dobby_dagster.cli.commands.preview import preview
@@ -74,7 +75,7 @@ def _root(
 # The help lists commands by task, in the order in which a new user needs them.
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Summarise": (init, ingest, preview, summarize, try_),
-    "Show results": (status, show, check, history, report, export),
+    "Show results": (status, list_, show, check, history, report, export),
     "Repeat and clean up": (backfill, redo, purge),
     "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore),
     "Settings": (config, models),

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 # The options that choose a source and a model, and the commands that take all of them, or none.
 MODEL_OPTIONS = ("--relation", "--key", "--content", "--model", "--prompt")
 _WITH_MODEL = ("summarize", "backfill", "preview", "redo", "dev", "doctor")
-_WITHOUT_SOURCE = ("recover", "purge", "backup", "restore", "ingest", "config", "watch")
+_WITHOUT_SOURCE = ("recover", "purge", "backup", "restore", "ingest", "config", "watch", "check")
 _COMMAND = re.compile(
-    r"\bdobby (failed list|failed release|summarize|status|show|history|export|preview|backfill|redo|purge|dev|doctor"
-    r"|watch|recover)\b(?! --(?:database|config))"
+    r"\bdobby (failed list|failed release|summarize|status|list|show|check|history|export|preview|backfill|redo|purge"
+    r"|dev|doctor|watch|recover)\b(?! --(?:database|config))"
 )
 
 _last: list[Opened] = []

@@ -3,7 +3,8 @@
 ``FUZZ_EXAMPLES=2000 pytest test_cli_fuzz.py`` tries more than an everyday run.
 """
 
-from __future__ import annotations
+from __future__ import io
+import annotations
 
 import os
 import string
@@ -80,7 +81,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
         line.append("--yes")
     if name == "watch":
         line.append("--once")  # else it would go on
-    if name in ("summarize", "doctor"):
+    if name in ("summarize", "doctor", "try"):
         line += ["--model", "nope"]  # inference has tests of its own
     if name in ("dev", "monitor"):
         line += ["--port", "TAKEN"]  # else it would serve
@@ -107,6 +108,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "outside" / "theirs.txt").write_text("theirs")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"def f(): return 1\n")))
     monkeypatch.chdir(tmp_path / "work")
     fill({f"k{i}": f"def f{i}(a):\n    return a * {i}\n" for i in range(3)})
     fill({}, "record_none", "sqlite:///empty.db")

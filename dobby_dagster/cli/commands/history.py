@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from dobby_dagster.cli import options
-from dobby_dagster.cli.commands.show import require_row
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import out, print_json, print_table
+from dobby_dagster.cli.record_lookup import found_key
 
 
 @options.takes("database", "relation")
@@ -21,9 +21,7 @@ def history(
 ) -> None:
     """Show the audit trail of a record: every change of its state."""
     use = opened(given)
-    events = use.store.states.history(use.relation, key)
-    if not events:
-        require_row(use, key)
+    events = use.store.states.history(use.relation, key) or use.store.states.history(use.relation, found_key(use, key))
     if as_json:
         print_json(events)
         return

@@ -69,7 +69,7 @@ class Records:
         """The trees that records came from: each one's path, and the file of one of its records, as in its key."""
         query = """?[source, choice(path)] := *record{source, metadata}, source != '',
             path = maybe_get(metadata, 'path'), is_string(path)"""
-        return {source: path for source, path in self._connection.run(query).rows}
+        return dict(self._connection.run(query).rows)
 
     def remove(self, keys: Sequence[str]) -> None:
         """Delete records; the next plan notes them as deleted."""

@@ -138,8 +138,10 @@ class Reports:
             state = by_key.get(key, {"state": "pending", "error": "", "error_code": "", "reason": "", "batch": ""})
             yield {**state, **(texts.get(key) or blank), "key": key}
 
-    def rows(self, source: Source, recipe: RecipeId | None, page: int = 500) -> Iterator[dict[str, Any]]:
-        """Every row of the source, in key order, with its current content.
+    def rows(
+        self, source: Source, recipe: RecipeId | None, page: int = 500, prefix: str = ""
+    ) -> Iterator[dict[str, Any]]:
+        """Every row of the source whose key begins with ``prefix``, in key order, with its current content.
 
         Other than :meth:`entries`, which tells what is planned, this reads the source: a row that no plan has seen is
         there, as pending; one that was edited since has the state and the summary of its present content; one that is
@@ -149,7 +151,7 @@ class Reports:
             The fields of :meth:`entries`, and ``content_type``, ``language``, ``priority``, ``size`` (bytes),
             ``metadata`` (the columns that ``source.metadata`` names, or those of Dobby's own relation) and ``content``.
         """
-        for records in source.pages(page):
+        for records in source.pages(page, prefix):
             present = [(record.key, content_hash(record.content)) for record in records]
             entries = self.describe(source.settings.relation, recipe, present)
             for record, entry in zip(records, entries, strict=True):

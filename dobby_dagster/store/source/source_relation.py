@@ -16,7 +16,7 @@ from dobby_dagster.store.cozoscript.script import name
 from dobby_dagster.store.cozoscript.value_text import content_of, plain, tag_of, text_of
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.schema import relations
-from dobby_dagster.store.source.row_keys import decode_key, key_of, wanted
+from dobby_dagster.store.source.row_keys import PREFIX, decode_key, key_of, wanted
 
 Tracking: TypeAlias = Literal["queue", "watermark", "comparison"]
 ORDERED_TYPES = ("String", "Int")
@@ -143,14 +143,14 @@ class Source:
             hint="give the rows keys that differ as text",
         )
 
-    def pages(self, size: int) -> Iterator[list[Record]]:
-        """All rows in key order, ``size`` at a time; the database is closed between pages."""
-        for keys in self.key_pages(size):
+    def pages(self, size: int, prefix: str = "") -> Iterator[list[Record]]:
+        """All rows whose key begins with ``prefix``, in key order, ``size`` at a time; the database is closed between pages."""
+        for keys in self.key_pages(size, prefix):
             found = self.get(keys)
             yield [found[key] for key in keys if key in found]
 
-    def key_pages(self, size: int) -> Iterator[list[str]]:
-        """All keys in key order, ``size`` at a time.
+    def key_pages(self, size: int, prefix: str = "") -> Iterator[list[str]]:
+        """All keys that begin with ``prefix``, in key order, ``size`` at a time.
 
         Text and whole-number keys are read page by page. Keys of other types can't be compared by Cozo
         across a page's border: they are read at once, without their contents.
@@ -158,16 +158,20 @@ class Source:
         view = f"{self.atom(key='k')}, tag = {tag_of('k')}, text = {text_of('k')}"
         if not self._keys_are_ordered():
             keys = self.keys_in(self.connection.run(f"?[k, tag, text] := {view}").rows)
+            keys = [key for key in keys if key.startswith(prefix)]
             for begin in range(0, len(keys), size):
                 yield keys[begin : begin + size]
             return
         after: Any = None
+        is_text = self.key_type != "Int" and not prefix.startswith(PREFIX)
+        starts = ", starts_with(k, $prefix)" if prefix and is_text else ""
         while True:
             bound = "" if after is None else ", k > $after"
-            query = f"?[k, tag, text] := {view}{bound} :limit {int(size)}"
-            rows = self.connection.run(query, {} if after is None else {"after": after}).rows
-            if rows:
-                yield self.keys_in(rows)
+            query = f"?[k, tag, text] := {view}{starts}{bound} :limit {int(size)}"
+            parameters = ({"prefix": prefix} if starts else {}) | ({} if after is None else {"after": after})
+            rows = self.connection.run(query, parameters).rows
+            if keys := [key for key in self.keys_in(rows) if key.startswith(prefix)]:
+                yield keys
             if len(rows) < size:
                 return
             after = rows[-1][0]

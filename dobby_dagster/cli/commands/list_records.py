@@ -1,0 +1,71 @@
+"""``dobby list``: records with their summaries, filtered, sorted and paged."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from dobby_dagster.cli import options
+from dobby_dagster.cli.database_in_use import opened
+from dobby_dagster.cli.output import note, out, print_json, print_table
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.states import State
+from dobby_dagster.domain.suggest import suggestion
+
+ORDERS = ("key", "confidence", "newest")
+
+
+@options.takes("database", "relation")
+def list_(
+    given: options.Given,
+    prefix: Annotated[str, typer.Argument(help="Only keys that begin so, as src/parser.py.")] = "",
+    state: Annotated[str | None, typer.Option(help=f"Only records in this state: {', '.join(State)}.")] = None,
+    language: Annotated[str | None, typer.Option(help="Only records in this language.")] = None,
+    kind: Annotated[str | None, typer.Option(help="Only records of this kind: function, class, section, …")] = None,
+    below: Annotated[float | None, typer.Option(min=0, max=1, help="Only summaries with a lower confidence.")] = None,
+    unsure: Annotated[bool, typer.Option("--unsure", help="Only unsure summaries.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only records that failed.")] = False,
+    stale: Annotated[bool, typer.Option("--stale", help="Only records that have changed since their summary.")] = False,
+    recipe: Annotated[str | None, typer.Option(help="Model and prompt, by identifier; see dobby status.")] = None,
+    sort: Annotated[str, typer.Option(help=f"{', '.join(ORDERS)}: the least confident or the newest first.")] = "key",
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Records on a page.")] = 20,
+    page: Annotated[int, typer.Option(min=1, help="Which page.")] = 1,
+    as_json: options.Json = False,
+) -> None:
+    """List records with their summaries.
+
+    Example: dobby list src/parser --unsure --sort confidence
+    """
+    from dobby_dagster.pipeline.reporting.record_list import Order, RecordFilter, list_records
+
+    if state is not None and state not in tuple(State):
+        raise SettingsError(f"there is no state '{state}'", hint=suggestion(state, tuple(State)))
+    if sort not in ORDERS:
+        raise SettingsError(f"records can't be sorted by '{sort}'", hint=suggestion(sort, ORDERS))
+    if failed and state not in (None, State.FAILED):
+        raise SettingsError(f"--failed contradicts --state {state}")
+    use = opened(given)
+    if unsure:
+        below = min(use.settings.pipeline.unsure_below, 1.0 if below is None else below)
+    wanted = RecordFilter(prefix, State.FAILED if failed else state, language and language.lower(), kind, below, stale)
+    found = list_records(use.store, use.source, use.recipe(recipe), wanted, Order(sort), limit, page)
+    if as_json:
+        print_json({"records": found.rows, "page": page, "more": found.more})
+        return
+    if not found.rows:
+        out.print("No record matches." if wanted != RecordFilter() or page > 1 else "There are no records.")
+        return
+    rows = [(row["key"], row["summary"] or _why_none(row), _confidence(row)) for row in found.rows]
+    print_table(["key", "summary", "confidence"], rows)
+    if found.more:
+        note(f"There is more: --page {page + 1}")
+
+
+def _why_none(row: dict[str, str]) -> str:
+    why = row["error"] or row["reason"]
+    return f"({row['state']}: {why})" if why else f"({row['state']})"
+
+
+def _confidence(row: dict[str, float | None]) -> float | str:
+    return "" if row["summary"] is None else "unknown" if row["confidence"] is None else row["confidence"]

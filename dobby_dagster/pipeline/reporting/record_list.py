@@ -1,0 +1,113 @@
+"""Records with their states and summaries, filtered, sorted and paged."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from typing import Any
+
+from dobby_dagster.domain.scope import RecipeId
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.source.source_relation import Source
+
+Row = Mapping[str, Any]
+
+
+class Order(StrEnum):
+    """How records are sorted: by key, the least confident summary first, or the newest summary first."""
+
+    KEY = "key"
+    CONFIDENCE = "confidence"
+    NEWEST = "newest"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFilter:
+    """Which records are wanted; None and False leave a condition out.
+
+    Attributes:
+        prefix: What the key begins with.
+        state: As in the ledger: pending, in_progress, completed, failed or skipped.
+        language: Of the record, in lower case.
+        kind: The record's content type: function, class, section…
+        below: Summaries with a known confidence under this.
+        stale: Records whose content has changed since their summary.
+    """
+
+    prefix: str = ""
+    state: str | None = None
+    language: str | None = None
+    kind: str | None = None
+    below: float | None = None
+    stale: bool = False
+
+    def accepts(self, row: Row) -> bool:
+        """Whether a row of :meth:`~dobby_dagster.store.ledger.reports.Reports.rows` fulfils all but :attr:`stale`."""
+        confidence = row["confidence"]
+        return (
+            self.state in (None, row["state"])
+            and self.language in (None, row["language"])
+            and self.kind in (None, row["content_type"])
+            and (self.below is None or (confidence is not None and confidence < self.below))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of records.
+
+    Attributes:
+        rows: Key, state, summary, confidence and the other columns of an export, without the content.
+        more: Whether there is a page after this one.
+    """
+
+    rows: list[Row]
+    more: bool
+
+
+def list_records(
+    store: CozoStore,
+    source: Source,
+    recipe: RecipeId | None,
+    wanted: RecordFilter,
+    order: Order = Order.KEY,
+    limit: int = 20,
+    page: int = 1,
+) -> Listing:
+    """The records that ``wanted`` accepts, ``limit`` to a page.
+
+    In key order only the rows up to the end of the page are read; any other order reads all rows with the prefix, and
+    keeps those of the pages so far.
+
+    Args:
+        store: Where states and summaries are.
+        source: Where records are.
+        recipe: Under which states and summaries are read.
+        wanted: Which records.
+        order: How they are sorted; records without a summary come last by confidence and by age.
+        limit: Rows on a page.
+        page: Which page, from 1.
+    """
+    found = _matching(store, source, recipe, wanted)
+    needed = limit * page + 1
+    rows = list(islice(found, needed)) if order is Order.KEY else heapq.nsmallest(needed, found, key=_KEYS[order])
+    return Listing(rows[limit * (page - 1) : limit * page], len(rows) == needed)
+
+
+def _matching(store: CozoStore, source: Source, recipe: RecipeId | None, wanted: RecordFilter) -> Iterator[Row]:
+    for row in store.reports.rows(source, recipe, prefix=wanted.prefix):
+        if wanted.accepts(row) and (not wanted.stale or _is_stale(store, source, recipe, row)):
+            yield {name: value for name, value in row.items() if name != "content"}
+
+
+def _is_stale(store: CozoStore, source: Source, recipe: RecipeId | None, row: Row) -> bool:
+    return row["summary"] is None and bool(store.reports.summarized(source.settings.relation, recipe, [row["key"]]))
+
+
+_KEYS: dict[Order, Callable[[Row], Any]] = {
+    Order.CONFIDENCE: lambda row: (row["confidence"] is None, row["confidence"] or 0.0, row["key"]),
+    Order.NEWEST: lambda row: (row["created_at"] is None, -(row["created_at"] or 0.0), row["key"]),
+}
