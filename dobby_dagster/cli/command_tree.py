@@ -15,6 +15,7 @@ from dobby_dagster.cli.commands.backup import backup
 from dobby_dagster.cli.commands.check import check
 from dobby_dagster.cli.commands.config import config
 from dobby_dagster.cli.commands.dev import dev
+from dobby_dagster.cli.commands.diff import diff
 from dobby_dagster.cli.commands.doctor import doctor
 from dobby_dagster.cli.commands.export import export
 from dobby_dagster.cli.commands.failed import failed
@@ -75,7 +76,7 @@ def _root(
 # The help lists commands by task, in the order in which a new user needs them.
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Summarise": (init, ingest, preview, summarize, try_),
-    "Show results": (status, list_, show, check, history, report, export),
+    "Show results": (status, list_, show, check, diff, history, report, export),
     "Repeat and clean up": (backfill, redo, purge),
     "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore),
     "Settings": (config, models),

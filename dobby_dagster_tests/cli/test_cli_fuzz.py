@@ -3,9 +3,9 @@
 ``FUZZ_EXAMPLES=2000 pytest test_cli_fuzz.py`` tries more than an everyday run.
 """
 
-from __future__ import io
-import annotations
+from __future__ import annotations
 
+import io
 import os
 import string
 from pathlib import Path

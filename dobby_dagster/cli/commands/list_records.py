@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -62,10 +63,10 @@ def list_(
         note(f"There is more: --page {page + 1}")
 
 
-def _why_none(row: dict[str, str]) -> str:
+def _why_none(row: Mapping[str, Any]) -> str:
     why = row["error"] or row["reason"]
     return f"({row['state']}: {why})" if why else f"({row['state']})"
 
 
-def _confidence(row: dict[str, float | None]) -> float | str:
+def _confidence(row: Mapping[str, Any]) -> float | str:
     return "" if row["summary"] is None else "unknown" if row["confidence"] is None else row["confidence"]

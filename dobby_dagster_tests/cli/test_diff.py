@@ -1,0 +1,88 @@
+"""``dobby diff``: two recipes over the same records."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.pipeline.reporting.recipe_comparison import compare, word_overlap
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers import pipeline_run
+from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.records import put
+
+WHERE = ("--database", "sqlite:///code.db")
+OTHER = replace(pipeline_run.RECIPE, model="other", model_revision="1")
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> CozoStore:
+    """Four records under one recipe; three of them, and a fifth one, under another."""
+    opened = CozoStore.open(DatabaseSettings(url="sqlite:///code.db"))
+    put(opened, {f"k{i}": f"def f{i}(): return {i}" for i in range(4)})
+    opened.recipes.remember(pipeline_run.RECIPE)
+    pipeline_run.run(opened, FakeEngine())
+    put(opened, {"k3": "FAIL", "k4": "def f4(): return 4"})
+    opened.recipes.remember(OTHER)
+    monkeypatch.setattr(pipeline_run, "RECIPE", OTHER)
+    pipeline_run.run(opened, FakeEngine())
+    return opened
+
+
+def test_two_models_side_by_side(dobby: Dobby, store: CozoStore) -> None:
+    found = dobby("diff", "--model", "fake", "--model", "other", *WHERE, "--json").json
+    assert found["models"] == {"first": "fake", "second": "other"}
+    assert (found["both"], found["identical"], found["only_first"], found["only_second"]) == (3, 3, 0, 1)
+    assert found["overlap_mean"] == 1
+    assert [pair["key"] for pair in found["pairs"]] == ["k0", "k1", "k2"]
+    assert found["pairs"][0]["first"] == store.reports.state_of("record", "k0", OTHER.id)["summary"]
+    assert dobby("diff", *WHERE, "--json").json == found, "the two used last, the older one first"
+    turned = dobby("diff", "-m", OTHER.id, "-m", "fake", *WHERE, "--json").json
+    assert (turned["only_first"], turned["only_second"]) == (1, 0)
+    plain = dobby("diff", "-n", 1, *WHERE).out
+    assert "3 records with both summaries: 3 identical, 100% of the words in common" in plain
+    assert "k1" not in plain
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        (("fake",), "--model is given 1 time (give it twice"),
+        (("fake", "othr"), "there are no summaries by 'othr' (did you mean 'other'?"),
+        (("fake", "fake"), "there are no summaries by 'fake'"),
+    ],
+)
+def test_a_wrong_choice_is_named(dobby: Dobby, store: CozoStore, models: tuple[str, ...], message: str) -> None:
+    answer = dobby("diff", *(word for name in models for word in ("--model", name)), *WHERE)
+    assert (answer.code, answer.out) == (1, "")
+    assert message in answer.err
+
+
+def test_one_recipe_is_too_few(dobby: Dobby) -> None:
+    CozoStore.open(DatabaseSettings(url="sqlite:///code.db")).close()
+    assert "there are summaries by 0 recipes, and a comparison needs two" in dobby("diff", *WHERE).err
+
+
+texts = st.text("ab ", max_size=6)
+sides = st.dictionaries(st.sampled_from("klmn"), st.none() | texts, max_size=4)
+
+
+@given(sides, sides)
+def test_every_record_is_counted_once_on_the_side_that_it_is_on(one: dict, other: dict) -> None:
+    rows = [[{"key": key, "summary": side[key], "confidence": None} for key in sorted(side)] for side in (one, other)]
+    found = compare(*rows, limit=9)
+    named = [{key for key, text in side.items() if text} for side in (one, other)]
+    assert {pair.key for pair in found.pairs} == named[0] & named[1]
+    assert (found.both, found.only_first, found.only_second) == (
+        len(named[0] & named[1]), len(named[0] - named[1]), len(named[1] - named[0])
+    )  # fmt: skip
+    assert (found.first_confidence, found.second_confidence) == (None, None)
+
+
+@given(texts, texts)
+def test_the_overlap_is_a_share_and_the_same_either_way(one: str, other: str) -> None:
+    assert 0 <= word_overlap(one, other) == word_overlap(other, one) <= 1
+    assert word_overlap(one, one) == 1
