@@ -127,8 +127,9 @@ class Reports:
         summaries = self._connection.run(
             f"""?[key, summary, confidence, model, prompt, fingerprint, truncated, finish_reason, prompt_tokens,
                 output_tokens, mean_logprob, min_logprob, created_at] := {wanted},
-                *dobby_summary{{source: $source, key, fingerprint, content_hash, recipe: $recipe, text: summary, confidence,
-                model, prompt, truncated, finish_reason, prompt_tokens, output_tokens, mean_logprob, min_logprob, created_at}}""",
+                *dobby_summary{{source: $source, key, fingerprint, content_hash: summarized, recipe, text: summary, confidence,
+                model, prompt, truncated, finish_reason, prompt_tokens, output_tokens, mean_logprob, min_logprob, created_at}},
+                summarized == content_hash, recipe == $recipe""",
             params,
         )
         by_key: dict[str, dict[str, Any]] = {row["key"]: row for row in states.dicts()}
@@ -208,7 +209,7 @@ class Reports:
 
     def summarized(self, relation: str, recipe: RecipeId | None, keys: Sequence[str]) -> set[str]:
         """Those of ``keys`` that have a summary under ``recipe``, be it of a former content."""
-        query = "?[key] := key in $keys, *dobby_summary{source: $source, key, fingerprint, recipe: $recipe}"
+        query = "?[key] := key in $keys, *dobby_summary{source: $source, key, fingerprint, recipe}, recipe == $recipe"
         params = {"source": relation, "recipe": recipe or "", "keys": list(keys)}
         return {row[0] for row in self._connection.run(query, params).rows}
 
@@ -220,8 +221,8 @@ class Reports:
         """
         query = f"""now[key, content_hash] := key in $keys, {_NOW}, deleted == false
         ?[key, content_hash, confidence, finish_reason, truncated] := now[key, content_hash],
-            *dobby_summary{{source: $source, key, content_hash: summarized, recipe: $recipe, confidence, finish_reason,
-            truncated}}, summarized == content_hash"""
+            *dobby_summary{{source: $source, key, content_hash: summarized, recipe, confidence, finish_reason, truncated}},
+            summarized == content_hash, recipe == $recipe"""
         for keys in self._record_counts.key_pages(relation, _PAGE):
             yield from self._connection.run(query, {"source": relation, "recipe": recipe, "keys": keys}).dicts()
 

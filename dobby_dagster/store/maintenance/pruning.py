@@ -151,7 +151,8 @@ class Upkeep:
 
     def _redo(self, source: str, recipe: RecipeId, keys: list[str]) -> list[tuple[BatchId, int]]:
         blocks = [
-            f"""{{ ?[fingerprint] := {unpack(["key"])}, *dobby_summary{{source: $source, key, fingerprint, recipe: $recipe}}
+            f"""{{ ?[fingerprint] := {unpack(["key"])}, *dobby_summary{{source: $source, key, fingerprint, recipe}},
+                recipe == $recipe
             :create _chosen {{fingerprint}} }}""",
             """{ ?[source, key, fingerprint, content_hash] := *_chosen{fingerprint},
                 *dobby_summary:by_fingerprint{fingerprint, source, key}, *dobby_summary{source, key, fingerprint, content_hash}
