@@ -10,6 +10,10 @@
 # make eval  its quality on projects that it was not trained on, into docs/model
 # make docs  the reference of the commands, docs/cli.md, from their help texts, and the tables in docs/engines.md
 # make site  the documentation as web pages with the API reference, in build/site; fails at any warning
+# make package     wheel and source distribution in dist/, checked for an index
+# make image       the container image, by docker or buildah
+# make deploy-check  Containerfile, compose.yaml, Kubernetes manifests, chart values, licences, hosted CI: valid and up to date
+# make licences    the licences of what the image contains, into docs/licences.md
 # make lock  resolve and lock the dependencies again
 
 PYTHON ?= python3
@@ -29,15 +33,16 @@ LOCKED := $(PIP) install -q --require-hashes --no-deps
 PYTEST = env -u DATABASE_URL -u DAGSTER_HOME $(BIN)/python -m pytest -n logical --maxprocesses 8
 STDLIB = $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 
-.PHONY: run test test-vllm check dev lint format bench corpus model finetuned eval docs site lock clean
+.PHONY: run test test-vllm check dev lint format bench corpus model finetuned eval docs site package image deploy-check licences lock clean
 
 run: $(VENV)/run.done
 	@mkdir -p .demo
 	@$(BIN)/dobby ingest "$(STDLIB)" --limit $(N) --exclude '*test*' --exclude 'idlelib/*' --exclude '__*__*' --exclude '*.txt'
 	@$(BIN)/dobby summarize --show 20
 
+# The tests of deploy/ are those of `make deploy-check`.
 test: $(VENV)/dev.done
-	@$(PYTEST) --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(PYTEST) --ignore dobby_dagster_tests/deploy --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 # The engine runs on the CPU here; nothing is compiled, since that takes longer than the tests.
 test-vllm: $(VLLM_VENV)/vllm.done
@@ -105,6 +110,27 @@ docs: $(VENV)/dev.done
 site: $(VENV)/dev.done
 	@$(BIN)/python -W ignore -m sphinx -q -W --keep-going -b html docs build/site
 
+package: $(VENV)/dev.done
+	@rm -rf dist
+	@$(BIN)/python -m build --no-isolation --outdir dist .
+	@$(BIN)/twine check --strict dist/*
+	@$(BIN)/check-wheel-contents dist
+
+ENGINE ?= $(shell command -v docker || command -v buildah)
+image:
+	@$(ENGINE) build -t dobby:$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' dobby_dagster/__init__.py) \
+		--build-arg REVISION=$$(git rev-parse HEAD) -f Containerfile .
+
+# What is missing to check one of them is said at the end, as the reason of a skipped test.
+deploy-check: $(VENV)/dev.done
+	@env -u DATABASE_URL -u DAGSTER_HOME $(BIN)/python -m pytest -q dobby_dagster_tests/deploy $(ARGS)
+
+licences: $(VENV)/dev.done
+	@{ printf '# Licences\n\nOf everything that the container image contains, by `pip-licenses` (`make licences`). %s\n\n' \
+		'`make deploy-check` fails at a licence that is neither permissive nor an exception with its reason.'; \
+	$(BIN)/pip-licenses --python=$(BIN)/python --format=markdown --from=mixed --order=license \
+		--packages $$(grep -oE '^[a-z0-9._-]+==' requirements/container.lock | tr -d =); } > docs/licences.md
+
 LOCK = $(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-emit-trusted-host --no-emit-options --no-annotate --no-header --allow-unsafe --build-deps-for editable \
 	-c requirements/torch.txt
@@ -112,7 +138,9 @@ LOCK = $(BIN)/pip-compile -q --strip-extras --generate-hashes --no-emit-index-ur
 # torch has another build, with another hash, for every kind of device: torch.txt pins its version only.
 lock: $(VENV)/dev.done
 	$(LOCK) --extra report -o requirements/run.lock pyproject.toml
-	$(LOCK) --extra torch --extra test --extra dev --extra training -c requirements/run.lock -o requirements/dev.lock pyproject.toml
+	$(LOCK) --extra torch --extra test --extra dev --extra deploy --extra training -c requirements/run.lock -o requirements/dev.lock pyproject.toml
+	$(subst --build-deps-for editable,--build-deps-for wheel,$(LOCK)) --extra alerts --extra kubernetes --extra report \
+		-c requirements/run.lock -o requirements/container.lock pyproject.toml
 	sed -i.bak '/^torch==/,/[^\\]$$/d' requirements/*.lock && rm -f requirements/*.bak
 
 clean:

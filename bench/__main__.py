@@ -3,6 +3,7 @@
 ``python -m bench contracts --help`` measures the performance contracts, ``python -m bench engines --help`` compares the
 summaries and the speed of all engines, and ``python -m bench scaling`` measures a model server's concurrency.
 ``python -m bench scale --help`` finds where the database, Dagster and the commands end, with simulated engines.
+``python -m bench install`` measures what an installation and each extra take.
 ``python -m bench dashboard`` draws the data of the Grafana dashboard. ``python -m bench faults --help`` says how faults
 are injected into the store, and ``python -m bench soak --help`` how a whole system runs for long while its processes are
 killed.
@@ -63,6 +64,10 @@ if __name__ == "__main__":
 
         dashboard.draw(*map(Path, sys.argv[2:3]))
         sys.exit()
+    if sys.argv[1:2] == ["install"]:
+        from bench import install_size
+
+        sys.exit(install_size.main(sys.argv[2:]))
     if sys.argv[1:2] == ["scaling"]:
         from bench import scaling
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).parent
-BESIDE_THE_PACKAGE = {"helpers", "system", "training"}
+BESIDE_THE_PACKAGE = {"deploy", "helpers", "system", "training"}
 
 
 def test_no_test_module_is_imported() -> None:

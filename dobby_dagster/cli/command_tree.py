@@ -23,6 +23,7 @@ from dobby_dagster.cli.commands.history import history
 from dobby_dagster.cli.commands.ingest import ingest
 from dobby_dagster.cli.commands.init import init
 from dobby_dagster.cli.commands.list_records import list_
+from dobby_dagster.cli.commands.migrate import migrate
 from dobby_dagster.cli.commands.models import models
 from dobby_dagster.cli.commands.monitor import monitor
 from dobby_dagster.cli.commands.preview import preview
@@ -78,7 +79,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Summarise": (init, ingest, preview, summarize, try_),
     "Show results": (status, list_, show, check, diff, history, report, export),
     "Repeat and clean up": (backfill, redo, purge),
-    "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore),
+    "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore, migrate),
     "Settings": (config, models),
 }
 for panel, commands in COMMANDS.items():

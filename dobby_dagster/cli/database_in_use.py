@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # The options that choose a source and a model, and the commands that take all of them, or none.
 MODEL_OPTIONS = ("--relation", "--key", "--content", "--model", "--prompt")
 _WITH_MODEL = ("summarize", "backfill", "preview", "redo", "dev", "doctor")
-_WITHOUT_SOURCE = ("recover", "purge", "backup", "restore", "ingest", "config", "watch", "check")
+_WITHOUT_SOURCE = ("recover", "purge", "backup", "restore", "ingest", "config", "watch", "check", "migrate")
 _COMMAND = re.compile(
     r"\bdobby (failed list|failed release|summarize|status|list|show|check|diff|history|export|preview|backfill|redo"
     r"|purge|dev|doctor|watch|recover)\b(?! --(?:database|config))"

@@ -19,7 +19,7 @@ ARGUMENTS = {
     "try": ["code.py", "--model", "dobby-code-11m"], "check": ["code.py"],
 }  # fmt: skip
 # These make a database, or say that there is none; the others refuse.
-WITHOUT_A_DATABASE = {"init", "ingest", "restore", "config", "doctor"}
+WITHOUT_A_DATABASE = {"init", "ingest", "restore", "config", "doctor", "migrate"}
 
 
 def line_of(name: str) -> list[str]:
