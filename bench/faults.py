@@ -27,7 +27,6 @@ import httpx
 from bench.verifier import verify
 from dobby_dagster.domain.errors import DobbyError, StoreFaultError, StoreUnavailableError
 from dobby_dagster.domain.http_reply import Reply
-from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.summaries import Recipe
@@ -157,9 +156,9 @@ def life(store: CozoStore) -> None:
 
 def finish(store: CozoStore) -> None:
     """What a next run does: recover what dead processes left, and do what is to do."""
-    for owner in store.states.owners():
-        if not is_alive(owner.owner, owner.since):
-            store.states.release(owner.owner, owner.scope)
+    for owner in store.claims.owners():
+        if not owner.is_alive:
+            store.claims.release(owner.owner, owner.scope)
     _work(store)
 
 

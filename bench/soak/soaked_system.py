@@ -82,7 +82,7 @@ class SoakedSystem:
         left = store.states.unfinished(relation, recipe, settings.pipeline.max_retries)
         return {
             **store.reports.status(relation, recipe), "waiting": store.versions.waiting(relation),
-            "unfinished": sum(left.values()), "owners": len(store.states.owners()),
+            "unfinished": sum(left.values()), "owners": len(store.claims.owners()),
         }  # fmt: skip
 
     def start(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dobby_dagster.cli.finding import Command, Finding
 from dobby_dagster.domain.errors import DobbyError, Retry, StalledError
-from dobby_dagster.domain.owner import on_this_host, pid_of
+from dobby_dagster.domain.owner import host_of, on_this_host, pid_of
 from dobby_dagster.domain.plurals import counted, spanned
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.states import is_quarantined
@@ -79,7 +79,7 @@ def _stalls(settings: Settings, command: Command, store: CozoStore) -> Iterator[
 
 
 def _kill_command(owner: str) -> str:
-    return f"kill -9 {pid_of(owner)}{'' if on_this_host(owner) else ' on ' + owner.partition('/')[0]}"
+    return f"kill -9 {pid_of(owner)}{'' if on_this_host(owner) else ' on ' + host_of(owner).name}"
 
 
 def _records(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:

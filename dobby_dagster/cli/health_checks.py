@@ -108,7 +108,7 @@ def _dagster(settings: Settings, command: Command) -> Iterator[Finding]:
         return
     with opened_instance(settings) as instance:
         stuck = {
-            "run of a dead process": len(dead_runs(instance)),
+            "run of a dead process": len(dead_runs(instance, store)),
             "record claim of a dead process": len(abandoned_owners(store)),
             "leaked pool slot": len(leaked_slots(instance)),
         }

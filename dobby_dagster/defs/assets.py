@@ -1,5 +1,6 @@
 """The assets, in the order of the story: what changed, what is pending, the summaries, how each batch went."""
 
+from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 from dobby_dagster.defs import event_metadata
 from dobby_dagster.defs.partitions import add_partitions, backfill_policy, record_batch_partitions
 from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
-from dobby_dagster.defs.runs.crash_recovery import DEVICE_POOL
+from dobby_dagster.defs.runs.device_pool import DEVICE_POOL
 from dobby_dagster.defs.runs.device_wait import device_wait_seconds
 from dobby_dagster.defs.runs.step_retries import STEP_RETRIES, by_recommendation
 from dobby_dagster.defs.summary_stream import PartitionEnd, PartitionStart, SummaryEvent, SummaryStream
@@ -84,9 +85,8 @@ def pending_records(
     return PendingRecords(batches)
 
 
-@per_batch("summaries", {"pytorch", "huggingface", "cozodb"}, "inference", pool=DEVICE_POOL)
 @by_recommendation()
-def summaries(
+def _summaries(
     context: dg.AssetExecutionContext,
     pending_records: PendingRecords,
     database: CozoDatabase,
@@ -95,6 +95,8 @@ def summaries(
 ) -> SummaryStream:
     """A summary of each record by the local model, committed chunk by chunk; failed records are set aside."""
     from dobby_dagster.pipeline.summarization.summarizer import Summarizer
+
+    taken_over: Counter[BatchId] = Counter()
 
     def events() -> Generator[SummaryEvent, None, None]:
         store, source = database.store, database.records()
@@ -111,6 +113,7 @@ def summaries(
                 models.recipe,
                 options.settings.chunk_size,
                 options.settings.max_retries,
+                options.settings.claim_seconds,
             ) as summarizer,
         ):
             for batch in pending_records.batches:
@@ -122,10 +125,20 @@ def summaries(
                     store, source, scope, options.settings.failed_share_limit, options.settings.unsure_below
                 )
                 metadata |= {} if waited is None else {"device_wait_seconds": waited}
+                metadata |= {"taken_over": taken_over[batch.id]} if taken_over[batch.id] else {}
                 context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch.id)
                 yield PartitionEnd(batch.id, metadata, failure)
 
-    return SummaryStream(events())
+    return SummaryStream(events(), taken_over)
+
+
+def summaries_in(pool: str) -> dg.AssetsDefinition:
+    """The asset ``summaries``, whose runs need a slot of ``pool``."""
+    made = per_batch("summaries", {"pytorch", "huggingface", "cozodb"}, "inference", pool=pool, name="summaries")
+    return made(_summaries)
+
+
+summaries = summaries_in(DEVICE_POOL)
 
 
 @per_batch("metrics", {"cozodb", "arrow"}, "reporting", deps=[summaries])

@@ -7,10 +7,11 @@ from typing import Any, NoReturn
 
 import dagster as dg
 
-from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
+from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries_in
 from dobby_dagster.defs.io_manager import CozoIOManager
 from dobby_dagster.defs.partitions import backfill_policy
 from dobby_dagster.defs.resources import ContractLimits, CozoDatabase, ModelPool, PipelineOptions
+from dobby_dagster.defs.runs.device_pool import device_pool
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.settings import Settings
 
@@ -32,7 +33,7 @@ def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]
     policy = backfill_policy(settings.dagster.partitions_per_run)
     by_batch = [
         pending_records,
-        summaries.map_asset_specs(lambda spec: spec.replace_attributes(code_version=version)),
+        summaries_in(device_pool(settings)).map_asset_specs(lambda spec: spec.replace_attributes(code_version=version)),
         metrics.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=AFTER_SUMMARIES)),
     ]
     return [

@@ -12,6 +12,7 @@ from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOption
 from dobby_dagster.defs.runs.step_retries import by_recommendation
 from dobby_dagster.defs.summary_stream import PartitionEnd, PartitionStart, SummaryStream
 from dobby_dagster.domain import heartbeat
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import NO_RUN, BatchId, RunId
 
 if TYPE_CHECKING:
@@ -78,8 +79,9 @@ class CozoIOManager(dg.ConfigurableIOManager):
                     continue
                 if not isinstance(event, PartitionEnd):
                     scope, chunk = event
-                    store.chunks.commit(source, chunk, scope)
+                    committed = store.chunks.commit(source, chunk, scope)
                     progress.committed(chunk)
+                    self._tell_taken_over(context, stream, scope.batch, len(committed.taken_over))
                     heartbeat.commit()
                     report("summarizing", len(chunk.outcomes), sum(outcome.inferred for outcome in chunk.outcomes))
                     continue
@@ -93,6 +95,15 @@ class CozoIOManager(dg.ConfigurableIOManager):
                 "; ".join(f"{partition}: {reason}" for partition, reason in failed.items()),
                 metadata={partition: dg.MetadataValue.url(page + partition) for partition in failed},
                 allow_retries=False,
+            )
+
+    @staticmethod
+    def _tell_taken_over(context: dg.OutputContext, stream: SummaryStream, batch: BatchId, records: int) -> None:
+        stream.taken_over[batch] += records
+        if records:
+            context.log.warning(
+                f"{batch}: {counted(records, 'record')} taken over by another run while this one was suspended or cut "
+                "off from the database; what that run stores counts"
             )
 
     @by_recommendation()

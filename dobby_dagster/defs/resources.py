@@ -68,7 +68,7 @@ class CozoDatabase(section_config(DatabaseSettings, dg.ConfigurableResource)):  
         if context.instance is None or context.run is None:
             yield self
             return
-        with owning(context.instance, context.run.run_id):
+        with owning(context.instance, context.run.run_id, self.settings, self.keyring.settings.pipeline.claim_seconds):
             yield self
 
     @property

@@ -1,7 +1,8 @@
 """What the asset ``summaries`` hands to the IO manager: chunks to commit, and how each partition ended."""
 
+from collections import Counter
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from dobby_dagster.domain.scope import BatchId, Scope
@@ -45,6 +46,11 @@ class SummaryStream:
 
     The next event is computed when the IO manager asks for it, after it has committed the one before: nothing is
     inferred ahead of what is stored.
+
+    Attributes:
+        events: Starts and ends of partitions, and the chunks between.
+        taken_over: The IO manager counts here, by batch, what was not stored since another run had taken it over.
     """
 
     events: Generator[SummaryEvent, None, None]
+    taken_over: Counter[BatchId] = field(default_factory=Counter)

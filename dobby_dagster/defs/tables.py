@@ -15,7 +15,7 @@ import pyarrow as pa
 from dobby_dagster.defs.resources import CozoDatabase, PipelineOptions
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import BatchId, RunId, Scope
-from dobby_dagster.domain.states import PENDING, State
+from dobby_dagster.domain.states import State
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.pipeline.monitoring.contract_results import note_batch
 from dobby_dagster.pipeline.summarization.pending_records import PendingBatch, PendingRecords
@@ -69,8 +69,8 @@ class PendingTable(Table):
         if not isinstance(obj, PendingRecords):
             raise unsupported("pending", obj, "PendingRecords")
         for batch in obj.batches:
-            fresh = [m.version for m in batch.members if m.state is None or m.state.state is State.SKIPPED]
-            self.database.store.states.set_states(fresh, PENDING, Scope(self.recipe.id, batch.id, self.run))
+            fresh = [m for m in batch.members if m.state is None or m.state.state is State.SKIPPED]
+            self.database.store.states.make_pending(fresh, Scope(self.recipe.id, batch.id, self.run))
 
     def rows(self, scope: Scope) -> list[dict[str, Any]]:
         """What is pending now, without contents."""

@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import os
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import psutil
 
+from dobby_dagster.domain.host import Host, this_host
 from dobby_dagster.domain.scope import OwnerId
 
-FOREIGN_HOST_PATIENCE_SECONDS = 3_600.0
+# How long an owner counts as alive that can't be looked up and that nobody ever saw renew its claims.
+UNKNOWN_OWNER_SECONDS = 3_600.0
 START_TOLERANCE_SECONDS = 0.05
 
 _active: set[OwnerId] = set()
 _guard = threading.Lock()
 
 
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """When an owner last said that it still works, all in seconds of the database's clock.
+
+    Attributes:
+        at: When that was.
+        seconds: How long its claims are valid from then on.
+        age: How long ago that was, when this was read.
+
+    >>> Renewal(100.0, 30.0, 29.0).is_valid, Renewal(100.0, 30.0, 31.0).is_valid
+    (True, False)
+    """
+
+    at: float
+    seconds: float
+    age: float
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the owner's claims were valid when this was read."""
+        return self.age <= self.seconds
+
+
 def new_owner() -> OwnerId:
-    """A new owner of this process: ``host/pid/start/token``. It lives until :func:`retire` or the process ends."""
+    """A new owner of this process: ``host/pid/start/token``; it lives until :func:`retire` or the process ends.
+
+    The host is a :class:`~dobby_dagster.domain.host.Host` as text.
+    """
     owner = owner_of(os.getpid())
     with _guard:
         _active.add(owner)
@@ -34,7 +62,7 @@ def owner_of(pid: int) -> OwnerId:
     Raises:
         psutil.Error: There is no such process.
     """
-    return OwnerId(f"{socket.gethostname()}/{pid}/{started(pid):.2f}/{uuid.uuid4().hex[:12]}")
+    return OwnerId(f"{this_host()}/{pid}/{started(pid):.2f}/{uuid.uuid4().hex[:12]}")
 
 
 def started(pid: int) -> float:
@@ -62,24 +90,34 @@ def pid_of(owner: str) -> int:
     return int(owner.rsplit("/", 3)[1])
 
 
+def host_of(owner: str) -> Host:
+    """The host of ``owner``."""
+    return Host.parse(owner.rsplit("/", 3)[0])
+
+
 def on_this_host(owner: str) -> bool:
-    """Whether ``owner`` is a process of this machine."""
-    return owner.partition("/")[0] == socket.gethostname()
+    """Whether ``owner`` is a process that can be looked up here."""
+    return host_of(owner).is_this()
 
 
-def is_alive(owner: str, claimed_at: float) -> bool:
+def is_alive(owner: str, claimed_at: float, renewal: Renewal | None = None) -> bool:
     """Whether ``owner`` still works.
 
     On this host the process is looked up, by pid and start; one that has ended and whose exit status was not collected
-    (a zombie) is dead. An owner on another host can't be looked up: it counts as alive for an hour after
-    ``claimed_at`` (seconds since the epoch).
+    (a zombie) is dead. An owner on another host can't be looked up: it lives as long as it renews its claims. If it is
+    not known to have renewed any, it counts as alive for an hour after ``claimed_at``.
+
+    Args:
+        owner: See :func:`new_owner`.
+        claimed_at: Seconds since the epoch.
+        renewal: The last one of this owner.
     """
     if owner in _active:
         return True
     try:
         host, number, began, _ = owner.rsplit("/", 3)
-        if host != socket.gethostname():
-            return time.time() - claimed_at < FOREIGN_HOST_PATIENCE_SECONDS
+        if not Host.parse(host).is_this():
+            return renewal.is_valid if renewal else time.time() - claimed_at < UNKNOWN_OWNER_SECONDS
         pid = int(number)
         return pid != os.getpid() and abs(started(pid) - float(began)) < START_TOLERANCE_SECONDS and not _ended(pid)
     except (ValueError, OverflowError, psutil.Error):

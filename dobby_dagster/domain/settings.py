@@ -197,12 +197,27 @@ class PipelineSettings(Section):
     stall_seconds: float = Field(
         3_600.0, ge=0, description="A run without a commit for this long is ended; loading counts; 0: never."
     )
+    claim_seconds: float = Field(
+        30.0,
+        ge=2,
+        le=3_600,
+        description="Other hosts take over the records of a run that has not renewed its claims for this long.",
+    )
+
+
+def _pool(value: str) -> str:
+    if value and not re.fullmatch(r"[!-~]{1,200}", value):
+        raise ValueError("must be a name without spaces, such as device-1")
+    return value
 
 
 class DagsterSettings(Section):
     """Where Dagster stores the runs that the command ``dobby`` starts."""
 
     home: NamedPath = Field(Path(".dagster_home"), description="DAGSTER_HOME, if the environment sets none.")
+    device_pool: Annotated[str, AfterValidator(_pool)] = Field(
+        "", description="Dagster's pool of runs that infer; empty: device, or device-HOST with a database on a server."
+    )
     partitions_per_run: int = Field(16, ge=1, le=100, description="Maximum partitions per run of a backfill.")
 
 

@@ -14,12 +14,14 @@ from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.activity import Activity
 from dobby_dagster.store.ledger.batch_reports import BatchReports
 from dobby_dagster.store.ledger.chunks import Chunks
+from dobby_dagster.store.ledger.claims import Claims
 from dobby_dagster.store.ledger.own_records import Records
 from dobby_dagster.store.ledger.performance import Performance
 from dobby_dagster.store.ledger.recipes import Recipes
 from dobby_dagster.store.ledger.record_counts import RecordCounts
 from dobby_dagster.store.ledger.record_states import RecordStates
 from dobby_dagster.store.ledger.record_versions import RecordVersions
+from dobby_dagster.store.ledger.renewals import Renewals
 from dobby_dagster.store.ledger.report_pages import ReportPages
 from dobby_dagster.store.ledger.reports import Reports
 from dobby_dagster.store.ledger.run_attempts import RunAttempts
@@ -56,6 +58,8 @@ class CozoStore:
         self.versions = RecordVersions(connection)
         self.recipes = Recipes(connection)
         self.states = RecordStates(connection)
+        self.claims = Claims(connection)
+        self.renewals = Renewals(connection)
         self.attempts = RunAttempts(connection)
         self.chunks = Chunks(connection)
         self.counts = RecordCounts(connection)

@@ -217,7 +217,7 @@ def test_doctor_shows_what_is_stuck_and_recover_fixes_it(filled: CozoStore, dobb
     assert "Nothing was stuck." in dobby("recover", *WHERE).out
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     owner = owner_of(process.pid)
-    filled.states.claim(filled.states.members(Scope("r", "batch-000001")), owner, Scope("r", "batch-000001", "run"))
+    filled.claims.claim(filled.states.members(Scope("r", "batch-000001")), owner, Scope("r", "batch-000001", "run"))
     assert "nothing" in next(line for line in dobby("doctor", *WHERE).out.splitlines() if "stuck" in line)
     process.kill()
     process.wait()

@@ -114,7 +114,7 @@ def test_before_the_first_commit_the_process_of_a_run_is_unknown(dobby: Dobby) -
     put(store, {"k": "def f(): pass"})
     [batch] = plan(store, store.source(SourceSettings()), 100).batches
     scope = Scope(RECIPE.id, batch.id, RUN)
-    store.states.claim(store.states.members(scope), new_owner(), scope)
+    store.claims.claim(store.states.members(scope), new_owner(), scope)
     store.close()
     shown = dict(line.split("  ", 1) for line in dobby("watch", "--once").out.splitlines() if "  " in line.strip())
     assert (shown["slots in use"].strip(), shown["memory"].strip()) == ("unknown", "unknown")

@@ -34,7 +34,7 @@ def test_doctor_names_a_stalled_run_its_end_and_what_is_quarantined(
     assert {"stalled", "stalls", "quarantine"} & findings(settings).keys() == set()
     for _ in range(3):
         owner = new_owner()
-        store.states.claim(store.states.members(scope), owner, scope)
+        store.claims.claim(store.states.members(scope), owner, scope)
         time.sleep(0.05)
         found = findings(settings)
         assert astuple(found["stalled"]) == (

@@ -45,4 +45,8 @@ def done(member: Member, content: Content, batch: str = "b", text: str = "A good
 
 
 def commit(store: CozoStore, source: Source, batch: BatchId, outcomes: list[Outcome]) -> set[str]:
-    return store.chunks.commit(source, Chunk(outcomes, ChunkStats(1.0, 2.0, [0.1])), Scope(R, batch, RunId("run")))
+    return set(
+        store.chunks.commit(
+            source, Chunk(outcomes, ChunkStats(1.0, 2.0, [0.1])), Scope(R, batch, RunId("run"))
+        ).superseded
+    )

@@ -57,12 +57,12 @@ def claim(store: CozoStore, _: None) -> None:
     for batch in store.states.unfinished("record", RECIPE.id, 3):
         scope = Scope(RECIPE.id, batch, RunId("claimed"))
         members = [m for m in store.states.members(scope) if m.is_runnable(batch, 3)]
-        store.states.claim(members, OwnerId("host/1/1.0/claimed"), scope)
+        store.claims.claim(members, OwnerId("host/1/1.0/claimed"), scope)
 
 
 def release(store: CozoStore, _: None) -> None:
-    for owner in store.states.owners():
-        store.states.release(owner.owner, owner.scope)
+    for owner in store.claims.owners():
+        store.claims.release(owner.owner, owner.scope)
 
 
 ACTIONS: dict[str, Callable[[CozoStore, Any], object]] = {

@@ -176,11 +176,11 @@ def test_a_run_in_progress(sqlite_store: CozoStore) -> None:
     scope = Scope(RECIPE.id, BatchId("batch-000001"), RUN)
     dead = OwnerId("somebody")
     members = sqlite_store.states.members(scope)
-    sqlite_store.states.claim(members[:4], dead, scope)
+    sqlite_store.claims.claim(members[:4], dead, scope)
     text = assert_harmless(page_of(sqlite_store)).text
     assert "4 records in progress, but no run is working: dobby recover returns them to pending." in text
     alive = new_owner()
-    sqlite_store.states.claim(members[4:], alive, scope)
+    sqlite_store.claims.claim(members[4:], alive, scope)
     text = assert_harmless(page_of(sqlite_store)).text
     other = assert_harmless(page_of(sqlite_store, Extent("record", RECIPE.id, batch=BatchId("batch-000002")))).text
     assert "At work" not in other
@@ -192,7 +192,7 @@ def test_stalls(sqlite_store: CozoStore) -> None:
     put(sqlite_store, {f"k{i}": f"word{i}" for i in range(3)})
     plan(sqlite_store, sqlite_store.source(SourceSettings()), 20)
     scope = Scope(RECIPE.id, BatchId("batch-000001"), RunId("<b>stalled</b>"))
-    sqlite_store.states.claim(sqlite_store.states.members(scope), OwnerId("somebody"), scope)
+    sqlite_store.claims.claim(sqlite_store.states.members(scope), OwnerId("somebody"), scope)
     sqlite_store.stalls.record(scope.run, StallKind.PIPELINE, 75.0)
     text = " ".join(assert_harmless(page_of(sqlite_store)).text.split())
     assert "a commit 1 min 15 s 3" in text

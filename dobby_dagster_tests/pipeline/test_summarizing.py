@@ -316,6 +316,6 @@ def test_work_is_read_a_window_at_a_time(sqlite_store: CozoStore, monkeypatch: p
         assert read == [8]
         next(stream)
         assert read == [8, 8]
-        assert [owner.scope.run for owner in sqlite_store.states.owners()] == [RUN]
-    assert sqlite_store.states.owners() == []
+        assert [owner.scope.run for owner in sqlite_store.claims.owners()] == [RUN]
+    assert sqlite_store.claims.owners() == []
     assert sqlite_store.states.counts(scope)["pending"] == 36, "what was not committed is released"

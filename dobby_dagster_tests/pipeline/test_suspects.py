@@ -56,7 +56,8 @@ def attempt(store: CozoStore, engine: FakeEngine, max_retries: int, chunk_size: 
             for chunk in summarizer.summarize(members, scope):
                 store.chunks.commit(source, chunk, scope)
     except KilledError:
-        retire(summarizer._owner)
+        summarizer._claims._renewal.stop()
+        retire(summarizer._claims._owner)
         store.stalls.record(run, StallKind.INFERENCE, 600.0)
         return True
     summarizer.__exit__()

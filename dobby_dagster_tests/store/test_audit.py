@@ -78,7 +78,7 @@ def test_a_version_in_no_batch_waits_again(store: CozoStore) -> None:
 
 def test_a_claim_without_a_known_owner_is_given_back(store: CozoStore) -> None:
     _, batch, members = batch_of(store, {"a": "1", "b": "2"})
-    store.states.claim(members, "me", Scope(R, batch, "run"))
+    store.claims.claim(members, "me", Scope(R, batch, "run"))
     assert told(store) == []
     write(store, "?[owner, batch, recipe] := *dobby_owner{owner, batch, recipe} :rm dobby_owner {owner, batch, recipe}")
     assert told(store) == [("records in progress have an owner", 2)]

@@ -58,9 +58,9 @@ def test_a_former_database_has_all_its_data(former: CozoStore) -> None:
 
 
 def test_pending_work_of_a_former_database_is_finished(former: CozoStore) -> None:
-    for owner in former.states.owners():
+    for owner in former.claims.owners():
         assert not is_alive(owner.owner, owner.since)
-        assert former.states.release(owner.owner, owner.scope) == 2
+        assert former.claims.release(owner.owner, owner.scope) == 2
     source, engine = former.source(SourceSettings()), FakeEngine()
     with Summarizer(former, source, engine, PROMPT, RECIPE, 4) as summarizer:
         for scope in (FIRST, THIRD):

@@ -156,7 +156,7 @@ def test_what_is_sent_again_since_its_answer_was_lost_is_counted_once(
     commit(store, source, batch, [done(members[0], "one"), done(members[1], "two")])
     owner = new_owner()
     retire(owner)
-    store.states.claim(members[2:], owner, Scope(R, batch, RunId("run")))
+    store.claims.claim(members[2:], owner, Scope(R, batch, RunId("run")))
     store.stalls.record(RunId("run"), StallKind.INFERENCE, 600.0)
     totals = store.totals.read()
     assert len(lost) == 2

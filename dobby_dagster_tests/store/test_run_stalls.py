@@ -18,7 +18,7 @@ RUN = RunId("run-1")
 def claimed(store: CozoStore, members: list[Member], scope: Scope) -> OwnerId:
     owner = new_owner()
     retire(owner)
-    store.states.claim(members, owner, scope)
+    store.claims.claim(members, owner, scope)
     return owner
 
 
@@ -40,7 +40,7 @@ def test_a_stall_returns_the_claims_and_suspects_them(store: CozoStore) -> None:
     assert {key: state.state for key, state in states(store, scope).items()} == {
         "a": State.COMPLETED, "b": State.PENDING, "c": State.PENDING,
     }  # fmt: skip
-    assert store.states.owners() == []
+    assert store.claims.owners() == []
     suspects = {key: count for (key, _), count in store.stalls.suspects(scope).items()}
     assert suspects == {"b": 1, "c": 1}
     assert all(state.retry_count == 0 for state in states(store, scope).values()), "no attempt of theirs has failed"
@@ -77,7 +77,7 @@ def test_what_another_run_has_taken_meanwhile_is_left_to_it(store: CozoStore) ->
     stall = store.stalls.record(RUN, StallKind.INFERENCE, 600.0)
     assert (stall.keys, stall.batches) == ([], [])
     assert states(store, scope)["a"].owner == taken
-    assert [owner.owner for owner in store.states.owners()] == [taken]
+    assert [owner.owner for owner in store.claims.owners()] == [taken]
 
 
 def test_a_run_that_had_claimed_nothing_is_recorded_with_its_batches(store: CozoStore) -> None:
@@ -103,7 +103,7 @@ def test_progress_is_the_last_claim_or_commit(sqlite_store: CozoStore, commits: 
     source, batch, members = batch_of(sqlite_store, {"a": "1", "b": "2"})
     assert sqlite_store.stalls.progress() == []
     owner = claimed(sqlite_store, members, Scope(R, batch, RunId("run")))
-    [owned] = sqlite_store.states.owners()
+    [owned] = sqlite_store.claims.owners()
     for _ in range(commits):
         commit(sqlite_store, source, batch, [done(members[0], "1")])  # finished at 2.0, long ago
     [seen] = sqlite_store.stalls.progress()

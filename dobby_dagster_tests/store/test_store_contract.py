@@ -94,25 +94,25 @@ def test_a_deleted_record_no_longer_waits(store: CozoStore) -> None:
 
 def test_a_claim_has_one_winner(store: CozoStore) -> None:
     _, batch, members = batch_of(store, {"a": "1", "b": "2"})
-    first = store.states.claim(members, "me", Scope(R, batch, "run"))
-    second = store.states.claim(members, "you", Scope(R, batch, "run"))
+    first = store.claims.claim(members, "me", Scope(R, batch, "run"))
+    second = store.claims.claim(members, "you", Scope(R, batch, "run"))
     assert first == {(m.version.key, m.version.content_hash) for m in members}
     assert second == set()
 
 
 def test_a_dead_owners_claim_can_be_taken_once(store: CozoStore) -> None:
     _, batch, members = batch_of(store, {"a": "1"})
-    store.states.claim(members, "dead", Scope(R, batch, "run"))
+    store.claims.claim(members, "dead", Scope(R, batch, "run"))
     seen = store.states.members(Scope(R, batch))
-    assert len(store.states.claim(seen, "heir", Scope(R, batch, "run"))) == 1
-    assert store.states.claim(seen, "second heir", Scope(R, batch, "run")) == set()
+    assert len(store.claims.claim(seen, "heir", Scope(R, batch, "run"))) == 1
+    assert store.claims.claim(seen, "second heir", Scope(R, batch, "run")) == set()
 
 
 def test_release_returns_what_was_started(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2"})
-    store.states.claim(members, "me", Scope(R, batch, "run"))
+    store.claims.claim(members, "me", Scope(R, batch, "run"))
     commit(store, source, batch, [done(members[0], "1", batch)])
-    assert store.states.release("me", Scope(R, batch)) == 1
+    assert store.claims.release("me", Scope(R, batch)) == 1
     assert store.states.counts(Scope(R, batch)) == {
         "members": 2, "completed": 1, "pending": 1, "in_progress": 0, "failed": 0, "skipped": 0,
     }  # fmt: skip
@@ -120,17 +120,17 @@ def test_release_returns_what_was_started(store: CozoStore) -> None:
 
 def test_release_leaves_alone_what_another_has_taken_over(store: CozoStore) -> None:
     _, batch, members = batch_of(store, {"a": "1", "b": "2"})
-    store.states.claim(members, "dead", Scope(R, batch, "run"))
+    store.claims.claim(members, "dead", Scope(R, batch, "run"))
     seen = store.states.members(Scope(R, batch))
-    store.states.claim(seen[:1], "heir", Scope(R, batch, "run"))
-    assert {owner.owner for owner in store.states.owners()} == {"dead", "heir"}
-    assert store.states.release("dead", Scope(R, batch)) == 1
+    store.claims.claim(seen[:1], "heir", Scope(R, batch, "run"))
+    assert {owner.owner for owner in store.claims.owners()} == {"dead", "heir"}
+    assert store.claims.release("dead", Scope(R, batch)) == 1
     states = {
         m.version.key: (m.state.state.value, m.state.owner) for m in store.states.members(Scope(R, batch)) if m.state
     }
     assert states == {"a": ("in_progress", "heir"), "b": ("pending", "")}
-    assert [owner.owner for owner in store.states.owners()] == ["heir"]
-    assert store.states.release("dead", Scope(R, batch)) == 0
+    assert [owner.owner for owner in store.claims.owners()] == ["heir"]
+    assert store.claims.release("dead", Scope(R, batch)) == 0
 
 
 def test_what_is_newest_stays_newest_when_the_clock_is_set_back(store: CozoStore) -> None:
@@ -140,8 +140,8 @@ def test_what_is_newest_stays_newest_when_the_clock_is_set_back(store: CozoStore
     store.connection.run("?[name, at] <- [['clock', $at]] :put dobby_clock {name => at}", {"at": ahead}, write=True)
     for owner in ("first", "second"):
         seen = store.states.members(Scope(R, batch))
-        assert len(store.states.claim(seen, owner, Scope(R, batch, "run"))) == 1
-        store.states.release(owner, Scope(R, batch))
+        assert len(store.claims.claim(seen, owner, Scope(R, batch, "run"))) == 1
+        store.claims.release(owner, Scope(R, batch))
     source_with(store, {"a": "changed"})
     batch_2 = plan(store, store.source(SourceSettings()), 10).batches[0].id
     assert store.states.counts(Scope(R, batch))["pending"] == 1
@@ -191,10 +191,10 @@ def test_compaction_keeps_what_was_in_force(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1", "b": "2"})
     plan(store, source, 10)
     for _ in range(3):
-        store.states.claim(store.states.members(Scope(R, batch)), "me", Scope(R, batch, "run"))
-        store.states.release("me", Scope(R, batch))
+        store.claims.claim(store.states.members(Scope(R, batch)), "me", Scope(R, batch, "run"))
+        store.claims.release("me", Scope(R, batch))
     before = time.time()
-    store.states.claim(store.states.members(Scope(R, batch)), "me", Scope(R, batch, "run"))
+    store.claims.claim(store.states.members(Scope(R, batch)), "me", Scope(R, batch, "run"))
     commit(store, source, batch, [done(members[0], "1", batch)])
     counts, status = store.states.counts(Scope(R, batch)), store.reports.status("record", R)
     assert len(store.states.history("record", "a")) == 9
@@ -313,7 +313,7 @@ def test_a_stored_summary_is_found_by_its_fingerprint(store: CozoStore) -> None:
 def test_history_tells_every_step(store: CozoStore) -> None:
     source, batch, members = batch_of(store, {"a": "1"})
     store.states.set_states([members[0].version], PENDING, Scope(R, batch, "run"))
-    store.states.claim(store.states.members(Scope(R, batch)), "me", Scope(R, batch, "run"))
+    store.claims.claim(store.states.members(Scope(R, batch)), "me", Scope(R, batch, "run"))
     commit(store, source, batch, [done(members[0], "1", batch)])
     store.versions.note(source, [], ["a"])
     events = store.states.history("record", "a")

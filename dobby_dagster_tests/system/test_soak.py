@@ -69,9 +69,9 @@ def test_what_was_started_again_is_explained_by_a_kill_or_is_a_violation(
     source, batch, members = batch_of(sqlite_store, {"a": "one", "b": "two", "c": "three"})
     scope = Scope(R, batch)
     owner = new_owner()
-    sqlite_store.states.claim(members, owner, scope)
-    sqlite_store.states.release(owner, scope)
-    sqlite_store.states.claim(members, owner, scope)
+    sqlite_store.claims.claim(members, owner, scope)
+    sqlite_store.claims.release(owner, scope)
+    sqlite_store.claims.claim(members, owner, scope)
     commit(sqlite_store, source, batch, [done(m, c) for m, c in zip(members, ("one", "two", "three"), strict=True)])
     books = _books(sqlite_store, path, (pid_of(owner),))
     assert (books.started, books.restarted, books.inferred, books.violations) == (6, {"killed": 3}, 3, [])
@@ -80,7 +80,7 @@ def test_what_was_started_again_is_explained_by_a_kill_or_is_a_violation(
     ]
     versions = [members[0].version]
     sqlite_store.states.set_states(versions, ProcessingState.failed(InferenceError("late"), 1), scope)
-    sqlite_store.states.claim(members[:1], owner, scope)
+    sqlite_store.claims.claim(members[:1], owner, scope)
     violations = _books(sqlite_store, path, (pid_of(owner),)).violations
     assert violations == [
         "a (recipe recipe) was started again after it was completed",

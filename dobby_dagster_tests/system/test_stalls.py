@@ -58,7 +58,7 @@ def check_everything_but(store: CozoStore, culprits: dict[str, str]) -> None:
     assert failed == dict.fromkeys(culprits, "failed")
     rows = store.connection.run("?[inferred, chunk] := *dobby_chunk{chunk, inferred}").rows
     assert sum(row[0] for row in rows) == len(entries) - len(culprits)
-    assert store.states.owners() == []
+    assert store.claims.owners() == []
     assert store.check() == []
 
 
@@ -73,7 +73,7 @@ def test_a_terminal_run_that_hangs_is_ended_and_the_next_ones_isolate_the_record
         assert len(lines) == 1, done.stderr
         assert re.search(r"and was ended: no token for \d+ s \(inference.stall_seconds\)", lines[0])
         assert len(store.stalls.recent(0)) == attempt + 1
-        assert store.states.owners() == [], "its claims have returned"
+        assert store.claims.owners() == [], "its claims have returned"
     last = summarize(env)
     assert last.returncode == 0, last.stderr
     check_everything_but(store, {"k0017": hang})
@@ -140,7 +140,7 @@ def test_a_run_is_ended_also_where_its_stall_can_not_be_recorded(tmp_path: Path)
     store, env = prepared(tmp_path, 5), environment(tmp_path, database_lease_timeout_seconds=1)
     put(store, {"k0003": "HANGFREE here"})
     process = subprocess.Popen([*PROCESS, "summarize"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # fmt: skip
-    while not store.states.owners():
+    while not store.claims.owners():
         assert process.poll() is None
         time.sleep(0.05)
     with store.connection.session(write=True):
@@ -148,7 +148,7 @@ def test_a_run_is_ended_also_where_its_stall_can_not_be_recorded(tmp_path: Path)
     assert process.returncode == -signal.SIGKILL
     assert "warning: the stall was not recorded" in err
     assert store.stalls.recent(0) == []
-    assert len(store.states.owners()) == 1, "recovery returns its claims"
+    assert len(store.claims.owners()) == 1, "recovery returns its claims"
 
 
 def unattended(folder: Path) -> dict[str, str]:
@@ -202,10 +202,10 @@ def test_unattended_a_stopped_run_is_ended_and_its_records_are_completed(tmp_pat
     put(store, {f"k{i:04d}": f"SLOW word{i}" for i in range(RECORDS)})
     began = time.monotonic()
     with dagster_dev(tmp_path, env), dg.DagsterInstance.from_config(str(tmp_path / "home")) as instance:
-        while not store.totals.read().get("records") or not store.states.owners():
+        while not store.totals.read().get("records") or not store.claims.owners():
             assert time.monotonic() - began < 300, (tmp_path / "dev.log").read_text()[-3_000:]
             time.sleep(0.1)
-        os.kill(pid_of(store.states.owners()[0].owner), signal.SIGSTOP)
+        os.kill(pid_of(store.claims.owners()[0].owner), signal.SIGSTOP)
         while store.totals.read()["records"]["completed"] < RECORDS or not all(
             r.is_finished for r in instance.get_runs()
         ):

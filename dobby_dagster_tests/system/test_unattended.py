@@ -185,7 +185,7 @@ def test_whatever_is_killed_the_work_goes_on_by_itself(system: tuple[System, Ser
         world.wait(lambda: all(run.is_finished for run in instance.get_runs()), "the end of every run", 120)
         storage = instance.event_log_storage
         world.wait(lambda: not storage.get_concurrency_info("device").active_run_ids, "every slot coming back", 120)
-    assert world.store.states.owners() == []
+    assert world.store.claims.owners() == []
 
 
 @pytest.mark.timeout(600)

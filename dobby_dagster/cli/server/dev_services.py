@@ -93,6 +93,7 @@ def _supervise(
             if any(started):
                 served.children = {name.removeprefix("the "): owner_of(pid) for name, pid in running.items()}
                 served.write()
+            served.refresh()
             reap(kept=running.values())
             time.sleep(0.2)
         tell("stopping")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,9 +13,11 @@ import psutil
 
 from dobby_dagster.domain.atomic_file import replacing
 from dobby_dagster.domain.filesystem import PRIVATE_FILE
-from dobby_dagster.domain.owner import is_alive, pid_of
+from dobby_dagster.domain.owner import is_alive, on_this_host, pid_of
 
 KILL_SECONDS = 10.0
+# A file that its supervisor has not touched for this long is of one that is dead.
+FRESH_SECONDS = 30.0
 
 
 @dataclass
@@ -49,8 +52,19 @@ class ServedHome:
 
     @property
     def is_running(self) -> bool:
-        """Whether the supervisor is alive."""
-        return bool(self.supervisor) and is_alive(self.supervisor, time.time())
+        """Whether the supervisor is alive; one on another host, such as an earlier container, if the file is fresh."""
+        if not self.supervisor or on_this_host(self.supervisor):
+            return bool(self.supervisor) and is_alive(self.supervisor, time.time())
+        try:
+            return time.time() - self.path.stat().st_mtime < FRESH_SECONDS
+        except OSError:
+            return False
+
+    def refresh(self) -> None:
+        """Say, for other hosts, that the supervisor is alive."""
+        with suppress(OSError):
+            if time.time() - self.path.stat().st_mtime > FRESH_SECONDS / 4:
+                os.utime(self.path)
 
     def write(self) -> None:
         """Replace the file atomically."""
@@ -68,7 +82,7 @@ class ServedHome:
         """
         alive: list[psutil.Process] = []
         for owner in self.children.values():
-            if is_alive(owner, time.time()):
+            if on_this_host(owner) and is_alive(owner, time.time()):
                 with suppress(psutil.Error):
                     alive.append(psutil.Process(pid_of(owner)))
                     alive[-1].kill()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 import dagster as dg
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 
-from dobby_dagster.domain.owner import is_alive, new_owner, on_this_host, retire
+from dobby_dagster.domain.owner import Renewal, is_alive, new_owner, on_this_host, retire
 from dobby_dagster.domain.plurals import counted
 
 if TYPE_CHECKING:
+    from dobby_dagster.domain.settings import DatabaseSettings
     from dobby_dagster.store.cozo_store import CozoStore
-    from dobby_dagster.store.ledger.record_states import Ownership
+    from dobby_dagster.store.ledger.claims import Ownership
 
-# `dagster.yaml` gives this pool one slot, so that one run at a time uses the device.
-DEVICE_POOL = "device"
 OWNER_TAG = "dobby/owner"
 # A run names its owner within seconds of its start. One that has none after this time died before.
 OWNER_TIMEOUT_SECONDS = 600.0
@@ -58,21 +57,52 @@ class Recovered:
 
 
 @contextmanager
-def owning(instance: dg.DagsterInstance, run_id: str) -> Iterator[None]:
-    """Tag the run with this process as its owner while the block runs, so that its death can be detected."""
+def owning(
+    instance: dg.DagsterInstance, run_id: str, database: DatabaseSettings, claim_seconds: float
+) -> Iterator[None]:
+    """Name this process as the owner of the run while the block runs, so that its death can be detected.
+
+    Args:
+        instance: Gets the owner as a tag of the run.
+        run_id: The run.
+        database: Where the owner says that it works, for other hosts.
+        claim_seconds: How long that is valid.
+    """
+    from dobby_dagster.pipeline.summarization.claim_renewal import ClaimRenewal
+    from dobby_dagster.store.database.connect import connect
+    from dobby_dagster.store.ledger.renewals import Renewals
+
     owner = new_owner()
+    # A connection of its own: this one must never wait for the run's, nor create a database.
+    renewals = Renewals(connect(database, create=False))
     try:
         # A re-execution inherits the tags of its run: the identifier in the tag tells them apart.
         instance.add_run_tags(run_id, {OWNER_TAG: f"{run_id}/{owner}"})
-        yield
+        with ClaimRenewal(renewals, owner, claim_seconds):
+            yield
     finally:
         retire(owner)
 
 
-def dead_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
+def dead_runs(instance: dg.DagsterInstance, store: CozoStore) -> list[dg.DagsterRun]:
     """Runs that are recorded as started, and whose process is dead."""
     started = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING])
-    return [record.dagster_run for record in instance.get_run_records(filters=started) if _is_dead(record)]
+    return [run for run, is_dead in _runs(instance, store, started) if is_dead]
+
+
+def living_runs(instance: dg.DagsterInstance, store: CozoStore, chosen: dg.RunsFilter) -> list[dg.DagsterRun]:
+    """The runs that ``chosen`` selects, all whose process is not known to be dead."""
+    return [run for run, is_dead in _runs(instance, store, chosen) if not is_dead]
+
+
+def _runs(
+    instance: dg.DagsterInstance, store: CozoStore, chosen: dg.RunsFilter
+) -> Iterator[tuple[dg.DagsterRun, bool]]:
+    """Each run that ``chosen`` selects, with whether its process is dead."""
+    records = instance.get_run_records(filters=chosen)
+    renewals = store.renewals.read() if records else {}
+    for record in records:
+        yield record.dagster_run, _is_dead(record, renewals)
 
 
 @dataclass(frozen=True)
@@ -118,11 +148,12 @@ def recover(instance: dg.DagsterInstance, store: CozoStore, server: CodeServer |
         for run in lost_launches(instance, server, time.time()):
             instance.report_run_failed(run, LOST)
             found.runs.append(run.run_id)
-    for run in dead_runs(instance):
+    for run in dead_runs(instance, store):
         instance.report_run_failed(run, DIED)
         found.runs.append(run.run_id)
     for owner in abandoned_owners(store):
-        found.records += store.states.release(owner.owner, owner.scope)
+        found.records += store.claims.release_abandoned(owner)
+    store.renewals.forget()
     for run_id in leaked_slots(instance):
         instance.event_log_storage.free_concurrency_slots_for_run(run_id)
         found.slots.append(run_id)
@@ -138,22 +169,7 @@ def repair(instance: dg.DagsterInstance, store: CozoStore) -> Recovered:
 
 def abandoned_owners(store: CozoStore) -> list[Ownership]:
     """Owners of records in progress whose process is dead."""
-    return [owner for owner in store.states.owners() if not is_alive(owner.owner, owner.since)]
-
-
-def device_users(instance: dg.DagsterInstance) -> list[str]:
-    """Active runs that occupy all slots of the device pool; empty where a slot is free."""
-    active = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED])
-    users = []
-    for record in instance.get_run_records(filters=active):
-        needs = record.dagster_run.run_op_concurrency
-        if needs is not None and DEVICE_POOL in (needs.all_pools or ()) and not _is_dead(record):
-            users.append(record.dagster_run.run_id)
-    limit = instance.global_op_concurrency_default_limit
-    if instance.event_log_storage.supports_global_concurrency_limits:
-        limits = {pool.name: pool.limit for pool in instance.event_log_storage.get_pool_limits()}
-        limit = limits.get(DEVICE_POOL, limit)
-    return users if limit is not None and len(users) >= limit else []
+    return [owner for owner in store.claims.owners() if not owner.is_alive]
 
 
 def leaked_slots(instance: dg.DagsterInstance) -> list[str]:
@@ -171,9 +187,11 @@ def leaked_slots(instance: dg.DagsterInstance) -> list[str]:
     return sorted(leaked)
 
 
-def _is_dead(record: dg.RunRecord) -> bool:
+def _is_dead(record: dg.RunRecord, renewals: Mapping[str, Renewal]) -> bool:
     run, started = record.dagster_run, record.start_time or time.time()
     run_id, _, owner = run.tags.get(OWNER_TAG, "").partition("/")
     if run_id == run.run_id:
-        return on_this_host(owner) and not is_alive(owner, started)
+        renewal = renewals.get(owner)
+        # A process of another host that never renewed a claim can't be judged: Dagster ends it when it is too old.
+        return (renewal is not None or on_this_host(owner)) and not is_alive(owner, started, renewal)
     return time.time() - started > OWNER_TIMEOUT_SECONDS

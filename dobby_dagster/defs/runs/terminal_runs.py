@@ -11,8 +11,9 @@ import dagster as dg
 from dobby_dagster.defs.jobs import plan_batches, summarize_batches
 from dobby_dagster.defs.partitions import add_partitions
 from dobby_dagster.defs.runs.batch_runs import range_tags, ranges
-from dobby_dagster.defs.runs.crash_recovery import device_users, recover
+from dobby_dagster.defs.runs.crash_recovery import recover
 from dobby_dagster.defs.runs.dagster_home import terminal_instance
+from dobby_dagster.defs.runs.device_pool import device_pool, device_users
 from dobby_dagster.defs.runs.device_wait import WAITED_TAG
 from dobby_dagster.defs.runs.in_process import cause, run_job, was_stopped
 from dobby_dagster.domain.scope import BatchId, Scope
@@ -159,23 +160,25 @@ def _run(
     on_plan: Callable[[Report], None],
 ) -> None:
     try:
-        report.device_used_by = device_users(instance)
+        report.device_used_by = device_users(instance, store, device_pool(settings))
         on_plan(report)
-        _run_batches(settings, instance, report.todo, report)
+        _run_batches(settings, instance, store, report.todo, report)
         if report.failures and not report.stopped:
             # Where one batch of a run failed, the run has no metrics and checks of its other batches.
             unmeasured = set(_unmeasured(settings, store, recipe, _unfinished(settings, store, recipe)))
-            _run_batches(settings, instance, unmeasured & report.todo.keys(), report)
+            _run_batches(settings, instance, store, unmeasured & report.todo.keys(), report)
     except KeyboardInterrupt:
         report.stopped = True
     left = _unfinished(settings, store, recipe)
     report.done = sum(max(0, todo - left.get(batch, 0)) for batch, todo in report.todo.items())
 
 
-def _run_batches(settings: Settings, instance: dg.DagsterInstance, batches: Iterable[BatchId], report: Report) -> None:
+def _run_batches(
+    settings: Settings, instance: dg.DagsterInstance, store: CozoStore, batches: Iterable[BatchId], report: Report
+) -> None:
     for first, last in ranges(batches, settings.dagster.partitions_per_run):
         began = time.monotonic()
-        while device_users(instance):  # only the daemon has a queue
+        while device_users(instance, store, device_pool(settings)):  # only the daemon has a queue
             time.sleep(DEVICE_POLL_SECONDS)
         tags = range_tags(first, last) | {WAITED_TAG: f"{time.monotonic() - began:.1f}"}
         result = run_job(settings, summarize_batches.name, instance, tags)

@@ -45,9 +45,10 @@ def stalled_runs(store: CozoStore, settings: Settings) -> list[StalledRun]:
     deadline, now = settings.pipeline.stall_seconds, time.time()
     if not deadline:
         return []
+    renewals = store.renewals.read()
     found = [
         StalledRun(seen.run, seen.recipe, seen.owner, seen.batches, seen.at, now - seen.at)
         for seen in store.stalls.progress()
-        if now - seen.at > deadline and is_alive(seen.owner, seen.at)
+        if now - seen.at > deadline and is_alive(seen.owner, seen.at, renewals.get(seen.owner))
     ]
     return sorted(found, key=lambda run: run.last_progress_at)

@@ -10,15 +10,16 @@ import psutil
 
 from dobby_dagster.domain.errors import DobbyError, RecordError, Retry
 from dobby_dagster.domain.heartbeat import awaiting_tokens
-from dobby_dagster.domain.owner import new_owner, retire
 from dobby_dagster.domain.records import Record, content_hash, readable_text
-from dobby_dagster.domain.scope import OwnerId, Scope
+from dobby_dagster.domain.scope import Scope
+from dobby_dagster.domain.settings import PipelineSettings
 from dobby_dagster.domain.states import COMPLETED, DELETED, SUPERSEDED, ProcessingState, skipped
 from dobby_dagster.domain.summaries import Recipe, Summary
-from dobby_dagster.inference.engine import WINDOW, Engine, Failure, Generation, Request
+from dobby_dagster.inference.engine import WINDOW, Answer, Engine, Failure, Generation, Request
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.progress import report
 from dobby_dagster.pipeline.summarization.quality_gate import gate
+from dobby_dagster.pipeline.summarization.run_claims import RunClaims
 from dobby_dagster.pipeline.summarization.suspect_windows import windows
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
@@ -61,6 +62,7 @@ class Summarizer:
         recipe: What decides the fingerprints.
         chunk_size: Maximum outcomes per chunk.
         max_retries: Failed attempts before a record is quarantined.
+        claim_seconds: How long its claims are valid without a renewal.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Summarizer:
         recipe: Recipe,
         chunk_size: int,
         max_retries: int = 3,
+        claim_seconds: float = PipelineSettings().claim_seconds,
     ) -> None:
         self._store = store
         self._source = source
@@ -81,20 +84,18 @@ class Summarizer:
         self._chunk_size = chunk_size
         self._max_retries = max_retries
         self._process = psutil.Process()
-        self._owner = OwnerId("")
-        self._claimed: set[Scope] = set()
+        self._claim_seconds = claim_seconds
+        self._claims: RunClaims
         self._device: str | None = None
         self._start = self._mark()
 
     def __enter__(self) -> Summarizer:
-        self._owner = new_owner()
+        self._claims = RunClaims(self._store, self._claim_seconds).__enter__()
         self._store.upkeep.forget_changes(time.time() - CHANGES_KEPT_SECONDS)
         return self
 
     def __exit__(self, *exc: object) -> None:
-        retire(self._owner)
-        for scope in self._claimed:
-            self._store.states.release(self._owner, scope)
+        self._claims.__exit__(*exc)
 
     def summarize(self, members: Sequence[Member], scope: Scope) -> Iterator[Chunk]:
         """One outcome for each member that still needs one; a member that another run has claimed is left to that run.
@@ -127,7 +128,8 @@ class Summarizer:
             record = found.get(member.version.key)
             if record is None or (reason := _reason_to_skip(record, member)):
                 reason = DELETED if record is None else reason
-                yield Outcome(member.version, record.content if record else None, skipped(reason)), None
+                content = record.content if record else None
+                yield Outcome(member.version, content, skipped(reason), seen=member.seen), None
             else:
                 fingerprint = self._recipe.fingerprint(member.version.content_hash, record.language)
                 items.append(Item(member, record, fingerprint))
@@ -150,47 +152,62 @@ class Summarizer:
 
     def _claim(self, items: Sequence[Item], scope: Scope) -> dict[str, list[Item]]:
         """The items that no other run has claimed, by fingerprint: equal contents are inferred once."""
-        self._claimed.add(scope)
-        won = self._store.states.claim([item.member for item in items], self._owner, scope)
+        won = {member.version.key for member in self._claims.claim([item.member for item in items], scope)}
         groups: dict[str, list[Item]] = {}
         for item in items:
-            if (item.member.version.key, item.member.version.content_hash) in won:
+            if item.member.version.key in won:
                 groups.setdefault(item.fingerprint, []).append(item)
         return groups
 
     def _infer(self, groups: dict[str, list[Item]], scope: Scope) -> Iterator[tuple[Outcome, Generation | None]]:
         """An outcome for each item; what failed and may succeed alone is retried once, alone."""
         retried = []
-        for fingerprint, result in self._ask(groups):
+        for fingerprint, result in self._ask(groups, scope):
             if isinstance(result, RecordError) and result.retry is Retry.RETRY:
                 retried.append(fingerprint)
             else:
                 yield from self._results(groups[fingerprint], scope, result)
         for fingerprint in retried:
-            for _, result in self._ask({fingerprint: groups[fingerprint]}):
+            for _, result in self._ask({fingerprint: groups[fingerprint]}, scope):
                 yield from self._results(groups[fingerprint], scope, result)
 
-    def _ask(self, groups: dict[str, list[Item]]) -> Iterator[tuple[str, Generation | RecordError]]:
+    def _ask(self, groups: dict[str, list[Item]], scope: Scope) -> Iterator[tuple[str, Generation | RecordError]]:
         """The engine's answer for each fingerprint, as it comes; one that fails the quality gate is an error.
+
+        What this run has lost to another after a pause is not asked for; once all that is left is lost, nothing is.
 
         Raises:
             DobbyError: The engine left a request unanswered.
         """
-        requests = (Request(key, items[0].text, items[0].record.language) for key, items in groups.items())
         unanswered = set(groups)
-        for answer in awaiting_tokens(self._engine.infer(requests, self._prompt)):
+
+        def is_lost(fingerprint: str) -> bool:
+            return not any(self._claims.holds(item.member, scope) for item in groups[fingerprint])
+
+        def requests() -> Iterator[Request]:
+            for fingerprint, items in groups.items():
+                if is_lost(fingerprint):
+                    unanswered.discard(fingerprint)
+                else:
+                    yield Request(fingerprint, items[0].text, items[0].record.language)
+
+        for answer in awaiting_tokens(self._engine.infer(requests(), self._prompt)):
             unanswered.remove(answer.id)
-            if isinstance(answer, Failure):
-                yield answer.id, answer.error
-                continue
-            try:
-                gate(answer.text, groups[answer.id][0].text, self._prompt.text)
-            except RecordError as error:
-                yield answer.id, error
-            else:
-                yield answer.id, answer
+            yield answer.id, self._checked(answer, groups[answer.id][0])
+            if unanswered and all(map(is_lost, unanswered)):
+                return
         if unanswered:
             raise DobbyError(f"the engine left {len(unanswered)} of {len(groups)} requests unanswered")
+
+    def _checked(self, answer: Answer, item: Item) -> Generation | RecordError:
+        """The answer, or why it is none: the engine's error, or that of the quality gate."""
+        if isinstance(answer, Failure):
+            return answer.error
+        try:
+            gate(answer.text, item.text, self._prompt.text)
+        except RecordError as error:
+            return error
+        return answer
 
     def _results(
         self, items: list[Item], scope: Scope, result: Generation | RecordError
@@ -200,11 +217,12 @@ class Summarizer:
             version, content = item.member.version, item.record.content
             if isinstance(result, RecordError):
                 state = ProcessingState.failed(result, item.attempt)
-                yield Outcome(version, content, state, attempt=item.attempt), None
+                yield Outcome(version, content, state, attempt=item.attempt, seen=self._claims.seen), None
                 continue
             first = place == 0
             summary = self._summary(item, scope, result, result.seconds if first else 0.0)
-            yield Outcome(version, content, COMPLETED, summary, first, item.attempt), result if first else None
+            outcome = Outcome(version, content, COMPLETED, summary, first, item.attempt, self._claims.seen)
+            yield outcome, result if first else None
 
     def _summary(self, item: Item, scope: Scope, result: Generation, seconds: float) -> Summary:
         version = item.member.version
@@ -237,7 +255,8 @@ class Summarizer:
         if row["key"] != version.key or row["source"] != version.source:
             values |= {"batch": scope.batch, "inference_seconds": 0.0, "created_at": time.time()}
         summary = Summary(**values)  # type: ignore[arg-type]
-        return Outcome(version, item.record.content, COMPLETED, summary, attempt=item.attempt)
+        seen = item.member.seen
+        return Outcome(version, item.record.content, COMPLETED, summary, attempt=item.attempt, seen=seen)
 
     def _chunk(self, entries: Sequence[tuple[Outcome, Generation | None]]) -> Chunk:
         answers = [answer for _, answer in entries if answer]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dobby_dagster.domain.owner import is_alive
 from dobby_dagster.domain.scope import BatchId, RecipeId, RunId
 from dobby_dagster.store.cozoscript.script import script
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.record_states import UNFINISHED, Ownership, RecordStates
+from dobby_dagster.store.ledger.claims import Claims, Ownership
+from dobby_dagster.store.ledger.record_states import UNFINISHED
 from dobby_dagster.store.ledger.relations import CHUNK, DEVICE_WAIT
 from dobby_dagster.store.ledger.totals import NO_OUTCOMES, add
 
@@ -38,13 +38,13 @@ class Activity:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._states = RecordStates(connection)
+        self._claims = Claims(connection)
 
     def runs(self) -> list[ActiveRun]:
         """The runs that are working now, the oldest first."""
         owners: dict[RunId, list[Ownership]] = {}
-        for owner in self._states.owners():
-            if is_alive(owner.owner, owner.since):
+        for owner in self._claims.owners():
+            if owner.is_alive:
                 owners.setdefault(owner.scope.run, []).append(owner)
         found = [
             ActiveRun(run, held[0].scope.recipe, sorted({o.scope.batch for o in held}), min(o.since for o in held))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Any
@@ -19,7 +19,7 @@ from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.cozoscript.storable import check_summary, storable_state, storable_text
 from dobby_dagster.store.cozoscript.value_text import REMEMBERED, remember, unchanged
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.record_states import state_row
+from dobby_dagster.store.ledger.record_states import Seen, state_row
 from dobby_dagster.store.ledger.relations import CHUNK, STATE, SUMMARY
 from dobby_dagster.store.ledger.totals import Addend, add, histogram
 from dobby_dagster.store.source.source_relation import Source
@@ -35,6 +35,8 @@ class Outcome:
         state: The state that the record comes to.
         summary: Its summary, if it is completed.
         inferred: Whether the model was asked for this record, and not for another of equal content.
+        seen: The state of which this is the outcome: nothing is stored if the record has come to another one; None to
+            store it anyway.
         attempt: The number of this attempt, counted from 1: the retry count if it fails, also if it can't be stored.
     """
 
@@ -44,6 +46,7 @@ class Outcome:
     summary: Summary | None = None
     inferred: bool = False
     attempt: int = 1
+    seen: Seen | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,49 +86,68 @@ class Chunk:
     stats: ChunkStats
 
 
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit did not store, by the keys of the records.
+
+    Attributes:
+        superseded: Their content in the source is not the one that was summarised.
+        taken_over: Another run has taken them over meanwhile; what it stores counts.
+    """
+
+    superseded: frozenset[str] = frozenset()
+    taken_over: frozenset[str] = frozenset()
+
+    def __or__(self, other: Committed) -> Committed:
+        return Committed(self.superseded | other.superseded, self.taken_over | other.taken_over)
+
+
 class Chunks:
     """Summaries as they are stored, a chunk at a time."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def commit(self, source: Source, chunk: Chunk, scope: Scope) -> set[str]:
+    def commit(self, source: Source, chunk: Chunk, scope: Scope) -> Committed:
         """Store summaries, states and statistics of a chunk in one transaction.
 
         A record whose content in the source is not the one that was summarised gets no summary: its state
-        becomes skipped, superseded. One whose outcome can't be stored fails, alone and by name: where the database
-        refuses the chunk, its outcomes are committed one by one.
-
-        Returns:
-            The keys that were superseded.
+        becomes skipped, superseded. One that this run has lost to another, since its host was thought dead, is left
+        as it is. One whose outcome can't be stored fails, alone and by name: where the database refuses the chunk, its
+        outcomes are committed one by one.
         """
         name = f"{chunk.stats.started_at:.6f}-{uuid.uuid4().hex[:8]}"
         outcomes = [_storable(outcome) for outcome in chunk.outcomes]
         try:
-            superseded = self._commit(source, outcomes, scope, _Counted(name, outcomes, chunk.stats))
+            found = self._commit(source, outcomes, scope, _Counted(name, outcomes, chunk.stats))
         except StoreError as error:
             _reraise_unless_refused(error)
-            outcomes, superseded = self._commit_each(source, outcomes, scope)
-            ended = Counter(State.SKIPPED if o.version.key in superseded else o.state.state for o in outcomes)
-            self._commit(source, [], scope, _Counted(name, outcomes, chunk.stats, ended))
-        away = superseded | {o.version.key for o in outcomes if o.state.reason in PASSING_REASONS}
-        return superseded - self._fail_changed_back(source, outcomes, away, scope)
+            outcomes, found = self._commit_each(source, outcomes, scope)
+            kept = [o for o in outcomes if o.version.key not in found.taken_over]
+            ended = Counter(State.SKIPPED if o.version.key in found.superseded else o.state.state for o in kept)
+            counted = _Counted(name, outcomes, chunk.stats, ended, sum(o.inferred for o in kept))
+            self._commit(source, [], scope, counted)
+        away = {o.version.key for o in outcomes if o.state.reason in PASSING_REASONS} - found.taken_over
+        back = self._fail_changed_back(source, outcomes, away | found.superseded, scope)
+        return replace(found, superseded=found.superseded - back)
 
-    def _commit_each(self, source: Source, outcomes: Sequence[Outcome], scope: Scope) -> tuple[list[Outcome], set[str]]:
-        """Commit one by one; return what each ended as, and the keys that were superseded."""
-        stored, superseded = [], set()
+    def _commit_each(
+        self, source: Source, outcomes: Sequence[Outcome], scope: Scope
+    ) -> tuple[list[Outcome], Committed]:
+        """Commit one by one; return what each ended as, and what was not stored."""
+        stored, found = [], Committed()
         for outcome in outcomes:
             ended = outcome
             try:
-                superseded |= self._commit(source, [ended], scope)
+                found |= self._commit(source, [ended], scope)
             except StoreError as error:
                 _reraise_unless_refused(error)
                 ended = _failed(outcome, UnstorableError(f"its summary can't be stored: {error.message}"))
-                superseded |= self._commit(source, [ended], scope)
+                found |= self._commit(source, [ended], scope)
             stored.append(ended)
-        return stored, superseded
+        return stored, found
 
-    def _fail_changed_back(self, source: Source, outcomes: Sequence[Outcome], away: set[str], scope: Scope) -> set[str]:
+    def _fail_changed_back(self, source: Source, outcomes: Sequence[Outcome], away: Set[str], scope: Scope) -> set[str]:
         """Fail those of ``away`` whose content is again what it was, so that they are retried: a plan may have passed.
 
         A content that comes back later than this is found by the next plan, see ``RecordVersions.returned``.
@@ -139,54 +161,61 @@ class Chunks:
         error = ChangedBackError("its content changed for a moment while it was summarised")
         rows = [state_row(o.version, ProcessingState.failed(error, o.attempt), scope) for o in back]
         if rows:
-            self._connection.run(script([STATE.put()]), {"rows": rows}, write=True)
+            mine = "*dobby_state{source, key, content_hash, recipe, state: now, run: by @ 'END'}, now == 'skipped', by == run"
+            block = f"{{ ?[{_VERSION}] := {unpack(STATE.columns)}, {mine} :create _skipped {{{_VERSION}}} }}"
+            put = STATE.put(where=f"*_skipped{{{_VERSION}}}")
+            self._connection.run(script([block, put]), {"rows": rows}, write=True)
         return {o.version.key for o in back}
 
     def _commit(
         self, source: Source, outcomes: Sequence[Outcome], scope: Scope, counted: _Counted | None = None
-    ) -> set[str]:
-        """One transaction; return the keys of ``outcomes`` that were superseded.
+    ) -> Committed:
+        """One transaction.
 
-        What was made of a content, a summary or a failure, is stored only if the source still has that content. What
-        a record came to is known inside the transaction only, so the chunk and the totals are counted there.
+        What was made of a content, a summary or a failure, is stored only if the source still has that content, and
+        anything only if the record still has the state that the run saw. What a record came to is known inside the
+        transaction only, so the chunk and the totals are counted there.
         """
         made = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
         skipped = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
         wanted, keys = source.wanted([o.version.key for o in made])
         content = ", ".join(["key", *REMEMBERED])
         blocks = [
+            _HELD,
             f"""{{ {wanted} content[{content}] <- $contents
             ?[key] := wanted[k, key], content[{content}], {source.atom(key="k", content="stored")}, {unchanged("stored")}
             :create _unchanged {{key}} }}""",
-            SUMMARY.put("summaries", "*_unchanged{key}"),
-            STATE.put("made", "*_unchanged{key}"),
-            STATE.put("superseded", "not *_unchanged{key}"),
-            STATE.put("skipped"),
+            SUMMARY.put("summaries", "*_held{key}, *_unchanged{key}"),
+            STATE.put("made", "*_held{key}, *_unchanged{key}"),
+            STATE.put("superseded", "*_held{key}, not *_unchanged{key}"),
+            STATE.put("skipped", "*_held{key}"),
             _ENDED,
             add(_COUNTED),
             _PUT_CHUNKS,
-            "{ ?[key] := *_unchanged{key} }",
+            _STORED,
         ]
         superseded = skipped_state(SUPERSEDED)
         parameters = {
             **keys,
+            "held": [_held_row(o) for o in outcomes],
             "contents": [[o.version.key, *remember(o.content)] for o in made],
             "summaries": [_summary_row(o.summary, scope) for o in made if o.summary],
             "made": [state_row(o.version, o.state, scope) for o in made],
             "superseded": [state_row(o.version, superseded, scope) for o in made],
             "skipped": [state_row(o.version, o.state, scope) for o in skipped],
-            "ended": [
-                [place, o.version.key, str(o.state.state), o.state.error_code, place < len(made)]
-                for place, o in enumerate([*made, *skipped])
-            ],
+            "ended": [_ended_row(place, o, place < len(made)) for place, o in enumerate([*made, *skipped])],
             "chunks": [counted.row(scope)] if counted else [],
             "addends": counted.addends() if counted else [],
             "batch": scope.batch,
             "recipe": scope.recipe,
+            "run": scope.run,
             "chunk": counted.name if counted else "",
         }
-        unchanged_keys = {row[0] for row in self._connection.run(script(blocks), parameters, write=True).rows}
-        return {o.version.key for o in made} - unchanged_keys
+        stored = dict(self._connection.run(script(blocks), parameters, write=True).rows)
+        return Committed(
+            frozenset(o.version.key for o in made if stored.get(o.version.key) == State.SKIPPED),
+            frozenset(o.version.key for o in outcomes if o.version.key not in stored),
+        )
 
     def find(self, fingerprints: list[str]) -> dict[str, dict[str, Any]]:
         """A stored summary for each of ``fingerprints`` that has one, of any record."""
@@ -219,6 +248,18 @@ def _failed(outcome: Outcome, error: UnstorableError) -> Outcome:
     return replace(outcome, state=state, summary=None)
 
 
+def _held_row(outcome: Outcome) -> list[Any]:
+    version, seen = outcome.version, outcome.seen
+    return [version.source, version.key, version.content_hash, seen and seen.owner, seen and seen.since]
+
+
+def _ended_row(place: int, outcome: Outcome, made: bool) -> list[Any]:
+    """A row of ``_ended``, with whether its content has to be the one of the source."""
+    confidence = outcome.summary.confidence if outcome.summary and outcome.inferred else None
+    ended = [str(outcome.state.state), outcome.state.error_code, int(outcome.inferred), confidence]
+    return [place, outcome.version.key, *ended, made]
+
+
 def _summary_row(summary: Summary, scope: Scope) -> list[Any]:
     return [scope.run if column == "run" else getattr(summary, column) for column in SUMMARY.columns]
 
@@ -229,12 +270,14 @@ class _Counted:
 
     Attributes:
         earlier: Outcomes that are committed already.
+        earlier_inferred: How many of them were inferred.
     """
 
     name: str
     outcomes: Sequence[Outcome]
     stats: ChunkStats
     earlier: Mapping[State, int] = field(default_factory=dict)
+    earlier_inferred: int = 0
 
     def row(self, scope: Scope) -> list[Any]:
         """A row of :data:`CHUNK`, with the counts of earlier outcomes only."""
@@ -242,7 +285,7 @@ class _Counted:
         completed, failed, skipped = (self.earlier.get(s, 0) for s in (State.COMPLETED, State.FAILED, State.SKIPPED))
         return [
             scope.batch, scope.recipe, self.name, scope.run, stats.started_at, stats.finished_at, completed,
-            self._inferred, failed, skipped, stats.latencies, stats.rss_bytes, stats.cpu_share, stats.slots,
+            self.earlier_inferred, failed, skipped, stats.latencies, stats.rss_bytes, stats.cpu_share, stats.slots,
             stats.slots_in_use, errors[-1] if errors else "", stats.prompt_tokens, stats.output_tokens,
             stats.device, fmean(stats.queue_seconds) if stats.queue_seconds else None,
         ]  # fmt: skip
@@ -251,35 +294,51 @@ class _Counted:
         """What the chunk adds to the totals beside its outcomes."""
         stats, seconds = self.stats, self.stats.finished_at - self.stats.started_at
         tokens = {"prompt": stats.prompt_tokens, "output": stats.output_tokens}
-        summaries = [outcome.summary for outcome in self.outcomes if outcome.summary and outcome.inferred]
-        known = [summary.confidence for summary in summaries if summary.confidence is not None]
         return [
-            ("inferred", "", self._inferred),
             ("busy_seconds", "", seconds),
             ("slot_seconds", "", stats.slots_in_use * seconds),
             *(("tokens", kind, count) for kind, count in tokens.items() if count is not None),
             *histogram("record_seconds", stats.latencies),
             *histogram("request_seconds", stats.request_seconds),
             *histogram("queue_seconds", stats.queue_seconds),
-            *([("confidence", "sum", sum(known)), ("confidence", "count", len(known))] if known else []),
         ]
 
-    @property
-    def _inferred(self) -> int:
-        return sum(outcome.inferred for outcome in self.outcomes)
-
-
-# What each outcome came to: it is superseded where the content of what was made of it is not that of the source.
-_ENDED = f"""{{ ended[place, key, state, code, made] := {unpack(["place", "key", "state", "code", "made"], "ended")}
-?[place, state, code] := ended[place, key, state, code, made], not made
-?[place, state, code] := ended[place, key, state, code, made], made, *_unchanged{{key}}
-?[place, state, code] := ended[place, key, _, _, made], made, not *_unchanged{{key}}, state = 'skipped', code = ''
-:create _ended {{place => state, code}} }}"""
 
 _COUNTED = f"*{CHUNK.name}{{batch: $batch, recipe: $recipe, chunk: $chunk}}"
+_VERSION = "source, key, content_hash, recipe"
+# The records whose state is still the one that the run saw: claimed by `owner`, and `since` where that is said; none in
+# a request that is sent again, for their states are those that the first one stored.
+_HELD = f"""{{ wanted[source, key, content_hash, owner, since] :=
+    {unpack(["source", "key", "content_hash", "owner", "since"], "held")}
+current[key, o, t] := wanted[source, key, content_hash, _, _],
+    *dobby_state{{source, key, content_hash, recipe: $recipe, owner: o, since: t @ 'END'}}
+done[yes] := {_COUNTED}, yes = true
+?[key] := wanted[_, key, _, owner, _], is_null(owner), yes = true, not done[yes]
+?[key] := wanted[_, key, _, owner, since], current[key, o, t], o == owner, is_null(since) || t == since
+?[key] := wanted[_, key, _, owner, since], not current[key, _, _], since == 0.0
+:create _held {{key}} }}"""
+# What each outcome came to: it is superseded where the content of what was made of it is not that of the source.
+_ENDED = f"""{{ ended[place, key, state, code, inferred, confidence, made] :=
+    {unpack(["place", "key", "state", "code", "inferred", "confidence", "made"], "ended")}, *_held{{key}}
+?[place, state, code, inferred, confidence] := ended[place, key, state, code, inferred, confidence, made],
+    not made
+?[place, state, code, inferred, confidence] := ended[place, key, state, code, inferred, confidence, made], made,
+    *_unchanged{{key}}
+?[place, state, code, inferred, confidence] := ended[place, key, _, _, inferred, confidence, made], made,
+    not *_unchanged{{key}}, state = 'skipped', code = ''
+:create _ended {{place => state, code, inferred, confidence}} }}"""
+
 _COUNTS = ("completed", "failed", "skipped")
+_SUMMED = (*_COUNTS, "inferred")
 _PUT_CHUNKS = f"""{{ count[state, sum(n)] := *_ended{{place, state}}, n = 1
-count[state, sum(n)] := state in {list(_COUNTS)}, n = 0
-{CHUNK.head} := {unpack([f"{c}_before" if c in _COUNTS else c for c in CHUNK.columns], "chunks")},
-    {", ".join(f"count['{c}', {c}_now], {c} = to_int({c}_before + {c}_now)" for c in _COUNTS)}
+count[state, sum(n)] := *_ended{{place, inferred: n}}, state = 'inferred'
+count[state, sum(n)] := state in {list(_SUMMED)}, n = 0
+done[yes] := {_COUNTED}, yes = true
+{CHUNK.head} := {unpack([f"{c}_before" if c in _SUMMED else c for c in CHUNK.columns], "chunks")},
+    {", ".join(f"count['{c}', {c}_now], {c} = to_int({c}_before + {c}_now)" for c in _SUMMED)},
+    yes = true, not done[yes]
 {CHUNK.into} }}"""
+# What the records came to that this run has stored, now or by a request whose answer was lost.
+_STORED = f"""{{ ?[key, state] := {unpack(["source", "key", "content_hash"], "held")},
+    *dobby_state{{source, key, content_hash, recipe: $recipe, state, run @ 'END'}}, run == $run,
+    is_in(state, {[State.COMPLETED.value, State.FAILED.value, State.SKIPPED.value]}) }}"""

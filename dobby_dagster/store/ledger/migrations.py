@@ -187,6 +187,11 @@ def add_device_waits() -> Iterator[str]:
     yield ":create dobby_device_wait {run: String => seconds: Float, at: Float}"
 
 
+def add_renewals() -> Iterator[str]:
+    """When each owner of claims last said that it still works, by the database's clock."""
+    yield ":create dobby_renewal {owner: String => at: Float, seconds: Float}"
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -200,4 +205,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     add_queue_time,
     name_former_defaults,
     add_device_waits,
+    add_renewals,
 )

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dobby_dagster.domain.errors import Retry, SourceError
-from dobby_dagster.domain.owner import is_alive
+from dobby_dagster.domain.owner import Renewal, is_alive
 from dobby_dagster.domain.records import RecordVersion
-from dobby_dagster.domain.scope import BatchId, OwnerId, RecipeId, Scope
-from dobby_dagster.domain.states import PASSING_REASONS, PENDING, ProcessingState, State
+from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
+from dobby_dagster.domain.states import PASSING_REASONS, ProcessingState, State
 from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.relations import OWNER, STATE, transition
+from dobby_dagster.store.ledger.relations import STATE, transition
+from dobby_dagster.store.ledger.renewals import Renewals
 from dobby_dagster.store.source.source_relation import Source
 
 # Whether a failed record is retried: the opposite of is_quarantined, as a condition on a state's columns.
@@ -25,36 +26,53 @@ UNFINISHED = f"""is_in(state, {[State.PENDING.value, State.IN_PROGRESS.value]})
     || (state == '{State.SKIPPED}' && is_in(reason, {list(PASSING_REASONS)}) && in_batch < batch)"""
 # Records of the batches that one query looks at: a writer waits for about a tenth of a second.
 PAGE = 10_000
-# What a record keeps when it is claimed or released.
-_CLAIM = "source, key, content_hash, retry_count"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The state of a record as a run saw it last: what the run writes is stored only if the state is still that one.
+
+    Attributes:
+        owner: Who had the record in progress.
+        since: When it came to that state; None where the owner alone decides, who claimed it.
+    """
+
+    owner: str
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of a batch with its state under a recipe; None where it has none yet."""
+    """One member of a batch with its state under a recipe; None where it has none yet.
+
+    Attributes:
+        since: When it came to that state, in seconds since the epoch.
+        renewal: When the owner of a record in progress last renewed its claims.
+    """
 
     version: RecordVersion
     state: ProcessingState | None
     since: float = 0.0
+    renewal: Renewal | None = field(default=None, compare=False)
 
     @property
     def is_abandoned(self) -> bool:
         """Whether the record is in progress, and the run that started it has died."""
         state = self.state
-        return state is not None and state.state is State.IN_PROGRESS and not is_alive(state.owner, self.since)
+        return (
+            state is not None
+            and state.state is State.IN_PROGRESS
+            and not is_alive(state.owner, self.since, self.renewal)
+        )
 
     def is_runnable(self, batch: BatchId, max_retries: int) -> bool:
         """Whether a run of ``batch`` that starts now processes this record."""
         return self.state is None or self.state.is_runnable(batch, max_retries, not self.is_abandoned)
 
-
-@dataclass(frozen=True, slots=True)
-class Ownership:
-    """Who works on the records of a scope, and since when (seconds since the epoch)."""
-
-    owner: OwnerId
-    scope: Scope
-    since: float
+    @property
+    def seen(self) -> Seen:
+        """The state as it was read."""
+        return Seen(self.state.owner if self.state else "", self.since)
 
 
 class RecordStates:
@@ -62,6 +80,7 @@ class RecordStates:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._renewals = Renewals(connection)
 
     def members(self, scope: Scope) -> list[Member]:
         """All members of the batch in their order, with their states under the recipe."""
@@ -74,8 +93,9 @@ class RecordStates:
         ?[{head}] := {member}, {state}
         ?[{head}] := {member}, not has[position], state = '', error = '', error_code = '', retry = '',
             retry_count = 0, reason = '', owner = '', since = 0.0, in_batch = ''"""
+        renewals = self._renewals.read()  # before the states: a claim that is older than what is known of its owner
         rows = self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts()
-        return [_member(row) for row in sorted(rows, key=lambda row: row["position"])]
+        return [_member(row, renewals.get(row["owner"])) for row in sorted(rows, key=lambda row: row["position"])]
 
     def members_from(self, source: Source, scope: Scope) -> list[Member]:
         """All members of the batch, which is one of ``source``.
@@ -156,52 +176,23 @@ class RecordStates:
         if rows:
             self._connection.run(script([STATE.put()]), {"rows": rows}, write=True)
 
-    def claim(self, members: Sequence[Member], owner: OwnerId, scope: Scope) -> set[tuple[str, str]]:
-        """Mark as in progress what no other run has taken meanwhile; return ``(key, content hash)`` of what was won."""
-        states = [(m.version, m.state or PENDING) for m in members]
-        rows = [[v.source, v.key, v.content_hash, state.retry_count, state.owner] for v, state in states]
-        wanted = unpack([*_CLAIM.split(", "), "before"])
-        current = "*dobby_state{source, key, content_hash, recipe: $recipe, state: s, owner: o @ 'END'}"
+    def make_pending(self, members: Iterable[Member], scope: Scope) -> None:
+        """Return ``members`` to pending, all whose state is still the one that was read."""
+        members = list(members)
+        if not members:
+            return
+        version = "source, key, content_hash"
+        current = f"*dobby_state{{{version}, recipe: $recipe, since: t @ 'END'}}"
         blocks = [
-            f"""{{ has[source, key, content_hash] := {wanted},
-                *dobby_state{{source, key, content_hash, recipe: $recipe, state @ 'END'}}
-            ?[{_CLAIM}] := {wanted}, {current}, s != 'completed',
-                s != 'in_progress' || o == before || o == $owner
-            ?[{_CLAIM}] := {wanted}, not has[source, key, content_hash]
-            :create _won {{source, key, content_hash => retry_count}} }}""",
-            transition("_won", _CLAIM, state="'in_progress'", owner="$owner", run="$run", since="$now"),
-            OWNER.put("owners"),
-            "{ ?[key, content_hash] := *_won{key, content_hash} }",
+            f"""{{ wanted[{version}, since] := {unpack([*version.split(", "), "since"])}
+            has[{version}] := wanted[{version}, _], {current}
+            ?[{version}] := wanted[{version}, since], {current}, t == since
+            ?[{version}] := wanted[{version}, _], not has[{version}]
+            :create _unchanged {{{version}}} }}""",
+            transition("_unchanged", version, run="$run"),
         ]
-        now = time.time()
-        owners = [[owner, scope.batch, scope.recipe, scope.run, now]]
-        params = {"rows": rows, "owner": owner, "owners": owners, "now": now, **asdict(scope)}
-        return {(row[0], row[1]) for row in self._connection.run(script(blocks), params, write=True).rows}
-
-    def owners(self) -> list[Ownership]:
-        """Who has started records and not released them; those that died left some in progress."""
-        query = f"{OWNER.head} := {OWNER.stored}"
-        return [
-            Ownership(owner, Scope(recipe, batch, run), since)
-            for owner, batch, recipe, run, since in self._connection.run(query).rows
-        ]
-
-    def release(self, owner: OwnerId, scope: Scope) -> int:
-        """Return to pending what ``owner`` started in the batch and did not finish; return the number of records.
-
-        One transaction, which touches only what the owner still holds, and forgets the owner.
-        """
-        blocks = [
-            f"""{{ ?[{_CLAIM}] := *dobby_member{{batch: $batch, source, key, content_hash}},
-                *dobby_state{{source, key, content_hash, recipe: $recipe, state: s, owner: o, retry_count @ 'END'}},
-                s == 'in_progress', o == $owner
-            :create _left {{source, key, content_hash => retry_count}} }}""",
-            transition("_left", _CLAIM),
-            f"{{ ?[owner, batch, recipe] <- [[$owner, $batch, $recipe]] {OWNER.remove} }}",
-            "{ ?[count(key)] := *_left{key} }",
-        ]
-        params = {"owner": owner, "recipe": scope.recipe, "batch": scope.batch}
-        return int(self._connection.run(script(blocks), params, write=True).rows[0][0])
+        rows = [[m.version.source, m.version.key, m.version.content_hash, m.since] for m in members]
+        self._connection.run(script(blocks), {"rows": rows, **asdict(scope)}, write=True)
 
     def failed(self, relation: str, recipe: RecipeId) -> Iterator[dict[str, Any]]:
         """Failed records in their present version: key, error, error_code, retry, retry_count, batch, since."""
@@ -240,7 +231,7 @@ def no_batch(batch: str) -> SourceError:
     )
 
 
-def _member(row: dict[str, Any]) -> Member:
+def _member(row: dict[str, Any], renewal: Renewal | None) -> Member:
     version = RecordVersion(row["source"], row["key"], row["content_hash"], row["priority"], row["size"])
     if not row["state"]:
         return Member(version, None)
@@ -248,7 +239,7 @@ def _member(row: dict[str, Any]) -> Member:
         State(row["state"]), row["error"], row["error_code"], Retry(row["retry"]), row["retry_count"],
         row["reason"], row["owner"], row["in_batch"],
     )  # fmt: skip
-    return Member(version, state, row["since"])
+    return Member(version, state, row["since"], renewal)
 
 
 def state_row(version: RecordVersion, state: ProcessingState, scope: Scope) -> list[Any]:

@@ -59,6 +59,7 @@ PERFORMANCE = Relation(
     "dobby_performance", "model: String, device: String, prompt_length: String", "first: Json, latest: Json"
 )
 OWNER = Relation("dobby_owner", "owner: String, batch: String, recipe: String", "run: String, since: Float")
+RENEWAL = Relation("dobby_renewal", "owner: String", "at: Float, seconds: Float")
 ATTEMPT = Relation("dobby_attempt", "batch: String, recipe: String, run: String", "requested: Bool, begun_at: Float")
 DEVICE_WAIT = Relation("dobby_device_wait", "run: String", "seconds: Float, at: Float")
 STALL = Relation(

@@ -14,7 +14,8 @@ from dobby_dagster.domain.stall import Stall, StallKind
 from dobby_dagster.domain.states import ProcessingState, State
 from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.record_states import RecordStates, state_row
+from dobby_dagster.store.ledger.claims import Claims
+from dobby_dagster.store.ledger.record_states import state_row
 from dobby_dagster.store.ledger.relations import STALL, STATE, SUSPECT
 from dobby_dagster.store.ledger.totals import add
 
@@ -35,7 +36,7 @@ class RunStalls:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._states = RecordStates(connection)
+        self._held = Claims(connection)
 
     def progress(self) -> list[Progress]:
         """The last progress of each run that holds claims, dead or alive."""
@@ -110,8 +111,9 @@ class RunStalls:
             :create _held {{source, key, content_hash}} }}""",
             STATE.put("failed", "*_held{source, key, content_hash}"),
             SUSPECT.put("suspects"),
-            f"""{{ ?[place, state, code] := *_held{{key: place}}, state = '{State.FAILED}', code = '{StalledError.code}'
-            :create _ended {{place => state, code}} }}""",
+            f"""{{ ?[place, state, code, inferred, confidence] := *_held{{key: place}}, state = '{State.FAILED}', code = '{StalledError.code}',
+                inferred = 0, confidence = null
+            :create _ended {{place => state, code, inferred, confidence}} }}""",
             add(f"*{STALL.name}{{run: $run, recipe: $recipe, at: $at}}"),
             STALL.put("stalls"),
         ]
@@ -126,9 +128,9 @@ class RunStalls:
             "at": stall.at,
         }
         self._connection.run(script(blocks), params, write=True)
-        for owner in self._states.owners():
+        for owner in self._held.owners():
             if owner.scope.run == run:
-                self._states.release(owner.owner, owner.scope)
+                self._held.release(owner.owner, owner.scope)
         return stall
 
     def _claims(self, run: RunId) -> list[dict[str, Any]]:

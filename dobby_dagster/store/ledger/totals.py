@@ -22,7 +22,9 @@ Addend: TypeAlias = tuple[str, str, float]
 
 
 # The relation of outcomes that :func:`add` reads, where there are none.
-NO_OUTCOMES = "{ ?[place, state, code] <- [] :create _ended {place => state, code} }"
+NO_OUTCOMES = (
+    "{ ?[place, state, code, inferred, confidence] <- [] :create _ended {place => state, code, inferred, confidence} }"
+)
 
 
 def add(counted: str) -> str:
@@ -37,6 +39,9 @@ def add(counted: str) -> str:
     return f"""{{ counted[yes] := {counted}, yes = true
 part[name, label, place, n] := *_ended{{place, state: label}}, name = 'records', n = 1
 part[name, label, place, n] := *_ended{{place, code: label}}, label != '', name = 'errors', n = 1
+part[name, label, place, n] := *_ended{{place, inferred: n}}, name = 'inferred', label = ''
+part[name, label, place, n] := *_ended{{place, confidence: n}}, is_num(n), name = 'confidence', label = 'sum'
+part[name, label, place, n] := *_ended{{place, confidence}}, is_num(confidence), name = 'confidence', label = 'count', n = 1
 part[name, label, place, n] := r in $addends, name = get(r, 0), label = get(r, 1), n = get(r, 2), place = -1
 added[name, label, sum(n)] := part[name, label, place, n], yes = true, not counted[yes]
 ?[name, label, value] := added[name, label, n], *{TOTAL.name}{{name, label, value: before}}, value = before + n

@@ -164,7 +164,7 @@ def test_a_lost_database_ends_no_other_alert(
     from dobby_dagster_tests.helpers.automation import recipe
 
     members = store.states.members(Scope(recipe(settings), batch_id(1)))
-    store.states.claim(members, "host/1/1", Scope(recipe(settings), batch_id(1), RunId("stalled-run")))  # type: ignore[arg-type]
+    store.claims.claim(members, "host/1/1", Scope(recipe(settings), batch_id(1), RunId("stalled-run")))  # type: ignore[arg-type]
     store.stalls.record(RunId("stalled-run"), StallKind.PIPELINE, 700.0)
     clock.tick(2)
     assert hook.statuses("stall") == ["open"]

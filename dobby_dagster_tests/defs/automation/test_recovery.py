@@ -17,11 +17,11 @@ from dobby_dagster.defs.runs.crash_recovery import (
     OWNER_TAG,
     CodeServer,
     dead_runs,
-    device_users,
     leaked_slots,
     lost_launches,
     recover,
 )
+from dobby_dagster.defs.runs.device_pool import DEVICE_POOL, device_users
 from dobby_dagster.defs.runs.terminal_runs import Report, backfill
 from dobby_dagster.domain.owner import new_owner, owner_of, retire
 from dobby_dagster.domain.records import batch_id
@@ -63,7 +63,7 @@ def test_what_a_dead_process_started_is_recovered_and_what_a_living_one_does_is_
     rid, dead, alive = recipe(settings), dead_owner(), new_owner()
     try:
         for owner, batch in ((dead, batch_id(1)), (alive, batch_id(2))):
-            store.states.claim(store.states.members(Scope(rid, batch))[:3], owner, Scope(rid, batch, "run"))
+            store.claims.claim(store.states.members(Scope(rid, batch))[:3], owner, Scope(rid, batch, "run"))
         died = started_run(instance, settings, dead)
         lives = started_run(instance, settings, alive)
         inherits = started_run(instance, settings, dead, inherited=True)
@@ -92,10 +92,10 @@ def test_a_run_that_never_said_who_works_on_it_is_dead_after_a_while(
     settings: Settings, store: CozoStore, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     silent = started_run(instance, settings, None)
-    assert dead_runs(instance) == []
+    assert dead_runs(instance, store) == []
     now = time.time()
     monkeypatch.setattr("dobby_dagster.defs.runs.crash_recovery.time.time", lambda: now + 700)
-    assert [r.run_id for r in dead_runs(instance)] == [silent]
+    assert [r.run_id for r in dead_runs(instance, store)] == [silent]
 
 
 def test_a_run_that_was_starting_when_its_code_server_was_killed_is_closed(
@@ -131,7 +131,7 @@ def test_a_run_says_who_works_on_it_and_leaves_no_owner_behind(
     [tags] = [r.tags for r in instance.get_runs()]
     assert tags[OWNER_TAG].startswith(f"{result.run_id}/")
     assert leaked_slots(instance) == []
-    assert store.states.owners() == []
+    assert store.claims.owners() == []
 
 
 @pytest.mark.slow
@@ -143,11 +143,11 @@ def test_a_run_of_the_terminal_waits_for_the_one_that_uses_the_device(
     tags = {"dagster/partition": batch_id(3)}
     try:
         dead = started_run(instance, settings, dead_owner(), name="summarize_batches", tags=tags)
-        assert device_users(instance) == [], "a dead run uses nothing"
+        assert device_users(instance, store, DEVICE_POOL) == [], "a dead run uses nothing"
         started_run(instance, settings, alive)
-        assert device_users(instance) == [], "recovery needs no device"
+        assert device_users(instance, store, DEVICE_POOL) == [], "recovery needs no device"
         user = started_run(instance, settings, alive, name="summarize_batches", tags=tags)
-        assert device_users(instance) == [user]
+        assert device_users(instance, store, DEVICE_POOL) == [user]
         told: SimpleQueue[Report] = SimpleQueue()
         with ThreadPoolExecutor(1) as pool:
             backfilled = pool.submit(backfill, settings, lambda store, left: [batch_id(1)], told.put)

@@ -168,7 +168,7 @@ def test_a_stall_needs_attention_until_its_batch_makes_progress(
     settings = make_settings(pipeline__stall_seconds=60)
     source, batch, members = batch_of(sqlite_store, {"a": "1", "b": "2"})
     scope = Scope(R, batch, RunId("run"))
-    sqlite_store.states.claim(members, "host/1/1", scope)  # type: ignore[arg-type]
+    sqlite_store.claims.claim(members, "host/1/1", scope)  # type: ignore[arg-type]
     sqlite_store.stalls.record(RunId("run"), StallKind.INFERENCE, 305.0)
     [stall] = of_kind(read(settings, tmp_path), Kind.STALL)
     assert (stall.subject, stall.runs, stall.batches) == ("run", ("run",), (batch,))
@@ -216,7 +216,8 @@ def summarized(
             replace(made, summary=replace(made.summary, fingerprint=named, confidence=confidence, recipe=recipe))
         )
     scope = Scope(recipe, batch, RunId("run"))
-    assert store.chunks.commit(source, Chunk(outcomes, ChunkStats(time.time(), time.time(), [0.1])), scope) == set()
+    stats = ChunkStats(time.time(), time.time(), [0.1])
+    assert not store.chunks.commit(source, Chunk(outcomes, stats), scope).superseded
 
 
 def test_confidence_that_changes_with_the_model_is_an_alert_while_that_is_in_use(

@@ -19,7 +19,7 @@ def test_a_living_run_without_progress_is_stalled_until_it_commits(
     settings = make_settings(pipeline__stall_seconds=60)
     source, batch, members = batch_of(sqlite_store, {"a": "1", "b": "2"})
     scope, owner = Scope(R, batch, RunId("run")), new_owner()
-    sqlite_store.states.claim(members, owner, scope)
+    sqlite_store.claims.claim(members, owner, scope)
     assert stalled_runs(sqlite_store, settings) == []
     now = time.time() + 90
     monkeypatch.setattr("time.time", lambda: now)
