@@ -3,6 +3,9 @@
 Cozo's embedded engines can't be open in two processes while one of them writes. Every process of Dobby
 opens the database only while it holds an advisory lock (``flock``) on ``PATH.lease`` and closes it
 before letting go. The kernel drops the lock of a process that dies.
+
+Not every network file system makes the lock hold between machines. So the file also says which machine wrote last, and
+while that is fresh another one is kept out: an embedded database belongs to one host.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 import random
 import stat
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +28,12 @@ import portalocker
 
 from dobby_dagster.domain.errors import StoreAccessError, StoreBusyError
 from dobby_dagster.domain.filesystem import PRIVATE_FILE
+from dobby_dagster.domain.host import Host, this_host
 from dobby_dagster.domain.printable import printable
+
+# How long after its last write another machine keeps a database; containers of one machine share it.
+FRESH_SECONDS = 30.0
+_POLL_SECONDS = 0.5
 
 
 class Lease:
@@ -56,6 +65,7 @@ class Lease:
             with self._file(exclusive) as file:
                 if file is not None:
                     self._lock(file, exclusive, deadline)
+                    self._wait_for_other_machine(file, deadline)
                     if exclusive:
                         self._write_holder(file)
                 yield
@@ -131,6 +141,40 @@ class Lease:
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, 0.02)
 
+    def _wait_for_other_machine(self, file: IO[str], deadline: float) -> None:
+        """Wait until no other machine has written for ``FRESH_SECONDS``.
+
+        Raises:
+            StoreBusyError: After the longest wait.
+        """
+        while (other := self._other_machine(file)) is not None:
+            if time.monotonic() >= deadline:
+                raise StoreBusyError(
+                    f"the database belongs to host {printable(other.name)}, which used it less than "
+                    f"{FRESH_SECONDS:g} s ago",
+                    hint="end Dobby there; for several hosts, let a Cozo server have it and use its http:// address",
+                )
+            time.sleep(_POLL_SECONDS)
+
+    def _other_machine(self, file: IO[str]) -> Host | None:
+        """The other machine that wrote last, if that was a moment ago."""
+        file.seek(0)
+        try:
+            writer = Host.parse(json.loads(file.read())["host"])
+        except (ValueError, KeyError, TypeError, AttributeError, OSError):
+            return None
+        if writer.boot in ("", this_host().boot):
+            return None
+        return writer if self._age(file) < FRESH_SECONDS else None
+
+    def _age(self, file: IO[str]) -> float:
+        """Seconds since the file was written, by the clock of its file system: those of two machines may differ."""
+        try:
+            with tempfile.TemporaryFile(dir=self.path.parent) as now:
+                return os.fstat(now.fileno()).st_mtime - os.fstat(file.fileno()).st_mtime
+        except OSError:  # a folder that this process can't write
+            return time.time() - os.fstat(file.fileno()).st_mtime
+
     def _busy(self) -> StoreBusyError:
         return StoreBusyError(
             f"the database is in use by {self.holder()}; waited {self.timeout_seconds:g} s for it",
@@ -142,5 +186,5 @@ class Lease:
         command = " ".join(Path(part).name for part in sys.argv[:2]) or "python"
         file.seek(0)
         file.truncate()
-        file.write(json.dumps({"pid": os.getpid(), "command": command, "since": time.time()}))
+        file.write(json.dumps({"pid": os.getpid(), "command": command, "since": time.time(), "host": str(this_host())}))
         file.flush()
