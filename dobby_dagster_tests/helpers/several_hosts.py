@@ -25,11 +25,16 @@ PATIENCE_SECONDS = 300.0
 
 @dataclass
 class SeveralHosts:
-    """The hosts, and the ledger as the database server's own machine sees it."""
+    """The hosts, and the ledger as the database server's own machine sees it.
+
+    Attributes:
+        records: How many there are; more come in while :meth:`wait` waits, so that no host runs out of work.
+    """
 
     hosts: list[NetworkHost]
     store: CozoStore
     folder: Path
+    records: int = 0
 
     def start(self, host: NetworkHost) -> None:
         """Start a host, or start it again."""
@@ -38,6 +43,12 @@ class SeveralHosts:
         (folder / "inferred").touch()
         worker = [sys.executable, "-m", "dobby_dagster_tests.helpers.host_worker"]
         host.start([*worker, host.address, str(folder), str(CLAIM_SECONDS)], {}, folder / "log")
+
+    def add(self, records: int) -> None:
+        """More rows in the source."""
+        numbers = range(self.records, self.records + records)
+        put(self.store, {f"k{number:05d}": f"SLOW word{number}" for number in numbers})
+        self.records += records
 
     def inferred(self, host: NetworkHost) -> list[str]:
         """The contents that a host has inferred, in order."""
@@ -59,23 +70,38 @@ class SeveralHosts:
         """
         began = time.monotonic()
         while not condition():
-            if time.monotonic() - began > PATIENCE_SECONDS:
-                logs = {host.name: (self.folder / host.name / "log").read_text()[-1_500:] for host in self.hosts}
-                raise AssertionError(f"no {what}: {self.completed()} completed, held by {self.holders()}, {logs}")
-            time.sleep(0.05)
+            if self.completed() > self.records - 100:
+                self.add(80)
+            self._give_up_after(began, what)
+            time.sleep(0.1)
         return time.monotonic() - began
 
-    def check(self, records: int, faults: int) -> dict[str, int]:
+    def finish(self) -> None:
+        """Wait until all records are done, and all claims released.
+
+        Raises:
+            AssertionError: That does not come.
+        """
+        began = time.monotonic()
+        while self.completed() < self.records or self.store.claims.owners():
+            self._give_up_after(began, "end of the work")
+            time.sleep(0.1)
+
+    def _give_up_after(self, began: float, what: str) -> None:
+        if time.monotonic() - began > PATIENCE_SECONDS:
+            logs = {host.name: (self.folder / host.name / "log").read_text()[-1_500:] for host in self.hosts}
+            raise AssertionError(f"no {what}: {self.completed()} completed, held by {self.holders()}, {logs}")
+
+    def check(self, faults: int) -> dict[str, int]:
         """What must hold once all is done: every record once.
 
         Args:
-            records: How many there are.
-            faults: Each may have cost what its host had in progress.
+            faults: How many there were; each may have cost what its host had in progress.
 
         Returns:
             How many records each host has inferred, and how often one was inferred again.
         """
-        run = self.store.connection.run
+        run, records = self.store.connection.run, self.records
         assert run("?[count(key)] := *dobby_summary{source, key, fingerprint}").rows == [[records]]
         states = run("?[state, count(key)] := *dobby_state{source, key, content_hash, recipe, state @ 'END'}").rows
         assert states == [["completed", records]]
@@ -89,7 +115,6 @@ class SeveralHosts:
         assert sums.rows == [[records, 0, 0, records]]
         totals = self.store.totals.read()
         assert (totals["records"], totals["inferred"]) == ({"completed": records}, {"": records})
-        self.wait(lambda: not self.store.claims.owners(), "claims left over")
         assert self.store.check() == []
         by_host = {host.name: len(self.inferred(host)) for host in self.hosts}
         every = Counter(content for host in self.hosts for content in self.inferred(host))
@@ -104,7 +129,8 @@ def several_hosts(folder: Path, names: list[str], records: int) -> Iterator[Seve
     """A database server with ``records`` records, and hosts that are not started yet."""
     with running_server() as server:
         store = CozoStore.open(DatabaseSettings(url=server.url))
-        put(store, {f"k{number:04d}": f"SLOW word{number}" for number in range(records)})
         with hosts(names, server.server_address[1]) as made:
-            yield SeveralHosts(made, store, folder)
+            system = SeveralHosts(made, store, folder)
+            system.add(records)
+            yield system
         store.close()
