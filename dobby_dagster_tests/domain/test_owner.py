@@ -6,11 +6,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
 
-from dobby_dagster.domain.owner import is_alive, new_owner, retire, started
+from dobby_dagster.domain.host import this_host
+from dobby_dagster.domain.owner import Renewal, host_of, is_alive, new_owner, on_this_host, retire, started
 
 
 def test_an_owner_lives_until_it_retires() -> None:
@@ -38,6 +40,24 @@ def test_an_owner_on_another_host_has_an_hour() -> None:
     assert not is_alive(f"elsewhere/{os.getpid()}/1.00/token", time.time() - 4_000)
     assert not is_alive("nonsense", time.time())
     assert not is_alive(f"{socket.gethostname()}/{10**30}/1.00/token", time.time())
+
+
+def test_an_owner_on_another_host_lives_as_long_as_it_renews_its_claims() -> None:
+    host = this_host()
+    elsewhere = [
+        replace(host, boot="another boot"),  # another machine of the same name
+        replace(host, processes="another process table"),  # a container with the same name, and the same pids
+    ]
+    for other in elsewhere:
+        owner = f"{other}/{os.getpid()}/{started(os.getpid()):.2f}/token"
+        assert not on_this_host(owner)
+        assert is_alive(owner, 0.0, Renewal(5.0, 30.0, 29.0))
+        assert not is_alive(owner, time.time(), Renewal(5.0, 30.0, 31.0))
+        assert not is_alive(owner, 0.0)
+    renamed = f"{replace(host, name='renamed')}/{os.getppid()}/{started(os.getppid()):.2f}/token"
+    assert on_this_host(renamed), "a machine may get another name"
+    assert is_alive(renamed, 0.0)
+    assert host_of(renamed).name == "renamed"
 
 
 def test_a_dead_process_that_was_not_reaped_is_dead() -> None:

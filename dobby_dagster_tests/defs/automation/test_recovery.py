@@ -25,7 +25,7 @@ from dobby_dagster.defs.runs.device_pool import DEVICE_POOL, device_users
 from dobby_dagster.defs.runs.terminal_runs import Report, backfill
 from dobby_dagster.domain.owner import new_owner, owner_of, retire
 from dobby_dagster.domain.records import batch_id
-from dobby_dagster.domain.scope import Scope
+from dobby_dagster.domain.scope import OwnerId, Scope
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.automation import recipe, run
@@ -98,6 +98,19 @@ def test_a_run_that_never_said_who_works_on_it_is_dead_after_a_while(
     assert [r.run_id for r in dead_runs(instance, store)] == [silent]
 
 
+def test_a_run_whose_host_died_is_closed_by_another_host(
+    settings: Settings, store: CozoStore, instance: dg.DagsterInstance
+) -> None:
+    owner = OwnerId("two@0b0b0b0b.1/1/1.00/x")
+    begun = started_run(instance, settings, owner)
+    assert dead_runs(instance, store) == [], "nobody knows"
+    store.renewals.renew(owner, 3_600.0)
+    assert dead_runs(instance, store) == []
+    store.renewals.renew(owner, -1.0)
+    assert recover(instance, store).runs == [begun]
+    assert instance.get_run_by_id(begun).status == dg.DagsterRunStatus.FAILURE  # type: ignore[union-attr]
+
+
 def test_a_run_that_was_starting_when_its_code_server_was_killed_is_closed(
     settings: Settings, store: CozoStore, instance: dg.DagsterInstance
 ) -> None:
@@ -132,6 +145,7 @@ def test_a_run_says_who_works_on_it_and_leaves_no_owner_behind(
     assert tags[OWNER_TAG].startswith(f"{result.run_id}/")
     assert leaked_slots(instance) == []
     assert store.claims.owners() == []
+    assert store.renewals.read() == {}
 
 
 @pytest.mark.slow
