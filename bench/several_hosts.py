@@ -71,9 +71,9 @@ def befall(system: SeveralHosts, host: NetworkHost, fault: str, seconds: float) 
         time.sleep(seconds)
         host.resume()
     else:
-        host.relay.delay = DELAY_SECONDS
+        host.slow_down(DELAY_SECONDS)
         time.sleep(seconds)
-        host.relay.delay = 0.0
+        host.slow_down(0.0)
 
 
 if __name__ == "__main__":

@@ -78,17 +78,28 @@ class NetworkHost:
         name: Its host name.
         namespace: Of its network.
         cable: The near end of its virtual cable; the host has the far one.
-        relay: The way to the server.
-        address: Of the server, as this host sees it.
+        near: The address of the near end, the only one that the host can reach.
+        relays: The ways to servers of this machine, by port.
         processes: The first process of each process table: one for each start of the host.
     """
 
     name: str
     namespace: str
     cable: str
-    relay: Relay
-    address: str
+    near: str
+    relays: dict[int, Relay] = field(default_factory=dict)
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def reach(self, port: int) -> int:
+        """The port of :attr:`near` at which this host reaches the server at ``port`` of this machine's loopback."""
+        if port not in self.relays:
+            self.relays[port] = Relay(self.near, port)
+        return self.relays[port].port
+
+    def slow_down(self, seconds: float) -> None:
+        """Let each piece of data take ``seconds`` longer."""
+        for relay in self.relays.values():
+            relay.delay = seconds
 
     def start(self, command: list[str], environment: dict[str, str], log: Path) -> None:
         """Run ``command`` in a process table of its own, as after the start of a machine."""
@@ -136,17 +147,18 @@ class NetworkHost:
 
 
 @contextmanager
-def hosts(names: list[str], port: int) -> Iterator[list[NetworkHost]]:
-    """Hosts that can reach the server at ``port`` of this machine's loopback address, and nothing else."""
+def hosts(names: list[str]) -> Iterator[list[NetworkHost]]:
+    """Hosts that reach the near ends of their cables, and nothing else."""
     made: list[NetworkHost] = []
     try:
         for number, name in enumerate(names, 1):
-            made.append(_host(number, name, port))
+            made.append(_host(number, name))
         yield made
     finally:
         for host in made:
             host.kill()
-            host.relay.close()
+            for relay in host.relays.values():
+                relay.close()
         for number, _ in enumerate(names, 1):
             names_ = _names(number)
             for words in (("netns", "delete", names_[0]), ("link", "delete", names_[1])):
@@ -158,7 +170,7 @@ def _names(number: int) -> tuple[str, str, str]:
     return f"dobby{short}", f"dby{short}a", f"dby{short}b"
 
 
-def _host(number: int, name: str, port: int) -> NetworkHost:
+def _host(number: int, name: str) -> NetworkHost:
     namespace, near, far = _names(number)
     net = f"10.{64 + os.getpid() % 64}.{number}"
     _ip("netns", "add", namespace)
@@ -167,8 +179,7 @@ def _host(number: int, name: str, port: int) -> NetworkHost:
     _ip("link", "set", near, "up")
     for words in (("addr", "add", f"{net}.2/24", "dev", far), ("link", "set", far, "up"), ("link", "set", "lo", "up")):
         _ip("-n", namespace, *words)
-    relay = Relay(f"{net}.1", port)
-    return NetworkHost(name, namespace, near, relay, f"http://{net}.1:{relay.port}")
+    return NetworkHost(name, namespace, near, f"{net}.1")
 
 
 def _ip(*words: str) -> None:

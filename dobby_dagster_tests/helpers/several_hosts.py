@@ -15,6 +15,7 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.cozo_server import running_server
 from dobby_dagster_tests.helpers.hanging_engine import asked
 from dobby_dagster_tests.helpers.host_network import NetworkHost, hosts
+from dobby_dagster_tests.helpers.postgres import Postgres
 from dobby_dagster_tests.helpers.records import put
 
 CLAIM_SECONDS = 3.0
@@ -28,13 +29,19 @@ class SeveralHosts:
     """The hosts, and the ledger as the database server's own machine sees it.
 
     Attributes:
-        records: How many there are; more come in while :meth:`wait` waits, so that no host runs out of work.
+        port: Of the database server, on this machine.
+        storage: Of Dagster, if the hosts share one.
+        records: How many there are.
+        ahead: While :meth:`wait` waits, more come so that as many are not done: no host runs out of work.
     """
 
     hosts: list[NetworkHost]
     store: CozoStore
     folder: Path
+    port: int
+    storage: Postgres | None = None
     records: int = 0
+    ahead: int = 80
 
     def start(self, host: NetworkHost) -> None:
         """Start a host, or start it again."""
@@ -42,7 +49,14 @@ class SeveralHosts:
         folder.mkdir(exist_ok=True)
         (folder / "inferred").touch()
         worker = [sys.executable, "-m", "dobby_dagster_tests.helpers.host_worker"]
-        host.start([*worker, host.address, str(folder), str(CLAIM_SECONDS)], {}, folder / "log")
+        url, environment = f"http://{host.near}:{host.reach(self.port)}", {}
+        if self.storage is not None:
+            self.storage.home(folder / "home")
+            environment = {
+                **self.storage.environment, "DAGSTER_PG_HOST": host.near,
+                "DAGSTER_PG_PORT": str(host.reach(self.storage.port)),
+            }  # fmt: skip
+        host.start([*worker, url, str(folder), str(CLAIM_SECONDS)], environment, folder / "log")
 
     def add(self, records: int) -> None:
         """More rows in the source."""
@@ -70,8 +84,8 @@ class SeveralHosts:
         """
         began = time.monotonic()
         while not condition():
-            if self.completed() > self.records - 100:
-                self.add(80)
+            if self.completed() > self.records - self.ahead:
+                self.add(self.ahead)
             self._give_up_after(began, what)
             time.sleep(0.1)
         return time.monotonic() - began
@@ -125,12 +139,14 @@ class SeveralHosts:
 
 
 @contextmanager
-def several_hosts(folder: Path, names: list[str], records: int) -> Iterator[SeveralHosts]:
+def several_hosts(
+    folder: Path, names: list[str], records: int, storage: Postgres | None = None
+) -> Iterator[SeveralHosts]:
     """A database server with ``records`` records, and hosts that are not started yet."""
     with running_server() as server:
         store = CozoStore.open(DatabaseSettings(url=server.url))
-        with hosts(names, server.server_address[1]) as made:
-            system = SeveralHosts(made, store, folder)
+        with hosts(names) as made:
+            system = SeveralHosts(made, store, folder, server.server_address[1], storage)
             system.add(records)
             yield system
         store.close()

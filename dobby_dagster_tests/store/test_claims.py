@@ -55,7 +55,7 @@ def test_an_owner_of_another_host_lives_as_long_as_it_renews_its_claims(store: C
     assert store.claims.owners() == []
     assert store.renewals.renew(HERE, VALID) is True, "it learns that its claims had lapsed"
     store.renewals.remove(HERE)
-    assert store.renewals.read() == {}
+    assert store.renewals.of({HERE}) == {}
 
 
 def test_what_an_owner_left_is_taken_over_unless_it_renews_its_claims_in_between(store: CozoStore) -> None:
@@ -129,7 +129,7 @@ def test_a_clock_that_is_set_back_makes_no_claim_valid_for_longer(store: CozoSto
     ahead = f"?[owner, at, seconds] := owner = '{HERE}', at = now() + 9000.0, seconds = 30.0 :put dobby_renewal {{owner => at, seconds}}"
     store.connection.run(ahead, write=True)
     store.renewals.renew(THERE, VALID)
-    assert abs(store.renewals.read()[HERE].age) < 4_000
+    assert abs(store.renewals.of({HERE})[HERE].age) < 4_000
 
 
 def test_owners_that_ended_long_ago_are_forgotten(store: CozoStore) -> None:
@@ -137,7 +137,7 @@ def test_owners_that_ended_long_ago_are_forgotten(store: CozoStore) -> None:
     store.connection.run(old, write=True)
     store.renewals.renew(THERE, LAPSED)
     store.renewals.forget()
-    assert set(store.renewals.read()) == {THERE}
+    assert set(store.renewals.of({HERE, THERE})) == {THERE}
 
 
 @pytest.mark.slow

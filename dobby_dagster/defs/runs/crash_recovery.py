@@ -100,7 +100,7 @@ def _runs(
 ) -> Iterator[tuple[dg.DagsterRun, bool]]:
     """Each run that ``chosen`` selects, with whether its process is dead."""
     records = instance.get_run_records(filters=chosen)
-    renewals = store.renewals.read() if records else {}
+    renewals = store.renewals.of({_named_owner(record.dagster_run) for record in records})
     for record in records:
         yield record.dagster_run, _is_dead(record, renewals)
 
@@ -187,11 +187,16 @@ def leaked_slots(instance: dg.DagsterInstance) -> list[str]:
     return sorted(leaked)
 
 
-def _is_dead(record: dg.RunRecord, renewals: Mapping[str, Renewal]) -> bool:
-    run, started = record.dagster_run, record.start_time or time.time()
+def _named_owner(run: dg.DagsterRun) -> str:
+    """The owner that the run named; empty if it has not done so yet: a re-execution has the tags of its run."""
     run_id, _, owner = run.tags.get(OWNER_TAG, "").partition("/")
-    if run_id == run.run_id:
-        renewal = renewals.get(owner)
-        # A process of another host that never renewed a claim can't be judged: Dagster ends it when it is too old.
-        return (renewal is not None or on_this_host(owner)) and not is_alive(owner, started, renewal)
-    return time.time() - started > OWNER_TIMEOUT_SECONDS
+    return owner if run_id == run.run_id else ""
+
+
+def _is_dead(record: dg.RunRecord, renewals: Mapping[str, Renewal]) -> bool:
+    owner, started = _named_owner(record.dagster_run), record.start_time or time.time()
+    if not owner:
+        return time.time() - started > OWNER_TIMEOUT_SECONDS
+    renewal = renewals.get(owner)
+    # A process of another host that never renewed a claim can't be judged: Dagster ends it when it is too old.
+    return (renewal is not None or on_this_host(owner)) and not is_alive(owner, started, renewal)

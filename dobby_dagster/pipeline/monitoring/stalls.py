@@ -45,10 +45,11 @@ def stalled_runs(store: CozoStore, settings: Settings) -> list[StalledRun]:
     deadline, now = settings.pipeline.stall_seconds, time.time()
     if not deadline:
         return []
-    renewals = store.renewals.read()
+    progress = store.stalls.progress()
+    renewals = store.renewals.of({seen.owner for seen in progress})
     found = [
         StalledRun(seen.run, seen.recipe, seen.owner, seen.batches, seen.at, now - seen.at)
-        for seen in store.stalls.progress()
+        for seen in progress
         if now - seen.at > deadline and is_alive(seen.owner, seen.at, renewals.get(seen.owner))
     ]
     return sorted(found, key=lambda run: run.last_progress_at)

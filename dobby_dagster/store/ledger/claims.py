@@ -89,10 +89,11 @@ class Claims:
 
     def owners(self) -> list[Ownership]:
         """Who has started records and not released them; those that died left some in progress."""
-        renewals = self._renewals.read()
+        rows = self._connection.run(f"{OWNER.head} := {OWNER.stored}").rows
+        renewals = self._renewals.of({row[0] for row in rows})
         return [
             Ownership(owner, Scope(recipe, batch, run), since, renewals.get(owner))
-            for owner, batch, recipe, run, since in self._connection.run(f"{OWNER.head} := {OWNER.stored}").rows
+            for owner, batch, recipe, run, since in rows
         ]
 
     def release(self, owner: OwnerId, scope: Scope) -> int:

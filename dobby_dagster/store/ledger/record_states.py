@@ -93,8 +93,8 @@ class RecordStates:
         ?[{head}] := {member}, {state}
         ?[{head}] := {member}, not has[position], state = '', error = '', error_code = '', retry = '',
             retry_count = 0, reason = '', owner = '', since = 0.0, in_batch = ''"""
-        renewals = self._renewals.read()  # before the states: a claim that is older than what is known of its owner
-        rows = self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts()
+        rows = list(self._connection.run(query, {"batch": scope.batch, "recipe": scope.recipe}).dicts())
+        renewals = self._renewals.of({row["owner"] for row in rows if row["owner"]})
         return [_member(row, renewals.get(row["owner"])) for row in sorted(rows, key=lambda row: row["position"])]
 
     def members_from(self, source: Source, scope: Scope) -> list[Member]:

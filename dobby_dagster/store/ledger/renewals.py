@@ -6,7 +6,7 @@ over from an owner names the renewal by which it was judged; an owner that renew
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 
 from dobby_dagster.domain.owner import Renewal
 from dobby_dagster.domain.scope import OwnerId
@@ -48,10 +48,15 @@ class Renewals:
         rows = self._connection.run(script(_RENEW), params, write=True).rows
         return bool(rows and rows[0][0])
 
-    def read(self) -> Mapping[str, Renewal]:
-        """The last renewal of each owner."""
-        query = f"?[owner, at, seconds, age] := *{RENEWAL.name}{{owner, at, seconds}}, age = now() - at"
-        return {owner: Renewal(at, seconds, age) for owner, at, seconds, age in self._connection.run(query).rows}
+    def of(self, owners: Set[str]) -> Mapping[str, Renewal]:
+        """The last renewal of each of ``owners`` that has made one."""
+        if not owners:
+            return {}
+        query = (
+            f"?[owner, at, seconds, age] := owner in $owners, *{RENEWAL.name}{{owner, at, seconds}}, age = now() - at"
+        )
+        rows = self._connection.run(query, {"owners": sorted(owners)}).rows
+        return {owner: Renewal(at, seconds, age) for owner, at, seconds, age in rows}
 
     def remove(self, owner: OwnerId) -> None:
         """Forget ``owner``, which holds no claims any more."""
