@@ -52,9 +52,9 @@ def test_the_base_images_of_all_stages_are_one_argument() -> None:
 
 def test_compose_is_valid() -> None:
     specification = pytest.importorskip("compose_spec", reason="the extra `deploy` is not installed")
-    options = specification.PyOptions()
-    options.apply_merge(True)
-    options.from_yaml((ROOT / "compose.yaml").read_text()).validate()
+    # It knows no variables.
+    text = re.sub(r"\$\{\w+(:-|:\?)([^}]*)\}", lambda found: found[2], (ROOT / "compose.yaml").read_text())
+    specification.PyOptions(apply_merge=True).from_yaml(text).validate()
 
 
 def test_docker_reads_compose() -> None:
