@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -26,11 +27,17 @@ RECIPE = Recipe(PROMPT.name, PROMPT.text, "bench", "0", {})
 PAGE = 500
 
 
+def database_settings(backend: str, path: Path) -> DatabaseSettings:
+    """A database at ``path``, of a backend such as ``sqlite`` or, with a driver, ``mnestic rocksdb``."""
+    driver, _, engine = backend.rpartition(" ")
+    return DatabaseSettings.model_validate({"url": f"{engine}:///{path}", "driver": driver or "cozo"})
+
+
 @contextmanager
 def loaded_store(backend: str, contents: list[str]) -> Iterator[CozoStore]:
     """A new database with ``contents`` as records ``k00000``, ``k00001``, and so on."""
     with tempfile.TemporaryDirectory() as folder:
-        store = CozoStore.open(DatabaseSettings(url=f"{backend}:///{folder}/bench.db"))
+        store = CozoStore.open(database_settings(backend, Path(folder, "bench.db")))
         rows = [[f"k{i:05d}", content] for i, content in enumerate(contents)]
         for begin in range(0, len(rows), PAGE):
             query = "?[key, content] <- $rows :put record {key => content}"

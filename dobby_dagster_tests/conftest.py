@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from dobby_dagster.inference.models.model_card import CARD
 from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.ingest.splitter_process import Splitter
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers import real_cozo_server
 from dobby_dagster_tests.helpers.checkpoint_fixtures import llama, qwen2
 from dobby_dagster_tests.helpers.command import Answer, Dobby, check_plurals
 from dobby_dagster_tests.helpers.cozo_server import running_server
@@ -36,7 +38,11 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "dobby")
 
 __all__ = ["llama", "qwen2"]  # fixtures
 SLOW_FOLDERS = ("system", "training")
-ENGINES = ("sqlite", "mem", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rocksdb", "http")))
+ENGINES = ["sqlite", "mem", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rocksdb", "http"))]
+if find_spec("mnestic"):
+    ENGINES += [pytest.param(f"mnestic {engine}", marks=pytest.mark.slow) for engine in ("sqlite", "rocksdb", "mem")]
+if real_cozo_server.URL:
+    ENGINES.append(pytest.param("real server", marks=pytest.mark.slow))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -102,10 +108,13 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     if request.param == "http":
         with running_server() as server:
             yield DatabaseSettings(url=server.url, timeout_seconds=5)
-    elif request.param == "mem":
-        yield DatabaseSettings(url=f"mem://{tmp_path.name}")
+    elif request.param == "real server":
+        with real_cozo_server.empty_real_server() as url:
+            yield DatabaseSettings.model_validate({"url": url, "auth": real_cozo_server.TOKEN or None})
     else:
-        yield DatabaseSettings(url=f"{request.param}:///{tmp_path}/records.db")
+        driver, _, engine = request.param.rpartition(" ")
+        place = tmp_path.name if engine == "mem" else f"/{tmp_path}/records.db"
+        yield DatabaseSettings.model_validate({"url": f"{engine}://{place}", "driver": driver or "cozo"})
 
 
 @pytest.fixture

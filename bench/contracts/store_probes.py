@@ -8,17 +8,18 @@ import tempfile
 import time
 from contextlib import ExitStack
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 
 from bench.contracts.measurement import Figures, Probe, in_new_process, seconds
-from bench.pipeline_run import PAGE, loaded_store
+from bench.pipeline_run import PAGE, database_settings, loaded_store
 from bench.workload import functions
 from dobby_dagster.domain.errors import StoreError
 from dobby_dagster.domain.records import RecordVersion, content_hash
 from dobby_dagster.domain.scope import BatchId, RecipeId, RunId, Scope
-from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.domain.states import COMPLETED
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.pipeline.reporting.batch_metrics import percentile
@@ -27,7 +28,7 @@ from dobby_dagster.store.cozoscript.script import script
 from dobby_dagster.store.database.connect import connect
 from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
 
-BACKENDS = ("sqlite", "rocksdb")
+BACKENDS = ["sqlite", "rocksdb", *(["mnestic sqlite", "mnestic rocksdb"] if find_spec("mnestic") else [])]
 RECORDS = 5_000
 CONNECTIONS = 8
 
@@ -54,7 +55,7 @@ def probes() -> list[Probe]:
 
 def _opening(backend: str) -> Figures:
     with loaded_store(backend, functions(RECORDS)) as store:
-        settings = DatabaseSettings(url=store.connection.url)
+        settings = database_settings(backend, Path(store.connection.url.partition(":///")[2]))
         ready = [seconds(lambda: CozoStore.open(settings).health()) for _ in range(20)]
         health = [seconds(store.health) for _ in range(50)]
     return {
@@ -146,7 +147,7 @@ def _connection_memory(backend: str) -> Figures:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as opened:
 
         def open_one(number: int) -> None:
-            settings = DatabaseSettings(url=f"{backend}:///{Path(folder, str(number))}.db")
+            settings = database_settings(backend, Path(folder, f"{number}.db"))
             CozoStore.open(settings)
             connection = connect(settings)
             opened.enter_context(connection.session())

@@ -30,7 +30,9 @@ def database_checks(settings: Settings, command: Command) -> Iterator[Finding]:
     store = CozoStore.open(settings.database, create=False)
     health = store.health()
     yield Finding(
-        "database", True, f"{health.url}: schema {health.schema_version}, answers in {health.seconds * 1000:.1f} ms"
+        "database",
+        True,
+        f"{health.url}: schema {health.schema_version}, by {health.driver}, answers in {health.seconds * 1000:.1f} ms",
     )
     try:
         source = store.source(settings.source)

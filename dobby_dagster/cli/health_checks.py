@@ -15,7 +15,7 @@ from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.settings import Settings
 
 PACKAGES = ("dobby-dagster", "dagster", "dagster-webserver", "pycozo", "cozo-embedded")
-EXTRAS = ("gguf", "mlx", "openvino", "torch", "transformers", "vllm")
+EXTRAS = ("dagster-postgres", "gguf", "mlx", "mnestic", "openvino", "torch", "transformers", "vllm")
 
 
 Check: TypeAlias = Callable[[Settings, Command], Iterator[Finding]]

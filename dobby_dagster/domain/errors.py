@@ -92,6 +92,12 @@ class StoreFaultError(StoreError):
     retry = Retry.BACK_OFF
 
 
+class StoreSizeError(StoreError):
+    """What a server answers is longer than what is read at once."""
+
+    code = "store_size"
+
+
 class StoreAccessError(StoreError):
     """The database can't be opened or written: no such folder, no permission, a full disk."""
 

@@ -15,7 +15,7 @@ import httpx
 
 from dobby_dagster.domain.addresses import is_loopback
 from dobby_dagster.domain.errors import SettingsError
-from dobby_dagster.domain.http_reply import BadAnswerError, NoAnswerError, Reply, decompressed
+from dobby_dagster.domain.http_reply import LongAnswerError, NoAnswerError, Reply, decompressed
 
 LARGEST_ANSWER = 8_000_000
 _CLOSING_SECONDS = 30.0
@@ -79,7 +79,7 @@ class HttpClient:
 
         Raises:
             NoAnswerError: There was none in time, or the client was closed.
-            BadAnswerError: It is too large, or its encoding is broken.
+            BadAnswerError: It is too large, which is a LongAnswerError, or its encoding is broken.
         """
         if not self._end.alive:
             raise NoAnswerError("the client is closed")
@@ -108,7 +108,7 @@ class HttpClient:
                 async for part in response.aiter_raw():
                     raw += part
                     if len(raw) > self._largest:
-                        raise BadAnswerError(f"its answer is longer than {self._largest:,} bytes")
+                        raise LongAnswerError(f"its answer is longer than {self._largest:,} bytes")
                 return Reply(
                     response.status_code,
                     dict(response.headers),

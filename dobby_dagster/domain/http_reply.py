@@ -20,6 +20,10 @@ class BadAnswerError(Exception):
     """The response is too large, or not what its headers say."""
 
 
+class LongAnswerError(BadAnswerError):
+    """The response has more bytes than are read."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A complete response; ``headers`` in lower case, ``body`` decompressed."""
@@ -61,7 +65,7 @@ def decompressed(body: bytes, headers: Mapping[str, str], largest: int) -> bytes
         except zlib.error:
             raise BadAnswerError(f"its answer is labelled {name}, and is not") from None
         if len(body) > largest:
-            raise BadAnswerError(f"its answer is longer than {largest:,} bytes when decompressed")
+            raise LongAnswerError(f"its answer is longer than {largest:,} bytes when decompressed")
         if not inflate.eof:
             raise BadAnswerError(f"its {name} answer is truncated")
     return body

@@ -65,7 +65,12 @@ class DatabaseSettings(Section):
     credentials: OptionalCredentials = Field(
         None, description="USER:PASSWORD for a proxy before that server; taken from url if given there."
     )
-    timeout_seconds: float = Field(30.0, gt=0, description="Timeout of one request to a Cozo server.")
+    driver: Literal["cozo", "mnestic"] = Field(
+        "cozo", description="Package that runs an embedded database: CozoDB, or its maintained fork mnestic."
+    )
+    timeout_seconds: float = Field(
+        30.0, gt=0, description="Timeout of one request to a Cozo server, and of one query with the driver mnestic."
+    )
     lease_timeout_seconds: float = Field(60.0, gt=0, description="Longest wait for the lock on an embedded database.")
 
     @property

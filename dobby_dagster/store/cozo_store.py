@@ -11,6 +11,7 @@ from dobby_dagster.domain.remembered import memory_of
 from dobby_dagster.domain.settings import DatabaseSettings, Settings, SourceSettings
 from dobby_dagster.store.database.connect import connect
 from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.database.drivers import package_of
 from dobby_dagster.store.ledger.activity import Activity
 from dobby_dagster.store.ledger.batch_reports import BatchReports
 from dobby_dagster.store.ledger.chunks import Chunks
@@ -37,11 +38,12 @@ from dobby_dagster.store.source.source_relation import Source
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether the database answers, and how fast."""
+    """Whether the database answers, how fast, and what runs it."""
 
     url: str
     schema_version: int
     seconds: float
+    driver: str
 
 
 class CozoStore:
@@ -100,7 +102,9 @@ class CozoStore:
         """Run one query, and time it."""
         began = time.perf_counter()
         version = schema_version(self.connection)
-        return Health(self.connection.url, version, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        driver = self.connection.driver
+        return Health(self.connection.url, version, seconds, package_of(driver) if driver else "a Cozo server")
 
     @property
     def identity(self) -> str:

@@ -2,20 +2,21 @@
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
 
-from dobby_dagster.domain.errors import StoreError, StoreUnavailableError
+from dobby_dagster.domain.errors import SourceError, StoreError, StoreFaultError, StoreUnavailableError
 from dobby_dagster.domain.owner import new_owner, retire
 from dobby_dagster.domain.scope import RunId, Scope
-from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.stall import StallKind
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connection import Params, Result
 from dobby_dagster.store.database.http_connection import ATTEMPTS, FAILURES_TO_OPEN, HttpConnection
 from dobby_dagster_tests.helpers.cozo_server import CozoServer, running_server
-from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
+from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done, source_with
 from dobby_dagster_tests.helpers.model_server import Scripted
 
 QUERY = "?[x] <- [[1]]"
@@ -162,3 +163,60 @@ def test_what_is_sent_again_since_its_answer_was_lost_is_counted_once(
     assert len(lost) == 2
     assert totals["records"] == {"completed": 2, "failed": 1}
     assert (totals["inferred"], totals["errors"], totals["stalls"]) == ({"": 2}, {"stalled": 1}, {"inference": 1})
+
+
+def test_connections_are_kept_alive(server: CozoServer) -> None:
+    store = CozoStore(connection(server))
+    batch_of(store, {"a": "one", "b": "two"})
+    assert server.requests > 20
+    assert server.connections == 1
+
+
+def test_a_connection_that_the_server_closed_is_replaced(server: CozoServer) -> None:
+    client = connection(server)
+    for _ in range(3):
+        assert client.run(QUERY).rows == [[1]]
+        server.close_connections()
+
+
+def test_a_panic_of_the_server_blames_no_record(server: CozoServer) -> None:
+    client = connection(server)
+    client.run(":create r {k: String, at: Validity => v: String}", write=True)
+    client.run(":create s {k: String}", write=True)
+    client.run("?[k] <- [['x']] :put s {k}", write=True)
+    with pytest.raises(StoreFaultError, match="panicked"):
+        client.run("?[k] := *s{k}, not *r{k @ 'END'}")
+
+
+@pytest.mark.parametrize("where", ["server", "client"])
+def test_a_chunk_that_is_too_long_for_a_request_is_split_and_refused_by_name(
+    server: CozoServer, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """``huge`` and ``large`` don't fit together, and ``huge`` does not fit alone."""
+    store = CozoStore(connection(server, timeout_seconds=5))
+    contents = {"huge": "x" * 300_000, "large": "y" * 100_000, "other": "z" * 100_000}
+    source, batch, members = batch_of(store, contents)
+    if where == "server":
+        server.longest_request = 200_000
+    else:
+        monkeypatch.setattr("dobby_dagster.store.database.http_connection.LARGEST_REQUEST", 200_000)
+    outcomes = [done(member, contents[member.version.key], batch) for member in members]
+    commit(store, source, batch, outcomes)
+    assert store.states.counts(Scope(R, batch))["completed"] == 2
+    [failed] = store.states.failed("record", R)
+    assert (failed["key"], failed["retry"]) == ("huge", "retry")
+    assert re.search(r"a request of 3\d\d,\d+ bytes to http://127.0.0.1:\d+ is too long", failed["error"])
+
+
+def test_rows_that_are_too_long_for_an_answer_are_read_in_parts(
+    server: CozoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = CozoStore(connection(server))
+    contents = {f"k{i}": "x" * 30_000 for i in range(10)}
+    source = source_with(store, {**contents, "huge": "x" * 200_000})
+    monkeypatch.setattr("dobby_dagster.store.database.http_connection.LARGEST_ANSWER", 100_000)
+    served = CozoStore(connection(server)).source(SourceSettings())
+    assert {key: record.content for key, record in served.get(list(contents)).items()} == contents
+    with pytest.raises(SourceError, match="the row with the key 'huge' of relation 'record' is too long"):
+        served.get(["k1", "huge"])
+    assert len(source.get(["k1", "huge"])) == 2

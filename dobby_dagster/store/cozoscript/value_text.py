@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import uuid
 from typing import Any
 
 from dobby_dagster.domain.records import Content, Structured, kind_of
@@ -38,6 +37,30 @@ def json_of(term: str) -> str:
     return f"if(is_float({term}), if(is_finite({term}), {dumped}, {odd}), {dumped})"
 
 
+def text_only(term: str) -> str:
+    """An expression: ``term`` if it is a string, else null.
+
+    This and the following are for columns that are read without a tag: bytes and infinity would be strings over HTTP.
+    """
+    return f"if(is_string({term}), {term}, null)"
+
+
+def finite_number(term: str) -> str:
+    """An expression: ``term`` if it is a finite number, else null."""
+    return f"if(is_num({term}), if(is_finite({term}), {term}, null), null)"
+
+
+def clamped_number(term: str) -> str:
+    """An expression: ``term`` if it is a number, infinity as a large one, else null."""
+    clamped = f"if(is_nan({term}), null, max(-1e300, min(1e300, {term})))"
+    return f"if(is_float({term}), {clamped}, {finite_number(term)})"
+
+
+def text_or_number(term: str) -> str:
+    """An expression: ``term`` if it is a string or a finite number, else null."""
+    return f"if(is_string({term}), {term}, {finite_number(term)})"
+
+
 def content_of(tag: str, text: str) -> Content:
     """The content whose tag and text Cozo gave."""
     if tag == "bytes":
@@ -59,23 +82,22 @@ def plain(tag: str, text: str) -> Any:
         return text
 
 
-REMEMBERED = ("kind", "remembered", "bytes_of_uuid")
+REMEMBERED = ("kind", "remembered", "may_be_uuid")
 
 
 def remember(content: Content) -> list[Any]:
     """``content`` as parameters, named by REMEMBERED, for :func:`unchanged`."""
     kind = kind_of(content)
     if isinstance(content, bytes):
-        return ["binary", base64.b64encode(content).decode(), None]
-    as_uuid = isinstance(content, str) and _UUID.fullmatch(content)
-    return [kind, content, list(uuid.UUID(str(content)).bytes) if as_uuid else None]
+        return ["binary", base64.b64encode(content).decode(), False]
+    return [kind, content, isinstance(content, str) and bool(_UUID.fullmatch(content))]
 
 
 def unchanged(stored: str) -> str:
     """A condition: the column value ``stored`` still is what :func:`remember` was given."""
     as_text = (
         f"if(is_string({stored}), {stored} == remembered, if(is_uuid({stored}),"
-        f" json({stored}) == json(bytes_of_uuid), {json_of(stored)} == dump_json(json(remembered))))"
+        f" if(may_be_uuid, {stored} == to_uuid(remembered), false), {json_of(stored)} == dump_json(json(remembered))))"
     )
     as_json = f"{json_of(stored)} == if(is_string(remembered), remembered, dump_json(json(remembered)))"
     return (

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from dobby_dagster.store.database.drivers import Driver
+
 Row = list[Any]
 Params = Mapping[str, Any]
 
@@ -31,6 +33,8 @@ class Connection(Protocol):
     """
 
     url: str
+    # The package that runs the database in this process; None where a server has it.
+    driver: Driver | None
 
     def run(self, script: str, params: Params | None = None, *, write: bool = False) -> Result:
         """Run one script; without ``write`` the engine refuses to change anything.

@@ -13,12 +13,14 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from dobby_dagster.domain.database_address import DatabaseAddress
 from dobby_dagster.domain.errors import DobbyError, StoreAccessError, StoreBusyError, StoreError, StoreFaultError
+from dobby_dagster.store.cozoscript.parameters import check_parameters
 from dobby_dagster.store.database import database_files
 from dobby_dagster.store.database.connection import Params, Result
 from dobby_dagster.store.database.cozo_errors import is_panic, message_of, translate
+from dobby_dagster.store.database.drivers import Driver, open_client
 from dobby_dagster.store.database.lease import Lease
 
-_memory: dict[str, Any] = {}
+_memory: dict[tuple[Driver, str], Any] = {}
 _memory_guard = threading.Lock()
 
 
@@ -29,14 +31,26 @@ class EmbeddedConnection:
         engine: ``sqlite``, ``rocksdb`` or ``mem``.
         path: The file (sqlite), the folder (rocksdb), or a name that is shared inside this process (mem).
         lease_timeout_seconds: Longest wait for other processes, and for clients that take no lease.
+        driver: The package that runs it.
+        query_seconds: The longest time of a query, where the driver has such a limit.
         create: Create a database that is missing; else that is an error.
         leased: Take the lease; False only for a file that no other process knows of.
     """
 
     def __init__(
-        self, engine: str, path: str, lease_timeout_seconds: float, *, create: bool = True, leased: bool = True
+        self,
+        engine: str,
+        path: str,
+        lease_timeout_seconds: float,
+        *,
+        driver: Driver = "cozo",
+        query_seconds: float = 30.0,
+        create: bool = True,
+        leased: bool = True,
     ) -> None:
         self.engine, self.path = engine, path
+        self.driver: Driver | None = driver
+        self._driver, self._query_seconds = driver, query_seconds
         self.url = str(DatabaseAddress(engine, path))
         self._timeout, self._create = lease_timeout_seconds, create
         self._lease = Lease(Path(path), lease_timeout_seconds) if leased and engine != "mem" else None
@@ -45,6 +59,7 @@ class EmbeddedConnection:
 
     def run(self, script: str, params: Params | None = None, *, write: bool = False) -> Result:
         """See :class:`~dobby_dagster.store.database.connection.Connection`."""
+        check_parameters(params or {}, write=write)
         with self.session(write=write):
             answer = self._call(lambda: self._local.client.run(script, dict(params or {}), immutable=not write))
         return Result(answer["headers"], answer["rows"])
@@ -98,9 +113,9 @@ class EmbeddedConnection:
         with self._lease.hold(exclusive=True) if self._lease else nullcontext():
             database_files.require_own(self.engine, path, create=True)
             if self.engine == "sqlite" and path.exists() and path.stat().st_size:
-                EmbeddedConnection(self.engine, self.path, self._timeout, leased=False)._require_empty()
+                self._unleased(self.path)._require_empty()
             with database_files.replacing_database(self.engine, path) as draft:
-                yield EmbeddedConnection(self.engine, str(draft), self._timeout, leased=False)
+                yield self._unleased(str(draft))
 
     def backup(self, path: str) -> None:
         """See :class:`~dobby_dagster.store.database.connection.Connection`."""
@@ -122,6 +137,11 @@ class EmbeddedConnection:
     def close(self) -> None:
         """See :class:`~dobby_dagster.store.database.connection.Connection`. Embedded databases are closed between uses."""
 
+    def _unleased(self, path: str) -> EmbeddedConnection:
+        return EmbeddedConnection(
+            self.engine, path, self._timeout, driver=self._driver, query_seconds=self._query_seconds, leased=False
+        )
+
     def _require_empty(self) -> None:
         if self.run("::relations").rows:
             raise StoreAccessError(f"{self.url} is not empty", hint="restore into a new database")
@@ -138,14 +158,12 @@ class EmbeddedConnection:
                 client.close()
 
     def _open(self, path: str) -> Any:
-        from pycozo.client import Client
-
-        if self.engine == "mem":
-            with _memory_guard:
-                if self.path not in _memory:
-                    _memory[self.path] = Client("mem", "", dataframe=False)
-                return _memory[self.path]
-        return Client(self.engine, path, dataframe=False)
+        if self.engine != "mem":
+            return open_client(self._driver, self.engine, path, self._query_seconds)
+        with _memory_guard:
+            if (self._driver, self.path) not in _memory:
+                _memory[self._driver, self.path] = open_client(self._driver, "mem", "", self._query_seconds)
+            return _memory[self._driver, self.path]
 
     def _call(self, action: Any) -> Any:
         """Do ``action``, with exponential backoff while a client that takes no lease has locked the database."""
@@ -167,6 +185,11 @@ class EmbeddedConnection:
             if not isinstance(error, Exception) and not is_panic(error):
                 raise
             translated = translate(message_of(error), self.url)
+            if "eval::timeout" in translated.message:
+                raise StoreFaultError(
+                    f"a query of {self.url} took longer than {self._query_seconds:g} s",
+                    hint="raise database.timeout_seconds",
+                ) from None
             if is_panic(error) and type(translated) is StoreError:
                 raise StoreFaultError(f"CozoDB panicked: {translated.message}") from None
             raise translated from None

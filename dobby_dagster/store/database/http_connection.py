@@ -7,20 +7,29 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any, TypeGuard
 
 import pybreaker
 from pydantic_core import from_json
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from dobby_dagster.domain.errors import StoreFaultError, StoreUnavailableError
+from dobby_dagster.domain.errors import (
+    StoreAccessError,
+    StoreError,
+    StoreFaultError,
+    StoreSizeError,
+    StoreUnavailableError,
+)
 from dobby_dagster.domain.http_client import HttpClient
-from dobby_dagster.domain.http_reply import BadAnswerError, NoAnswerError, Reply
+from dobby_dagster.domain.http_reply import BadAnswerError, LongAnswerError, NoAnswerError, Reply
 from dobby_dagster.domain.printable import shortened
 from dobby_dagster.domain.secrets import basic_authorization
 from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.store.cozoscript.parameters import carried, check_parameters
 from dobby_dagster.store.database.connection import Connection, Params, Result
 from dobby_dagster.store.database.cozo_errors import message_of_response, translate
+from dobby_dagster.store.database.drivers import Driver
 
 ATTEMPTS = 5
 FAILURES_TO_OPEN = 5
@@ -28,6 +37,7 @@ SECONDS_OPEN = 15.0
 CONNECTIONS = 100
 # Bytes: far more than a page of records, and little enough to fit in memory.
 LARGEST_ANSWER = 1_000_000_000
+LARGEST_REQUEST = 1_000_000_000
 _HEAD = re.compile(r"\?\[([^\]]+)\]")
 _COMMAND = re.compile(r"\s*::(\w+)")
 # The least number of columns in the answers to commands whose columns are read by position.
@@ -48,6 +58,7 @@ class HttpConnection:
 
     def __init__(self, settings: DatabaseSettings, backoff_seconds: float = 0.2) -> None:
         self.url = settings.url
+        self.driver: Driver | None = None
         headers = {"x-cozo-auth": settings.auth.get_secret_value()} if settings.auth else {}
         if settings.credentials:
             headers["authorization"] = basic_authorization(settings.credentials)
@@ -59,8 +70,9 @@ class HttpConnection:
 
     def run(self, script: str, params: Params | None = None, *, write: bool = False) -> Result:
         """See :class:`~dobby_dagster.store.database.connection.Connection`."""
-        body = {"script": script, "params": dict(params or {}), "immutable": not write}
-        answer = self._send("POST", "/text-query", body)
+        check_parameters(params or {}, write=write)
+        sent, values = carried(script, params or {})
+        answer = self._send("POST", "/text-query", {"script": sent, "params": values, "immutable": not write})
         headers, rows = answer.get("headers"), answer.get("rows")
         if not _are_strings(headers) or not _are_rows(rows, len(headers)):
             raise StoreFaultError(
@@ -77,7 +89,16 @@ class HttpConnection:
         yield
 
     def backup(self, path: str) -> None:
-        """See :class:`~dobby_dagster.store.database.connection.Connection`."""
+        """See :class:`~dobby_dagster.store.database.connection.Connection`.
+
+        Raises:
+            StoreAccessError: The path is relative: to a folder of the server's, which nobody knows here.
+        """
+        if not (PurePosixPath(path).is_absolute() or PureWindowsPath(path).is_absolute()):
+            raise StoreAccessError(
+                f"the server writes the backup on its own machine, and '{path}' is a relative path",
+                hint="name an absolute path on the server",
+            )
         self._send("POST", "/backup", {"path": path})
 
     @contextmanager
@@ -101,7 +122,9 @@ class HttpConnection:
         self._client.close()
 
     def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else json.dumps(body, allow_nan=False).encode()
+        if data is not None and len(data) > LARGEST_REQUEST:
+            raise self._too_long(len(data), f"{LARGEST_REQUEST:,} bytes are the limit")
         trying = Retrying(
             retry=retry_if_exception_type(StoreUnavailableError),
             wait=wait_random_exponential(multiplier=self._backoff, max=10),
@@ -118,13 +141,23 @@ class HttpConnection:
                 f"{self.url} did not answer {FAILURES_TO_OPEN} times in a row; not asked again for {SECONDS_OPEN:g} s",
                 hint="is the server up?",
             ) from None
+        if reply.status == 413:
+            raise self._too_long(len(data or b""), "the server answers 413")
         return self._decode(reply)
+
+    def _too_long(self, length: int, why: str) -> StoreError:
+        return StoreError(
+            f"a request of {length:,} bytes to {self.url} is too long: {why}",
+            hint="lower pipeline.chunk_size, or exclude such long contents; a proxy may have a limit of its own",
+        )
 
     def _answer(self, method: str, path: str, data: bytes | None) -> Reply:
         try:
             reply = self._client.request(method, path, data)
         except NoAnswerError as error:
             raise StoreUnavailableError(f"{self.url} does not answer: {error}", hint="is the server up?") from None
+        except LongAnswerError as error:
+            raise StoreSizeError(f"{self.url}: {error}") from None
         except BadAnswerError as error:
             raise StoreFaultError(f"the server {self.url} answers as no Cozo server does: {error}") from None
         if reply.status in (429, 502, 503, 504):
@@ -144,7 +177,10 @@ class HttpConnection:
                 f"{self.url} is no Cozo server: HTTP status {reply.status}, and no JSON object: {said}"
             )
         if not answer.get("ok"):
-            raise translate(message_of_response(answer), self.url)
+            error = translate(message_of_response(answer), self.url)
+            if reply.status >= 500 and type(error) is StoreError:
+                raise StoreFaultError(f"the server panicked: {error.message}")
+            raise error
         return answer
 
 

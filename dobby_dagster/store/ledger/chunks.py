@@ -143,9 +143,17 @@ class Chunks:
             except StoreError as error:
                 _reraise_unless_refused(error)
                 ended = _failed(outcome, UnstorableError(f"its summary can't be stored: {error.message}"))
-                found |= self._commit(source, [ended], scope)
+                found |= self._commit_failure(source, ended, scope)
             stored.append(ended)
         return stored, found
+
+    def _commit_failure(self, source: Source, failed: Outcome, scope: Scope) -> Committed:
+        """Commit a failure; without the comparison of its content where that can't be sent, being too long say."""
+        try:
+            return self._commit(source, [failed], scope)
+        except StoreError as error:
+            _reraise_unless_refused(error)
+            return self._commit(source, [failed], scope, compared=False)
 
     def _fail_changed_back(self, source: Source, outcomes: Sequence[Outcome], away: Set[str], scope: Scope) -> set[str]:
         """Fail those of ``away`` whose content is again what it was, so that they are retried: a plan may have passed.
@@ -168,16 +176,22 @@ class Chunks:
         return {o.version.key for o in back}
 
     def _commit(
-        self, source: Source, outcomes: Sequence[Outcome], scope: Scope, counted: _Counted | None = None
+        self,
+        source: Source,
+        outcomes: Sequence[Outcome],
+        scope: Scope,
+        counted: _Counted | None = None,
+        *,
+        compared: bool = True,
     ) -> Committed:
         """One transaction.
 
-        What was made of a content, a summary or a failure, is stored only if the source still has that content, and
-        anything only if the record still has the state that the run saw. What a record came to is known inside the
-        transaction only, so the chunk and the totals are counted there.
+        What was made of a content, a summary or a failure, is stored only if the source still has that content, unless
+        it is not ``compared``; and anything only if the record still has the state that the run saw. What a record came
+        to is known inside the transaction only, so the chunk and the totals are counted there.
         """
-        made = [o for o in outcomes if o.summary is not None or o.state.state is State.FAILED]
-        skipped = [o for o in outcomes if o.summary is None and o.state.state is not State.FAILED]
+        made = [o for o in outcomes if compared and _is_made(o)]
+        skipped = [o for o in outcomes if not (compared and _is_made(o))]
         wanted, keys = source.wanted([o.version.key for o in made])
         content = ", ".join(["key", *REMEMBERED])
         blocks = [
@@ -228,6 +242,11 @@ def _reraise_unless_refused(error: StoreError) -> None:
     """Raise ``error`` again if its kind says that the data is not to blame: a lock, a full disk, an unreachable server."""
     if type(error) is not StoreError:
         raise error
+
+
+def _is_made(outcome: Outcome) -> bool:
+    """Whether it was made of a content: a summary or a failure."""
+    return outcome.summary is not None or outcome.state.state is State.FAILED
 
 
 def _storable(outcome: Outcome) -> Outcome:

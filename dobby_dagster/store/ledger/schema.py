@@ -9,7 +9,6 @@ from dobby_dagster.domain.errors import SchemaError
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.migrations import MIGRATIONS
 from dobby_dagster.store.ledger.relations import META, RECORD
-from dobby_dagster.store.ledger.upgrade_lock import upgrading
 
 LATEST = len(MIGRATIONS)
 _OWN_COLUMNS = set(RECORD.columns) - {"created_at", "updated_at"}
@@ -43,13 +42,15 @@ def migrate(connection: Connection, target: int = LATEST) -> int:
     """
     with connection.session():
         before = schema_version(connection)
+        if before:
+            _require_same_driver(connection)
     if before == target:
         return before
     if before > LATEST:
         raise SchemaError(
             f"{connection.url} has schema version {before}, this Dobby knows {LATEST}", hint="upgrade dobby-dagster"
         )
-    with connection.session(write=True), upgrading(connection):
+    with connection.session(write=True):
         existing = relations(connection)
         if before == 0 and "record" in existing:
             columns = {row[0] for row in connection.run("::columns record").rows}
@@ -60,6 +61,7 @@ def migrate(connection: Connection, target: int = LATEST) -> int:
                 )
         if "dobby_meta" not in existing:
             connection.run(":create dobby_meta {name: String => value: Json}", write=True)
+            note_driver(connection)
         for number in range(schema_version(connection), target):
             for script in MIGRATIONS[number]():
                 _apply(connection, script, relations(connection))
@@ -79,6 +81,28 @@ def memory(connection: Connection) -> dict[str, Any]:
     """The settings that earlier commands named; see :mod:`dobby_dagster.domain.remembered`."""
     rows = connection.run("?[value] := *dobby_meta{name: 'in_use', value}").rows
     return dict(rows[0][0]) if rows and isinstance(rows[0][0], dict) else {}
+
+
+def note_driver(connection: Connection) -> None:
+    """Store which package writes the database from now on."""
+    if connection.driver and connection.driver != _driver_of(connection):
+        set_meta(connection, "driver", connection.driver)
+
+
+def _driver_of(connection: Connection) -> str:
+    """The driver that wrote the database; before there was a choice, that was CozoDB."""
+    rows = connection.run("?[value] := *dobby_meta{name: 'driver', value}").rows
+    return str(rows[0][0]) if rows else "cozo"
+
+
+def _require_same_driver(connection: Connection) -> None:
+    written = _driver_of(connection)
+    if connection.driver and connection.driver != written:
+        raise SchemaError(
+            f"{connection.url} was written by {written}, and database.driver is '{connection.driver}'",
+            hint=f"set database.driver = '{written}', or make a copy for {connection.driver}: dobby backup with"
+            f" {written}, dobby restore into a new database with {connection.driver}",
+        )
 
 
 def _apply(connection: Connection, script: str, existing: set[str]) -> None:

@@ -25,7 +25,9 @@ from dobby_dagster.store.database.connect import connect
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.database.database_files import read_sqlite, require_no_journal, sqlite_damage, sqlite_tables
 from dobby_dagster.store.database.embedded_connection import EmbeddedConnection
+from dobby_dagster.store.ledger.schema import note_driver
 from dobby_dagster.store.maintenance.integrity import Reading, read_everything
+from dobby_dagster.store.maintenance.triggers import set_again
 
 _MANIFEST = "dobby_backup"
 _PATIENCE_SECONDS = 5.0
@@ -132,7 +134,16 @@ def restore(settings: DatabaseSettings, path: Path) -> Reading:
         if restored.problems or restored.rows != held.rows:
             wrong = restored.problems[0] if restored.problems else _difference(held, restored)
             raise StoreCorruptError(f"{settings.url} was not restored from {path}: {wrong}")
+        _take_over(new, restored)
     return held
+
+
+def _take_over(connection: Connection, restored: Reading) -> None:
+    """Make a restored database the driver's own, whichever wrote the backup."""
+    if connection.driver != "cozo":
+        set_again(connection)
+    if "dobby_meta" in restored.rows:
+        note_driver(connection)
 
 
 def _require_undamaged(path: Path) -> None:

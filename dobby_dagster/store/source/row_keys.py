@@ -15,6 +15,7 @@ from typing import Any
 
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.printable import shortened
+from dobby_dagster.store.cozoscript.storable import LARGEST
 from dobby_dagster.store.cozoscript.value_text import json_of
 
 PREFIX = "json:"
@@ -75,14 +76,20 @@ def decode_key(text: str, column_type: str) -> Any:
 
 
 def expressions(text: str, column_type: str) -> list[tuple[str, Any]]:
-    """Expressions one of which is the key, each with the value for its ``{}``; SCAN where there is none."""
+    """Expressions one of which is the key, each with the value for its ``{}``; SCAN where there is none.
+
+    There are none at all where no row can have the key: an integer past 64 bits in a column of integers.
+    """
     value, base = decode_key(text, column_type), column_type.removesuffix("?")
+    if base == "Int" and _is_long(value):
+        return []
     if isinstance(value, float) and not math.isfinite(value):
         return [(SCAN, value)]
     if value is None:
         return [("{}", None)] + [("json({})", None)] * (base in ("Json", "Any"))
     if base in ("Json", "Any") and text.startswith(PREFIX) and _LONG.search(text):
-        return [("parse_json({})", text.removeprefix(PREFIX)), *([("{}", value)] if base == "Any" else [])]
+        as_number = base == "Any" and not _is_long(value)
+        return [("parse_json({})", text.removeprefix(PREFIX)), *([("{}", value)] if as_number else [])]
     if base in _TYPED:
         return [(_TYPED[base], repr(value) if base == "Float" else value)]
     if base != "Any" or isinstance(value, list):
@@ -125,6 +132,15 @@ def wanted(keys: Iterable[str], column_type: str, stored: str) -> tuple[str, dic
 
 
 def scanned(value: Any) -> tuple[Any, str | None]:
-    """A value as a parameter, or its text in Cozo's JSON where it can't be sent as JSON."""
+    """A value as a parameter, or its text in Cozo's JSON where a parameter can't carry it."""
     infinite = isinstance(value, float) and not math.isfinite(value)
-    return (None, json.dumps(value)) if infinite else (value, None)
+    if infinite or _is_long(value):
+        return None, json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return value, None
+
+
+def _is_long(value: Any) -> bool:
+    """Whether ``value`` is or has an integer past 64 bits."""
+    if isinstance(value, list | dict):
+        return any(map(_is_long, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, int) and not -LARGEST - 1 <= value <= LARGEST

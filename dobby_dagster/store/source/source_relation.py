@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.errors import SourceError, StoreSizeError
 from dobby_dagster.domain.records import Record
 from dobby_dagster.domain.settings import OWN_RELATION, SourceSettings
 from dobby_dagster.domain.suggest import suggestion
 from dobby_dagster.store.cozoscript.script import name
-from dobby_dagster.store.cozoscript.value_text import content_of, plain, tag_of, text_of
+from dobby_dagster.store.cozoscript.value_text import (
+    clamped_number,
+    content_of,
+    finite_number,
+    plain,
+    tag_of,
+    text_of,
+    text_only,
+    text_or_number,
+)
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.schema import relations
 from dobby_dagster.store.source.row_keys import PREFIX, decode_key, key_of, wanted
@@ -22,6 +30,15 @@ Tracking: TypeAlias = Literal["queue", "watermark", "comparison"]
 ORDERED_TYPES = ("String", "Int")
 RESERVED = "dobby_"
 PRIORITY_LIMIT = 2**62
+# What is read of the columns other than the content.
+_PLAIN: dict[str, Callable[[str], str]] = {
+    "content_type": text_only,
+    "language": text_only,
+    "priority": clamped_number,
+    "metadata": str,
+    "created_at": finite_number,
+    "updated_at": finite_number,
+}
 # Prefixes of the types that a column can't have, by its role.
 _REFUSED_TYPES = {"key": ("Validity",), "updated_at": ("Validity", "Bytes", "Uuid", "Bool", "Json", "<", "[", "(")}
 
@@ -108,13 +125,29 @@ class Source:
     def get(self, keys: list[str]) -> dict[str, Record]:
         """The rows at ``keys`` that exist, by Dobby's key.
 
+        Rows that are too long together for one answer of a server are read in parts.
+
         Raises:
-            SourceError: Two rows have the same key for Dobby.
+            SourceError: Two rows have the same key for Dobby, or one row is too long for an answer.
         """
+        try:
+            return self._get(keys)
+        except StoreSizeError as error:
+            if len(keys) == 1:
+                raise SourceError(
+                    f"the row with the key {keys[0]!r} of relation '{self.settings.relation}' is too long: {error.message}",
+                    hint="shorten or delete it",
+                ) from error
+            middle = len(keys) // 2
+            return self.get(keys[:middle]) | self.get(keys[middle:])
+
+    def _get(self, keys: list[str]) -> dict[str, Record]:
         names = [n for n in self.columns if n != "key"]
         texts = [n for n in names if n == "content" or n in self._carried]
-        head = ["key", *(n for n in names if n not in texts)]
+        plain_names = [n for n in names if n not in texts]
         views = [f"tag_{n} = {tag_of(n)}, text_{n} = {text_of(n)}" for n in texts]
+        views += [f"plain_{n} = {_PLAIN[n](n)}" for n in plain_names]
+        head = ["key", *(f"plain_{n}" for n in plain_names)]
         head += [f"{part}_{n}" for n in texts for part in ("tag", "text")]
         rules, parameters = self.wanted(keys)
         atom = self.atom(key="k", **{n: n for n in names})
@@ -189,7 +222,8 @@ class Source:
         """
         same_type = "is_string(t)" if isinstance(watermark, str) else "is_num(t)"
         bound = "" if watermark is None else f", if({same_type}, t >= $watermark, true)"
-        query = f"?[t, k, tag, text] := {self._times()}{bound}, tag = {tag_of('k')}, text = {text_of('k')} :order t"
+        view = f"tag = {tag_of('k')}, text = {text_of('k')}, at = {text_or_number('t')}"
+        query = f"?[at, k, tag, text] := {self._times()}{bound}, {view} :order at"
         rows = self.connection.run(query, {} if watermark is None else {"watermark": watermark}).rows
         for begin in range(0, len(rows), size):
             part = rows[begin : begin + size]
@@ -208,7 +242,8 @@ class Source:
 
     def latest_update(self) -> Any:
         """The highest value of the ``updated_at`` column; None of an empty relation."""
-        rows = self.connection.run(f"?[t] := {self.atom(key='_k', updated_at='t')} :order -t :limit 1").rows
+        view = f"{self.atom(key='_k', updated_at='t')}, at = {text_or_number('t')}"
+        rows = self.connection.run(f"?[at] := {view} :order -at :limit 1").rows
         return rows[0][0] if rows else None
 
     def _keys_are_ordered(self) -> bool:
@@ -226,27 +261,21 @@ class Source:
         return {f"m{i}": column for i, column in enumerate(self.settings.metadata)}
 
     def _record(self, cells: dict[str, Any]) -> Record:
-        own = cells.get("metadata")
+        own = cells.get("plain_metadata")
         carried = {theirs: plain(cells[f"tag_{n}"], cells[f"text_{n}"]) for n, theirs in self._carried.items()}
         return Record(
             key=cells["key"],
             content=content_of(cells["tag_content"], cells["text_content"]),
             source=self.settings.relation,
-            content_type=str(cells.get("content_type") or "text"),
-            language=str(cells.get("language") or "").lower(),
-            priority=_whole(cells.get("priority")),
+            content_type=str(cells.get("plain_content_type") or "text"),
+            language=str(cells.get("plain_language") or "").lower(),
+            priority=_whole(cells.get("plain_priority")),
             metadata=own if isinstance(own, dict) else carried,
-            created_at=_seconds(cells.get("created_at")),
-            updated_at=_seconds(cells.get("updated_at")),
+            created_at=cells.get("plain_created_at"),
+            updated_at=cells.get("plain_updated_at"),
         )
 
 
-def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def _whole(value: Any) -> int:
-    """A priority as an integer that CozoDB can store with either sign; 0 if ``value`` is not a number."""
-    if not isinstance(value, int | float) or math.isnan(value):
-        return 0
-    return int(max(-PRIORITY_LIMIT, min(PRIORITY_LIMIT, value)))
+def _whole(value: float | None) -> int:
+    """A priority as an integer that CozoDB can store with either sign; 0 if it is not known."""
+    return int(max(-PRIORITY_LIMIT, min(PRIORITY_LIMIT, value or 0)))
