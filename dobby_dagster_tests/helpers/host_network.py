@@ -172,7 +172,7 @@ def _names(number: int) -> tuple[str, str, str]:
 
 def _host(number: int, name: str) -> NetworkHost:
     namespace, near, far = _names(number)
-    net = f"10.{64 + os.getpid() % 64}.{number}"
+    net = f"10.{64 + os.getpid() // 32 % 64}.{os.getpid() % 32 * 8 + number}"  # of this process, for up to seven hosts
     _ip("netns", "add", namespace)
     _ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", namespace)
     _ip("addr", "add", f"{net}.1/24", "dev", near)

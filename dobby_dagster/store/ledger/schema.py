@@ -9,6 +9,7 @@ from dobby_dagster.domain.errors import SchemaError
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.migrations import MIGRATIONS
 from dobby_dagster.store.ledger.relations import META, RECORD
+from dobby_dagster.store.ledger.upgrade_lock import upgrading
 
 LATEST = len(MIGRATIONS)
 _OWN_COLUMNS = set(RECORD.columns) - {"created_at", "updated_at"}
@@ -50,7 +51,7 @@ def migrate(connection: Connection, target: int = LATEST) -> int:
         raise SchemaError(
             f"{connection.url} has schema version {before}, this Dobby knows {LATEST}", hint="upgrade dobby-dagster"
         )
-    with connection.session(write=True):
+    with connection.session(write=True), upgrading(connection):
         existing = relations(connection)
         if before == 0 and "record" in existing:
             columns = {row[0] for row in connection.run("::columns record").rows}
