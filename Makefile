@@ -19,12 +19,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Records that `make run` summarises: about half a minute on two cores.
-N ?= 4000
+# Records that `make run` summarises: about two minutes on two idle cores.
+N ?= 2500
 # The environment of `make test-vllm`: vLLM pins torch and transformers to versions of its own.
 VLLM_VENV ?= .venv-vllm
 # The model that `make eval` evaluates.
-MODEL ?= models/dobby-code-11m
+MODEL ?= models/dobby-code-73m
 export DATABASE_URL ?= sqlite:///.demo/stdlib.db
 export DAGSTER_HOME ?= $(CURDIR)/.dagster_home
 PIP := $(BIN)/python -m pip --disable-pip-version-check

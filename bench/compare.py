@@ -18,6 +18,7 @@ from typing import Any
 from bench.peers import DOBBY, PEERS, missing
 from bench.shapes import BUILT_IN, flops, folder_of, gemm_peak
 from bench.workload import functions
+from dobby_dagster.domain.contracts import SMALL_MODEL
 
 # Between two peers: the threads of the one before may spin for a while after their work.
 PAUSE_SECONDS = 0.5
@@ -185,7 +186,7 @@ def compare(place: Path, only: str = "") -> Iterator[tuple[str, list[list[object
     from dobby_dagster.inference.local.tokenizer import load_tokenizer
     from dobby_dagster.inference.models.model_lookup import find_model
 
-    tokenizer = load_tokenizer(find_model(ModelSettings()))
+    tokenizer = load_tokenizer(find_model(ModelSettings(path=SMALL_MODEL)))
     peaks = {dtype: gemm_peak(dtype) for dtype in ("float32", "bfloat16")}
     for workload in workloads(tokenizer):
         if only and only not in f"{workload.name} {workload.model}":

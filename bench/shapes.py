@@ -1,4 +1,4 @@
-"""Models to measure on: the built-in one, and shapes with random weights and its tokenizer."""
+"""Models to measure on: the small shipped one, and shapes with random weights and its tokenizer."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.model_lookup import find_model
@@ -18,7 +19,7 @@ POSITIONS = 4_608
 
 def folder_of(name: str, place: Path) -> Path:
     """A checkpoint to read, made in ``place`` where it is not there."""
-    source, target = find_model(ModelSettings()).path, place / name
+    source, target = find_model(ModelSettings(path=SMALL_MODEL)).path, place / name
     if target.is_dir():
         return target
     if name == BUILT_IN:

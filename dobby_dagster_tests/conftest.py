@@ -17,7 +17,8 @@ import pytest
 
 from dobby_dagster.cli.app import main, restore_sigint
 from dobby_dagster.domain import secrets
-from dobby_dagster.domain.settings import BUILT_IN_MODEL, DatabaseSettings, Settings
+from dobby_dagster.domain.contracts import SMALL_MODEL
+from dobby_dagster.domain.settings import DatabaseSettings, Settings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.inference.models.model_card import CARD
 from dobby_dagster.inference.models.shipped_models import shelf
@@ -184,7 +185,7 @@ def faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Faults:
 def twin(tmp_path: Path) -> Path:
     """The built-in model under another name, as another model with summaries that pass the gate."""
     folder = tmp_path / "twin"
-    shutil.copytree(shelf()[BUILT_IN_MODEL], folder)
+    shutil.copytree(shelf()[SMALL_MODEL], folder)
     card = json.loads((folder / CARD).read_text())
     (folder / CARD).write_text(json.dumps({**card, "description": "A twin."}))
     return folder

@@ -95,7 +95,7 @@ def main() -> None:
         # Contents that are made up say how well their rule was learned, and nothing of those that people have.
         real = [pair for pair in read(kinds) if not pair.project.startswith(MADE_UP)]
         pairs += [pair for group in sample_kinds(real, arguments.count).values() for pair in group]
-    calibration = fit(answers(arguments.model, as_records(pairs)))
+    calibration = fit(answers(arguments.model, as_records(pairs), "never"))
     card = json.loads((arguments.model / CARD).read_text())
     card["calibration"] = calibration.model_dump()
     (arguments.model / CARD).write_text(json.dumps(card, indent=2) + "\n")

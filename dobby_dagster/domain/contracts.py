@@ -1,7 +1,8 @@
 """Performance contracts as data: the one table of limits, measured by ``python -m bench contracts``.
 
-They hold for the built-in model on two CPU cores, and are floors, not aims. Those that are ``per_batch`` are checked
-on the metrics of every batch as well. :class:`~dobby_dagster.domain.contract_settings.ContractSettings` overrides them.
+They hold for the small model that ships with Dobby on two CPU cores, and are floors, not aims. Those that are
+``per_batch`` are checked on the metrics of every batch as well, and can be overridden by
+:class:`~dobby_dagster.domain.contract_settings.ContractSettings`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-BUILT_IN_MODEL = "dobby-code-11m"
+# The shipped model that the limits hold for.
+SMALL_MODEL = "dobby-code-11m"
 PromptLength: TypeAlias = Literal["short", "middle", "long", "unknown"]
 
 
@@ -39,7 +41,7 @@ class Contract:
         meaning: What the figure is, in one line.
         kind: Whether the limit is an upper or a lower bound.
         per_batch: Whether the metrics of a batch have the figure.
-        any_model: Whether the limit holds for every model, and not for the built-in one only.
+        any_model: Whether the limit holds for every model, and not for the small shipped one only.
     """
 
     part: Part
@@ -163,5 +165,5 @@ class PerformanceClass:
 
     @property
     def is_reference(self) -> bool:
-        """Whether the contracts' own limits are for this class: the built-in model on the CPU."""
-        return self.model == BUILT_IN_MODEL and self.device in ("cpu", "unknown")
+        """Whether the contracts' own limits are for this class: the small shipped model on the CPU."""
+        return self.model == SMALL_MODEL and self.device in ("cpu", "unknown")

@@ -21,6 +21,7 @@ IN_USE = (
     "prompt.file",
     "inference.reproducible",
     "inference.max_new_tokens",
+    "inference.second_try",
 )
 REMEMBERED = ("source.relation", *COLUMNS, *IN_USE)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -17,7 +17,6 @@ from pydantic import (
 
 from dobby_dagster.domain.addresses import move_credentials, web_address
 from dobby_dagster.domain.contract_settings import ContractSettings
-from dobby_dagster.domain.contracts import BUILT_IN_MODEL
 from dobby_dagster.domain.database_address import DatabaseAddress
 from dobby_dagster.domain.secrets import (
     OptionalCredentials,
@@ -31,7 +30,9 @@ from dobby_dagster.domain.settings_section import Section
 # A CozoScript identifier: what relation and column names may be, here and in the store.
 IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
 _SERVICE_URL = re.compile(r"[a-z][a-z0-9+.-]*://[!-~]+", re.IGNORECASE)
+SecondTry: TypeAlias = Literal["never", "refused", "ungrounded"]
 OWN_RELATION = "record"
+DEFAULT_MODEL = "dobby-code-73m"
 
 
 def identifier(value: str) -> str:
@@ -107,7 +108,7 @@ class ModelSettings(Section):
     """Which model, on which device, in which precision; or which server runs it."""
 
     path: Annotated[str, NonEmpty] = Field(
-        BUILT_IN_MODEL, description="A model folder or GGUF file, or the name of one in models/."
+        DEFAULT_MODEL, description="A model folder or GGUF file, or the name of one in models/."
     )
     device: Literal["auto", "mps", "cuda", "cpu"] = Field("auto", description="auto: Metal, CUDA, CPU, in order.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Precision of the weights.")
@@ -170,6 +171,11 @@ class InferenceSettings(Section):
     seed: int = Field(0, ge=0, description="Seed of sampling.")
     repetition_penalty: float = Field(1.0, ge=0.1, le=10, description="Penalty on repeated tokens; 1 is off.")
     no_repeat_ngram: int = Field(4, ge=0, description="No n-gram of this length is generated twice; 0 is off.")
+    second_try: SecondTry = Field(
+        "ungrounded",
+        description="Which outputs are generated once more, greedily, without what was wrong: refused: by the quality "
+        "gate; ungrounded: also those with names that are not in the content.",
+    )
     stop: tuple[str, ...] = Field((), description="Stop texts: output ends before the first of them.")
     stall_seconds: float = Field(
         600.0, ge=0, description="A run without a new token for this long is ended; loading does not count; 0: never."

@@ -17,17 +17,34 @@ WINDOW = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Avoid:
+    """What a second output should not have.
+
+    Attributes:
+        foreign_names: Names that are not in the content, see
+            :func:`~dobby_dagster.inference.scoring.grounding.unsupported_names`.
+        repeats: A word, or a part of a name, for the second time.
+    """
+
+    foreign_names: bool = True
+    repeats: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """A content to summarize.
 
     Attributes:
         id: Comes back in the answer.
         language: Fills the prompt's placeholder; ``""`` where it is unknown.
+        avoid: None for a first output. Engines that select tokens themselves heed it where they do so greedily; others
+            write what they wrote before.
     """
 
     id: str
     content: str
     language: str = ""
+    avoid: Avoid | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt
         PromptError: The model was not trained for this prompt.
     """
     settings = inference.within(prompt.max_new_tokens).model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
+    greedy = not inference.temperature and inference.repetition_penalty == 1.0
+    if model.url or not greedy or inference.second_try == "never":
+        del settings["second_try"]  # as before there was one: what has none keeps its fingerprints
     if model.url:
         # A server's model can't be inspected: its name stands for it, whatever the server's address.
         return Recipe(prompt.name, prompt.text, model.served_name, served_revision(model.served_name), settings)

@@ -97,7 +97,7 @@ def test_ingest_summarize_and_look_at_it(dobby: Dobby, tmp_path: Path) -> None:
     assert {name: status[name] for name in ("records", "batches", "completed", "pending", "summaries")} == {
         "records": 16, "batches": 1, "completed": 16, "pending": 0, "summaries": 16,
     }  # fmt: skip
-    assert "dobby-code-11m" in dobby("status").out
+    assert "dobby-code-73m" in dobby("status").out
     shown = dobby("show", "src/a.py::f00")
     assert "completed" in shown.out
     assert "fingerprint" in shown.out

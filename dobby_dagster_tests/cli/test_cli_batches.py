@@ -159,7 +159,7 @@ def test_a_preview_says_what_a_change_of_model_would_touch_and_changes_nothing(
     assert before["prompt_tokens"] > 7 * 10, "rows that no plan has seen are counted, and their tokens"
     dobby("summarize", *WHERE)
     settled = dobby("preview", *WHERE)
-    assert "dobby-code-11m, summary@" in settled.out
+    assert "dobby-code-73m, summary@" in settled.out
     assert "none" in settled.out
     other = dobby("preview", "--model", llama, *WHERE, "--json").json
     assert (other["records"], other["batches"], other["contents"], other["waiting"]) == (7, 4, 6, 0)
@@ -168,7 +168,7 @@ def test_a_preview_says_what_a_change_of_model_would_touch_and_changes_nothing(
     assert other["output_tokens"] == 6 * PromptLibrary.load().get("summary").max_new_tokens
     assert other["prompt_tokens"] > 6 * 20
     [[_, model, _, summaries]] = other["others"]
-    assert (model, summaries) == ("dobby-code-11m", 7)
+    assert (model, summaries) == ("dobby-code-73m", 7)
     assert "unknown: this model has not run here yet" in dobby("preview", "--model", llama, *WHERE).out
     assert dobby("status", *WHERE, "--json").json["completed"] == 7, "a preview changes nothing"
     longer = dobby("preview", *WHERE, "--prompt", "summary", "--config", _longer(), "--json").json
@@ -189,16 +189,16 @@ def test_summaries_of_a_former_model_stay_until_they_are_purged(
     dobby("summarize", *WHERE)
     first = filled.recipes.latest()
     dobby("summarize", "--model", llama, *WHERE, "--config", _tolerant())
-    assert {row["model"] for row in filled.reports.summaries_of("record", "k0")} >= {"dobby-code-11m"}
+    assert {row["model"] for row in filled.reports.summaries_of("record", "k0")} >= {"dobby-code-73m"}
     assert "there is no recipe 'nope'" in dobby("purge", "nope", "--yes", *WHERE).err
     assert "which recipes to purge is ambiguous" in dobby("purge", *WHERE).err
     asked = dobby("purge", "--old", *WHERE)
     assert asked.code != 0, "without --yes it asks, and there is no answer"
-    assert f"{first}: 6 summaries by dobby-code-11m, summary@" in asked.err
+    assert f"{first}: 6 summaries by dobby-code-73m, summary@" in asked.err
     assert "Delete 6 summaries and all other results of 1 recipe?" in asked.err
     assert len(filled.recipes.all()) == 2
     assert dobby("purge", "--old", "--yes", *WHERE, "--json").json == {first: 6}
-    assert "dobby-code-11m" not in {row["model"] for row in filled.reports.summaries_of("record", "k0")}
+    assert "dobby-code-73m" not in {row["model"] for row in filled.reports.summaries_of("record", "k0")}
     assert len(filled.recipes.all()) == 1
     assert "Nothing to purge" in dobby("purge", "--old", "--yes", *WHERE).out
 

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from dobby_dagster.cli.options import Given
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.remembered import REMEMBERED, as_environment, memory_of, remembered_values, value_of
-from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.domain.settings import DEFAULT_MODEL, DatabaseSettings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import cozo_client
+from dobby_dagster.store.ledger.schema import set_meta
 from dobby_dagster_tests.helpers.command import PROCESS, Dobby
 from dobby_dagster_tests.helpers.records import fill
 
@@ -34,6 +36,24 @@ def pasted(dobby: Dobby, line: str) -> Any:
 
 def printed(text: str) -> list[str]:
     return [found.strip() for found in re.findall(r"^ *(?:.*: )?(dobby (?!.*PATH).+)$", text, re.MULTILINE)]
+
+
+@pytest.mark.slow
+def test_a_database_of_before_keeps_the_model_that_was_the_default(dobby: Dobby) -> None:
+    fill(CODE)
+    first = dobby("summarize", *NAMED, "--model", SMALL_MODEL, "--json")
+    assert (first.code, first.json["inferred"]) == (0, 3), first.err
+    store = CozoStore.open(DatabaseSettings(url=WHERE[1]))
+    kept = {name: value for name, value in store.memory["in_use"].items() if not name.startswith("model.")}
+    set_meta(store.connection, "in_use", store.memory | {"in_use": kept})  # as it was stored when it was the default
+    set_meta(store.connection, "schema_version", 9)
+    store.close()
+    again = dobby("summarize", *WHERE, "--json")
+    assert (again.code, again.json["inferred"]) == (0, 0), again.err
+    assert dobby("config", *WHERE, "--json").json["model.path"]["value"] == SMALL_MODEL
+    other = dobby("summarize", *WHERE, "--model", DEFAULT_MODEL, "--json")
+    assert (other.code, other.json["inferred"]) == (0, 3), other.err
+    assert dobby("config", *WHERE, "--json").json["model.path"]["value"] == DEFAULT_MODEL
 
 
 @pytest.mark.slow

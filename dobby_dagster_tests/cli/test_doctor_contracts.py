@@ -2,7 +2,7 @@
 
 from dobby_dagster.cli.database_checks import database_checks
 from dobby_dagster.cli.finding import Finding
-from dobby_dagster.domain.contracts import BUILT_IN_MODEL, PerformanceClass
+from dobby_dagster.domain.contracts import SMALL_MODEL, PerformanceClass
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import Settings
@@ -19,7 +19,7 @@ def of_contracts(settings: Settings) -> list[Finding]:
 def test_doctor_names_broken_contracts_and_what_to_look_at(sqlite_store: CozoStore, make_settings: Make) -> None:
     sqlite_store.recipes.remember(RECIPE)
     assert of_contracts(make_settings()) == []
-    group = PerformanceClass(BUILT_IN_MODEL, "cpu", "short")
+    group = PerformanceClass(SMALL_MODEL, "cpu", "short")
     figures = {"records_per_second": 3.0, "error_rate": 0.5, "memory_bytes": 1e9}
     sqlite_store.performance.add(group, Scope(RECIPE.id, batch_id(1)), 1.0, figures)
     speed, errors = of_contracts(make_settings())

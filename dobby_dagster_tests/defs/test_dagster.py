@@ -12,7 +12,7 @@ from dobby_dagster.defs.assets import pending_records, source_records, summaries
 from dobby_dagster.defs.builders import build_assets
 from dobby_dagster.defs.checks import summaries_invariants
 from dobby_dagster.domain.scope import NO_RECIPE, Scope
-from dobby_dagster.domain.settings import BUILT_IN_MODEL, Settings
+from dobby_dagster.domain.settings import DEFAULT_MODEL, Settings
 from dobby_dagster_tests.helpers.flawed_engine import Faults
 from dobby_dagster_tests.helpers.run_world import CODE, RunWorld, values_of
 from dobby_dagster_tests.helpers.world import Make
@@ -23,7 +23,7 @@ def test_a_run_takes_from_its_configuration_what_is_there_and_the_rest_from_the_
     config = {"resources": {"models": {"config": {"inference": {"max_new_tokens": 3}}}}}
     assert world.run(partition, run_config=config).success
     [recipe] = world.store.recipes.all()
-    assert (recipe["settings"]["max_new_tokens"], recipe["model"]) == (3, BUILT_IN_MODEL)
+    assert (recipe["settings"]["max_new_tokens"], recipe["model"]) == (3, DEFAULT_MODEL)
 
 
 def test_the_source_is_observed(world: RunWorld) -> None:
@@ -138,7 +138,7 @@ def test_the_same_records_under_two_models_side_by_side(world: RunWorld, twin: P
     under_both = [key for key in CODE if len(world.store.reports.summaries_of("record", key)) == 2]
     assert under_both
     assert {row["model"] for row in world.store.reports.summaries_of("record", under_both[0])} == {
-        "dobby-code-11m",
+        DEFAULT_MODEL,
         "twin",
     }
 

@@ -18,7 +18,8 @@ class FakeEngine:
 
     A content with ``FAIL`` in it fails; with ``EMPTY`` gives nothing; with ``ECHO`` gives the instruction back;
     with ``ONCE`` fails at its first try only; with ``UNSURE`` tells no probabilities and counts no tokens; with ``LONG``
-    is cut off. ``asked`` counts how often each content was inferred.
+    is cut off; with ``STUTTER`` or ``FOREIGN`` writes a word again and again, or a name of its own, unless it is told to
+    avoid that, with ``STUBBORN`` also then. ``asked`` counts how often each content was inferred.
     """
 
     def __init__(self, slots: int = 4, seed: int = 0) -> None:
@@ -52,6 +53,9 @@ class FakeEngine:
             return Failure(request.id, InferenceError("told to fail"))
         text = f"It says {' '.join(request.content.split()[:6])} indeed."
         text = "" if "EMPTY" in request.content else prompt.system if "ECHO" in request.content else text
+        if request.avoid is None or "STUBBORN" in request.content:
+            text = "It is a TaskTaskTask." if "STUTTER" in request.content else text
+            text = "It is a RichServer." if "FOREIGN" in request.content else text
         if "UNSURE" in request.content:
             return Generation(request.id, text, None, None, None, "unknown", None, None, False, 0.001, 0.002)
         reason: FinishReason = "length" if "LONG" in request.content else "stop"

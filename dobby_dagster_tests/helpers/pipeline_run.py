@@ -20,15 +20,19 @@ RECIPE = Recipe(PROMPT.name, PROMPT.text, "fake", "0", {})
 
 
 def run(
-    store: CozoStore, engine: FakeEngine, chunk_size: int = 5, before_commit: Callable[[Chunk], None] = lambda c: None
+    store: CozoStore,
+    engine: FakeEngine,
+    chunk_size: int = 5,
+    before_commit: Callable[[Chunk], None] = lambda c: None,
+    recipe: Recipe = RECIPE,
 ) -> None:
     """Plan, then run every runnable batch as the assets do."""
     source = store.source(SourceSettings())
     plan(store, source, 20)
 
-    with Summarizer(store, source, engine, PROMPT, RECIPE, chunk_size) as summarizer:
-        for batch in store.states.unfinished("record", RECIPE.id, 3):
-            scope = Scope(RECIPE.id, batch, RUN)
+    with Summarizer(store, source, engine, PROMPT, recipe, chunk_size) as summarizer:
+        for batch in store.states.unfinished("record", recipe.id, 3):
+            scope = Scope(recipe.id, batch, RUN)
             members = [m for m in store.states.members_from(source, scope) if m.is_runnable(batch, 3)]
             for chunk in summarizer.summarize(members, scope):
                 assert 0 < len(chunk.outcomes) <= chunk_size
@@ -36,5 +40,5 @@ def run(
                 store.chunks.commit(source, chunk, scope)
 
 
-def entries(store: CozoStore) -> dict[str, dict]:
-    return {entry["key"]: entry for entry in store.reports.entries("record", RECIPE.id)}
+def entries(store: CozoStore, recipe: Recipe = RECIPE) -> dict[str, dict]:
+    return {entry["key"]: entry for entry in store.reports.entries("record", recipe.id)}

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dobby_dagster.domain.settings import BUILT_IN_MODEL, InferenceSettings, ModelSettings
+from dobby_dagster.domain.contracts import SMALL_MODEL
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_card import CARD
@@ -96,7 +97,7 @@ def test_words_that_are_not_the_contents_lower_a_confidence() -> None:
 def test_the_built_in_model_is_sure_of_no_shell_script_and_no_meeting(tmp_path: Path) -> None:
     """With a calibration for code only, whatever it writes of the other kinds."""
     folder = tmp_path / "model"
-    shutil.copytree(shelf()[BUILT_IN_MODEL], folder)
+    shutil.copytree(shelf()[SMALL_MODEL], folder)
     card = json.loads((folder / CARD).read_text())
     card["calibration"].pop("kinds", None)
     (folder / CARD).write_text(json.dumps(card))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from dobby_dagster.domain.settings import BUILT_IN_MODEL
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.inference.engine_features import ENGINES
 from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
@@ -39,7 +39,7 @@ PROMPTS = {
 @pytest.fixture(scope="module")
 def folders(qwen2: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     llama = make_checkpoint(tmp_path_factory.mktemp("models") / "llama", "llama", seed=1)
-    return {"qwen2": qwen2, "llama": llama, "built-in": shelf()[BUILT_IN_MODEL]}
+    return {"qwen2": qwen2, "llama": llama, "built-in": shelf()[SMALL_MODEL]}
 
 
 @lru_cache(maxsize=8)

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.errors import ModelError
-from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.inference.local.tokenizer import load_tokenizer
 from dobby_dagster.inference.models.model_folder import check_folder
+from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.inference.models.tokenizer_files import read_ends, read_special, read_template
 from dobby_dagster_tests.helpers.checkpoints import edit_json
 from dobby_dagster_tests.helpers.local_engines import engine_on
@@ -262,8 +263,7 @@ def test_the_definitions_load_whatever_the_model_is(folder: Path) -> None:
 
 
 def test_what_a_shipped_model_brings_is_not_tried_in_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    from dobby_dagster.inference.models.model_lookup import find_model
     from dobby_dagster.inference.sandbox import limited_process
 
     monkeypatch.setattr(limited_process, "ask", None)
-    assert load_tokenizer(find_model(ModelSettings())).prompts([("a", "b")])
+    assert load_tokenizer(check_folder(shelf()[SMALL_MODEL])).prompts([("a", "b")])

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.errors import ModelError
-from dobby_dagster.domain.settings import BUILT_IN_MODEL, InferenceSettings, ModelSettings
+from dobby_dagster.domain.settings import DEFAULT_MODEL, InferenceSettings, ModelSettings
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.model_lookup import find_model
@@ -38,10 +39,11 @@ def test_no_such_model() -> None:
         find_model(ModelSettings(path="dobby-code"))
 
 
-def test_the_built_in_model_is_found_by_name_and_from_anywhere() -> None:
-    assert BUILT_IN_MODEL in shelf()
-    assert find_model(ModelSettings()).name == BUILT_IN_MODEL
-    assert find_model(ModelSettings(path=f"models/{BUILT_IN_MODEL}")).path == find_model(ModelSettings()).path
+def test_the_shipped_models_are_found_by_name_and_from_anywhere() -> None:
+    assert {DEFAULT_MODEL, SMALL_MODEL} <= shelf().keys()
+    assert find_model(ModelSettings()).name == DEFAULT_MODEL
+    for name in (DEFAULT_MODEL, SMALL_MODEL):
+        assert find_model(ModelSettings(path=f"models/{name}")).path == find_model(ModelSettings(path=name)).path
 
 
 def test_a_model_beside_those_that_ship_is_not_trusted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

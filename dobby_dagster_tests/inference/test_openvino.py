@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation
@@ -19,6 +20,7 @@ from dobby_dagster.inference.local.prompt_encoding import Encoder
 from dobby_dagster.inference.local.tokenizer import load_tokenizer
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.model_lookup import find_model
+from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster_tests.helpers.local_engines import CONTENTS, FASTEST, PROMPT, edited, requests
 
 if FASTEST != "openvino":
@@ -73,7 +75,7 @@ def test_two_sets_of_slots_do_not_disturb_each_other(qwen2: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "int8", "near"), [("bfloat16", False, 0.03), ("float32", True, 0.2)])
 def test_low_precision_stays_near_and_is_smaller(dtype: str, int8: bool, near: float) -> None:
-    model = find_model(ModelSettings())
+    model = check_folder(shelf()[SMALL_MODEL])
     folder = model.path
     prompts = [each.prompt_ids for each in Encoder(load_tokenizer(model), 160).encode(requests(CODE), PROMPT)]
     plain = network(folder)
@@ -122,7 +124,9 @@ def test_weights_that_do_not_fit_are_named(name: str, message: str, qwen2: Path,
 
 
 def test_weights_in_bfloat16_are_not_expanded() -> None:
-    compiled = compile_graph(build_graph(find_model(ModelSettings()), "bfloat16"), "bfloat16", streams=1, threads=1)
+    compiled = compile_graph(
+        build_graph(check_folder(shelf()[SMALL_MODEL]), "bfloat16"), "bfloat16", streams=1, threads=1
+    )
     OpenVinoNetwork(compiled)
     constants = [
         (str(node.get_rt_info()["outputPrecisions"].astype(str)), node.output(0).get_shape())
@@ -177,7 +181,7 @@ def test_a_weight_file_that_is_replaced_does_not_disturb_the_run(tmp_path: Path)
 
 
 def _on_a_copy(place: Path) -> tuple[LocalEngine, Path]:
-    settings = ModelSettings(engine="openvino")
+    settings = ModelSettings(path=SMALL_MODEL, engine="openvino")
     path = edited(find_model(settings).path, place / "copy")
     engine = LocalEngine(check_folder(path), settings, InferenceSettings(slots=1))
     engine.load()

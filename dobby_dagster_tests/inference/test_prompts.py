@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.errors import PromptError
-from dobby_dagster.domain.settings import BUILT_IN_MODEL, InferenceSettings, ModelSettings, PromptSettings
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, PromptSettings
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.length_bands import by_length
@@ -102,7 +103,7 @@ def test_batches_hold_everything_once_within_slots_and_budget(
 def test_a_model_that_was_made_for_a_prompt_reads_the_content_alone(tmp_path: Path) -> None:
     """What a prompt says around the content would be read as a part of it."""
     prompt = PromptLibrary.load().get("summary")
-    built_in = check_folder(shelf()[BUILT_IN_MODEL])
+    built_in = check_folder(shelf()[SMALL_MODEL])
     assert built_in.as_read(prompt).user == "{content}"
     assert built_in.as_read(prompt).name == prompt.name
     other = check_folder(make_checkpoint(tmp_path / "model"))
@@ -120,7 +121,7 @@ def test_a_model_that_was_made_for_a_prompt_reads_the_content_alone(tmp_path: Pa
 
 
 def test_any_number_of_languages_is_encoded_however_many_are_kept() -> None:
-    encoder = Encoder(load_tokenizer(check_folder(shelf()[BUILT_IN_MODEL])), 162)
+    encoder = Encoder(load_tokenizer(check_folder(shelf()[SMALL_MODEL])), 162)
     prompt = PromptLibrary.load().get("summary")
     for begin in (0, 200, 400):
         requests = [Request(str(i), "x = 1", f"language {i}") for i in range(begin, begin + 260)]

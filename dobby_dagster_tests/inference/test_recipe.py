@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from dobby_dagster.domain.settings import ModelSettings, Settings
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, SecondTry, Settings
 from dobby_dagster.inference import engine_choice
 from dobby_dagster.inference.engine_choice import Host, with_quantization
 from dobby_dagster.inference.models.model_folder import check_folder
@@ -16,13 +17,16 @@ from dobby_dagster_tests.helpers.local_engines import FASTEST
 from dobby_dagster_tests.helpers.quantized_checkpoints import FORMS, quantized
 
 SMALL, LARGE = "dobby-code-11m", "dobby-code-73m"
-# Under which summaries were stored by the shipped models before `model.quantization` had `auto`.
+# Under which the shipped models stored summaries before there were `model.quantization = auto` and second tries.
 FORMER = {SMALL: "30d153d896f61e1a", LARGE: "d4f25c5c0fa81d41"}
 PC = Host("x86_64", lambda *packages: "")
 
 
-def settings(model: str, **changed: object) -> Settings:
-    return Settings(model=ModelSettings.model_validate({"path": model} | changed))
+def settings(model: str, second_try: SecondTry = "never", **changed: object) -> Settings:
+    return Settings(
+        model=ModelSettings.model_validate({"path": model} | changed),
+        inference=InferenceSettings(second_try=second_try),
+    )
 
 
 @pytest.mark.parametrize("model", [SMALL, LARGE])
@@ -32,6 +36,16 @@ def test_a_recipe_of_former_settings_stays_valid(model: str) -> None:
 
 def test_the_default_quantization_changes_no_summary_of_a_model_that_is_not_stored_in_int8() -> None:
     assert recipe_for(settings(SMALL)).id == FORMER[SMALL]
+
+
+def test_a_second_try_is_a_recipe_of_its_own_where_there_can_be_one() -> None:
+    recipes = {when: recipe_for(settings(SMALL, when)) for when in get_args(SecondTry)}
+    assert len({recipe.id for recipe in recipes.values()}) == len(recipes)
+    assert "second_try" not in recipes["never"].settings
+    sampled = Settings(model=ModelSettings(path=SMALL), inference=InferenceSettings(temperature=0.5))
+    assert "second_try" not in recipe_for(sampled).settings
+    served = Settings(model=ModelSettings(url="http://127.0.0.1:1/v1", served_name="theirs"))
+    assert "second_try" not in recipe_for(served).settings
 
 
 @pytest.mark.skipif(FASTEST != "openvino", reason="OpenVINO is for x86-64")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Request
@@ -16,7 +17,7 @@ from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.local.prompt_encoding import Encoder
 from dobby_dagster.inference.local.tokenizer import load_tokenizer
 from dobby_dagster.inference.models.model_folder import ModelFolder, check_folder
-from dobby_dagster.inference.models.model_lookup import find_model
+from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.inference.sandbox import limited_process
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
@@ -24,7 +25,7 @@ from training.tokenizer import CAPITAL, JOINED
 
 TEXTS = ("Be short.", "def f():\n    pass  # <|im_end|>")
 MESSAGES = [{"role": "system", "content": TEXTS[0]}, {"role": "user", "content": TEXTS[1]}]
-BUILT_IN = find_model(ModelSettings())
+BUILT_IN = check_folder(shelf()[SMALL_MODEL])
 
 
 def with_template(folder: Path, copy: Path, template: object) -> Path:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.scope import Scope
-from dobby_dagster.domain.settings import BUILT_IN_MODEL, InferenceSettings, PipelineSettings, Settings
+from dobby_dagster.domain.settings import InferenceSettings, PipelineSettings, Settings
 from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt, PromptLibrary
 from dobby_dagster.inference.recipe import recipe_of
@@ -26,7 +27,7 @@ from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
 from dobby_dagster_tests.helpers.records import fill, put
 
-MODEL = shelf()[BUILT_IN_MODEL]
+MODEL = shelf()[SMALL_MODEL]
 CODE = {f"f{i}": f"def f{i}(path):\n    return open(path).read({i})\n" for i in range(6)}
 THEIRS = (
     "--database", "sqlite:///code.db", "--relation", "code_data", "--key", "id", "--content", "content",

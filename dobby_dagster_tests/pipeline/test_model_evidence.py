@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.errors import ModelError
-from dobby_dagster.domain.settings import BUILT_IN_MODEL, ModelSettings
+from dobby_dagster.domain.settings import ModelSettings
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.reliability import RELIABILITY, read_reliability
 from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.pipeline.reporting.model_evidence import ModelEvidence, model_evidence
 
-SHIPPED = shelf()[BUILT_IN_MODEL]
+SHIPPED = shelf()[SMALL_MODEL]
 GOOD = {"measured_on": "a test", "bins": [{"confidence": 0.5, "agree": 0.4, "count": 10}]}
 
 
@@ -27,11 +28,11 @@ def test_every_shipped_model_has_its_reliability_measured() -> None:
 
 def test_a_shipped_model_is_found_by_its_revision() -> None:
     revision = check_folder(SHIPPED).revision
-    found = model_evidence(BUILT_IN_MODEL, revision, ModelSettings())
+    found = model_evidence(SMALL_MODEL, revision, ModelSettings())
     assert found.found
     assert found.meaning.startswith("the probability")
     assert found.reliability == read_reliability(SHIPPED)
-    assert model_evidence(BUILT_IN_MODEL, "another", ModelSettings()) == ModelEvidence()
+    assert model_evidence(SMALL_MODEL, "another", ModelSettings()) == ModelEvidence()
     assert model_evidence("unheard-of", revision, ModelSettings()) == ModelEvidence()
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from dobby_dagster.domain.errors import SchemaError
+from dobby_dagster.domain.remembered import value_of
 from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster.store.cozo_store import CozoStore
@@ -51,26 +52,21 @@ def test_zero_confidences_of_servers_become_unknown(sqlite_url: str) -> None:
 
 
 USED = ["r", "summary@1", "", "dobby-code-11m", "0", {}, 1.0]
+FORMER = {"model.path": "dobby-code-11m", "model.quantization": "none", "inference.second_try": "never"}
 
 
 @pytest.mark.parametrize(
-    ("memory", "kept"),
+    ("memory", "named"),
     [
-        (None, {"model.path": "dobby-code-11m", "model.quantization": "none"}),
-        ({"relation": "code"}, {"model.path": "dobby-code-11m", "model.quantization": "none"}),
-        ({"in_use": {"prompt.id": "mine"}}, {
-            "model.path": "dobby-code-11m", "model.quantization": "none", "prompt.id": "mine",
-        }),
-        ({"in_use": {"model.path": "dobby-code-73m"}}, {
-            "model.path": "dobby-code-73m", "model.quantization": "none",
-        }),
-        ({"in_use": {"model.quantization": "int8"}}, {
-            "model.path": "dobby-code-11m", "model.quantization": "int8",
-        }),
+        (None, {}),
+        ({"relation": "code"}, {}),
+        ({"in_use": {"prompt.id": "mine"}}, {"prompt.id": "mine"}),
+        ({"in_use": {"model.path": "dobby-code-73m"}}, {"model.path": "dobby-code-73m"}),
+        ({"in_use": {"model.quantization": "int8"}}, {"model.quantization": "int8"}),
     ],
-)  # fmt: skip
+)
 def test_a_database_keeps_the_defaults_that_its_summaries_were_made_with(
-    sqlite_url: str, memory: dict[str, Any] | None, kept: dict[str, str]
+    sqlite_url: str, memory: dict[str, Any] | None, named: dict[str, str]
 ) -> None:
     connection = connect(DatabaseSettings(url=sqlite_url))
     migrate(connection, 9)
@@ -80,9 +76,9 @@ def test_a_database_keeps_the_defaults_that_its_summaries_were_made_with(
     connection.run(f"?[{columns}] <- $rows :put dobby_recipe {{{columns}}}", {"rows": [USED]}, write=True)
     store = CozoStore(connection)
     migrate(connection)
-    assert store.memory == {**(memory or {}), "in_use": kept}
-    model = load_settings(environment={}, memory=store.memory).settings.model
-    assert (model.path, model.quantization) == (kept["model.path"], kept["model.quantization"])
+    assert store.memory == {**(memory or {}), "in_use": FORMER | named}
+    settings = load_settings(environment={}, memory=store.memory).settings
+    assert {name: value_of(settings, name) for name in FORMER} == {name: (FORMER | named)[name] for name in FORMER}
 
 
 @pytest.mark.parametrize("memory", [None, {"relation": "code"}])

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dobby_dagster.domain.errors import DegenerateOutputError
-from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
-from dobby_dagster.inference.engine import Engine, Generation, Request
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, SecondTry
+from dobby_dagster.inference.engine import Avoid, Engine, Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_lookup import check_model
 from dobby_dagster.inference.prompts import PromptLibrary
-from dobby_dagster.pipeline.summarization.quality_gate import gate
+from dobby_dagster.pipeline.summarization.second_try import Attempt, avoided, better
 from training.corpus.pair import Pair
 
 # What the project of a made-up content begins with.
@@ -62,25 +61,28 @@ def as_records(pairs: Sequence[Pair]) -> list[Pair]:
     return [*bare, *with_documentation(pairs)]
 
 
-def answers(model: Path, pairs: Sequence[Pair]) -> list[Answered]:
+def answers(model: Path, pairs: Sequence[Pair], second_try: SecondTry | None = None) -> list[Answered]:
     """The model's summary of each code; pairs whose inference failed are left out."""
-    return answers_of(LocalEngine(check_model(model), ModelSettings(), InferenceSettings()), pairs)
+    return answers_of(LocalEngine(check_model(model), ModelSettings(), InferenceSettings()), pairs, second_try)
 
 
-def answers_of(engine: Engine, pairs: Sequence[Pair]) -> list[Answered]:
-    """What an engine answers; pairs whose inference failed are left out."""
-    requests = (Request(str(index), pair.code, pair.language) for index, pair in enumerate(pairs))
-    found = {answer.id: answer for answer in engine.infer(requests, PROMPT) if isinstance(answer, Generation)}
-    return [
-        Answered(pair, found[str(i)], _refused(found[str(i)].text, pair))
-        for i, pair in enumerate(pairs)
-        if str(i) in found
-    ]
+def answers_of(engine: Engine, pairs: Sequence[Pair], second_try: SecondTry | None = None) -> list[Answered]:
+    """What an engine answers; pairs whose inference failed are left out.
+
+    Args:
+        engine: A local one.
+        pairs: Whose code is the content.
+        second_try: Which outputs are generated once more; None: those that are by default.
+    """
+    when = InferenceSettings().second_try if second_try is None else second_try
+    first = _attempts(engine, pairs, dict.fromkeys(range(len(pairs))))
+    wanted = {i: avoid for i, attempt in first.items() if (avoid := avoided(attempt, pairs[i].code, when))}
+    for i, second in _attempts(engine, pairs, wanted).items():
+        first[i] = better(first[i], second, pairs[i].code)
+    return [Answered(pairs[i], one.output, one.error is not None) for i, one in sorted(first.items())]
 
 
-def _refused(text: str, pair: Pair) -> bool:
-    try:
-        gate(text, pair.code, PROMPT.text)
-    except DegenerateOutputError:
-        return True
-    return False
+def _attempts(engine: Engine, pairs: Sequence[Pair], wanted: Mapping[int, Avoid | None]) -> dict[int, Attempt]:
+    requests = (Request(str(i), pairs[i].code, pairs[i].language, avoid) for i, avoid in wanted.items())
+    answers = (answer for answer in engine.infer(requests, PROMPT) if isinstance(answer, Generation))
+    return {int(answer.id): Attempt.of(answer, pairs[int(answer.id)].code, PROMPT.text) for answer in answers}

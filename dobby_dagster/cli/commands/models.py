@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dobby_dagster.cli import options
 from dobby_dagster.cli.output import out, print_json, print_table
+from dobby_dagster.domain.settings import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from dobby_dagster.inference.loaded_models import LoadedModel
@@ -23,13 +24,19 @@ def models(as_json: options.Json = False) -> None:
     from dobby_dagster.inference.prompts import PromptLibrary
 
     prompts = PromptLibrary.load().prompts.values()
-    folders = [check_folder(path) for path in shelf().values()]
+    folders = [check_folder(path) for _, path in sorted(shelf().items(), key=lambda item: item[0] != DEFAULT_MODEL)]
     loaded = loaded_models()
     if as_json:
         print_json(
             {
                 "models": [
-                    {"name": f.name, "path": str(f.path.absolute()), "architecture": f.architecture, **f.card}
+                    {
+                        "name": f.name,
+                        "path": str(f.path.absolute()),
+                        "architecture": f.architecture,
+                        "default": f.name == DEFAULT_MODEL,
+                        **f.card,
+                    }
                     for f in folders
                 ],
                 "obtainable": [{"name": SMOLLM2.name, "description": SMOLLM2.about, "commands": SMOLLM2.commands}],
@@ -38,7 +45,7 @@ def models(as_json: options.Json = False) -> None:
             }
         )
         return
-    rows = [(f.name, f.architecture, f"{f.size / 1e6:.0f} MB", _about(f)) for f in folders]
+    rows = [(_named(f), f.architecture, f"{f.size / 1e6:.0f} MB", _about(f)) for f in folders]
     print_table(["model", "architecture", "size", "description"], rows)
     out.print("Any folder with safetensors, and any GGUF file, of Qwen2 or Llama architecture works: --model PATH.\n")
     out.print(f"With pip alone: {SMOLLM2.about}.")
@@ -63,6 +70,10 @@ def _loaded(model: LoadedModel) -> tuple[str, ...]:
         time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(model.since)),
         "by a run" if model.in_use else "kept for the next run",
     )
+
+
+def _named(folder: ModelSource) -> str:
+    return f"{folder.name} (the default)" if folder.name == DEFAULT_MODEL else folder.name
 
 
 def _about(folder: ModelSource) -> str:

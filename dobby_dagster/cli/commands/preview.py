@@ -13,7 +13,7 @@ from dobby_dagster.domain.plurals import counted
 def preview(given: options.Given, as_json: options.Json = False) -> None:
     """Show what a run with this model and prompt would process: records, tokens, time. Nothing is changed.
 
-    Example: dobby preview --model models/dobby-code-11m
+    Example: dobby preview --model dobby-code-11m
     """
     from dobby_dagster.inference.prompts import chosen_prompt
     from dobby_dagster.inference.recipe import recipe_of

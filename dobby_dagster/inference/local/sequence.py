@@ -12,6 +12,8 @@ from dobby_dagster.inference.engine import Request
 if TYPE_CHECKING:
     import torch
 
+    from dobby_dagster.inference.local.avoidance import Avoidance
+
 # Shorter prefixes are not worth being read apart.
 _LEAST_PREFIX_TOKENS = 16
 
@@ -36,6 +38,7 @@ class Sequence:
         slot_seconds: How long it held the slot.
         followers: For each run of ``no_repeat_ngram - 1`` output tokens, those that came after it.
         random: Its own random numbers, where tokens are sampled.
+        avoidance: What it may not go on with, where it is a second output.
 
     >>> sequence = Sequence(Request("r0", "x = 1"), [5, 6, 7])
     >>> sequence.output_ids.append(9)
@@ -58,6 +61,7 @@ class Sequence:
     slot_seconds: float = field(default=0.0, init=False)
     followers: dict[tuple[int, ...], set[int]] = field(default_factory=dict, init=False, repr=False)
     random: torch.Generator | None = field(default=None, init=False, repr=False)
+    avoidance: Avoidance | None = field(default=None, init=False, repr=False)
 
     @property
     def instruction(self) -> list[int]:

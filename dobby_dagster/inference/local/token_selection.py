@@ -11,6 +11,7 @@ import numpy as np
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.settings import InferenceSettings
+from dobby_dagster.inference.local.avoidance import Avoidance
 from dobby_dagster.inference.local.sequence import Sequence
 from dobby_dagster.inference.optional_packages import missing
 
@@ -59,22 +60,30 @@ class Selector:
             self.append(sequence, token, logprob)
 
     def _choose_greedily(self, logits: Logits, sequences: list[Sequence]) -> tuple[list[int], list[float]]:
-        """The likeliest tokens and their log-probabilities; banned n-grams are excluded from the choice only."""
+        """The likeliest tokens that are allowed, and their log-probabilities among all tokens."""
         tokens, logprobs = _best(logits)
         size = self._settings.no_repeat_ngram
-        if not size:
+        if not size and all(sequence.request.avoid is None for sequence in sequences):
             return tokens, logprobs
         for place, sequence in enumerate(sequences):
-            banned = sequence.followers.get(tail(sequence.output_ids, size))
-            if banned and tokens[place] in banned:
-                scores = _host(logits[place])
-                allowed = scores.copy()
-                allowed[list(banned)] = -np.inf
-                token = int(allowed.argmax())
-                # Of the distribution before the ban.
-                logprobs[place] += float(scores[token] - scores[tokens[place]])
-                tokens[place] = token
+            banned = sequence.followers.get(tail(sequence.output_ids, size), set()) if size else set()
+            if tokens[place] not in banned and sequence.request.avoid is None:
+                continue
+            scores = _host(logits[place])
+            allowed = scores.copy()
+            allowed[list(banned)] = -np.inf
+            token = int(allowed.argmax())
+            if sequence.request.avoid is not None:
+                token = self._avoidance(sequence).choose(allowed, sequence.output_ids, token)
+            # Of the distribution before the ban.
+            logprobs[place] += float(scores[token] - scores[tokens[place]])
+            tokens[place] = token
         return tokens, logprobs
+
+    def _avoidance(self, sequence: Sequence) -> Avoidance:
+        if sequence.avoidance is None:
+            sequence.avoidance = Avoidance(sequence.request, self._decode, self.end_tokens)
+        return sequence.avoidance
 
     def _choose(self, found: Logits, sequences: list[Sequence]) -> tuple[list[int], list[float]]:
         """Tokens and their log-probabilities, by transformers' filters, which take outputs of one length at a time."""

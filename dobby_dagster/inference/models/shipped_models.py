@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dobby_dagster.domain.contracts import BUILT_IN_MODEL
+from dobby_dagster.domain.contracts import SMALL_MODEL
+from dobby_dagster.domain.settings import DEFAULT_MODEL
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 SHELVES = (_PACKAGE / "shipped" / "models", _PACKAGE.parent / "models")
-LARGER_MODEL = "dobby-code-73m"
-SHIPPED = (BUILT_IN_MODEL, LARGER_MODEL)
+SHIPPED = (DEFAULT_MODEL, SMALL_MODEL)
 
 
 def is_shipped(path: Path) -> bool:
@@ -23,5 +23,5 @@ def shelf() -> dict[str, Path]:
 
 
 def another_model(path: str) -> str:
-    """A model to suggest where the one at ``path`` is unsure: the larger shipped one, else a placeholder."""
-    return "PATH" if Path(path).name == LARGER_MODEL or LARGER_MODEL not in shelf() else LARGER_MODEL
+    """A model to suggest where the one at ``path`` is unsure: the default one, else a placeholder."""
+    return "PATH" if Path(path).name == DEFAULT_MODEL or DEFAULT_MODEL not in shelf() else DEFAULT_MODEL

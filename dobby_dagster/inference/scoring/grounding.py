@@ -21,6 +21,19 @@ _NAME = re.compile(r"\w{8,}")
 _CHANGE = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
 # Outputs without any of these are not in English, and not compared by words.
 ENGLISH = frozenset(["the", "of", "and", "to", "for", "is", "are", "with", "from", "that", "this"])
+_NAMED = re.compile(r"[A-Za-z]\w*")
+_LAST = re.compile(r"[A-Za-z]\w*\Z")
+_INSIDE = re.compile(r"(?<=\w)[A-Z0-9]")
+_WHOLE = re.compile(r"[A-Za-z0-9_]+")
+_PIECES = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
+_JOINTS = re.compile(r"[^a-z0-9]+")
+# Names that any text may have: abbreviations of the field, constants, languages, systems.
+_ORDINARY = """
+    and api ascii boolean c cpu css csv dns english eof false gpu gui html http https i id io ip ipv4 ipv6 java
+    javascript json linux md5 mime none not null ok or os posix python regex rgb sha1 sha256 sql ssl tcp tls true udp
+    ui unicode unix uri url utc utf utf8 uuid windows xml xor yaml
+"""
+ORDINARY_NAMES = frozenset(_ORDINARY.split())
 # Words that fit any content.
 _GENERAL = """
     abstract access action adds after allow answer applies argument array attribute base before begin block
@@ -48,10 +61,10 @@ _GENERAL_STEMS = frozenset(word[:STEM] for word in _GENERAL.split())
 
 def shares_no_word(text: str, content: str) -> bool:
     """Whether an English output of ``LEAST_WORDS`` or more has no word of ``content``, nor one that fits any."""
-    words = _words(text)
+    words = words_of(text)
     if len(words) < LEAST_WORDS or not ENGLISH & set(text.lower().split()):
         return False
-    known = {word[:STEM] for word in _words(content[:LOOKED_AT])}
+    known = {word[:STEM] for word in words_of(content[:LOOKED_AT])}
     if len(known) < LEAST_OF_CONTENT:
         return False
     return not any(word[:STEM] in known or word[:STEM] in _GENERAL_STEMS for word in words)
@@ -63,9 +76,71 @@ def grounded_share(text: str, content: str) -> float:
     >>> grounded_share("Reads the header of a file.", "def read_header(path): ...")
     0.6666666666666666
     """
-    words = _words(text)
-    known = {word[:STEM] for word in _words(content[:LOOKED_AT])}
+    words = words_of(text)
+    known = {word[:STEM] for word in words_of(content[:LOOKED_AT])}
     return sum(word[:STEM] in known for word in words) / len(words) if words else 1.0
+
+
+def unsupported_names(text: str, content: str) -> tuple[str, ...]:
+    """The names in ``text`` that do not stand in ``content``, and are no ordinary words.
+
+    A name is a word with a capital inside, an underscore or a digit, or one that begins with a capital within a
+    sentence. Case, underscores and a plural *s* make no difference.
+
+    >>> unsupported_names("Return the DataFrame of an HTTP request to Flask.", "def frame(request): ...")
+    ('DataFrame', 'Flask')
+    """
+    known = known_text(content)
+    names = (match[0] for match in _NAMED.finditer(text) if _is_name(match[0], text[: match.start()]))
+    return tuple(dict.fromkeys(name for name in names if not stands_in(name, known)))
+
+
+def known_text(content: str) -> str:
+    """``content`` as names are searched in it: its words in lower case, each part of a name after a bar.
+
+    >>> known_text("def readRows(max_rows=2)")
+    '|def |read|rows |max|rows |2'
+    """
+    return " ".join(
+        "".join(f"|{part.lower()}" for part in _PIECES.findall(word)) for word in _WHOLE.findall(content[:LOOKED_AT])
+    )
+
+
+def stands_in(name: str, known: str, *, unfinished: bool = False) -> bool:
+    """Whether a name, or parts of a name one after the other, stand in a :func:`known_text`, or are ordinary.
+
+    Args:
+        name: As it stands in an output.
+        known: Of the content.
+        unfinished: It is enough that it may become a name that does.
+
+    >>> stands_in("RowReader", "|row|reader|factory"), stands_in("Rows", "|read|row"), stands_in("Red", "|required")
+    (True, True, False)
+    """
+    low = _JOINTS.sub("", name.lower())
+    if low in ORDINARY_NAMES or low.removesuffix("s") in ORDINARY_NAMES:
+        return True
+    if unfinished and any(each.startswith(low) for each in ORDINARY_NAMES):
+        return True
+    forms = (low,) if unfinished else (low, low.removesuffix("s"))
+    end = "" if unfinished else r"s?(?=\||\s|\Z)"
+    return any(form and re.search(r"\|" + r"\|?".join(form) + end, known) is not None for form in forms)
+
+
+def last_name(text: str) -> str:
+    """The word that ``text`` ends with, if it is a name; else ``""``.
+
+    >>> last_name("Return the DataF"), last_name("Return the data"), last_name("Return")
+    ('DataF', '', '')
+    """
+    last = _LAST.search(text)
+    return last[0] if last and _is_name(last[0], text[: last.start()]) else ""
+
+
+def _is_name(word: str, before: str) -> bool:
+    before = before.rstrip()
+    begins = not before or before[-1] in ".!?:"
+    return len(word) > 1 and ("_" in word or bool(_INSIDE.search(word)) or (word[0].isupper() and not begins))
 
 
 def numbers_of(text: str, content: str) -> bool:
@@ -79,7 +154,7 @@ def numbers_of(text: str, content: str) -> bool:
     return len(strange) >= LEAST_NUMBERS and len(strange) * 2 > len(re.findall(r"\w+", text))
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
     """Words of three letters or more in lower case, names split into their parts, without the words in ``ENGLISH``."""
     parts = (part.lower() for name in _WORD.findall(text.replace("_", " ")) for part in _PARTS.findall(name))
     return [part for part in parts if len(part) >= 3 and part not in ENGLISH]

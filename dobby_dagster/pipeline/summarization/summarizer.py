@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import psutil
 
@@ -12,14 +13,14 @@ from dobby_dagster.domain.errors import DobbyError, RecordError, Retry
 from dobby_dagster.domain.heartbeat import awaiting_tokens
 from dobby_dagster.domain.records import Record, content_hash, readable_text
 from dobby_dagster.domain.scope import Scope
-from dobby_dagster.domain.settings import PipelineSettings
+from dobby_dagster.domain.settings import PipelineSettings, SecondTry
 from dobby_dagster.domain.states import COMPLETED, DELETED, SUPERSEDED, ProcessingState, skipped
 from dobby_dagster.domain.summaries import Recipe, Summary
-from dobby_dagster.inference.engine import WINDOW, Answer, Engine, Failure, Generation, Request
+from dobby_dagster.inference.engine import WINDOW, Answer, Avoid, Engine, Failure, Generation, Request
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.progress import report
-from dobby_dagster.pipeline.summarization.quality_gate import gate
 from dobby_dagster.pipeline.summarization.run_claims import RunClaims
+from dobby_dagster.pipeline.summarization.second_try import Attempt, avoided, better
 from dobby_dagster.pipeline.summarization.suspect_windows import windows
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
@@ -83,6 +84,7 @@ class Summarizer:
         self._recipe = recipe
         self._chunk_size = chunk_size
         self._max_retries = max_retries
+        self._second_try: SecondTry = recipe.settings.get("second_try", "never")
         self._process = psutil.Process()
         self._claim_seconds = claim_seconds
         self._claims: RunClaims
@@ -160,25 +162,41 @@ class Summarizer:
         return groups
 
     def _infer(self, groups: dict[str, list[Item]], scope: Scope) -> Iterator[tuple[Outcome, Generation | None]]:
-        """An outcome for each item; what failed and may succeed alone is retried once, alone."""
-        retried = []
+        """An outcome for each item.
+
+        What failed and may succeed alone is retried once, alone; an output that is not good enough is generated once
+        more, after all others.
+        """
+        retried, doubtful = list[str](), dict[str, tuple[Attempt, Avoid]]()
         for fingerprint, result in self._ask(groups, scope):
+            text = groups[fingerprint][0].text
             if isinstance(result, RecordError) and result.retry is Retry.RETRY:
                 retried.append(fingerprint)
+            elif isinstance(result, Attempt) and (avoid := avoided(result, text, self._second_try)):
+                doubtful[fingerprint] = result, avoid
             else:
                 yield from self._results(groups[fingerprint], scope, result)
+        again = {fingerprint: groups[fingerprint] for fingerprint in doubtful}
+        for fingerprint, result in self._ask(again, scope, {key: avoid for key, (_, avoid) in doubtful.items()}):
+            first, _ = doubtful[fingerprint]
+            kept = better(first, result, groups[fingerprint][0].text) if isinstance(result, Attempt) else first
+            yield from self._results(groups[fingerprint], scope, kept)
         for fingerprint in retried:
             for _, result in self._ask({fingerprint: groups[fingerprint]}, scope):
                 yield from self._results(groups[fingerprint], scope, result)
 
-    def _ask(self, groups: dict[str, list[Item]], scope: Scope) -> Iterator[tuple[str, Generation | RecordError]]:
-        """The engine's answer for each fingerprint, as it comes; one that fails the quality gate is an error.
+    def _ask(
+        self, groups: dict[str, list[Item]], scope: Scope, avoid: Mapping[str, Avoid] = MappingProxyType({})
+    ) -> Iterator[tuple[str, Attempt | RecordError]]:
+        """The engine's answer for each fingerprint, as it comes, after the quality gate; a failure is an error.
 
         What this run has lost to another after a pause is not asked for; once all that is left is lost, nothing is.
 
         Raises:
             DobbyError: The engine left a request unanswered.
         """
+        if not groups:
+            return
         unanswered = set(groups)
 
         def is_lost(fingerprint: str) -> bool:
@@ -189,7 +207,7 @@ class Summarizer:
                 if is_lost(fingerprint):
                     unanswered.discard(fingerprint)
                 else:
-                    yield Request(fingerprint, items[0].text, items[0].record.language)
+                    yield Request(fingerprint, items[0].text, items[0].record.language, avoid.get(fingerprint))
 
         for answer in awaiting_tokens(self._engine.infer(requests(), self._prompt)):
             unanswered.remove(answer.id)
@@ -199,30 +217,25 @@ class Summarizer:
         if unanswered:
             raise DobbyError(f"the engine left {len(unanswered)} of {len(groups)} requests unanswered")
 
-    def _checked(self, answer: Answer, item: Item) -> Generation | RecordError:
-        """The answer, or why it is none: the engine's error, or that of the quality gate."""
-        if isinstance(answer, Failure):
-            return answer.error
-        try:
-            gate(answer.text, item.text, self._prompt.text)
-        except RecordError as error:
-            return error
-        return answer
+    def _checked(self, answer: Answer, item: Item) -> Attempt | RecordError:
+        """The engine's error, or the output after the quality gate."""
+        return answer.error if isinstance(answer, Failure) else Attempt.of(answer, item.text, self._prompt.text)
 
     def _results(
-        self, items: list[Item], scope: Scope, result: Generation | RecordError
+        self, items: list[Item], scope: Scope, result: Attempt | RecordError
     ) -> Iterator[tuple[Outcome, Generation | None]]:
         """The outcomes of items with equal contents; the inference counts for the first of them only."""
+        found = result if isinstance(result, RecordError) else result.error or result.output
         for place, item in enumerate(items):
             version, content = item.member.version, item.record.content
-            if isinstance(result, RecordError):
-                state = ProcessingState.failed(result, item.attempt)
+            if isinstance(found, RecordError):
+                state = ProcessingState.failed(found, item.attempt)
                 yield Outcome(version, content, state, attempt=item.attempt, seen=self._claims.seen), None
                 continue
             first = place == 0
-            summary = self._summary(item, scope, result, result.seconds if first else 0.0)
+            summary = self._summary(item, scope, found, found.seconds if first else 0.0)
             outcome = Outcome(version, content, COMPLETED, summary, first, item.attempt, self._claims.seen)
-            yield outcome, result if first else None
+            yield outcome, found if first else None
 
     def _summary(self, item: Item, scope: Scope, result: Generation, seconds: float) -> Summary:
         version = item.member.version

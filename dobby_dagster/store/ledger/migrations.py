@@ -173,12 +173,13 @@ def add_queue_time() -> Iterator[str]:
 
 
 def name_former_defaults() -> Iterator[str]:
-    """The model and the quantization that were the defaults, where summaries were made with them: the defaults changed."""
+    """What were the defaults, where summaries were made with them: the defaults changed."""
     yield """former[value] := *dobby_meta{name: 'in_use', value}
         former[value] := not *dobby_meta{name: 'in_use'}, value = json_object()
         used[count(recipe)] := *dobby_recipe{recipe}
         ?[name, value] := used[recipes], recipes > 0, former[before], name = 'in_use', value = concat(
-            json_object('in_use', json_object('model.path', 'dobby-code-11m', 'model.quantization', 'none')), before)
+            json_object('in_use', json_object('model.path', 'dobby-code-11m', 'model.quantization', 'none',
+                'inference.second_try', 'never')), before)
         :put dobby_meta {name => value}"""
 
 

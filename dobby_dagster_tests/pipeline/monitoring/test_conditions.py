@@ -11,7 +11,7 @@ from pathlib import Path
 import portalocker
 import pytest
 
-from dobby_dagster.domain.contracts import BUILT_IN_MODEL, PerformanceClass
+from dobby_dagster.domain.contracts import SMALL_MODEL, PerformanceClass
 from dobby_dagster.domain.errors import DegenerateOutputError, InferenceError
 from dobby_dagster.domain.records import batch_id
 from dobby_dagster.domain.scope import RecipeId, RunId, Scope
@@ -183,10 +183,10 @@ def test_a_stall_needs_attention_until_its_batch_makes_progress(
 def test_a_broken_contract_is_a_warning_with_its_batches(
     sqlite_store: CozoStore, make_settings: Make, tmp_path: Path
 ) -> None:
-    remember(sqlite_store, BUILT_IN_MODEL)
+    remember(sqlite_store, SMALL_MODEL)
     recipe = sqlite_store.recipes.latest()
     assert recipe is not None
-    group = PerformanceClass(BUILT_IN_MODEL, "cpu", "short")
+    group = PerformanceClass(SMALL_MODEL, "cpu", "short")
     for number, speed in ((1, 50.0), (2, 3.0), (3, 2.0)):
         figures = {"records_per_second": speed}
         sqlite_store.performance.add(group, Scope(recipe, batch_id(number)), float(number), figures)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dobby_dagster.domain.contract_settings import ContractSettings
-from dobby_dagster.domain.contracts import BUILT_IN_MODEL, PER_BATCH, PerformanceClass
+from dobby_dagster.domain.contracts import PER_BATCH, SMALL_MODEL, PerformanceClass
 from dobby_dagster.domain.errors import StoreError
 from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
 from dobby_dagster.domain.settings import Settings
@@ -69,10 +69,10 @@ def test_the_first_batches_stay_and_the_latest_are_few(speeds: list[float]) -> N
 
 
 def test_the_built_in_model_has_the_contracts_limits_and_a_setting_replaces_them() -> None:
-    built_in = ClassFigures(PerformanceClass(BUILT_IN_MODEL, "cpu", "short"))
+    built_in = ClassFigures(PerformanceClass(SMALL_MODEL, "cpu", "short"))
     assert (slow := speed_result(built_in, [entry(1, 19.0)])).holds is False
     assert str(slow) == (
-        f"pipeline_records_per_second: 19 records/s (at least 20); {BUILT_IN_MODEL} on cpu, short prompts"
+        f"pipeline_records_per_second: 19 records/s (at least 20); {SMALL_MODEL} on cpu, short prompts"
     )
     assert speed_result(built_in, [entry(1, 20.0)]).holds is True
     settings = ContractSettings(pipeline_records_per_second=10)
@@ -81,7 +81,7 @@ def test_the_built_in_model_has_the_contracts_limits_and_a_setting_replaces_them
 
 
 def test_what_was_not_measured_is_unknown_and_not_kept(sqlite_store: CozoStore) -> None:
-    built_in = ClassFigures(PerformanceClass(BUILT_IN_MODEL, "cpu", "short"))
+    built_in = ClassFigures(PerformanceClass(SMALL_MODEL, "cpu", "short"))
     batch = BatchFigures(BatchId("b"), RecipeId("r"), 0.0, {})
     found = list(results(built_in, [batch], DEFAULTS))
     assert len(found) == len(PER_BATCH)
@@ -129,16 +129,16 @@ def test_each_class_has_its_own_baseline_and_the_recipe_in_use_counts(sqlite_sto
     assert {str(result.group) for result in latest_results(store, Settings())} == {
         "small on cpu, short prompts", "small on cpu, long prompts", "small on cuda, short prompts",
     }  # fmt: skip
-    noted(store, 40, 1.0, model=BUILT_IN_MODEL)
-    assert {result.group.model for result in broken_contracts(store, Settings())} == {BUILT_IN_MODEL}
+    noted(store, 40, 1.0, model=SMALL_MODEL)
+    assert {result.group.model for result in broken_contracts(store, Settings())} == {SMALL_MODEL}
     noted(store, 41, 100.0)
     assert broken_contracts(store, Settings()) == []
 
 
 def test_a_batch_that_inferred_little_or_nothing_says_nothing_of_speed(sqlite_store: CozoStore) -> None:
-    noted(sqlite_store, 1, 0.1, model=BUILT_IN_MODEL, records_inferred=0)
+    noted(sqlite_store, 1, 0.1, model=SMALL_MODEL, records_inferred=0)
     assert sqlite_store.performance.all() == []
-    noted(sqlite_store, 2, 0.1, model=BUILT_IN_MODEL, records_inferred=3, error_rate=0.5)
+    noted(sqlite_store, 2, 0.1, model=SMALL_MODEL, records_inferred=3, error_rate=0.5)
     assert [result.contract.measure for result in broken_contracts(sqlite_store, Settings())] == ["error_rate"]
 
 

@@ -1,0 +1,73 @@
+"""When an output is generated again, what it then should not have, and which of the two is kept.
+
+One more try, with the same prompt and the same greedy choice of tokens: so the second output depends on the content and
+the recipe only, as the first does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from dobby_dagster.domain.errors import DegenerateOutputError, RecordError
+from dobby_dagster.domain.settings import SecondTry
+from dobby_dagster.inference.engine import Avoid, Generation
+from dobby_dagster.inference.scoring.grounding import unsupported_names
+from dobby_dagster.pipeline.summarization.quality_gate import gate
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An output, and why the quality gate refuses it; None where it does not."""
+
+    output: Generation
+    error: RecordError | None = None
+
+    @classmethod
+    def of(cls, output: Generation, content: str, instruction: str) -> Attempt:
+        """``output`` after the quality gate, see :func:`~.quality_gate.gate`."""
+        try:
+            gate(output.text, content, instruction)
+        except DegenerateOutputError as error:
+            return cls(output, error)
+        return cls(output)
+
+
+def avoided(attempt: Attempt, content: str, when: SecondTry) -> Avoid | None:
+    """What a second output should not have; None where the first is kept.
+
+    Args:
+        attempt: The first.
+        content: That it summarizes.
+        when: As in ``inference.second_try``.
+    """
+    if when == "never":
+        return None
+    if attempt.error is not None:
+        return Avoid(repeats=True)
+    ungrounded = when == "ungrounded" and unsupported_names(attempt.output.text, content)
+    return Avoid() if ungrounded else None
+
+
+def better(first: Attempt, second: Attempt, content: str) -> Attempt:
+    """The attempt to keep, with the time and the tokens of both.
+
+    The second is kept if the gate accepts it, it is a whole sentence, and all its names stand in the content.
+    """
+    text = second.output.text
+    kept = second if second.error is None and text[-1] in ".!?" and not unsupported_names(text, content) else first
+    one, other = first.output, second.output
+    return replace(
+        kept,
+        output=replace(
+            kept.output,
+            prompt_tokens=_sum(one.prompt_tokens, other.prompt_tokens),
+            output_tokens=_sum(one.output_tokens, other.output_tokens),
+            seconds=one.seconds + other.seconds,
+            slot_seconds=one.slot_seconds + other.slot_seconds,
+            queue_seconds=one.queue_seconds,
+        ),
+    )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
