@@ -20,11 +20,13 @@ def settings_by_recipe(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     Args:
         rows: ``recipe`` and ``settings`` of each.
     """
-    names = {name for row in rows for name in row["settings"]}
-    differing = {name for name in names if len({repr(row["settings"].get(name)) for row in rows}) > 1}
+    # A recipe without second tries has no setting for them.
+    settings = {row["recipe"]: {"second_try": "never", **row["settings"]} for row in rows}
+    names = {name for each in settings.values() for name in each}
+    differing = {name for name in names if len({repr(each.get(name)) for each in settings.values()}) > 1}
     found = {}
     for row in rows:
-        own = {name: row["settings"].get(name) for name in sorted(differing)}
+        own = {name: settings[row["recipe"]].get(name) for name in sorted(differing)}
         found[row["recipe"]] = _text(own) if own else non_default_settings(row["settings"])
     return found
 

@@ -80,6 +80,8 @@ def test_recipes_are_told_apart_by_the_settings_in_which_they_differ() -> None:
     rows = [{"recipe": "a", "settings": one}, {"recipe": "b", "settings": one | {"quantization": "int8"}}]
     assert settings_by_recipe(rows) == {"a": "quantization=none", "b": "quantization=int8"}
     assert settings_by_recipe(rows[:1]) == {"a": "seed=1"}
+    again = [rows[0], {"recipe": "b", "settings": one | {"second_try": "refused"}}]
+    assert settings_by_recipe(again) == {"a": "second_try=never", "b": "second_try=refused"}
     assert non_default_settings({"quantization": "none"}) == "default settings"
 
 
