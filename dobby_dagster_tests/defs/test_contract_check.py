@@ -1,4 +1,4 @@
-"""The asset check of the performance contracts, in real runs with the built-in model."""
+"""The asset check of the performance contracts, in real runs with the model that the limits hold for."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ import pytest
 from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
 from dobby_dagster.defs.builders import build_resources
 from dobby_dagster.defs.checks import performance_contracts
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.pipeline.monitoring.contract_results import broken_contracts
 from dobby_dagster_tests.helpers.model_server import Scripted, said
 from dobby_dagster_tests.helpers.records import put
@@ -40,7 +41,7 @@ def checked(world: World) -> dg.AssetCheckEvaluation:
 )
 def test_a_limit_that_a_run_breaks_is_a_warning(make_settings: Make, limits: dict[str, Any], broken: list[str]) -> None:
     named = {f"contracts__{name}": value for name, value in limits.items()}
-    world = World(make_settings(model__device="cpu", **named))
+    world = World(make_settings(model__path=SMALL_MODEL, model__device="cpu", **named))
     check = checked(world)
     assert check.passed == (not broken)
     assert check.severity == dg.AssetCheckSeverity.WARN

@@ -117,9 +117,10 @@ class ContinuousGenerator(Generic[S, P]):
         return self._prefixes[ids]
 
     def _slots_for(self, rows: int, columns: int) -> S:
-        """The slots of the run before, where they are large enough and not more than twice too large."""
+        """The slots of the run before, or their memory in this shape, or new ones."""
         kept = self._slots
         if kept is None or not (rows <= kept.rows <= 2 * rows and columns <= kept.columns <= 2 * columns):
-            self._slots = kept = None  # frees the memory before more is taken
-            self._slots = kept = self._network.slots(rows, columns)
+            kept = kept and kept.reshaped(rows, columns)
+            self._slots = None  # frees the memory before more is taken
+            self._slots = kept = kept or self._network.slots(rows, columns)
         return kept

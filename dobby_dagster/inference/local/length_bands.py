@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-# Slots of up to this many tokens in total are shared by all lengths; larger ones by similar lengths only.
-ONE_BAND_TOKENS = 32_768
+# Slots of up to this many tokens in total are shared by all lengths; larger ones by similar lengths only. The default
+# model with 128 slots and default lengths has 35,072.
+ONE_BAND_TOKENS = 36_864
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,6 +14,10 @@ class Slots(Protocol):
 
     rows: int
     columns: int
+
+    def reshaped(self, rows: int, columns: int) -> Self | None:
+        """Empty slots of another shape in the same memory, in place of these; None where that can't be."""
+        ...
 
     def move(self, source: int, target: int, length: int) -> None:
         """Move the first ``length`` tokens of slot ``source`` to ``target``, whose own are lost."""

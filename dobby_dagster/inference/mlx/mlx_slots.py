@@ -60,6 +60,9 @@ class MlxSlots:
             self.values = [mx.zeros(shape, dtype) for _ in range(config.num_layers)]
             self.evaluate()
 
+    def reshaped(self, rows: int, columns: int) -> None:
+        """See :class:`~dobby_dagster.inference.local.network.Slots`: a block of memory has one shape."""
+
     @on_stream
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first ``length`` tokens of one slot to another."""

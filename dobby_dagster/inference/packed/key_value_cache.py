@@ -80,6 +80,9 @@ class SlotCache:
             torch.cat([prefix.values[layer].expand(count, -1, -1, -1), values], 2),
         )
 
+    def reshaped(self, rows: int, columns: int) -> None:
+        """See :class:`~dobby_dagster.inference.local.network.Slots`: a block of memory has one shape."""
+
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first ``length`` tokens of one slot to another."""
         end = min(self.columns, rounded(length, COLUMN_STEP))
