@@ -26,8 +26,9 @@ from dobby_dagster_tests.helpers.local_engines import CONTENTS, FASTEST, PROMPT,
 if FASTEST != "openvino":
     pytest.skip("OpenVINO is for x86-64", allow_module_level=True)
 
+from dobby_dagster.inference.openvino import openvino_network
 from dobby_dagster.inference.openvino.openvino_graph import build_graph
-from dobby_dagster.inference.openvino.openvino_network import OpenVinoNetwork, compile_graph
+from dobby_dagster.inference.openvino.openvino_network import OpenVinoNetwork, PagedSlots, compile_graph
 
 CODE = [textwrap.dedent(inspect.getsource(each)) for _, each in inspect.getmembers(textwrap, inspect.isfunction)]
 CODE += [inspect.getsource(each) for _, each in inspect.getmembers(inspect, inspect.isfunction)][:30]
@@ -158,6 +159,26 @@ def _resident_bytes(file: str) -> int:
         elif inside and name == "Rss:":
             total += int(values[0]) * 1024
     return total
+
+
+def test_slots_of_any_size_take_over_the_memory_of_those_before(qwen2: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[PagedSlots] = []
+    monkeypatch.setattr(openvino_network, "PagedSlots", lambda *a: made.append(PagedSlots(*a)) or made[-1])
+    settings = ModelSettings(device="cpu", dtype="float32", engine="openvino")
+    engine = LocalEngine(check_folder(qwen2), settings, InferenceSettings(slots=8, max_new_tokens=8))
+    alone = {content: _texts(engine, [content])[0] for content in CONTENTS[:8]}
+    engine.rest()
+    many = _texts(engine, CONTENTS[:8])
+    largest = len(made)
+    few, again = _texts(engine, CONTENTS[:2]), _texts(engine, CONTENTS[:8])
+    assert len(made) == largest, "no memory was taken for slots of another size"
+    assert many == again == [alone[content] for content in CONTENTS[:8]]
+    assert few == many[:2]
+
+
+def _texts(engine: LocalEngine, contents: list[str]) -> list[str]:
+    answers = {a.id: a.text for a in engine.infer(requests(contents), PROMPT) if isinstance(a, Generation)}
+    return [answers[f"r{place}"] for place in range(len(contents))]
 
 
 def test_a_weight_file_that_is_written_to_ends_the_run(tmp_path: Path) -> None:

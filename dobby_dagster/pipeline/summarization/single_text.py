@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dobby_dagster.domain.settings import Settings
-from dobby_dagster.inference.engine import Failure, Generation, ModelInfo, Request
+from dobby_dagster.inference.engine import Engine, Failure, Generation, ModelInfo, Request
 from dobby_dagster.inference.engine_selection import engine_for
-from dobby_dagster.inference.prompts import chosen_prompt
+from dobby_dagster.inference.prompts import Prompt, chosen_prompt
 from dobby_dagster.inference.recipe import recipe_for
-from dobby_dagster.pipeline.summarization.quality_gate import gate
+from dobby_dagster.pipeline.summarization.second_try import Attempt, avoided, better
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +44,26 @@ def summarize_text(settings: Settings, text: str, language: str = "") -> TextSum
         RecordError: The model failed on the text, or the quality gate rejected what it wrote.
     """
     prompt = chosen_prompt(settings.prompt)
-    recipe_for(settings)  # refuses a prompt that the model was not trained for
+    recipe = recipe_for(settings)  # refuses a prompt that the model was not trained for
     engine = engine_for(settings.model, settings.inference.within(prompt.max_new_tokens))
     try:
         info = engine.load()
         began = time.perf_counter()
-        [answer] = engine.infer([Request("text", text, language)], prompt)
+        request = Request("text", text, language)
+        attempt = _attempt(engine, request, prompt)
+        avoid = avoided(attempt, text, recipe.settings.get("second_try", "never"))
+        if avoid is not None:
+            attempt = better(attempt, _attempt(engine, replace(request, avoid=avoid), prompt), text)
         seconds = time.perf_counter() - began
     finally:
         engine.close()
+    if attempt.error is not None:
+        raise attempt.error
+    return TextSummary(attempt.output, info, prompt.name, seconds)
+
+
+def _attempt(engine: Engine, request: Request, prompt: Prompt) -> Attempt:
+    [answer] = engine.infer([request], prompt)
     if isinstance(answer, Failure):
         raise answer.error
-    gate(answer.text, text, prompt.text)
-    return TextSummary(answer, info, prompt.name, seconds)
+    return Attempt.of(answer, request.content, prompt.text)
