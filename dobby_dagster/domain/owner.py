@@ -20,6 +20,8 @@ START_TOLERANCE_SECONDS = 0.05
 
 _active: set[OwnerId] = set()
 _guard = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_active.clear)  # they are the parent's: it may die before this process does
 
 
 @dataclass(frozen=True, slots=True)

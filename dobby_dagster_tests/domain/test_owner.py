@@ -35,6 +35,29 @@ def test_an_owner_of_another_process_lives_as_long_as_the_process() -> None:
     assert not is_alive(owner, time.time())
 
 
+FORKING = """
+    import os
+    from dobby_dagster.domain.owner import is_alive, new_owner
+    owner, (read, write), parent = new_owner(), os.pipe(), os.getpid()
+    if not os.fork():
+        os.write(write, str(is_alive(owner, 0.0)).encode())
+        while os.getppid() == parent:
+            pass
+        print(is_alive(owner, 0.0), flush=True)
+        os._exit(0)
+    print(os.read(read, 100).decode(), flush=True)
+    os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows forks no process")
+def test_a_process_that_was_forked_does_not_take_its_parents_owner_for_its_own() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FORKING)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert answer.stdout == "True\nFalse\n", answer.stderr
+
+
 def test_an_owner_on_another_host_has_an_hour() -> None:
     assert is_alive(f"elsewhere/{os.getpid()}/1.00/token", time.time() - 60)
     assert not is_alive(f"elsewhere/{os.getpid()}/1.00/token", time.time() - 4_000)
