@@ -19,8 +19,9 @@ from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.cozoscript.storable import check_summary, storable_state, storable_text
 from dobby_dagster.store.cozoscript.value_text import REMEMBERED, remember, unchanged
 from dobby_dagster.store.database.connection import Connection
+from dobby_dagster.store.ledger.chunk_script import COUNTED, ENDED, HELD, PUT_CHUNKS, STORED
 from dobby_dagster.store.ledger.record_states import Seen, state_row
-from dobby_dagster.store.ledger.relations import CHUNK, STATE, SUMMARY
+from dobby_dagster.store.ledger.relations import STATE, SUMMARY
 from dobby_dagster.store.ledger.totals import Addend, add, histogram
 from dobby_dagster.store.source.source_relation import Source
 
@@ -195,7 +196,7 @@ class Chunks:
         wanted, keys = source.wanted([o.version.key for o in made])
         content = ", ".join(["key", *REMEMBERED])
         blocks = [
-            _HELD,
+            HELD,
             f"""{{ {wanted} content[{content}] <- $contents
             ?[key] := wanted[k, key], content[{content}], {source.atom(key="k", content="stored")}, {unchanged("stored")}
             :create _unchanged {{key}} }}""",
@@ -203,10 +204,10 @@ class Chunks:
             STATE.put("made", "*_held{key}, *_unchanged{key}"),
             STATE.put("superseded", "*_held{key}, not *_unchanged{key}"),
             STATE.put("skipped", "*_held{key}"),
-            _ENDED,
-            add(_COUNTED),
-            _PUT_CHUNKS,
-            _STORED,
+            ENDED,
+            add(COUNTED),
+            PUT_CHUNKS,
+            STORED,
         ]
         superseded = skipped_state(SUPERSEDED)
         parameters = {
@@ -236,6 +237,9 @@ class Chunks:
         query = f"{SUMMARY.head} := fingerprint in $fingerprints, {SUMMARY.stored}"
         rows = self._connection.run(query, {"fingerprints": fingerprints}).dicts()
         return {row["fingerprint"]: row for row in rows}
+
+
+_VERSION = "source, key, content_hash, recipe"
 
 
 def _reraise_unless_refused(error: StoreError) -> None:
@@ -321,43 +325,3 @@ class _Counted:
             *histogram("request_seconds", stats.request_seconds),
             *histogram("queue_seconds", stats.queue_seconds),
         ]
-
-
-_COUNTED = f"*{CHUNK.name}{{batch: $batch, recipe: $recipe, chunk: $chunk}}"
-_VERSION = "source, key, content_hash, recipe"
-# The records whose state is still the one that the run saw: claimed by `owner`, and `since` where that is said; none in
-# a request that is sent again, for their states are those that the first one stored.
-_HELD = f"""{{ wanted[source, key, content_hash, owner, since] :=
-    {unpack(["source", "key", "content_hash", "owner", "since"], "held")}
-current[key, o, t] := wanted[source, key, content_hash, _, _],
-    *dobby_state{{source, key, content_hash, recipe: $recipe, owner: o, since: t @ 'END'}}
-done[yes] := {_COUNTED}, yes = true
-?[key] := wanted[_, key, _, owner, _], is_null(owner), yes = true, not done[yes]
-?[key] := wanted[_, key, _, owner, since], current[key, o, t], o == owner, is_null(since) || t == since
-?[key] := wanted[_, key, _, owner, since], not current[key, _, _], since == 0.0
-:create _held {{key}} }}"""
-# What each outcome came to: it is superseded where the content of what was made of it is not that of the source.
-_ENDED = f"""{{ ended[place, key, state, code, inferred, confidence, made] :=
-    {unpack(["place", "key", "state", "code", "inferred", "confidence", "made"], "ended")}, *_held{{key}}
-?[place, state, code, inferred, confidence] := ended[place, key, state, code, inferred, confidence, made],
-    not made
-?[place, state, code, inferred, confidence] := ended[place, key, state, code, inferred, confidence, made], made,
-    *_unchanged{{key}}
-?[place, state, code, inferred, confidence] := ended[place, key, _, _, inferred, confidence, made], made,
-    not *_unchanged{{key}}, state = 'skipped', code = ''
-:create _ended {{place => state, code, inferred, confidence}} }}"""
-
-_COUNTS = ("completed", "failed", "skipped")
-_SUMMED = (*_COUNTS, "inferred")
-_PUT_CHUNKS = f"""{{ count[state, sum(n)] := *_ended{{place, state}}, n = 1
-count[state, sum(n)] := *_ended{{place, inferred: n}}, state = 'inferred'
-count[state, sum(n)] := state in {list(_SUMMED)}, n = 0
-done[yes] := {_COUNTED}, yes = true
-{CHUNK.head} := {unpack([f"{c}_before" if c in _SUMMED else c for c in CHUNK.columns], "chunks")},
-    {", ".join(f"count['{c}', {c}_now], {c} = to_int({c}_before + {c}_now)" for c in _SUMMED)},
-    yes = true, not done[yes]
-{CHUNK.into} }}"""
-# What the records came to that this run has stored, now or by a request whose answer was lost.
-_STORED = f"""{{ ?[key, state] := {unpack(["source", "key", "content_hash"], "held")},
-    *dobby_state{{source, key, content_hash, recipe: $recipe, state, run @ 'END'}}, run == $run,
-    is_in(state, {[State.COMPLETED.value, State.FAILED.value, State.SKIPPED.value]}) }}"""
