@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench import automation, compare, end_to_end, engine, plots, shares
 from bench.tables import show, table
+from dobby_dagster.domain.contracts import SMALL_MODEL
 
 PICTURE = Path("build/performance.png")
 
@@ -55,6 +56,7 @@ def main(wanted: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("MODEL_PATH", SMALL_MODEL)  # the model that all published figures are of
     if sys.argv[1:2] == ["faults"]:
         from bench import faults  # it needs what the tests need
 

@@ -25,6 +25,7 @@ from bench.peers.dobby import Dobby
 from bench.peers.hugging_face import ContinuousBatching, Generate
 from bench.shapes import BUILT_IN, folder_of
 from bench.tables import show
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Failure, Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
@@ -69,8 +70,8 @@ def suite(device: str) -> str:
 
 
 def engine(slots: int = 128, **model: Any) -> LocalEngine:
-    """The built-in model."""
-    settings = ModelSettings(**model)
+    """The small shipped model."""
+    settings = ModelSettings(path=SMALL_MODEL, **model)
     return LocalEngine(find_model(settings), settings, InferenceSettings(slots=slots))
 
 

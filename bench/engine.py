@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.compare import agreement
 from bench.workload import documented, functions
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
@@ -29,8 +30,8 @@ SLOTS = (1, 2, 4, 8, 16, 20, 32, 64, 128, 256)
 
 
 def engine(slots: int = 128, **model: Any) -> LocalEngine:
-    """The built-in model with ``slots`` slots."""
-    settings = ModelSettings(**model)
+    """The small shipped model with ``slots`` slots."""
+    settings = ModelSettings(path=SMALL_MODEL, **model)
     made = LocalEngine(find_model(settings), settings, InferenceSettings(slots=slots))
     made.load()
     return made
@@ -137,7 +138,9 @@ def reproducible(count: int = 512) -> list[dict[str, object]]:
     made = {}
     for name, chosen in {"as it comes": {}, "float32": {}, "int8": {}, "reproducible": {"reproducible": True}}.items():
         settings = ModelSettings(
-            dtype="float32" if name == "float32" else "auto", quantization="int8" if name == "int8" else "none"
+            path=SMALL_MODEL,
+            dtype="float32" if name == "float32" else "auto",
+            quantization="int8" if name == "int8" else "none",
         )
         made[name] = LocalEngine(find_model(settings), settings, InferenceSettings.model_validate(chosen))
     for each in made.values():

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.records import Content
 from dobby_dagster_tests.helpers.monitor_client import MonitorClient
 from dobby_dagster_tests.helpers.prometheus import DEPLOY, Prometheus, filled, needs_prometheus, promtool, scraping
@@ -41,6 +42,7 @@ def test_a_real_prometheus_scrapes_a_running_system(tmp_path: Path) -> None:
         "DATABASE_URL": f"sqlite:///{tmp_path}/records.db", "DAGSTER_HOME": str(tmp_path / "home"),
         "DOBBY_PIPELINE_BATCH_SIZE": "100", "DOBBY_PIPELINE_CHUNK_SIZE": "20", "DOBBY_AUTOMATION_INTERVAL_SECONDS": "2",
         "DOBBY_AUTOMATION_GATHER_SECONDS": "1", "DOBBY_PIPELINE_FAILED_SHARE_LIMIT": "1",
+        "MODEL_PATH": SMALL_MODEL, "DOBBY_INFERENCE_SECOND_TRY": "never",
     }  # fmt: skip
     with dagster_dev(tmp_path, environment):
         monitor = MonitorClient.of_home(tmp_path / "home")
