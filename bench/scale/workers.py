@@ -69,12 +69,12 @@ def _measure(kind: str, where: Database, count: int, rate: float, seconds: float
         "records/s": done / wall,
         "of the ideal": done / wall / ideal if ideal else "",
         "engine's share of the time": sum(each["engine"] for each in spent) / busy,
-        "claims, ms a record": sum(each["claims"] for each in spent) / done * 1_000,
-        "commits, ms a record": sum(commits) / done * 1_000,
         "a commit of 60, p50, s": commits[len(commits) // 2],
         "p95, s": commits[int(len(commits) * 0.95)],
-        "cores of the workers": sum(each["cpu"] for each in spent) / wall,
-        "cores of the server": (_cpu(where.server) - server_before) / wall if where.server else "",
+        "CPU ms a record: claims": sum(each["claims"] for each in spent) / done * 1_000,
+        "commits": sum(each["commits"] for each in spent) / done * 1_000,
+        "all of the worker": sum(each["cpu"] for each in spent) / done * 1_000,
+        "of the server": (_cpu(where.server) - server_before) / done * 1_000 if where.server else "",
     }
 
 
