@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import dobby_dagster
-from dobby_dagster.domain.settings import MonitorSettings
+from dobby_dagster.domain.settings import MonitorSettings, Settings
 from dobby_dagster.domain.settings_loader import NOT_SETTINGS, WELL_KNOWN, setting_names
 from dobby_dagster_tests.helpers.command import COMMANDS
 from dobby_dagster_tests.helpers.deployment import OVERLAYS, ROOT, compose, containers, pods, rendered, run, tool
@@ -107,6 +107,18 @@ def test_services_find_each_other() -> None:
     assert scraped["static_configs"] == [{"targets": [f"monitor:{MonitorSettings().port}"]}]
     source = yaml.safe_load((ROOT / "deploy" / "grafana" / "provisioning" / "datasource.yaml").read_text())
     assert source["datasources"][0]["url"] == "http://prometheus:9090"
+
+
+def test_the_model_is_named_and_the_default() -> None:
+    """Dagster's own services do not read what the database remembers."""
+    default = Settings().model.path
+    settings = yaml.safe_load((ROOT / "deploy" / "kubernetes" / "base" / "settings.yaml").read_text())
+    assert settings["data"]["MODEL_PATH"] == default
+    assert all(
+        service["environment"]["MODEL_PATH"] == default
+        for service in compose()["services"].values()
+        if "DATABASE_URL" in service.get("environment", {})
+    )
 
 
 def test_prometheus_reads_its_configuration() -> None:
