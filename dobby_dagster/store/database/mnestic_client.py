@@ -11,7 +11,8 @@ from pycozo.client import Client
 # mnestic (0.14 to 0.18 at least) reads `true` and `false` before white space as false: the space is part of the literal.
 _BOOLEAN = re.compile(r"\b(true|false)(?=\s)")
 # It binds what is equal to a constant before it joins, and then copies the whole relation to join by it as well.
-_EQUAL = re.compile(r"""((?:,|:=|&&|\|\||\()\s*)(\w+) == ('[^']*'|\$\w+)(?=\s*(?:,|\)|&&|\|\||:|\}|\n|$))""")
+_CONSTANT = r"'[^']*'|\$\w+|\(?\b(?:true|false)\b\)?|null|-?\d+"
+_EQUAL = re.compile(rf"((?:,|:=|&&|\|\||\()\s*)(\w+) == ({_CONSTANT})(?=\s*(?:,|\)|&&|\|\||:|\}}|\n|$))")
 
 
 def rewritten(script: str) -> str:
