@@ -145,6 +145,19 @@ def sqlite_store(sqlite_url: str) -> CozoStore:
     return CozoStore.open(DatabaseSettings(url=sqlite_url))
 
 
+@pytest.fixture(params=["sqlite", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("http", "mnestic"))])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path, sqlite_url: str) -> Iterator[CozoStore]:
+    """A store in a file, one that a server has, and one by mnestic."""
+    if request.param == "http":
+        with running_server() as server:
+            yield CozoStore.open(DatabaseSettings(url=server.url))
+    elif request.param == "mnestic":
+        pytest.importorskip("mnestic", reason="the package mnestic is not installed")
+        yield CozoStore.open(DatabaseSettings(url=f"mem://{tmp_path.name}", driver="mnestic"))
+    else:
+        yield CozoStore.open(DatabaseSettings(url=sqlite_url))
+
+
 @pytest.fixture
 def make_settings(sqlite_url: str) -> Callable[..., Settings]:
     """Settings on the test's database; ``section__name`` names one."""

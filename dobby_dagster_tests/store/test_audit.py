@@ -88,10 +88,10 @@ def test_a_claim_without_a_known_owner_is_given_back(store: CozoStore) -> None:
 
 @pytest.mark.parametrize("page", [1, 2, 3, 1_000])
 def test_a_violation_is_found_on_whatever_page_it_is(
-    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch, page: int
+    any_store: CozoStore, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
     monkeypatch.setattr("dobby_dagster.store.maintenance.ledger_audit.PAGE", page)
-    store = sqlite_store
+    store = any_store
     source, _ = summarized(store)
     store.versions.note(source, [RecordVersion("record", key, content_hash(key)) for key in ("", "new1", "new2")], [])
     assert told(store) == []
@@ -110,17 +110,17 @@ def test_a_violation_is_found_on_whatever_page_it_is(
 
 @pytest.mark.parametrize("page", [1, 2, 1_000])
 def test_unfinished_batches_are_found_on_whatever_page_they_are(
-    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch, page: int
+    any_store: CozoStore, monkeypatch: pytest.MonkeyPatch, page: int
 ) -> None:
     monkeypatch.setattr("dobby_dagster.store.ledger.record_states.PAGE", page)
-    source, first = summarized(sqlite_store)
+    source, first = summarized(any_store)
     versions = [RecordVersion("record", f"n{number}", content_hash(str(number))) for number in range(5)]
-    sqlite_store.versions.note(source, versions, [])
-    cut = [sqlite_store.versions.cut_batch("record", size) for size in (2, 3)]
+    any_store.versions.note(source, versions, [])
+    cut = [any_store.versions.cut_batch("record", size) for size in (2, 3)]
     second, third = (batch.id for batch in cut if batch)
-    assert sqlite_store.states.unfinished("record", R, 3) == {second: 2, third: 3}
-    assert sqlite_store.states.unfinished("record", R, 3, [first, third]) == {third: 3}
-    assert sqlite_store.states.unfinished("other", R, 3) == {}
+    assert any_store.states.unfinished("record", R, 3) == {second: 2, third: 3}
+    assert any_store.states.unfinished("record", R, 3, [first, third]) == {third: 3}
+    assert any_store.states.unfinished("other", R, 3) == {}
 
 
 def test_what_can_only_be_restored_is_named(store: CozoStore) -> None:
@@ -156,21 +156,21 @@ def deaths(store: CozoStore, monkeypatch: pytest.MonkeyPatch, at: int) -> bool:
 
 
 def test_a_purge_that_dies_anywhere_leaves_no_record_completed_without_a_summary(
-    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+    any_store: CozoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dobby_dagster.store.maintenance.pruning.PAGE", 2)
-    _, batch = summarized(sqlite_store)
+    _, batch = summarized(any_store)
     died = 0
-    while deaths(sqlite_store, monkeypatch, died + 1):
+    while deaths(any_store, monkeypatch, died + 1):
         died += 1
-        assert told(sqlite_store) == []
-        counts = sqlite_store.states.counts(Scope(R, batch))
+        assert told(any_store) == []
+        counts = any_store.states.counts(Scope(R, batch))
         assert counts["completed"] + counts["pending"] == counts["members"] == len(ROWS)
-        assert counts["completed"] == sqlite_store.reports.status("record", R)["summaries"]
+        assert counts["completed"] == any_store.reports.status("record", R)["summaries"]
     assert died >= 3
-    assert sqlite_store.reports.status("record", R)["summaries"] == 0
-    assert sqlite_store.states.history("record", "k00") != []
-    members = sqlite_store.states.members(Scope(R, batch))
+    assert any_store.reports.status("record", R)["summaries"] == 0
+    assert any_store.states.history("record", "k00") != []
+    members = any_store.states.members(Scope(R, batch))
     assert all(member.state is None for member in members)
 
 

@@ -41,16 +41,16 @@ def materialized(store: CozoStore, script: str, params: Params) -> Iterator[str]
 
 
 @pytest.fixture
-def asked(sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Params]]:
+def asked(any_store: CozoStore, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Params]]:
     """Everything that the store is asked for."""
     found: list[tuple[str, Params]] = []
-    plain = sqlite_store.connection.run
+    plain = any_store.connection.run
 
     def noted(script: str, params: Params | None = None, *, write: bool = False) -> Result:
         found.append((script, params or {}))
         return plain(script, params, write=write)
 
-    monkeypatch.setattr(sqlite_store.connection, "run", noted)
+    monkeypatch.setattr(any_store.connection, "run", noted)
     return found
 
 
@@ -75,14 +75,14 @@ def ask_everything(store: CozoStore) -> None:
     batch_of_unsure(store, "record", RECIPE.id, 1.0)
 
 
-def test_no_query_copies_a_large_relation(sqlite_store: CozoStore, asked: list[tuple[str, Params]]) -> None:
-    ask_everything(sqlite_store)
+def test_no_query_copies_a_large_relation(any_store: CozoStore, asked: list[tuple[str, Params]]) -> None:
+    ask_everything(any_store)
     scripts = dict(asked)
-    copied = {script: list(materialized(sqlite_store, script, params)) for script, params in scripts.items()}
+    copied = {script: list(materialized(any_store, script, params)) for script, params in scripts.items()}
     assert len(copied) > 30
     assert [(script, relations) for script, relations in copied.items() if relations] == []
 
 
-def test_a_query_that_does_is_seen(sqlite_store: CozoStore) -> None:
+def test_a_query_that_does_is_seen(any_store: CozoStore) -> None:
     query = "?[key] := key in $keys, *dobby_summary{source: 'record', key, fingerprint, recipe: 'r'}"
-    assert list(materialized(sqlite_store, query, {"keys": ["a"]})) == [":dobby_summary"]
+    assert list(materialized(any_store, query, {"keys": ["a"]})) == [":dobby_summary"]

@@ -87,24 +87,24 @@ def test_a_run_that_had_claimed_nothing_is_recorded_with_its_batches(store: Cozo
     assert (stall.batches, stall.recipe, stall.keys) == ([batch], R, [])
 
 
-def test_suspects_are_forgotten_by_key_and_with_their_recipe(sqlite_store: CozoStore) -> None:
-    _, batch, members = batch_of(sqlite_store, {"a": "1", "b": "2"})
+def test_suspects_are_forgotten_by_key_and_with_their_recipe(any_store: CozoStore) -> None:
+    _, batch, members = batch_of(any_store, {"a": "1", "b": "2"})
     scope = Scope(R, batch, RUN)
-    claimed(sqlite_store, members, scope)
-    sqlite_store.stalls.record(RUN, StallKind.INFERENCE, 600.0)
-    sqlite_store.stalls.forget_suspects(R, batch, ["a"])
-    assert [key for key, _ in sqlite_store.stalls.suspects(scope)] == ["b"]
-    deleted = sqlite_store.upkeep.purge(R)
+    claimed(any_store, members, scope)
+    any_store.stalls.record(RUN, StallKind.INFERENCE, 600.0)
+    any_store.stalls.forget_suspects(R, batch, ["a"])
+    assert [key for key, _ in any_store.stalls.suspects(scope)] == ["b"]
+    deleted = any_store.upkeep.purge(R)
     assert (deleted["dobby_stall"], deleted["dobby_suspect"]) == (1, 1)
 
 
 @pytest.mark.parametrize("commits", [0, 1, 3])
-def test_progress_is_the_last_claim_or_commit(sqlite_store: CozoStore, commits: int) -> None:
-    source, batch, members = batch_of(sqlite_store, {"a": "1", "b": "2"})
-    assert sqlite_store.stalls.progress() == []
-    owner = claimed(sqlite_store, members, Scope(R, batch, RunId("run")))
-    [owned] = sqlite_store.claims.owners()
+def test_progress_is_the_last_claim_or_commit(any_store: CozoStore, commits: int) -> None:
+    source, batch, members = batch_of(any_store, {"a": "1", "b": "2"})
+    assert any_store.stalls.progress() == []
+    owner = claimed(any_store, members, Scope(R, batch, RunId("run")))
+    [owned] = any_store.claims.owners()
     for _ in range(commits):
-        commit(sqlite_store, source, batch, [done(members[0], "1")])  # finished at 2.0, long ago
-    [seen] = sqlite_store.stalls.progress()
+        commit(any_store, source, batch, [done(members[0], "1")])  # finished at 2.0, long ago
+    [seen] = any_store.stalls.progress()
     assert (seen.run, seen.recipe, seen.owner, seen.batches, seen.at) == ("run", R, owner, [batch], owned.since)

@@ -78,12 +78,10 @@ def test_optional_columns_are_carried_along(store: CozoStore) -> None:
         ({"relation": "dobby_state", "key": "key"}, "has no relation 'dobby_state'"),
     ],
 )
-def test_missing_relations_and_columns_are_named(
-    sqlite_store: CozoStore, columns: dict[str, str], message: str
-) -> None:
-    spec = relation(sqlite_store, "id: String => body: String", [])
+def test_missing_relations_and_columns_are_named(any_store: CozoStore, columns: dict[str, str], message: str) -> None:
+    spec = relation(any_store, "id: String => body: String", [])
     with pytest.raises(SourceError, match=message):
-        sqlite_store.source(spec.model_copy(update=columns))
+        any_store.source(spec.model_copy(update=columns))
 
 
 def changes_of(store: CozoStore, spec: SourceSettings, **options: Any) -> tuple[str, int, int, int, int]:
@@ -119,38 +117,38 @@ def test_changes_are_found_by_each_way(
     assert changes_of(store, spec, full_scan=True)[1:] == (0, 0, 0, 100)
 
 
-def test_a_relation_with_triggers_of_its_own_keeps_them(sqlite_store: CozoStore) -> None:
-    spec = relation(sqlite_store, "id: String => body: String", [], allow_triggers=True)
-    sqlite_store.connection.run(":create log {id: String}", write=True)
+def test_a_relation_with_triggers_of_its_own_keeps_them(any_store: CozoStore) -> None:
+    spec = relation(any_store, "id: String => body: String", [], allow_triggers=True)
+    any_store.connection.run(":create log {id: String}", write=True)
     theirs = "::set_triggers code on put { ?[id] := _new[id, body] :put log {id} }"
-    sqlite_store.connection.run(theirs, write=True)
-    found = plan(sqlite_store, sqlite_store.source(spec), 10)
+    any_store.connection.run(theirs, write=True)
+    found = plan(any_store, any_store.source(spec), 10)
     assert (found.method, "triggers of its own" in found.reason) == ("comparison", True)
-    assert len(sqlite_store.connection.run("::show_triggers code").rows) == 1
+    assert len(any_store.connection.run("::show_triggers code").rows) == 1
 
 
-def test_a_change_that_comes_between_reading_the_queue_and_settling_it_is_kept(sqlite_store: CozoStore) -> None:
+def test_a_change_that_comes_between_reading_the_queue_and_settling_it_is_kept(any_store: CozoStore) -> None:
     from dobby_dagster.store.source.change_tracking import prepare, queued
 
-    spec = relation(sqlite_store, "id: String => body: String", [["a", "1"]], allow_triggers=True)
-    source = sqlite_store.source(spec)
+    spec = relation(any_store, "id: String => body: String", [["a", "1"]], allow_triggers=True)
+    source = any_store.source(spec)
     prepare(source)
-    put(sqlite_store, "id: String => body: String", [["a", "2"]])
+    put(any_store, "id: String => body: String", [["a", "2"]])
     entries = queued(source, 10)
-    put(sqlite_store, "id: String => body: String", [["a", "3"]])
-    sqlite_store.versions.note(source, [], [], entries)
+    put(any_store, "id: String => body: String", [["a", "3"]])
+    any_store.versions.note(source, [], [], entries)
     assert [key for key, _ in queued(source, 10)] == ["a"]
 
 
-def test_a_failure_moves_nothing_forward(sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_moves_nothing_forward(any_store: CozoStore, monkeypatch: pytest.MonkeyPatch) -> None:
     create = "id: String => body: String, at: Int"
-    spec = relation(sqlite_store, create, [["a", "1", 1]], updated_at="at")
-    changes_of(sqlite_store, spec)
-    put(sqlite_store, create, [["b", "2", 2]])
+    spec = relation(any_store, create, [["a", "1", 1]], updated_at="at")
+    changes_of(any_store, spec)
+    put(any_store, create, [["b", "2", 2]])
     with monkeypatch.context() as patch, pytest.raises(OSError):
-        patch.setattr(sqlite_store.versions, "note", lambda *a: (_ for _ in ()).throw(OSError("broken")))
-        changes_of(sqlite_store, spec)
-    assert changes_of(sqlite_store, spec)[1] == 1
+        patch.setattr(any_store.versions, "note", lambda *a: (_ for _ in ()).throw(OSError("broken")))
+        changes_of(any_store, spec)
+    assert changes_of(any_store, spec)[1] == 1
 
 
 HOSTILE = [
@@ -170,7 +168,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("text", HOSTILE)
-def test_hostile_names_are_refused_before_they_reach_a_script(sqlite_store: CozoStore, text: str) -> None:
+def test_hostile_names_are_refused_before_they_reach_a_script(any_store: CozoStore, text: str) -> None:
     with pytest.raises(SourceError):
         name(text)
     for column in ("relation", "key", "content", "language", "priority", "updated_at"):
@@ -180,21 +178,21 @@ def test_hostile_names_are_refused_before_they_reach_a_script(sqlite_store: Cozo
             update={column: text, "relation": "code" if column != "relation" else text}
         )
         with pytest.raises(DobbyError):
-            sqlite_store.source(forged)
+            any_store.source(forged)
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(value=st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(HOSTILE))
-def test_hostile_values_stay_values(sqlite_store: CozoStore, value: str) -> None:
-    connection = sqlite_store.connection
+def test_hostile_values_stay_values(any_store: CozoStore, value: str) -> None:
+    connection = any_store.connection
     connection.run("?[key, content] <- [[$v, $v]] :put record {key => content}", {"v": value}, write=True)
-    source = sqlite_store.source(SourceSettings())
+    source = any_store.source(SourceSettings())
     assert source.get([value])[value].content == value
-    plan(sqlite_store, source, 10)
-    assert value in sqlite_store.versions.known(source, [value])
-    assert sqlite_store.reports.summaries_of("record", value) == []
-    assert [event["event"] for event in sqlite_store.states.history("record", value)][:1] == ["seen"]
-    assert sqlite_store.health().schema_version == LATEST
+    plan(any_store, source, 10)
+    assert value in any_store.versions.known(source, [value])
+    assert any_store.reports.summaries_of("record", value) == []
+    assert [event["event"] for event in any_store.states.history("record", value)][:1] == ["seen"]
+    assert any_store.health().schema_version == LATEST
 
 
 @pytest.mark.parametrize(
@@ -211,11 +209,11 @@ def test_hostile_values_stay_values(sqlite_store: CozoStore, value: str) -> None
     ],
 )
 def test_a_relation_that_can_not_be_read_by_key_is_refused_with_its_type(
-    sqlite_store: CozoStore, create: str, columns: dict[str, str], message: str
+    any_store: CozoStore, create: str, columns: dict[str, str], message: str
 ) -> None:
-    sqlite_store.connection.run(f":create code {{{create}}}", write=True)
+    any_store.connection.run(f":create code {{{create}}}", write=True)
     with pytest.raises(SourceError, match=message):
-        sqlite_store.source(SourceSettings(**({"relation": "code", "key": "id", "content": "body"} | columns)))
+        any_store.source(SourceSettings(**({"relation": "code", "key": "id", "content": "body"} | columns)))
 
 
 def test_two_keys_with_the_same_text_are_refused_by_name(store: CozoStore) -> None:
@@ -228,16 +226,16 @@ def test_two_keys_with_the_same_text_are_refused_by_name(store: CozoStore) -> No
 
 
 def test_a_row_that_can_be_listed_and_not_read_is_an_error(
-    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+    any_store: CozoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spec = relation(sqlite_store, "id: Int => body: String", [[1, "x"], [2, "y"]])
-    source = sqlite_store.source(spec)
+    spec = relation(any_store, "id: Int => body: String", [[1, "x"], [2, "y"]])
+    source = any_store.source(spec)
     get = type(source).get
     monkeypatch.setattr(type(source), "get", lambda self, keys: {k: r for k, r in get(self, keys).items() if k != "2"})
     with pytest.raises(
         SourceError, match="1 of 2 rows of relation 'code' can't be read by their key, such as '2'.*Int"
     ):
-        plan(sqlite_store, source, 10)
+        plan(any_store, source, 10)
 
 
 @pytest.mark.parametrize(
@@ -254,11 +252,11 @@ def test_a_watermark_of_mixed_types_loses_no_row(store: CozoStore, times: list[A
 
 
 @pytest.mark.parametrize("priority", [float("inf"), float("-inf"), 1e300, 2**63 - 1, -(2**63), True, "high", None])
-def test_an_odd_priority_stops_nothing(sqlite_store: CozoStore, priority: Any) -> None:
+def test_an_odd_priority_stops_nothing(any_store: CozoStore, priority: Any) -> None:
     create = "id: String => body: String, prio"
-    spec = relation(sqlite_store, create, [["a", "x", priority], ["b", "y", 1]], priority="prio")
-    [batch] = plan(sqlite_store, sqlite_store.source(spec), 10).batches
-    assert {m.version.key for m in sqlite_store.states.members(Scope("r", batch.id))} == {"a", "b"}
+    spec = relation(any_store, create, [["a", "x", priority], ["b", "y", 1]], priority="prio")
+    [batch] = plan(any_store, any_store.source(spec), 10).batches
+    assert {m.version.key for m in any_store.states.members(Scope("r", batch.id))} == {"a", "b"}
 
 
 QUEUED = ["a", "json:x", 5, 1.5, None, True, [1, "x"], {"b": 1}]

@@ -45,10 +45,10 @@ def test_each_outcome_is_counted_once_as_what_it_came_to(store: CozoStore) -> No
     assert chunk_counts(store) == {"completed": 3, "failed": 1, "skipped": 2, "inferred": 3}
 
 
-def test_durations_are_in_their_buckets(sqlite_store: CozoStore) -> None:
-    put(sqlite_store, {"k": "a b", "l": "c d"})
-    run(sqlite_store, FakeEngine())
-    totals = sqlite_store.totals.read()
+def test_durations_are_in_their_buckets(any_store: CozoStore) -> None:
+    put(any_store, {"k": "a b", "l": "c d"})
+    run(any_store, FakeEngine())
+    totals = any_store.totals.read()
     assert totals["record_seconds"] == {"0.001": 2, "sum": pytest.approx(0.002)}
     assert totals["request_seconds"] == {"0.0025": 2, "sum": pytest.approx(0.004)}
     assert totals["queue_seconds"] == {"0.025": 2, "sum": pytest.approx(0.04)}
@@ -66,32 +66,32 @@ def test_the_wait_of_a_run_for_the_device_is_counted_once(store: CozoStore) -> N
     assert store.totals.read()["device_wait"] == {"sum": 2.0, "count": 2}
 
 
-def test_tokens_that_an_engine_does_not_count_are_unknown(sqlite_store: CozoStore) -> None:
-    put(sqlite_store, {"k": "UNSURE"})
-    run(sqlite_store, FakeEngine())
-    [row] = sqlite_store.connection.run(f"{CHUNK.head} := {CHUNK.stored}").dicts()
+def test_tokens_that_an_engine_does_not_count_are_unknown(any_store: CozoStore) -> None:
+    put(any_store, {"k": "UNSURE"})
+    run(any_store, FakeEngine())
+    [row] = any_store.connection.run(f"{CHUNK.head} := {CHUNK.stored}").dicts()
     assert (row["prompt_tokens"], row["output_tokens"]) == (None, None)
     assert row["queue_seconds"] is None
-    assert not {"tokens", "queue_seconds"} & sqlite_store.totals.read().keys()
+    assert not {"tokens", "queue_seconds"} & any_store.totals.read().keys()
 
 
-def test_counters_never_fall(sqlite_store: CozoStore) -> None:
-    put(sqlite_store, CONTENTS)
-    run(sqlite_store, FakeEngine())
-    before = sqlite_store.totals.read()
-    sqlite_store.upkeep.purge(RECIPE.id)
-    assert entries(sqlite_store)["good"]["state"] == "pending"
-    assert sqlite_store.totals.read() == before
-    run(sqlite_store, FakeEngine())
-    after = sqlite_store.totals.read()
+def test_counters_never_fall(any_store: CozoStore) -> None:
+    put(any_store, CONTENTS)
+    run(any_store, FakeEngine())
+    before = any_store.totals.read()
+    any_store.upkeep.purge(RECIPE.id)
+    assert entries(any_store)["good"]["state"] == "pending"
+    assert any_store.totals.read() == before
+    run(any_store, FakeEngine())
+    after = any_store.totals.read()
     assert all(after[name][label] >= value for name, labels in before.items() for label, value in labels.items())
     assert after["records"]["completed"] == 2 * before["records"]["completed"]
 
 
 def test_a_chunk_that_is_committed_record_by_record_is_counted_once(
-    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+    any_store: CozoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = sqlite_store
+    store = any_store
     put(store, CONTENTS)
     commit = store.chunks._commit
 

@@ -85,9 +85,9 @@ def test_records_with_lone_surrogates_are_written_with_escapes(store: CozoStore)
 
 
 def test_a_chunk_that_fails_for_another_reason_is_not_taken_apart(
-    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+    any_store: CozoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    source, batch, made = outcomes(sqlite_store)
+    source, batch, made = outcomes(any_store)
     tries = []
 
     def refuse(*args: Any, **named: Any) -> None:
@@ -95,55 +95,55 @@ def test_a_chunk_that_fails_for_another_reason_is_not_taken_apart(
         raise StoreBusyError("locked")
 
     with monkeypatch.context() as patch, pytest.raises(StoreError, match="locked"):
-        patch.setattr(sqlite_store.connection, "run", refuse)
-        commit(sqlite_store, source, batch, made)
+        patch.setattr(any_store.connection, "run", refuse)
+        commit(any_store, source, batch, made)
     assert len(tries) == 1
 
 
-def test_a_content_that_changes_and_changes_back_is_tried_again(sqlite_store: CozoStore) -> None:
-    put(sqlite_store, {"a": "word1", "b": "word2"})
-    commit_of = sqlite_store.chunks._commit
+def test_a_content_that_changes_and_changes_back_is_tried_again(any_store: CozoStore) -> None:
+    put(any_store, {"a": "word1", "b": "word2"})
+    commit_of = any_store.chunks._commit
 
     def meddle(*args: Any) -> set[str]:
-        put(sqlite_store, {"a": "changed"})
+        put(any_store, {"a": "changed"})
         superseded = commit_of(*args)
-        put(sqlite_store, {"a": "word1"})
+        put(any_store, {"a": "word1"})
         return superseded
 
-    sqlite_store.chunks._commit = meddle  # type: ignore[method-assign]
-    run(sqlite_store, FakeEngine())
-    del sqlite_store.chunks._commit  # type: ignore[method-assign]
-    assert (entries(sqlite_store)["a"]["state"], entries(sqlite_store)["b"]["state"]) == ("failed", "completed")
-    run(sqlite_store, FakeEngine())
-    assert entries(sqlite_store)["a"]["state"] == "completed"
+    any_store.chunks._commit = meddle  # type: ignore[method-assign]
+    run(any_store, FakeEngine())
+    del any_store.chunks._commit  # type: ignore[method-assign]
+    assert (entries(any_store)["a"]["state"], entries(any_store)["b"]["state"]) == ("failed", "completed")
+    run(any_store, FakeEngine())
+    assert entries(any_store)["a"]["state"] == "completed"
 
 
 @pytest.mark.parametrize("away", ["edited", "deleted"])
-def test_a_content_that_is_back_before_the_next_plan_is_summarized(sqlite_store: CozoStore, away: str) -> None:
-    put(sqlite_store, {"a": "word1", "b": "word2"})
+def test_a_content_that_is_back_before_the_next_plan_is_summarized(any_store: CozoStore, away: str) -> None:
+    put(any_store, {"a": "word1", "b": "word2"})
 
     def change(_: object) -> None:
         if away == "edited":
-            put(sqlite_store, {"a": "changed"})
+            put(any_store, {"a": "changed"})
         else:
-            sqlite_store.connection.run("?[key] <- [['a']] :rm record {key}", write=True)
+            any_store.connection.run("?[key] <- [['a']] :rm record {key}", write=True)
 
-    run(sqlite_store, FakeEngine(), before_commit=change)
-    assert entries(sqlite_store)["a"]["state"] == "skipped"
-    put(sqlite_store, {"a": "word1"})
+    run(any_store, FakeEngine(), before_commit=change)
+    assert entries(any_store)["a"]["state"] == "skipped"
+    put(any_store, {"a": "word1"})
     for _ in range(2):
-        run(sqlite_store, FakeEngine())
-        assert entries(sqlite_store)["a"]["state"] == "completed"
-        assert len(sqlite_store.versions.batches()) == 2, "it came back in one new batch"
+        run(any_store, FakeEngine())
+        assert entries(any_store)["a"]["state"] == "completed"
+        assert len(any_store.versions.batches()) == 2, "it came back in one new batch"
 
 
-def test_a_version_in_two_batches_that_is_gone_is_finished_in_both(sqlite_store: CozoStore) -> None:
+def test_a_version_in_two_batches_that_is_gone_is_finished_in_both(any_store: CozoStore) -> None:
     for content in ("word1", "word2", "word1", "word3"):
-        put(sqlite_store, {"a": content})
-        plan(sqlite_store, sqlite_store.source(SourceSettings()), 20)
-    assert len(sqlite_store.states.unfinished("record", RECIPE.id, 3)) == 4
-    run(sqlite_store, FakeEngine())
-    assert sqlite_store.states.unfinished("record", RECIPE.id, 3) == {}
+        put(any_store, {"a": content})
+        plan(any_store, any_store.source(SourceSettings()), 20)
+    assert len(any_store.states.unfinished("record", RECIPE.id, 3)) == 4
+    run(any_store, FakeEngine())
+    assert any_store.states.unfinished("record", RECIPE.id, 3) == {}
 
 
 @pytest.mark.parametrize("reason", [SUPERSEDED, DELETED])
