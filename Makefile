@@ -141,7 +141,8 @@ lock: $(VENV)/dev.done
 	$(LOCK) --extra torch --extra test --extra dev --extra deploy --extra training -c requirements/run.lock -o requirements/dev.lock pyproject.toml
 	$(subst --build-deps-for editable,--build-deps-for wheel,$(LOCK)) --extra alerts --extra kubernetes --extra report \
 		-c requirements/run.lock -o requirements/container.lock pyproject.toml
-	sed -i.bak '/^torch==/,/[^\\]$$/d' requirements/*.lock && rm -f requirements/*.bak
+	@# An extra of Dobby that names another is no dependency to download.
+	sed -i.bak -e '/^torch==/,/[^\\]$$/d' -e '/^# WARNING: pip install/,/^dobby-dagster @/d' requirements/*.lock && rm -f requirements/*.bak
 
 clean:
 	rm -rf $(VENV) $(VLLM_VENV) .demo .dagster_home build dist
