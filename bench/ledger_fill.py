@@ -17,6 +17,7 @@ from dobby_dagster.store.source.change_tracking import prepare, save
 
 # Rows that are put at once.
 PAGE = 5_000
+BATCHES_PER_RUN = 16
 # The value of a column by its type, where it does not matter.
 _BLANK: dict[str, Any] = {"String": "", "Int": 0, "Float": 0.0, "Json": {}, "Bool": False, "Any?": None}
 
@@ -31,11 +32,12 @@ def fill(store: CozoStore, settings: Settings, batches: int, members: int) -> No
     per_page = max(1, PAGE // members)
     for begin in range(1, batches + 1, per_page):
         names = [batch_id(number) for number in range(begin, min(batches + 1, begin + per_page))]
+        run_of = {name: f"bench-{int(name.rpartition('-')[2]) // BATCHES_PER_RUN}" for name in names}
         records = [
             {
                 "source": "record", "key": f"{name}/{place}", "content": f"def f{place}(): return {name!r}",
                 "content_hash": f"{name}-{place}", "batch": name, "position": place, "recipe": recipe.id, "size": 30,
-                "state": "completed", "retry": "no_retry", "fingerprint": f"f-{name}-{place}", "run": "bench",
+                "state": "completed", "retry": "no_retry", "fingerprint": f"f-{name}-{place}", "run": run_of[name],
                 "text": f"Return the name of the batch {name}.", "confidence": 0.5, "finish_reason": "stop",
                 "model": recipe.model, "prompt": recipe.prompt, "created_at": now, "since": now, "updated_at": now,
             }
@@ -45,7 +47,7 @@ def fill(store: CozoStore, settings: Settings, batches: int, members: int) -> No
         of_batch = [
             {
                 "batch": name, "source": "record", "members": members, "created_at": now, "recipe": recipe.id,
-                "chunk": f"{now:.6f}-{name}", "run": "bench", "started_at": now, "finished_at": now + 1,
+                "chunk": f"{now:.6f}-{name}", "run": run_of[name], "started_at": now, "finished_at": now + 1,
                 "completed": members, "inferred": members, "latencies": [0.01] * members, "stored_at": now,
                 "values": {"records_completed": members}, "slots": 64, "slots_in_use": 32.0,
             }
