@@ -189,9 +189,9 @@ def test_every_format_holds_every_record(dobby: Dobby) -> None:
 @pytest.mark.slow
 def test_failed_records_are_listed_and_released(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
     from dobby_dagster.domain.errors import DegenerateOutputError
-    from dobby_dagster.pipeline.summarization import summarizer
+    from dobby_dagster.pipeline.summarization import second_try
 
-    gate = summarizer.gate
+    gate = second_try.gate
 
     def strict(text: str, content: str, instruction: str) -> None:
         if "f03" in content:
@@ -200,7 +200,7 @@ def test_failed_records_are_listed_and_released(dobby: Dobby, monkeypatch: pytes
 
     fill({f"k{i:02d}": content for i, content in enumerate(CODE.values())})
     Path("dobby.toml").write_text("[pipeline]\nfailed_share_limit = 0.05\n")
-    monkeypatch.setattr(summarizer, "gate", strict)
+    monkeypatch.setattr(second_try, "gate", strict)
     answer = dobby("summarize", *THEIRS, *COLUMNS)
     assert answer.code == 1
     assert "1 of 8 records failed (12%, limit 5%): k03; last error: the output is bad" in answer.err
@@ -208,7 +208,7 @@ def test_failed_records_are_listed_and_released(dobby: Dobby, monkeypatch: pytes
     assert (row["key"], row["quarantined"]) == ("k03", True)
     assert "the output is bad" in dobby("failed", "list", *THEIRS).out
     assert "record 'k04' is not failed" in dobby("failed", "release", "k04", *THEIRS).err
-    monkeypatch.setattr(summarizer, "gate", gate)
+    monkeypatch.setattr(second_try, "gate", gate)
     assert dobby("summarize", *THEIRS, *COLUMNS, "--json").json["inferred"] == 0, "quarantined"
     assert "1 record released" in dobby("failed", "release", *THEIRS).out
     assert dobby("summarize", *THEIRS, *COLUMNS, "--json").json["inferred"] == 1
@@ -226,7 +226,10 @@ def test_configuration_models_and_doctor(dobby: Dobby, monkeypatch: pytest.Monke
     assert "geheim" not in dobby("config").out
     models = dobby("models", "--json").json
     assert models["loaded"] == []
-    assert "trained from scratch" in models["models"][0]["description"]
+    assert [(each["name"], each["default"]) for each in models["models"][:2]] == [
+        ("dobby-code-73m", True), ("dobby-code-11m", False),
+    ]  # fmt: skip
+    assert "trained from scratch" in models["models"][1]["description"]
     assert all(Path(model["path"]).is_absolute() for model in models["models"])
     listed = dobby("models").out
     assert "security_review" in listed
