@@ -117,8 +117,9 @@ package: $(VENV)/dev.done
 	@$(BIN)/check-wheel-contents dist
 
 ENGINE ?= $(shell command -v docker || command -v buildah)
+# buildah's own format has no health check.
 image:
-	@$(ENGINE) build -t dobby:$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' dobby_dagster/__init__.py) \
+	@$(ENGINE) build $(if $(findstring buildah,$(ENGINE)),--format docker) -t dobby:$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' dobby_dagster/__init__.py) \
 		--build-arg REVISION=$$(git rev-parse HEAD) -f Containerfile .
 
 # What is missing to check one of them is said at the end, as the reason of a skipped test.
