@@ -42,8 +42,8 @@ def test_an_upgrade_that_does_not_end_is_named_and_one_that_was_cut_short_taken_
         connection = connect(DatabaseSettings(url=server.url))
         with upgrading(connection), pytest.raises(StoreBusyError, match="is being upgraded by host "):
             migrate(connection)
-        connection.run(":create dobby_upgrade {name: String => host: String, at: Float}", write=True)
-        put = "?[name, host, at] := name = 'schema', host = 'web-1@1.1/1', at = now() - 1000.0 :put dobby_upgrade {name => host, at}"
+        connection.run(":create dobby_upgrade {name: String => owner: String, at: Float}", write=True)
+        put = "?[name, owner, at] := name = 'schema', owner = 'web-1@1.1/1/1.00/x', at = now() - 1000.0 :put dobby_upgrade {name => owner, at}"
         connection.run(put, write=True)
         assert migrate(connection) == 0
         assert CozoStore(connection).check() == []

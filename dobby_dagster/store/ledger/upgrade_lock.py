@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import threading
 import time
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from dobby_dagster.domain.database_address import DatabaseAddress
 from dobby_dagster.domain.errors import SourceError, StoreBusyError, StoreError
-from dobby_dagster.domain.host import this_host
+from dobby_dagster.domain.owner import Renewal, host_of, is_alive, new_owner, on_this_host, retire
+from dobby_dagster.domain.scope import OwnerId
 from dobby_dagster.store.database.connection import Connection
 
-# An upgrade that began longer ago than this was cut short. The database's clock tells.
-VALID_SECONDS = 900.0
+# A lock that was not renewed for this long, by the database's clock, is of a host that died.
+VALID_SECONDS = 30.0
 WAIT_SECONDS = 60.0
 POLL_SECONDS = 0.2
 
-_CREATE = ":create dobby_upgrade {name: String => host: String, at: Float}"
-_TAKE = """{ ?[host] := *dobby_upgrade{host, at}, host != $host, at > now() - $valid :assert none }
-    { ?[name, host, at] := name = 'schema', host = $host, at = now() :put dobby_upgrade {name => host, at} }"""
+_CREATE = ":create dobby_upgrade {name: String => owner: String, at: Float}"
+_PUT = "?[name, owner, at] := name = 'schema', owner = $owner, at = now() :put dobby_upgrade {name => owner, at}"
+_RENEW = """?[name, owner, at] := *dobby_upgrade{name, owner}, owner == $owner, at = now()
+    :put dobby_upgrade {name => owner, at}"""
+# Nobody else has it, or still as it was when it was read as abandoned.
+_TAKE = f"""{{ ?[owner] := *dobby_upgrade{{owner, at}}, owner != $owner, is_null($abandoned) || at != $abandoned :assert none }}
+    {{ {_PUT} }}"""
 
 
 @contextmanager
@@ -32,28 +37,44 @@ def upgrading(connection: Connection) -> Iterator[None]:
     if not DatabaseAddress.parse(connection.url).is_server:
         yield
         return
-    host = f"{this_host()}/{uuid.uuid4().hex[:8]}"
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not _take(connection, host):
-        if time.monotonic() > deadline:
-            raise StoreBusyError(
-                f"the schema of {connection.url} is being upgraded by host {_holder(connection).partition('@')[0]}",
-                hint="wait for it; an upgrade that was cut short is taken over after a quarter of an hour",
-            )
-        time.sleep(POLL_SECONDS)
+    owner, ended = new_owner(), threading.Event()
     try:
+        _wait_for(connection, owner)
+        threading.Thread(target=_renew, args=(connection, owner, ended), daemon=True, name="dobby-upgrade").start()
         yield
     finally:
-        if _holder(connection) == host:
-            connection.run("::remove dobby_upgrade", write=True)
+        ended.set()
+        retire(owner)
+        with suppress(StoreError, SourceError):  # it lapses
+            if _holder(connection)[0] == owner:
+                connection.run("::remove dobby_upgrade", write=True)
 
 
-def _take(connection: Connection, host: str) -> bool:
+def _wait_for(connection: Connection, owner: OwnerId) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not _take(connection, owner):
+        if time.monotonic() > deadline:
+            raise StoreBusyError(
+                f"the schema of {connection.url} is being upgraded by host {host_of(_holder(connection)[0]).name}",
+                hint="wait for it",
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _renew(connection: Connection, owner: OwnerId, ended: threading.Event) -> None:
+    while not ended.wait(VALID_SECONDS / 6):
+        with suppress(StoreError, SourceError):
+            connection.run(_RENEW, {"owner": owner}, write=True)
+
+
+def _take(connection: Connection, owner: OwnerId) -> bool:
     """Whether the lock is ours now. What another host creates or removes in between is an error of ours."""
     try:
         if not _exists(connection):
             connection.run(_CREATE, write=True)
-        connection.run(_TAKE, {"host": host, "valid": VALID_SECONDS}, write=True)
+        holder, renewal = _holder(connection)
+        abandoned = renewal.at if renewal and not _is_held(holder, renewal) else None
+        connection.run(_TAKE, {"owner": owner, "abandoned": abandoned}, write=True)
     except SourceError:  # it was removed in between
         return False
     except StoreError as error:
@@ -63,11 +84,17 @@ def _take(connection: Connection, host: str) -> bool:
     return True
 
 
+def _is_held(holder: str, renewal: Renewal) -> bool:
+    return renewal.is_valid and (not on_this_host(holder) or is_alive(holder, 0.0))
+
+
 def _exists(connection: Connection) -> bool:
     return any(row[0] == "dobby_upgrade" for row in connection.run("::relations").rows)
 
 
-def _holder(connection: Connection) -> str:
-    """Who has the lock; empty for nobody."""
-    rows = connection.run("?[host] := *dobby_upgrade{host}").rows if _exists(connection) else []
-    return str(rows[0][0]) if rows else ""
+def _holder(connection: Connection) -> tuple[str, Renewal | None]:
+    """Who has the lock, and when it was renewed; an empty name for nobody."""
+    if not _exists(connection):
+        return "", None
+    rows = connection.run("?[owner, at, age] := *dobby_upgrade{owner, at}, age = now() - at").rows
+    return (str(rows[0][0]), Renewal(rows[0][1], VALID_SECONDS, rows[0][2])) if rows else ("", None)
