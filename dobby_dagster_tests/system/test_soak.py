@@ -80,7 +80,7 @@ def test_what_was_started_again_is_explained_by_a_kill_or_is_a_violation(
     ]
     versions = [members[0].version]
     sqlite_store.states.set_states(versions, ProcessingState.failed(InferenceError("late"), 1), scope)
-    sqlite_store.claims.claim(members[:1], owner, scope)
+    sqlite_store.claims.claim(sqlite_store.states.members(scope)[:1], owner, scope)
     violations = _books(sqlite_store, path, (pid_of(owner),)).violations
     assert violations == [
         "a (recipe recipe) was started again after it was completed",
