@@ -4,11 +4,13 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
+from dobby_dagster.domain.errors import StoreUnavailableError
 from dobby_dagster.domain.scope import OwnerId, RunId, Scope
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.inference.engine import Answer, Request
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.planning.planner import plan
+from dobby_dagster.pipeline.summarization.run_claims import RunClaims
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
@@ -65,3 +67,22 @@ def test_a_run_that_was_suspended_keeps_what_nobody_took_over(sqlite_store: Cozo
     assert max(engine.asked.values()) == 1
     assert sum(engine.asked.values()) <= 40 - taken + left_out
     assert store.check() == []
+
+
+def test_claims_that_could_not_be_released_are_known_to_other_hosts_as_lapsed(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = sqlite_store
+    put(store, {"k": "word"})
+    [batch] = plan(store, store.source(SourceSettings()), 50).batches
+    scope = Scope(RECIPE.id, batch.id, RunId("run"))
+    claims = RunClaims(store, 900.0)
+
+    def fail(owner: OwnerId, scope: Scope) -> int:
+        raise StoreUnavailableError("the server does not answer")
+
+    with pytest.raises(StoreUnavailableError), claims:
+        claims.claim(store.states.members(scope), scope)
+        monkeypatch.setattr(store.claims, "release", fail)
+    [left] = store.claims.owners()
+    assert left.renewal is not None, "without one it would count as alive for an hour"

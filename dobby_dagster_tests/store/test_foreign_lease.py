@@ -50,6 +50,14 @@ def test_a_machine_that_has_not_used_it_for_a_while_has_left_it(
     assert waited, "it waits as for any other process"
 
 
+def test_a_file_of_a_time_when_the_clock_was_wrong_keeps_nobody_out(tmp_path: Path) -> None:
+    database = tmp_path / "records.db"
+    assert opened(database).check() == []
+    path = used_by(database, Host("this-one-before-its-restart", "0a0a0a0a", "1"))
+    os.utime(path, (time.time() + 86_400,) * 2)
+    assert opened(database).check() == []
+
+
 class _Clock:
     """``time``, with a sleep that makes the file old."""
 

@@ -42,8 +42,10 @@ class RunClaims:
         try:
             for scope in self._scopes:
                 self._store.claims.release(self._owner, scope)
-        finally:
-            self._renewal.__exit__(*exc)
+        except BaseException:
+            self._renewal.stop()  # its last renewal stays: by it other hosts know within a minute that it is dead
+            raise
+        self._renewal.__exit__(*exc)
 
     @property
     def seen(self) -> Seen:

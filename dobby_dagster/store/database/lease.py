@@ -165,7 +165,8 @@ class Lease:
             return None
         if writer.boot in ("", this_host().boot):
             return None
-        return writer if self._age(file) < FRESH_SECONDS else None
+        # A file that lies far ahead was written while the clock was wrong.
+        return writer if abs(self._age(file)) < FRESH_SECONDS else None
 
     def _age(self, file: IO[str]) -> float:
         """Seconds since the file was written, by the clock of its file system: those of two machines may differ."""
