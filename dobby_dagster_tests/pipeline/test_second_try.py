@@ -117,6 +117,14 @@ def test_a_run_asks_once_more_and_stores_the_better_one(
     assert max(engine.asked.values()) <= 2, "what is refused twice is not tried for ever"
 
 
+def test_what_failed_at_first_and_was_inferred_alone_gets_its_second_try_too(sqlite_store: CozoStore) -> None:
+    engine, recipe = FakeEngine(), replace(RECIPE, settings={"second_try": "ungrounded"})
+    put(sqlite_store, {"a": "word1 ONCE FOREIGN name", "b": "word2 good"})
+    run(sqlite_store, engine, recipe=recipe)
+    assert entries(sqlite_store, recipe)["a"]["summary"] == _itself("word1 ONCE FOREIGN name")
+    assert engine.asked["word1 ONCE FOREIGN name"] == 3
+
+
 def _itself(content: str) -> str:
     return f"It says {' '.join(content.split()[:6])} indeed."
 
