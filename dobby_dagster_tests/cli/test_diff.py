@@ -19,7 +19,7 @@ OTHER = replace(pipeline_run.RECIPE, model="other", model_revision="1")
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> CozoStore:
+def store() -> CozoStore:
     """Four records under one recipe; three of them, and a fifth one, under another."""
     opened = CozoStore.open(DatabaseSettings(url="sqlite:///code.db"))
     put(opened, {f"k{i}": f"def f{i}(): return {i}" for i in range(4)})
@@ -27,8 +27,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> CozoStore:
     pipeline_run.run(opened, FakeEngine())
     put(opened, {"k3": "FAIL", "k4": "def f4(): return 4"})
     opened.recipes.remember(OTHER)
-    monkeypatch.setattr(pipeline_run, "RECIPE", OTHER)
-    pipeline_run.run(opened, FakeEngine())
+    pipeline_run.run(opened, FakeEngine(), recipe=OTHER)
     return opened
 
 
@@ -52,13 +51,26 @@ def test_two_models_side_by_side(dobby: Dobby, store: CozoStore) -> None:
     [
         (("fake",), "--model is given 1 time (give it twice"),
         (("fake", "othr"), "there are no summaries by 'othr' (did you mean 'other'?"),
-        (("fake", "fake"), "there are no summaries by 'fake'"),
+        (("fake", "fake"), "'fake' and 'fake' have the same summaries, and a comparison needs two recipes"),
     ],
 )
 def test_a_wrong_choice_is_named(dobby: Dobby, store: CozoStore, models: tuple[str, ...], message: str) -> None:
     answer = dobby("diff", *(word for name in models for word in ("--model", name)), *WHERE)
     assert (answer.code, answer.out) == (1, "")
     assert message in answer.err
+
+
+def test_a_model_and_one_of_its_recipes_are_two(dobby: Dobby, store: CozoStore) -> None:
+    again = replace(OTHER, model_revision="2")
+    store.recipes.remember(again)
+    pipeline_run.run(store, FakeEngine(), recipe=again)
+    for chosen, wanted in (
+        (("other", again.id), (OTHER.id, again.id)),
+        (("other", OTHER.id), (again.id, OTHER.id)),
+        (("other", "other"), (again.id, OTHER.id)),
+    ):
+        found = dobby("diff", "-m", chosen[0], "-m", chosen[1], *WHERE, "--json").json
+        assert found["recipes"] == dict(zip(("first", "second"), wanted, strict=True))
 
 
 def test_one_recipe_is_too_few(dobby: Dobby) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from typing import Annotated, Any
 
 import typer
@@ -83,14 +84,19 @@ def _chosen(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Ma
                 hint="summarise with another model: dobby summarize --model dobby-code-11m",
             )
         return rows[1], rows[0]
-    found = []
-    for name in names:
-        matching = [row for row in rows if name in (row["recipe"], row["model"]) and row not in found]
+    named = [[row for row in rows if name in (row["recipe"], row["model"])] for name in names]
+    for name, matching in zip(names, named, strict=True):
         if not matching:
             known = sorted({row["model"] for row in rows} | {row["recipe"] for row in rows})
             raise SettingsError(f"there are no summaries by '{name}'", hint=suggestion(name, known))
-        found.append(matching[0])
-    return found[0], found[1]
+    pairs = ((first, second) for first, second in product(*named) if first is not second)
+    pair = next(pairs, None)
+    if pair is None:
+        raise SettingsError(
+            f"'{names[0]}' and '{names[1]}' have the same summaries, and a comparison needs two recipes",
+            hint="dobby status lists the recipes",
+        )
+    return pair
 
 
 def _labels(*rows: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
+from dobby_dagster.domain.errors import RecordError
 from dobby_dagster.domain.settings import Settings
 from dobby_dagster.inference.engine import Engine, Failure, Generation, ModelInfo, Request
 from dobby_dagster.inference.engine_selection import engine_for
@@ -51,9 +52,12 @@ def summarize_text(settings: Settings, text: str, language: str = "") -> TextSum
         began = time.perf_counter()
         request = Request("text", text, language)
         attempt = _attempt(engine, request, prompt)
+        if isinstance(attempt, RecordError):
+            raise attempt
         avoid = avoided(attempt, text, recipe.settings.get("second_try", "never"))
         if avoid is not None:
-            attempt = better(attempt, _attempt(engine, replace(request, avoid=avoid), prompt), text)
+            second = _attempt(engine, replace(request, avoid=avoid), prompt)
+            attempt = better(attempt, second, text) if isinstance(second, Attempt) else attempt
         seconds = time.perf_counter() - began
     finally:
         engine.close()
@@ -62,8 +66,6 @@ def summarize_text(settings: Settings, text: str, language: str = "") -> TextSum
     return TextSummary(attempt.output, info, prompt.name, seconds)
 
 
-def _attempt(engine: Engine, request: Request, prompt: Prompt) -> Attempt:
+def _attempt(engine: Engine, request: Request, prompt: Prompt) -> Attempt | RecordError:
     [answer] = engine.infer([request], prompt)
-    if isinstance(answer, Failure):
-        raise answer.error
-    return Attempt.of(answer, request.content, prompt.text)
+    return answer.error if isinstance(answer, Failure) else Attempt.of(answer, request.content, prompt.text)
