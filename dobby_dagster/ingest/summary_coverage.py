@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 
 from dobby_dagster.domain.errors import SourceError
@@ -86,7 +86,7 @@ def coverage(
     return found
 
 
-def _tree(path: Path, origins: dict[str, str]) -> SourceTree:
+def _tree(path: Path, origins: Mapping[str, Sequence[str]]) -> SourceTree:
     """The tree, or the part of one, at ``path``, with keys as its ingestion gave them.
 
     Raises:
@@ -108,13 +108,19 @@ def _why_left_out(path: Path, tree: SourceTree, exclude: Sequence[str]) -> str:
     return next((found.reason for found in walk(path.parent, exclude) if found.path == path), "")
 
 
-def _prefix(origin: Path, place: str) -> str:
-    """The name of the tree at ``origin``, in which there was a file at ``place``; the name may have slashes."""
-    parts = place.split("/")
+def _prefix(origin: Path, places: Sequence[str]) -> str:
+    """The name of the tree at ``origin``, which may have slashes: by it most of ``places``, its files, are there.
+
+    Args:
+        origin: The tree's path.
+        places: In order.
+    """
     if origin.is_file():
-        return place
-    splits = (("/".join(parts[:i]), "/".join(parts[i:])) for i in range(1, len(parts)))
-    return next((name for name, below in splits if (origin / below).exists()), parts[0])
+        return places[0]
+    folders = zip(places[0].split("/")[:-1], places[-1].split("/")[:-1], strict=False)
+    shared = [one for one, other in takewhile(lambda pair: pair[0] == pair[1], folders)]
+    names = ["/".join(shared[:i]) for i in range(1, len(shared) + 1)]
+    return max(names, key=lambda n: sum((origin / place[len(n) + 1 :]).exists() for place in places), default=places[0])
 
 
 def _compare(store: CozoStore, recipe: RecipeId | None, records: Sequence[Record], found: Coverage) -> None:

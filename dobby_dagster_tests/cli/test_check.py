@@ -74,6 +74,23 @@ def test_files_that_an_ingestion_leaves_out_are_no_gap(dobby: Dobby, tree: Path)
     assert dobby("check", "src/test_a.py", *WHERE, "--exclude", "test_*").code == 0
 
 
+def test_a_deleted_file_whose_name_is_there_twice_does_not_change_the_name_of_the_tree(
+    dobby: Dobby, tree: Path
+) -> None:
+    twins = [tree / folder / "a.py" for folder in ("A", "z")]
+    for twin in twins:
+        twin.parent.mkdir()
+        twin.write_text("def four():\n    return 4\n")
+    assert dobby("ingest", "src", *WHERE).code == 0
+    summarized()
+    for twin in twins:
+        twin.unlink()
+    assert dobby("check", *WHERE).out.splitlines() == [
+        "src/A/a.py: four: no longer in the tree",
+        "src/z/a.py: four: no longer in the tree",
+    ]
+
+
 def test_a_tree_under_a_name_of_its_own(dobby: Dobby, tree: Path) -> None:
     assert dobby("ingest", "src", "--name", "lib/core", "-d", "sqlite:///named.db").code == 0
     answer = dobby("check", "src/inner/b.py", "-d", "sqlite:///named.db")

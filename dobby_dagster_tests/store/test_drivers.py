@@ -134,3 +134,12 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, engine: str) -> N
         assert rows >= written
         assert rows % 10 == 0, "a transaction is whole"
         written = rows
+
+
+@pytest.mark.parametrize("driver", OTHER)
+def test_strings_of_a_script_are_what_they_are(driver: Driver) -> None:
+    script = (
+        """# don't say true \n?[a, b, c] <- [['it is true that', "x, k == 'a', false y", ___"true x"___]] :limit 1"""
+    )
+    with cozo_client("mem://strings", driver=driver) as db:
+        assert db.run(script)["rows"] == [["it is true that", "x, k == 'a', false y", "true x"]]

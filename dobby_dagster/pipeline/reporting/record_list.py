@@ -14,6 +14,7 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.source.source_relation import Source
 
 Row = Mapping[str, Any]
+PAGE = 500
 
 
 class Order(StrEnum):
@@ -98,13 +99,17 @@ def list_records(
 
 
 def _matching(store: CozoStore, source: Source, recipe: RecipeId | None, wanted: RecordFilter) -> Iterator[Row]:
-    for row in store.reports.rows(source, recipe, prefix=wanted.prefix):
-        if wanted.accepts(row) and (not wanted.stale or _is_stale(store, source, recipe, row)):
-            yield {name: value for name, value in row.items() if name != "content"}
+    rows = filter(wanted.accepts, store.reports.rows(source, recipe, prefix=wanted.prefix))
+    without_content = ({name: value for name, value in row.items() if name != "content"} for row in rows)
+    return _stale(store, source, recipe, without_content) if wanted.stale else without_content
 
 
-def _is_stale(store: CozoStore, source: Source, recipe: RecipeId | None, row: Row) -> bool:
-    return row["summary"] is None and bool(store.reports.summarized(source.settings.relation, recipe, [row["key"]]))
+def _stale(store: CozoStore, source: Source, recipe: RecipeId | None, rows: Iterator[Row]) -> Iterator[Row]:
+    """Those of ``rows`` that have a summary of a former content only; one query for each page of them."""
+    lacking = (row for row in rows if row["summary"] is None)
+    while page := list(islice(lacking, PAGE)):
+        summarized = store.reports.summarized(source.settings.relation, recipe, [row["key"] for row in page])
+        yield from (row for row in page if row["key"] in summarized)
 
 
 _KEYS: dict[Order, Callable[[Row], Any]] = {

@@ -15,13 +15,27 @@ _CONSTANT = r"'[^']*'|\$\w+|\(?\b(?:true|false)\b\)?|null|-?\d+"
 _EQUAL = re.compile(rf"((?:,|:=|&&|\|\||\()\s*)(\w+) == ({_CONSTANT})(?=\s*(?:,|\)|&&|\|\||:|\}}|\n|$))")
 
 
+# Strings, raw ones too, and comments: nothing in them is a literal.
+_TEXT = re.compile(r"""(?P<raw>_+)".*?"(?P=raw)|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\#[^\n]*|/\*.*?\*/""", re.DOTALL)
+_PLACE = re.compile(r"'\0(\d+)'")
+
+
 def rewritten(script: str) -> str:
-    """``script`` as mnestic has to be given it. It is Dobby's own text, and has none of this in a string.
+    """``script`` as mnestic has to be given it; the strings in it stay as they are.
 
     >>> rewritten("?[k] := *r{k, deleted, recipe}, recipe == $recipe, deleted = true :limit 1")
     '?[k] := *r{k, deleted, recipe}, !(recipe != $recipe), deleted = (true) :limit 1'
+    >>> rewritten("?[x] := x = 'it is true that' :limit 1")
+    "?[x] := x = 'it is true that' :limit 1"
     """
-    return _EQUAL.sub(r"\1!(\2 != \3)", _BOOLEAN.sub(r"(\1)", script))
+    texts: list[str] = []
+
+    def taken_out(found: re.Match[str]) -> str:
+        texts.append(found[0])
+        return f"'\0{len(texts) - 1}'"
+
+    changed = _EQUAL.sub(r"\1!(\2 != \3)", _BOOLEAN.sub(r"(\1)", _TEXT.sub(taken_out, script)))
+    return _PLACE.sub(lambda place: texts[int(place[1])], changed)
 
 
 class MnesticClient(Client):  # type: ignore[misc]  # pycozo has no types

@@ -65,11 +65,14 @@ class Records:
         query = "?[key] := *record{key, source}, source == $origin"
         return {row[0] for row in self._connection.run(query, {"origin": origin}).rows}
 
-    def origins(self) -> dict[str, str]:
-        """The trees that records came from: each one's path, and the file of one of its records, as in its key."""
-        query = """?[source, choice(path)] := *record{source, metadata}, source != '',
+    def origins(self) -> dict[str, list[str]]:
+        """The trees that records came from: each one's path, and its files, as in their keys, in order."""
+        query = """?[source, path] := *record{source, metadata}, source != '',
             path = maybe_get(metadata, 'path'), is_string(path)"""
-        return dict(self._connection.run(query).rows)
+        found: dict[str, list[str]] = {}
+        for origin, path in sorted(self._connection.run(query).rows):
+            found.setdefault(origin, []).append(path)
+        return found
 
     def remove(self, keys: Sequence[str]) -> None:
         """Delete records; the next plan notes them as deleted."""
