@@ -1,5 +1,6 @@
 """An embedded database belongs to one machine: another one that finds it in use waits, and says so."""
 
+import fcntl
 import json
 import os
 import time
@@ -47,7 +48,7 @@ def test_a_machine_that_has_not_used_it_for_a_while_has_left_it(
     waited: list[float] = []
     monkeypatch.setattr(lease, "time", _Clock(waited, path))
     assert opened(database, 60.0).check() == []
-    assert waited, "it waits as for any other process"
+    assert waited, "it waits as for any other process, and keeps none out"
 
 
 def test_a_file_of_a_time_when_the_clock_was_wrong_keeps_nobody_out(tmp_path: Path) -> None:
@@ -67,6 +68,8 @@ class _Clock:
 
     def sleep(self, seconds: float) -> None:
         self._waited.append(seconds)
+        with self._path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.utime(self._path, (time.time() - FRESH_SECONDS - 1,) * 2)
 
 

@@ -74,8 +74,8 @@ class Summarizer:
         self._meter = ChunkMeter(engine)
 
     def __enter__(self) -> Summarizer:
-        self._claims = RunClaims(self._store, self._claim_seconds).__enter__()
         self._store.upkeep.forget_changes(time.time() - CHANGES_KEPT_SECONDS)
+        self._claims = RunClaims(self._store, self._claim_seconds).__enter__()  # last: it starts a thread
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -65,7 +65,7 @@ class Lease:
             with self._file(exclusive) as file:
                 if file is not None:
                     self._lock(file, exclusive, deadline)
-                    self._wait_for_other_machine(file, deadline)
+                    self._wait_for_other_machine(file, exclusive, deadline)
                     if exclusive:
                         self._write_holder(file)
                 yield
@@ -141,8 +141,8 @@ class Lease:
             time.sleep(pause * random.uniform(0.5, 1.5))
             pause = min(pause * 1.5, 0.02)
 
-    def _wait_for_other_machine(self, file: IO[str], deadline: float) -> None:
-        """Wait until no other machine has written for ``FRESH_SECONDS``.
+    def _wait_for_other_machine(self, file: IO[str], exclusive: bool, deadline: float) -> None:
+        """Wait until no other machine has written for ``FRESH_SECONDS``; the lock is free meanwhile, so that it can.
 
         Raises:
             StoreBusyError: After the longest wait.
@@ -154,7 +154,9 @@ class Lease:
                     f"{FRESH_SECONDS:g} s ago",
                     hint="end Dobby there; for several hosts, let a Cozo server have it and use its http:// address",
                 )
+            portalocker.unlock(file)
             time.sleep(_POLL_SECONDS)
+            self._lock(file, exclusive, deadline)
 
     def _other_machine(self, file: IO[str]) -> Host | None:
         """The other machine that wrote last, if that was a moment ago."""
