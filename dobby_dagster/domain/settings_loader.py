@@ -120,12 +120,31 @@ def _file_layers(file: Path | None, environment: Mapping[str, str]) -> list[tupl
 def _environment_layers(environment: Mapping[str, str]) -> list[tuple[str, dict[str, Any]]]:
     known = {f"DOBBY_{name.replace('.', '_').upper()}": name for name in setting_names()} | WELL_KNOWN
     layers = []
+    links = _service_links(environment)
     for variable, text in environment.items():
+        if variable in links:
+            continue
         if variable in known:
             layers.append((f"environment, {variable}", {known[variable]: _from_text(known[variable], text)}))
         elif variable.startswith("DOBBY_") and variable not in NOT_SETTINGS:
             raise SettingsError(f"environment: unknown setting {variable}", hint=suggestion(variable, known))
     return layers
+
+
+def _service_links(environment: Mapping[str, str]) -> set[str]:
+    """The variables that Kubernetes sets in a pod for each service of its namespace whose name begins with ``dobby``.
+
+    >>> links = {"DOBBY_SERVICE_HOST": "10.0.0.1", "DOBBY_PORT": "tcp://10.0.0.1:3000"}
+    >>> _service_links({**links, "DOBBY_MONITOR_PORT": "3001"}) == set(links)
+    True
+    """
+    found: set[str] = set()
+    for host in (name for name in environment if name.startswith("DOBBY_") and name.endswith("_SERVICE_HOST")):
+        service = host.removesuffix("_SERVICE_HOST")
+        found |= {name for name in environment if name.startswith((f"{service}_SERVICE_", f"{service}_PORT_"))}
+        if "://" in environment.get(f"{service}_PORT", ""):  # else it may be the setting monitor.port
+            found.add(f"{service}_PORT")
+    return found
 
 
 def _from_text(name: str, text: str) -> Any:

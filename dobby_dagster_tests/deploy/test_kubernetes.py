@@ -30,6 +30,7 @@ def test_no_pod_has_a_privilege(overlay: str) -> None:
     for name, pod in pods(overlay):
         assert pod["securityContext"]["runAsNonRoot"], name
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert pod["enableServiceLinks"] is False, f"{name}: a service `dobby` would set DOBBY_SERVICE_HOST"
         for container in containers(pod):
             assert container["securityContext"] == {
                 "allowPrivilegeEscalation": False,
@@ -132,6 +133,7 @@ def test_a_run_is_a_pod_with_the_same_limits(tmp_path: Path, monkeypatch: pytest
     assert pod["containers"][0]["envFrom"] == code["containers"][0]["envFrom"]
     assert pod["serviceAccountName"] == "dobby"
     assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
 
 
 def test_the_namespace_of_runs_is_that_of_the_services() -> None:

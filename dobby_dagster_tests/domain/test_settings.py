@@ -33,6 +33,21 @@ def test_a_file_in_the_working_directory_is_read(tmp_path: Path) -> None:
     assert load_settings(environment={"DOBBY_CONFIG": "other.toml"}).settings.pipeline.chunk_size == 4
 
 
+@pytest.mark.parametrize("service", ["DOBBY", "DOBBY_MONITOR", "DOBBY_DAGSTER_WEBSERVER"])
+def test_what_kubernetes_says_of_services_is_no_setting(service: str) -> None:
+    links = {
+        f"{service}_SERVICE_HOST": "10.0.0.1", f"{service}_SERVICE_PORT": "3001", f"{service}_SERVICE_PORT_UI": "3001",
+        f"{service}_PORT": "tcp://10.0.0.1:3001", f"{service}_PORT_3001_TCP": "tcp://10.0.0.1:3001",
+        f"{service}_PORT_3001_TCP_PROTO": "tcp", f"{service}_PORT_3001_TCP_ADDR": "10.0.0.1",
+    }  # fmt: skip
+    assert load_settings(environment={**links, "DOBBY_MONITOR_HOST": "0.0.0.0"}).origins == {
+        "monitor.host": "environment, DOBBY_MONITOR_HOST"
+    }
+    for name in set(links) - {f"{service}_SERVICE_HOST"}:
+        with pytest.raises(SettingsError):
+            load_settings(environment={name: links[name]})
+
+
 def test_lists_come_from_the_environment_by_commas() -> None:
     loaded = load_settings(environment={"DOBBY_SOURCE_METADATA": "a, b", "DOBBY_INFERENCE_STOP": ";"})
     assert loaded.settings.source.metadata == ("a", "b")
