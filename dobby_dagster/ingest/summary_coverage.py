@@ -13,7 +13,7 @@ from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.settings import OWN_RELATION
 from dobby_dagster.domain.states import State
 from dobby_dagster.ingest.deletion import is_below
-from dobby_dagster.ingest.source_files import display, resolved, walk
+from dobby_dagster.ingest.source_files import display, resolved
 from dobby_dagster.ingest.tree_records import SourceTree
 from dobby_dagster.store.cozo_store import CozoStore
 
@@ -71,41 +71,35 @@ def coverage(
     origins = store.records.origins()
     if not origins:
         raise SourceError("no source tree was ingested into this database", hint="run: dobby ingest PATH")
-    for path in paths or [Path(origin) for origin in origins]:
-        tree = _tree(path, origins)
-        if reason := _why_left_out(path, tree, exclude):
-            found.left_out[display(path)] = reason
-            continue
-        records = tree.records(exclude)
+    for root, parts in _parts(paths or [Path(origin) for origin in origins], origins).items():
+        tree = SourceTree(root, display(root), _prefix(root, origins[display(root)]))
+        records = tree.records(exclude, parts=parts)
         while page := list(islice(records, PAGE)):
             _compare(store, recipe, page, found)
+        places = [tree.place(part) for part in parts]
         for key in sorted(store.records.keys_of(tree.origin) - tree.keys):
-            if is_below(key, [tree.prefix]) and not is_below(key, tree.unread):
+            if is_below(key, places) and not is_below(key, tree.unread):
                 found.gaps.append(Gap(key, key.partition("::")[0], None, GONE))
         found.left_out |= tree.left_out
     return found
 
 
-def _tree(path: Path, origins: Mapping[str, Sequence[str]]) -> SourceTree:
-    """The tree, or the part of one, at ``path``, with keys as its ingestion gave them.
+def _parts(paths: Sequence[Path], origins: Mapping[str, Sequence[str]]) -> dict[Path, list[Path]]:
+    """The trees that ``paths`` are in, each with the real paths that are wanted of it.
+
+    A tree is walked from its root, as its ingestion does, whose rules for what is left out hold below.
 
     Raises:
-        SourceError: It was never ingested.
+        SourceError: A path does not exist, or was never ingested.
     """
-    real = resolved(path)
-    for place in (real, *real.parents):
-        if display(place) in origins:
-            prefix = _prefix(place, origins[display(place)])
-            below = display(real.relative_to(place))
-            return SourceTree(path, display(place), prefix if below == "." else f"{prefix}/{below}")
-    raise SourceError(f"'{display(path)}' was never ingested", hint=f"ingested: {', '.join(sorted(origins))}")
-
-
-def _why_left_out(path: Path, tree: SourceTree, exclude: Sequence[str]) -> str:
-    """Why an ingestion of the tree would not read the file ``path``; empty if it would, or for a folder."""
-    if not path.is_file() or display(path.resolve()) == tree.origin:
-        return ""
-    return next((found.reason for found in walk(path.parent, exclude) if found.path == path), "")
+    found: dict[Path, list[Path]] = {}
+    for path in paths:
+        real = resolved(path)
+        root = next((place for place in (real, *real.parents) if display(place) in origins), None)
+        if root is None:
+            raise SourceError(f"'{display(path)}' was never ingested", hint=f"ingested: {', '.join(sorted(origins))}")
+        found.setdefault(root, []).append(real)
+    return found
 
 
 def _prefix(origin: Path, places: Sequence[str]) -> str:

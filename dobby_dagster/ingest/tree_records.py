@@ -21,7 +21,7 @@ class SourceTree:
     Attributes:
         path: A file or folder: what is read.
         origin: The source of its records: the real path of the tree.
-        prefix: The first part of its keys: the name of the tree, with the path below it where only a part is read.
+        prefix: The first part of its keys: the name of the tree.
         keys: The keys found so far.
         unread: Keys of files and folders that could not be read this time; their stored records are kept.
         files: How many files were read.
@@ -37,29 +37,36 @@ class SourceTree:
     left_out: dict[str, str] = field(default_factory=dict)
 
     def records(
-        self, exclude: Sequence[str] = (), on_file: Callable[[Path], None] = lambda path: None
+        self,
+        exclude: Sequence[str] = (),
+        on_file: Callable[[Path], None] = lambda path: None,
+        parts: Sequence[Path] = (),
     ) -> Iterator[Record]:
         """One record for each piece of each file, in a fixed order.
 
         Args:
             exclude: Glob patterns; a file whose path below :attr:`path` matches one is left out.
             on_file: Called with each file that is read.
+            parts: Read only these files and folders, which begin with :attr:`path`; by default all.
 
         Raises:
             SourceError: The path can't be read.
         """
+        named, above = set(parts), {folder for part in parts for folder in part.parents}
         with Splitter() as splitter:
             for found in walk(self.path, exclude):
+                if named and found.path not in above and named.isdisjoint((found.path, *found.path.parents)):
+                    continue
                 if found.reason:
                     self.left_out[display(found.path)] = found.reason
                     if found.transient:
-                        self.unread.append(self._place(found.path))
+                        self.unread.append(self.place(found.path))
                     continue
                 on_file(found.path)
                 yield from self._pieces(splitter, found.path)
 
     def _pieces(self, splitter: Splitter, path: Path) -> Iterator[Record]:
-        place = self._place(path)
+        place = self.place(path)
         try:
             pieces = splitter.pieces(path, text_of(path))
         except (NotReadError, UnreadableError) as error:
@@ -74,7 +81,8 @@ class SourceTree:
             metadata = {"path": place, "line": piece.line, "name": piece.name, **about}
             yield Record(key, piece.content, self.origin, piece.kind, piece.language, metadata=metadata)
 
-    def _place(self, path: Path) -> str:
+    def place(self, path: Path) -> str:
+        """``path``, which begins with :attr:`path`, as in keys."""
         below = display(path.relative_to(self.path))
         return self.prefix if below == "." else f"{self.prefix}/{below}"
 

@@ -91,6 +91,19 @@ def test_a_deleted_file_whose_name_is_there_twice_does_not_change_the_name_of_th
     ]
 
 
+def test_a_part_of_a_tree_is_read_by_the_rules_of_the_whole(dobby: Dobby, tree: Path) -> None:
+    (tree / ".gitignore").write_text("*.gen.py\ngone/\n")
+    for name in ("inner/x.gen.py", "gone/y.py", "inner/test_a.py"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_text("def new():\n    return 1\n")
+    for part in ("src/inner", "src/inner/x.gen.py", "src/gone", "src/gone/y.py", "src/inner/test_a.py"):
+        answer = dobby("check", part, *WHERE, "--exclude", "inner/test_*")
+        assert (answer.code, answer.out) == (0, ""), part
+    found = dobby("check", "src/gone/y.py", "src/inner", tree / "inner" / "b.py", *WHERE, "--json").json
+    assert (found["current"], [gap["key"] for gap in found["gaps"]]) == (1, ["src/inner/test_a.py::new"])
+    assert set(found["left_out"].values()) == {"ignored by .gitignore"}
+
+
 def test_a_tree_under_a_name_of_its_own(dobby: Dobby, tree: Path) -> None:
     assert dobby("ingest", "src", "--name", "lib/core", "-d", "sqlite:///named.db").code == 0
     answer = dobby("check", "src/inner/b.py", "-d", "sqlite:///named.db")
