@@ -10,11 +10,12 @@ from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.inference.engine import Answer, Request
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.planning.planner import plan
+from dobby_dagster.pipeline.planning.record_selection import release
 from dobby_dagster.pipeline.summarization.run_claims import RunClaims
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, entries
+from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, entries, run
 from dobby_dagster_tests.helpers.records import put
 
 OTHER = OwnerId("two@0b0b0b0b.1/1/1.00/x")
@@ -86,3 +87,18 @@ def test_claims_that_could_not_be_released_are_known_to_other_hosts_as_lapsed(
         monkeypatch.setattr(store.claims, "release", fail)
     [left] = store.claims.owners()
     assert left.renewal is not None, "without one it would count as alive for an hour"
+
+
+def test_a_failed_record_that_a_run_has_claimed_meanwhile_is_not_released(
+    sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = sqlite_store
+    put(store, {"a": "FAIL", "b": "FAIL too"})
+    run(store, FakeEngine())
+    read = list(store.states.failed("record", RECIPE.id))
+    scope = Scope(RECIPE.id, read[0]["batch"], RunId("other"))
+    store.claims.claim([m for m in store.states.members(scope) if m.version.key == "a"], OTHER, scope)
+    monkeypatch.setattr(store.states, "failed", lambda relation, recipe: iter(read))
+    release(store, "record", RECIPE.id)
+    assert {key: entry["state"] for key, entry in entries(store).items()} == {"a": "in_progress", "b": "pending"}
+    assert [m.state.retry_count for m in store.states.members(scope) if m.state and m.version.key == "b"] == [0]

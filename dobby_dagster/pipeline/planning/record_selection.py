@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dobby_dagster.domain.errors import SettingsError, SourceError
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import BatchId, RecipeId, Scope
-from dobby_dagster.domain.states import PENDING
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.record_states import Member
 
 
 def evenly_spaced(count: int, wanted: int) -> list[int]:
@@ -23,6 +23,8 @@ def evenly_spaced(count: int, wanted: int) -> list[int]:
 
 def release(store: CozoStore, relation: str, recipe: RecipeId, keys: Sequence[str] = ()) -> dict[BatchId, list[str]]:
     """Return failed records to pending and reset their retry counts: the keys by batch.
+
+    One that a run has claimed meanwhile is left to it.
 
     Args:
         store: Where they are.
@@ -41,8 +43,10 @@ def release(store: CozoStore, relation: str, recipe: RecipeId, keys: Sequence[st
     released: dict[BatchId, list[str]] = {}
     for batch in sorted({row["batch"] for row in chosen}):
         members = [row for row in chosen if row["batch"] == batch]
-        versions = [RecordVersion(relation, row["key"], row["content_hash"]) for row in members]
-        store.states.set_states(versions, PENDING, Scope(recipe, batch))
+        failed = [
+            Member(RecordVersion(relation, row["key"], row["content_hash"]), None, row["since"]) for row in members
+        ]
+        store.states.make_pending(failed, Scope(recipe, batch))
         released[batch] = [row["key"] for row in members]
         store.stalls.forget_suspects(recipe, batch, released[batch])
     store.attempts.note_request(recipe, list(released))
