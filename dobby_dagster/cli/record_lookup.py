@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
 from typing import TYPE_CHECKING
 
 from dobby_dagster.domain.errors import DobbyError, SourceError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import shell_word
+from dobby_dagster.store.cozoscript.storable import storable_text
 
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
@@ -19,12 +21,25 @@ PAGE = 5_000
 NAMED = 5
 
 
+def typed(key: str) -> str:
+    r"""``key``, of a command line, as an ingestion writes it: bytes that are not UTF-8 are escapes.
+
+    >>> typed("caf\udce9.py::é")
+    'caf\\xe9.py::é'
+    """
+    try:
+        return os.fsencode(key).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # of no command line
+        return storable_text(key)
+
+
 def found_key(use: Opened, key: str) -> str:
     """The one key that is ``key``, else begins with it, else contains it.
 
     Raises:
         SourceError: There is none, or more than one; the hint names some, or a similar one.
     """
+    key = typed(key)
     message = f"there is no record '{key}' in '{use.relation}'"
     try:
         if use.store.reports.state_of(use.relation, key, None) is not None or _has_row(use, key):

@@ -155,3 +155,12 @@ def test_a_long_content_is_shown_from_its_beginning(dobby: Dobby, tree: CozoStor
     dobby("ingest", "src", *WHERE)
     assert "… 61 more lines; show them with --full" in dobby("show", "long.py::long", *WHERE).out
     assert "x = 99" in dobby("show", "long.py::long", "--full", *WHERE).out
+
+
+def test_a_key_with_bytes_that_are_no_text_is_found_as_it_was_ingested(dobby: Dobby, tree: CozoStore) -> None:
+    (Path("src") / "caf\udce9.py").write_text("def brew():\n    return 1\n")
+    assert dobby("ingest", "src", *WHERE).code == 0
+    assert keys(dobby, "src/caf\udce9") == ["src/caf\\xe9.py::brew"]
+    assert dobby("show", "caf\udce9.py", *WHERE).out.startswith("src/caf\\xe9.py::brew: pending")
+    for command in ("show", "history"):
+        assert "there is no record" in dobby(command, "\udcff\ud800", *WHERE).err

@@ -10,7 +10,7 @@ import typer
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import out, print_json, print_table
-from dobby_dagster.cli.record_lookup import found_key
+from dobby_dagster.cli.record_lookup import found_key, typed
 
 
 @options.takes("database", "relation")
@@ -21,6 +21,7 @@ def history(
 ) -> None:
     """Show the audit trail of a record: every change of its state."""
     use = opened(given)
+    key = typed(key)
     events = use.store.states.history(use.relation, key) or use.store.states.history(use.relation, found_key(use, key))
     if as_json:
         print_json(events)

@@ -10,6 +10,7 @@ import typer
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import note, out, print_json, print_table
+from dobby_dagster.cli.record_lookup import typed
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.states import State
 from dobby_dagster.domain.suggest import suggestion
@@ -49,7 +50,8 @@ def list_(
     use = opened(given)
     if unsure:
         below = min(use.settings.pipeline.unsure_below, 1.0 if below is None else below)
-    wanted = RecordFilter(prefix, State.FAILED if failed else state, language and language.lower(), kind, below, stale)
+    named = State.FAILED if failed else state
+    wanted = RecordFilter(typed(prefix), named, language and language.lower(), kind, below, stale)
     found = list_records(use.store, use.source, use.recipe(recipe), wanted, Order(sort), limit, page)
     if as_json:
         print_json({"records": found.rows, "page": page, "more": found.more})
