@@ -92,7 +92,9 @@ def unsupported_names(text: str, content: str) -> tuple[str, ...]:
     """
     known = known_text(content)
     names = (match[0] for match in _NAMED.finditer(text) if _is_name(match[0], text[: match.start()]))
-    return tuple(dict.fromkeys(name for name in names if not stands_in(name, known)))
+    # Names are taken apart by ASCII letters; others are looked for as they stand.
+    foreign = (name for name in names if (name.isascii() or name not in content) and not stands_in(name, known))
+    return tuple(dict.fromkeys(foreign))
 
 
 def known_text(content: str) -> str:
