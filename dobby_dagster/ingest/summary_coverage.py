@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 from pathlib import Path
 
 from dobby_dagster.domain.errors import SourceError
@@ -71,8 +71,12 @@ def coverage(
     origins = store.records.origins()
     if not origins:
         raise SourceError("no source tree was ingested into this database", hint="run: dobby ingest PATH")
-    for root, parts in _parts(paths or [Path(origin) for origin in origins], origins).items():
-        tree = SourceTree(root, display(root), _prefix(root, origins[display(root)]))
+    names = {origin: _prefix(Path(origin), places) for origin, places in origins.items()}
+    there = [Path(origin) for origin in origins if Path(origin).exists()]
+    if not paths:
+        found.left_out |= {origin: "it is no longer there" for origin in origins if Path(origin) not in there}
+    for (root, origin), parts in _parts(paths or there, names).items():
+        tree = SourceTree(root, origin, names[origin])
         records = tree.records(exclude, parts=parts)
         while page := list(islice(records, PAGE)):
             _compare(store, recipe, page, found)
@@ -84,20 +88,29 @@ def coverage(
     return found
 
 
-def _parts(paths: Sequence[Path], origins: Mapping[str, Sequence[str]]) -> dict[Path, list[Path]]:
-    """The trees that ``paths`` are in, each with the real paths that are wanted of it.
+def _parts(paths: Sequence[Path], names: Mapping[str, str]) -> dict[tuple[Path, str], list[Path]]:
+    """The trees that ``paths`` are in, each with its origin, and with the real paths that are wanted of it.
 
-    A tree is walked from its root, as its ingestion does, whose rules for what is left out hold below.
+    A tree is walked from its root, as its ingestion does, whose rules for what is left out hold below. A tree that was
+    ingested elsewhere, on another machine say, and is not at that place here, is known by its name.
+
+    Args:
+        paths: Files and folders.
+        names: The first part of the keys of each origin.
 
     Raises:
         SourceError: A path does not exist, or was never ingested.
     """
-    found: dict[Path, list[Path]] = {}
+    moved = {name: origin for origin, name in names.items() if not Path(origin).exists()}
+    found: dict[tuple[Path, str], list[Path]] = {}
     for path in paths:
         real = resolved(path)
-        root = next((place for place in (real, *real.parents) if display(place) in origins), None)
+        places = (real, *real.parents)
+        here = ((place, display(place)) for place in places if display(place) in names)
+        elsewhere = ((place, moved[place.name]) for place in places if place.name in moved)
+        root = next(chain(here, elsewhere), None)
         if root is None:
-            raise SourceError(f"'{display(path)}' was never ingested", hint=f"ingested: {', '.join(sorted(origins))}")
+            raise SourceError(f"'{display(path)}' was never ingested", hint=f"ingested: {', '.join(sorted(names))}")
         found.setdefault(root, []).append(real)
     return found
 

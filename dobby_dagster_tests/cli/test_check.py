@@ -118,3 +118,27 @@ def test_what_was_never_ingested_is_an_error(dobby: Dobby, tree: Path) -> None:
     CozoStore.open(DatabaseSettings(url="sqlite:///empty.db")).close()
     assert "no source tree was ingested" in dobby("check", "-d", "sqlite:///empty.db").err
     assert "there is no file or folder 'none'" in dobby("check", "none", *WHERE).err
+
+
+def test_a_tree_that_was_ingested_elsewhere_is_known_by_its_name(dobby: Dobby, tree: Path) -> None:
+    Path("other.py").write_text("def other():\n    return 0\n")
+    assert dobby("ingest", "other.py", *WHERE).code == 0
+    summarized()
+    Path("elsewhere").mkdir()
+    tree.rename("elsewhere/src")
+    without = dobby("check", *WHERE)
+    assert (without.code, without.out) == (0, "")
+    assert f"not checked: {tree.resolve()}: it is no longer there" in without.err
+    assert "1 record with a current summary, 0 without" in without.err
+    for paths in (
+        ("elsewhere/src",),
+        ("elsewhere/src/inner", "elsewhere/src/a.py"),
+        ("elsewhere/src/a.py", "other.py"),
+    ):
+        answer = dobby("check", *paths, *WHERE)
+        assert (answer.code, answer.out) == (0, ""), answer
+    Path("elsewhere/src/a.py").write_text("def one():\n    return 2\n")
+    assert dobby("check", "elsewhere/src", *WHERE).out.splitlines() == [
+        "src/a.py:1: one: changed since its summary",
+        "src/a.py: two: no longer in the tree",
+    ]

@@ -37,6 +37,9 @@ def check(
     else:
         for line in lines_of(found.gaps):
             out.print(line, soft_wrap=True)
+        for path, reason in found.left_out.items():
+            if not Path(path).exists():
+                note(f"not checked: {path}: {reason}; name the tree where it is now: dobby check PATH")
         note(f"{counted(found.current, 'record')} with a current summary, {len(found.gaps):,} without")
     if found.gaps:
         raise typer.Exit(FAILED)
