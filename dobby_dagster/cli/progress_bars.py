@@ -89,19 +89,28 @@ def _bar(description: str, total: int | None) -> Iterator[Advance]:
 
 @contextmanager
 def _lines(description: str, total: int) -> Iterator[Advance]:
-    """One line every ``LINE_SECONDS``, and one at the end of what takes longer than ``SHORT_SECONDS``."""
+    """One line every ``LINE_SECONDS``, and one at the end of what takes longer than ``SHORT_SECONDS``.
+
+    The time left is computed from the speed since the first item: before that, a model is loaded.
+    """
     started = reported = time.monotonic()
-    done = 0
+    first: tuple[float, int] | None = None
+    done, said = 0, -1
 
     def report() -> None:
-        seconds = time.monotonic() - started
-        rate = done / seconds if seconds else 0.0
-        left = f", {_duration((total - done) / rate)} left" if rate and done < total else ""
+        nonlocal said
+        said = done
+        now = time.monotonic()
+        rate = done / (now - started) if now > started else 0.0
+        since, before = first or (now, done)
+        speed = (done - before) / (now - since) if now > since else 0.0
+        left = f", {_duration((total - done) / speed)} left" if speed and done < total else ""
         note(f"{description}: {done:,} of {total:,} ({done / total:.0%}), {_per_minute(rate)}{left}")
 
     def advance(count: int = 1) -> None:
-        nonlocal done, reported
+        nonlocal done, reported, first
         done += count
+        first = first or (time.monotonic(), done)
         if time.monotonic() - reported >= LINE_SECONDS:
             reported = time.monotonic()
             report()
@@ -109,7 +118,7 @@ def _lines(description: str, total: int) -> Iterator[Advance]:
     try:
         yield advance
     finally:
-        if total and time.monotonic() - started > SHORT_SECONDS:
+        if total and said != done and time.monotonic() - started > SHORT_SECONDS:
             report()
 
 

@@ -23,6 +23,7 @@ DEFAULT_FILE = "dobby.toml"
 WELL_KNOWN = {"DATABASE_URL": "database.url", "MODEL_PATH": "model.path"}
 NOT_SETTINGS = {"DOBBY_CONFIG"}
 URLS = {"database.url", "model.url"}
+_WITHOUT_IT = "remove it; then dobby config lists all settings"
 
 
 def setting_names() -> dict[str, type[BaseModel]]:
@@ -127,7 +128,9 @@ def _environment_layers(environment: Mapping[str, str]) -> list[tuple[str, dict[
         if variable in known:
             layers.append((f"environment, {variable}", {known[variable]: _from_text(known[variable], text)}))
         elif variable.startswith("DOBBY_") and variable not in NOT_SETTINGS:
-            raise SettingsError(f"environment: unknown setting {variable}", hint=suggestion(variable, known))
+            raise SettingsError(
+                f"environment: unknown setting {variable}", hint=suggestion(variable, known, _WITHOUT_IT)
+            )
     return layers
 
 
@@ -159,7 +162,7 @@ def _refuse_unknown(values: Mapping[str, Any], origins: Mapping[str, str]) -> No
     known = setting_names()
     for name in values:
         if name not in known:
-            raise SettingsError(f"{origins[name]}: unknown setting '{name}'", hint=suggestion(name, known))
+            raise SettingsError(f"{origins[name]}: unknown setting '{name}'", hint=suggestion(name, known, _WITHOUT_IT))
 
 
 def _validate(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings:

@@ -6,16 +6,25 @@ import difflib
 from collections.abc import Iterable
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
     """``did you mean 'x'?`` if a known name is similar, else the list of known names.
+
+    Args:
+        name: What was given.
+        known: All names that there are.
+        otherwise: What is said instead of the list, where that is too long for a message.
 
     >>> suggestion("sumary", ["functionality", "summary"])
     "did you mean 'summary'?"
     >>> suggestion("x", ["functionality", "summary"])
     'there is: functionality, summary'
+    >>> suggestion("x", ["functionality", "summary"], otherwise="see dobby models")
+    'see dobby models'
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     if near:
         return f"did you mean '{near[0]}'?"
+    if otherwise:
+        return otherwise
     return f"there is: {', '.join(names)}" if names else "there is none"

@@ -113,6 +113,23 @@ def test_a_hint_names_a_command_that_works(dobby: Dobby) -> None:
     assert "has no column 'key' (name its key column by the setting source.key; there is: content, id)" in missing.err
 
 
+@pytest.mark.parametrize("program", ["dobby", "../dobby/.venv/bin/dobby"])
+def test_a_command_in_a_hint_is_completed_once(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    from dobby_dagster.cli.database_in_use import opened, pasteable
+
+    fill(CODE)
+    monkeypatch.setattr("sys.argv", [program])
+    use = opened(Given({"database.url": WHERE[1]}))
+    line = use.command("list")
+    assert line == f"{program} list --database sqlite:///code.db"
+    assert pasteable(f"see {line}") == f"see {line}"
+    assert pasteable("see dobby list") == f"see {line}"
+    Path("dobby.toml").write_text('[database]\nurl = "sqlite:///code.db"\n[source]\nkey = "id"\n')
+    other = opened(Given({"source.relation": "code_data"}))
+    assert other.command("list") == f"{program} list --relation code_data"
+    assert pasteable(other.command("list")) == other.command("list")
+
+
 def test_memory_is_lower_than_a_file_and_never_holds_an_address() -> None:
     settings = load_settings(
         {"source.relation": "code", "source.key": "id", "model.url": "http://127.0.0.1:1/v1", "model.served_name": "m",

@@ -44,6 +44,7 @@ def test_two_models_side_by_side(dobby: Dobby, store: CozoStore) -> None:
     plain = dobby("diff", "-n", 1, *WHERE).out
     assert "3 records with both summaries: 3 identical, 100% of the words in common" in plain
     assert "k1" not in plain
+    assert dobby("diff", "-n", 0, *WHERE).out == plain[plain.index("3 records with both") :], "only the totals"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,7 @@ def test_two_models_side_by_side(dobby: Dobby, store: CozoStore) -> None:
         (("fake",), "--model is given 1 time (give it twice"),
         (("fake", "othr"), "there are no summaries by 'othr' (did you mean 'other'?"),
         (("fake", "fake"), "'fake' and 'fake' have the same summaries, and a comparison needs two recipes"),
+        (("fake", "dobby-code-11m"), "by 'dobby-code-11m' (summarise with it first: dobby summarize "),
     ],
 )
 def test_a_wrong_choice_is_named(dobby: Dobby, store: CozoStore, models: tuple[str, ...], message: str) -> None:
@@ -86,6 +88,7 @@ sides = st.dictionaries(st.sampled_from("klmn"), st.none() | texts, max_size=4)
 def test_every_record_is_counted_once_on_the_side_that_it_is_on(one: dict, other: dict) -> None:
     rows = [[{"key": key, "summary": side[key], "confidence": None} for key in sorted(side)] for side in (one, other)]
     found = compare(*rows, limit=9)
+    assert replace(found, pairs=[]) == compare(*rows, limit=0)
     named = [{key for key, text in side.items() if text} for side in (one, other)]
     assert {pair.key for pair in found.pairs} == named[0] & named[1]
     assert (found.both, found.only_first, found.only_second) == (

@@ -65,6 +65,7 @@ def keys(dobby: Dobby, *arguments: object) -> list[str]:
         (("--limit", "2"), KEYS[:2]),
         (("--limit", "2", "--page", "3"), KEYS[4:]),
         (("--page", "2"), []),
+        (("src/a.py::one",), ["src/a.py::one"]),
     ],
 )
 def test_filters_and_pages(dobby: Dobby, tree: CozoStore, arguments: tuple[object, ...], expected: list[str]) -> None:
@@ -102,6 +103,7 @@ def test_what_is_printed(dobby: Dobby, tree: CozoStore) -> None:
     assert "(failed: " in answer.out
     assert answer.err == "There is more: --page 2\n"
     assert dobby("list", "nothing", *WHERE).out == "No record matches.\n"
+    assert dobby("list", "--page", 9, *WHERE).out == "There is no page 9.\n"
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_the_language_of_a_file_is_that_of_its_extension(dobby: Dobby) -> None:
     [
         (b"", "standard input is empty (as in: dobby try code.py"),
         (b" \n", "standard input is empty"),
-        (b"\0\1\2", "standard input is binary"),
+        (b"\0\1\2", "standard input is binary (give it text"),
         (b"x" * 2_000_001, "standard input is larger than 2,000,000 bytes"),
     ],
 )
@@ -56,7 +56,8 @@ def test_what_is_no_text_is_refused(dobby: Dobby, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("none.py", "there is no file"), (".", "can't be read"), ("b.py", "binary")]
+    ("name", "message"),
+    [("none.py", "there is no file"), (".", "is a folder (name a file, or use dobby ingest)"), ("b.py", "binary")],
 )
 def test_a_file_that_can_not_be_read_is_named(dobby: Dobby, name: str, message: str) -> None:
     Path("b.py").write_bytes(b"\0\1\2")

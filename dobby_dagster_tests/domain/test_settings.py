@@ -59,6 +59,11 @@ def test_lists_come_from_the_environment_by_commas() -> None:
     [
         ({"inference.slots": 0}, {}, "inference.slots = 0 is invalid: must be greater than or equal to 1"),
         ({"inference.slot": 1}, {}, "argument: unknown setting 'inference.slot' (did you mean 'inference.slots'?)"),
+        (
+            {},
+            {"DOBBY_FOO": "1"},
+            "environment: unknown setting DOBBY_FOO (remove it; then dobby config lists all settings)",
+        ),
         ({}, {"DOBBY_MODEL_DEVICES": "cpu"}, "environment: unknown setting DOBBY_MODEL_DEVICES (did you mean"),
         ({"database.url": "code.db"}, {}, "database.url = 'code.db' is invalid: must be sqlite:///PATH"),
         ({"database.url": "sqlite:///"}, {}, "needs a path"),

@@ -47,15 +47,13 @@ def diff(
         print_json({"recipes": names, "models": {n: r["model"] for n, r in zip(names, (first, second), strict=True)},
                     **asdict(found)})  # fmt: skip
         return
-    labels = _labels(first, second)
-    print_table(
-        ["key", *labels, "words in common"],
-        [
-            (pair.key, _said(pair.first, pair.first_confidence), _said(pair.second, pair.second_confidence),
-             f"{pair.overlap:.0%}")
-            for pair in found.pairs
-        ],
-    )  # fmt: skip
+    table = [
+        (pair.key, _said(pair.first, pair.first_confidence), _said(pair.second, pair.second_confidence),
+         f"{pair.overlap:.0%}")
+        for pair in found.pairs
+    ]  # fmt: skip
+    if table:
+        print_table(["key", *_labels(first, second), "words in common"], table)
     out.print(
         f"{counted(found.both, 'record')} with both summaries: {found.identical:,} identical,"
         f" {_share(found.overlap_mean)} of the words in common; mean confidence {_number(found.first_confidence)} and"
@@ -87,8 +85,7 @@ def _chosen(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Ma
     named = [[row for row in rows if name in (row["recipe"], row["model"])] for name in names]
     for name, matching in zip(names, named, strict=True):
         if not matching:
-            known = sorted({row["model"] for row in rows} | {row["recipe"] for row in rows})
-            raise SettingsError(f"there are no summaries by '{name}'", hint=suggestion(name, known))
+            raise SettingsError(f"there are no summaries by '{name}'", hint=_way_to(name, rows))
     pairs = ((first, second) for first, second in product(*named) if first is not second)
     pair = next(pairs, None)
     if pair is None:
@@ -97,6 +94,15 @@ def _chosen(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Ma
             hint="dobby status lists the recipes",
         )
     return pair
+
+
+def _way_to(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """How to get summaries by a model that has none here, or a name that was probably meant."""
+    from dobby_dagster.inference.models.shipped_models import shelf
+
+    if name in shelf():
+        return f"summarise with it first: dobby summarize --model {name}"
+    return suggestion(name, {row["model"] for row in rows} | {row["recipe"] for row in rows})
 
 
 def _labels(*rows: Mapping[str, Any]) -> list[str]:

@@ -57,12 +57,20 @@ def list_(
         print_json({"records": found.rows, "page": page, "more": found.more})
         return
     if not found.rows:
-        out.print("No record matches." if wanted != RecordFilter() or page > 1 else "There are no records.")
+        out.print(_nothing(wanted, page))
         return
     rows = [(row["key"], row["summary"] or _why_none(row), _confidence(row)) for row in found.rows]
     print_table(["key", "summary", "confidence"], rows)
     if found.more:
         note(f"There is more: --page {page + 1}")
+
+
+def _nothing(wanted: Any, page: int) -> str:
+    from dobby_dagster.pipeline.reporting.record_list import RecordFilter
+
+    if page > 1:
+        return f"There is no page {page}."
+    return "There are no records." if wanted == RecordFilter() else "No record matches."
 
 
 def _why_none(row: Mapping[str, Any]) -> str:

@@ -69,7 +69,8 @@ def _text_of(file: Path | None) -> str:
     from dobby_dagster.ingest.text_decoding import decoded
 
     if file is not None:
-        resolved(file)
+        if resolved(file).is_dir():
+            raise SourceError(f"'{display(file)}' is a folder", hint="name a file, or use dobby ingest")
         try:
             return text_of(file)
         except NotReadError as error:
@@ -81,7 +82,7 @@ def _text_of(file: Path | None) -> str:
         raise SourceError(f"standard input is larger than {MAX_BYTES:,} bytes")
     text = decoded(Path("stdin"), data)
     if text is None:
-        raise SourceError("standard input is binary")
+        raise SourceError("standard input is binary", hint="give it text, as in: dobby try code.py")
     if not text.strip():
         raise SourceError("standard input is empty", hint="as in: dobby try code.py, or cat code.py | dobby try")
     return text

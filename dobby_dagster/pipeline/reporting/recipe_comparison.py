@@ -77,7 +77,8 @@ def compare(first: Iterable[Mapping[str, Any]], second: Iterable[Mapping[str, An
             seconds.add(other["confidence"])
             yield Pair(one["key"], one["summary"], other["summary"], one["confidence"], other["confidence"], overlap)
 
-    found.pairs = heapq.nsmallest(limit, pairs(), key=lambda pair: (pair.overlap, pair.key))
+    # With a limit of 0 nsmallest would not read the pairs, and nothing would be counted.
+    found.pairs = heapq.nsmallest(max(limit, 1), pairs(), key=lambda pair: (pair.overlap, pair.key))[:limit]
     found.overlap_mean, found.first_confidence, found.second_confidence = overlaps.value, firsts.value, seconds.value
     return found
 

@@ -198,12 +198,18 @@ class Source:
         after: Any = None
         is_text = self.key_type != "Int" and not prefix.startswith(PREFIX)
         starts = ", starts_with(k, $prefix)" if prefix and is_text else ""
+        if starts:
+            # For a stored key starts_with is a range without its lower end: Cozo leaves out the prefix itself.
+            exact = self.connection.run(f"?[k, tag, text] := k = $prefix, {view}", {"prefix": prefix}).rows
+            if exact:
+                yield self.keys_in(exact)
         while True:
             bound = "" if after is None else ", k > $after"
             query = f"?[k, tag, text] := {view}{starts}{bound} :limit {int(size)}"
             parameters = ({"prefix": prefix} if starts else {}) | ({} if after is None else {"after": after})
             rows = self.connection.run(query, parameters).rows
-            if keys := [key for key in self.keys_in(rows) if key.startswith(prefix)]:
+            keys = [key for key in self.keys_in(rows) if key.startswith(prefix)]
+            if keys := [key for key in keys if key != prefix or not starts]:
                 yield keys
             if len(rows) < size:
                 return
