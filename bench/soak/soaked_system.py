@@ -22,8 +22,8 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import PROCESS
 from dobby_dagster_tests.helpers.webserver import Served, free_port
 
-# A failure is retried within the run; everything else is as shipped.
-SETTINGS = {"DOBBY_AUTOMATION_RETRY_SECONDS": "30"}
+# A failure is retried within the run, and the small model is fast; everything else is as shipped.
+SETTINGS = {"DOBBY_AUTOMATION_RETRY_SECONDS": "30", "MODEL_PATH": "dobby-code-11m"}
 # For a run of minutes, which shall hold many runs of batches all the same.
 QUICK = {
     "DOBBY_AUTOMATION_INTERVAL_SECONDS": "5", "DOBBY_AUTOMATION_GATHER_SECONDS": "10",
