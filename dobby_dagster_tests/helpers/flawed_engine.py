@@ -82,7 +82,7 @@ class FlawedEngine:
 
     def infer(self, requests: Iterable[Request], prompt: Prompt) -> Iterator[Answer]:
         asked = {request.id: request for request in requests}
-        self._faults.note(request.content for request in asked.values())
+        self._faults.note(request.content for request in asked.values() if request.avoid is None)  # no second tries
         for answer in self._engine.infer(asked.values(), prompt):
             bad = self._faults.hit(asked[answer.id].content)
             yield Failure(answer.id, InferenceError("injected fault")) if bad else answer
