@@ -10,8 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import psutil
-
+from bench.peak_memory import peak_memory
 from bench.workload import functions
 from dobby_dagster.store.database.connect import cozo_client
 
@@ -50,7 +49,7 @@ def run(records: int) -> dict[str, float]:
             process = subprocess.Popen(  # noqa: S603
                 [*command, "--language", "language", "--json"], env=environment, stdout=out, stderr=subprocess.DEVNULL
             )
-            peak = _peak(process)
+            peak = peak_memory(process, 0.2)
         seconds = time.perf_counter() - began
         status = json.loads(Path(folder, "out").read_text())
         return {
@@ -61,17 +60,3 @@ def run(records: int) -> dict[str, float]:
             "records_per_minute": status["inferred"] / seconds * 60,
             "peak_bytes": peak,
         }
-
-
-def _peak(process: subprocess.Popen[bytes]) -> int:
-    """The highest resident memory of the process, looked at five times a second until it ends."""
-    peak = 0
-    watched = psutil.Process(process.pid)
-    while process.poll() is None:
-        try:
-            peak = max(peak, watched.memory_info().rss)
-        except psutil.Error:
-            break
-        time.sleep(0.2)
-    process.wait()
-    return peak

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psutil
 
 from bench.automation import size_of
 from bench.ledger_fill import fill
+from bench.peak_memory import peak_memory
 from bench.scale.dagster_history import multiply
 from dobby_dagster.defs.automation import alerts_sensor, new_records_sensor, retry_schedule
 from dobby_dagster.defs.runs.crash_recovery import recover
@@ -146,17 +146,10 @@ def _commands(environment: dict[str, str]) -> Iterator[dict[str, Any]]:
 
 def _dobby(*words: str) -> tuple[float, int]:
     """Run a command; its seconds and the peak of its resident memory, looked at often."""
-    began, peak = time.perf_counter(), 0
+    began = time.perf_counter()
     command = [sys.executable, "-W", "ignore", "-m", "dobby_dagster.cli.app", *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603
-    watched = psutil.Process(process.pid)
-    while process.poll() is None:
-        try:
-            peak = max(peak, watched.memory_info().rss)
-        except psutil.Error:
-            break
-        time.sleep(0.05)
-    process.wait()
+    peak = peak_memory(process, 0.05)
     return time.perf_counter() - began, peak
 
 

@@ -51,8 +51,8 @@ def found_key(use: Opened, key: str) -> str:
     for page in use.source.key_pages(PAGE):
         found += [each for each in page if key and key in each]
         known += page[: NEAR_KEYS - len(known)]
-    begun = [each for each in found if each.startswith(key)]
-    found = begun or found
+    beginning = [each for each in found if each.startswith(key)]
+    found = beginning or found
     if len(found) == 1:
         return found[0]
     if found:

@@ -120,10 +120,10 @@ def _shown(reading: Reading) -> Iterator[Table | Text]:
     """One reading for people."""
     from rich.text import Text
 
-    for begun in reading.starting:
+    for started in reading.starting:
         yield Text(
-            f"Run {begun.run[:8]} of {spanned(begun.batches)} began at {_clock(begun.since)} and has claimed no record"
-            " yet: it loads the model, or it was ended."
+            f"Run {started.run[:8]} of {spanned(started.batches)} began at {_clock(started.since)} and has claimed"
+            " no record yet: it loads the model, or it was ended."
         )
     for run in reading.runs:
         yield _table(run, alone=not reading.starting)

@@ -246,7 +246,7 @@ class ProgressReader:
         return found
 
     def starting(self) -> list[ActiveRun]:
-        """The runs that had begun at the last reading and had claimed nothing, where no other run was working.
+        """The runs that had started at the last reading and had claimed nothing, where no other run was working.
 
         They load the model, or were ended before: nothing that is stored tells which.
         """
