@@ -16,6 +16,7 @@ from dobby_dagster.store.ledger.activity import Activity
 from dobby_dagster.store.ledger.batch_reports import BatchReports
 from dobby_dagster.store.ledger.chunks import Chunks
 from dobby_dagster.store.ledger.claims import Claims
+from dobby_dagster.store.ledger.code_graph import CodeGraph
 from dobby_dagster.store.ledger.own_records import Records
 from dobby_dagster.store.ledger.performance import Performance
 from dobby_dagster.store.ledger.recipes import Recipes
@@ -57,6 +58,7 @@ class CozoStore:
         self.connection = connection
         migrate(connection)
         self.records = Records(connection)
+        self.graph = CodeGraph(connection)
         self.versions = RecordVersions(connection)
         self.recipes = Recipes(connection)
         self.states = RecordStates(connection)

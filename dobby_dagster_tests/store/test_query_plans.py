@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dobby_dagster.domain.code_graph import Edge, EdgeKind, FoundBy
 from dobby_dagster.domain.errors import StoreError
 from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.domain.settings import SourceSettings
@@ -22,7 +23,16 @@ from dobby_dagster_tests.helpers.records import put
 
 # Relations with a row or more for each record.
 LARGE = {
-    f":{name}" for name in ("record", "dobby_version", "dobby_member", "dobby_state", "dobby_summary", "dobby_waiting")
+    f":{name}"
+    for name in (
+        "record",
+        "dobby_version",
+        "dobby_member",
+        "dobby_state",
+        "dobby_summary",
+        "dobby_waiting",
+        "dobby_edge",
+    )
 }
 BATCH = "batch-000001"
 
@@ -68,9 +78,12 @@ def ask_everything(store: CozoStore) -> None:
         store.states.quarantined(RECIPE.id, 3, [BATCH]), store.states.history("record", "k1"),
         store.batch_reports.summaries(scope), store.batch_reports.errors(scope), store.batch_reports.chunks(scope),
         store.attempts.batches("record", RECIPE.id), store.audit.examine(), store.activity.runs(),
-        ProgressReader(store, 3).read(),
+        ProgressReader(store, 3).read(), store.graph.edges_from(["k0"]), store.graph.edges_to(["k1"]),
     ):  # fmt: skip
         list(found)  # some are read as they are needed
+    edge = Edge("k0", EdgeKind.CALLS, "k1", FoundBy.NAME, 0.5)
+    store.graph.replace("tree", [edge])
+    store.graph.replace("tree", [edge])
     store.upkeep.redo("record", RECIPE.id, ["k1"])
     batch_of_unsure(store, "record", RECIPE.id, 1.0)
 

@@ -193,6 +193,14 @@ def add_renewals() -> Iterator[str]:
     yield ":create dobby_renewal {owner: String => at: Float, seconds: Float}"
 
 
+def add_code_graph() -> Iterator[str]:
+    """The edges of ingested code, found by their start, their end, and the tree that they are from."""
+    yield """:create dobby_edge {start: String, kind: String, end: String =>
+        found_by: String, certainty: Float, origin: String}"""
+    yield "::index create dobby_edge:by_end {end, kind, start}"
+    yield "::index create dobby_edge:by_origin {origin, start, kind, end}"
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -207,4 +215,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     name_former_defaults,
     add_device_waits,
     add_renewals,
+    add_code_graph,
 )

@@ -70,6 +70,9 @@ SUSPECT = Relation(
 )
 CHANGE = Relation("dobby_change", "at: Int, source: String", "keys: [String]")
 WAITING_COUNT = Relation("dobby_waiting_count", "source: String", "count: Int")
+EDGE = Relation(
+    "dobby_edge", "start: String, kind: String, end: String", "found_by: String, certainty: Float, origin: String"
+)
 
 # What a pending record has in the columns of STATE that a transition does not name.
 _PENDING = {
