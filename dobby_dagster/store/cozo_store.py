@@ -20,6 +20,7 @@ from dobby_dagster.store.ledger.code_graph import CodeGraph
 from dobby_dagster.store.ledger.own_records import Records
 from dobby_dagster.store.ledger.performance import Performance
 from dobby_dagster.store.ledger.recipes import Recipes
+from dobby_dagster.store.ledger.record_changes import RecordChanges
 from dobby_dagster.store.ledger.record_counts import RecordCounts
 from dobby_dagster.store.ledger.record_states import RecordStates
 from dobby_dagster.store.ledger.record_versions import RecordVersions
@@ -67,6 +68,7 @@ class CozoStore:
         self.attempts = RunAttempts(connection)
         self.chunks = Chunks(connection)
         self.counts = RecordCounts(connection)
+        self.changes = RecordChanges(connection)
         self.reports = Reports(connection)
         self.batch_reports = BatchReports(connection)
         self.report_pages = ReportPages(connection)

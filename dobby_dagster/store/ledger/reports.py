@@ -213,6 +213,19 @@ class Reports:
         params = {"source": relation, "recipe": recipe or "", "keys": list(keys)}
         return {row[0] for row in self._connection.run(query, params).rows}
 
+    def latest(self, relation: str, recipe: RecipeId | None, keys: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The newest summary under ``recipe`` of each of ``keys`` that has one, be it of a former content.
+
+        Returns:
+            By key: ``summary``, ``confidence`` (None: unknown) and ``created_at``.
+        """
+        query = """?[key, summary, confidence, created_at] := key in $keys,
+            *dobby_summary{source: $source, key, fingerprint, recipe, text: summary, confidence, created_at},
+            recipe == $recipe
+        :order created_at"""
+        params = {"source": relation, "recipe": recipe or "", "keys": list(keys)}
+        return {row["key"]: row for row in self._connection.run(query, params).dicts()}
+
     def outputs(self, relation: str, recipe: RecipeId) -> Iterator[dict[str, Any]]:
         """Of every current summary under ``recipe``: key, content_hash, confidence (None: unknown), finish_reason, truncated.
 

@@ -1,0 +1,66 @@
+"""From a part of a key to the key of a record."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+from dobby_dagster.domain.errors import DobbyError, SourceError
+from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.printable import printable
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.source.source_relation import Source
+
+# A misspelt key is compared with at most this many keys.
+NEAR_KEYS = 20_000
+PAGE = 5_000
+# Keys in an error about a part of several, at most.
+NAMED = 5
+
+
+def find_key(
+    store: CozoStore, source: Source, key: str, otherwise: str, shown: Callable[[str], str] = printable
+) -> str:
+    """The key that is ``key``, else is it with invisible characters escaped, else begins with it, else contains it.
+
+    Args:
+        store: Where records are known, deleted ones too.
+        source: Where records are.
+        key: Text that can be stored.
+        otherwise: The hint where no key is similar.
+        shown: How a hint writes a key.
+
+    Raises:
+        SourceError: There is none, or more than one; the hint names some, or a similar one.
+    """
+    relation = source.settings.relation
+    message = f"there is no record '{key}' in '{relation}'"
+    try:
+        if store.reports.state_of(relation, key, None) is not None or _has_row(source, key):
+            return key
+    except SourceError as error:
+        raise SourceError(message, hint=str(error)) from error
+    found: list[str] = []
+    known: list[str] = []
+    for page in source.key_pages(PAGE):
+        found += [each for each in page if key and (key in each or key in printable(each))]
+        known += page[: NEAR_KEYS - len(known)]
+    whole = [each for each in found if printable(each) == key]
+    beginning = [each for each in found if each.startswith(key)]
+    found = whole or beginning or found
+    if len(found) == 1:
+        return found[0]
+    if found:
+        some = ", ".join(shown(each) for each in found[:NAMED]) + ", …" * (len(found) > NAMED)
+        raise SourceError(f"'{key}' is part of the keys of {counted(len(found), 'record')}", hint=f"choose one: {some}")
+    near = difflib.get_close_matches(key, known, n=1)
+    raise SourceError(message, hint=f"did you mean '{near[0]}'?" if near else otherwise)
+
+
+def _has_row(source: Source, key: str) -> bool:
+    try:
+        return bool(source.get([key]))
+    except DobbyError:
+        raise
+    except Exception:  # text that the column's type can't hold is no row's key
+        return False
