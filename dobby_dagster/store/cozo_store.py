@@ -17,6 +17,7 @@ from dobby_dagster.store.ledger.batch_reports import BatchReports
 from dobby_dagster.store.ledger.chunks import Chunks
 from dobby_dagster.store.ledger.claims import Claims
 from dobby_dagster.store.ledger.code_graph import CodeGraph
+from dobby_dagster.store.ledger.documents import Documents
 from dobby_dagster.store.ledger.own_records import Records
 from dobby_dagster.store.ledger.performance import Performance
 from dobby_dagster.store.ledger.recipes import Recipes
@@ -67,6 +68,7 @@ class CozoStore:
         self.renewals = Renewals(connection)
         self.attempts = RunAttempts(connection)
         self.chunks = Chunks(connection)
+        self.documents = Documents(connection)
         self.counts = RecordCounts(connection)
         self.changes = RecordChanges(connection)
         self.reports = Reports(connection)

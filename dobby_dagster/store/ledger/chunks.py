@@ -12,6 +12,7 @@ from typing import Any
 from dobby_dagster.domain.errors import ChangedBackError, StoreError, UnstorableError
 from dobby_dagster.domain.records import Content, RecordVersion, content_hash
 from dobby_dagster.domain.scope import Scope
+from dobby_dagster.domain.search_words import document_words
 from dobby_dagster.domain.states import PASSING_REASONS, SUPERSEDED, ProcessingState, State
 from dobby_dagster.domain.states import skipped as skipped_state
 from dobby_dagster.domain.summaries import Summary
@@ -21,7 +22,7 @@ from dobby_dagster.store.cozoscript.value_text import REMEMBERED, remember, unch
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.chunk_script import COUNTED, ENDED, HELD, PUT_CHUNKS, STORED
 from dobby_dagster.store.ledger.record_states import Seen, state_row
-from dobby_dagster.store.ledger.relations import STATE, SUMMARY
+from dobby_dagster.store.ledger.relations import DOCUMENT, STATE, SUMMARY
 from dobby_dagster.store.ledger.totals import Addend, add, histogram
 from dobby_dagster.store.source.source_relation import Source
 
@@ -201,6 +202,7 @@ class Chunks:
             ?[key] := wanted[k, key], content[{content}], {source.atom(key="k", content="stored")}, {unchanged("stored")}
             :create _unchanged {{key}} }}""",
             SUMMARY.put("summaries", "*_held{key}, *_unchanged{key}"),
+            DOCUMENT.put("documents", "*_held{key}, *_unchanged{key}"),
             STATE.put("made", "*_held{key}, *_unchanged{key}"),
             STATE.put("superseded", "*_held{key}, not *_unchanged{key}"),
             STATE.put("skipped", "*_held{key}"),
@@ -215,6 +217,7 @@ class Chunks:
             "held": [_held_row(o) for o in outcomes],
             "contents": [[o.version.key, *remember(o.content)] for o in made],
             "summaries": [_summary_row(o.summary, scope) for o in made if o.summary],
+            "documents": [_document_row(o.summary, o.content) for o in made if o.summary],
             "made": [state_row(o.version, o.state, scope) for o in made],
             "superseded": [state_row(o.version, superseded, scope) for o in made],
             "skipped": [state_row(o.version, o.state, scope) for o in skipped],
@@ -285,6 +288,11 @@ def _ended_row(place: int, outcome: Outcome, made: bool) -> list[Any]:
 
 def _summary_row(summary: Summary, scope: Scope) -> list[Any]:
     return [scope.run if column == "run" else getattr(summary, column) for column in SUMMARY.columns]
+
+
+def _document_row(summary: Summary, content: Content) -> list[str]:
+    words = document_words(summary.key, summary.text, content)
+    return [summary.source, summary.key, summary.recipe, summary.content_hash, words]
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,6 +201,17 @@ def add_code_graph() -> Iterator[str]:
     yield "::index create dobby_edge:by_origin {origin, start, kind, end}"
 
 
+def add_documents() -> Iterator[str]:
+    """The words of each record that has a summary, with a full-text index.
+
+    The plain index is needed: without one, the full-text index keeps the words of a document that is replaced.
+    """
+    yield ":create dobby_document {source: String, key: String => recipe: String, content_hash: String, words: String}"
+    yield "::index create dobby_document:by_recipe {recipe}"
+    yield """::fts create dobby_document:text {extractor: words, tokenizer: Simple,
+        filters: [Lowercase, Stemmer('english')]}"""
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -216,4 +227,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     add_device_waits,
     add_renewals,
     add_code_graph,
+    add_documents,
 )

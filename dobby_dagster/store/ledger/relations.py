@@ -46,6 +46,9 @@ SUMMARY = Relation(
     " finish_reason: String, prompt_tokens: Int?, output_tokens: Int?, truncated: Bool, model: String, prompt: String,"
     " recipe: String, batch: String, run: String, inference_seconds: Float, created_at: Float",
 )
+DOCUMENT = Relation(
+    "dobby_document", "source: String, key: String", "recipe: String, content_hash: String, words: String"
+)
 CHUNK = Relation(
     "dobby_chunk",
     "batch: String, recipe: String, chunk: String",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dobby_dagster.domain.records import content_hash
+from dobby_dagster.domain.records import Record, content_hash
 from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.states import State
 from dobby_dagster.store.database.connection import Connection
@@ -153,18 +153,28 @@ class Reports:
             ``metadata`` (the columns that ``source.metadata`` names, or those of Dobby's own relation) and ``content``.
         """
         for records in source.pages(page, prefix):
-            present = [(record.key, content_hash(record.content)) for record in records]
-            entries = self.describe(source.settings.relation, recipe, present)
-            for record, entry in zip(records, entries, strict=True):
-                yield {
-                    **entry,
-                    "content_type": record.content_type,
-                    "language": record.language,
-                    "priority": record.priority,
-                    "size": record.size,
-                    "metadata": dict(record.metadata),
-                    "content": record.content,
-                }
+            yield from self._described(source, recipe, records)
+
+    def rows_at(self, source: Source, recipe: RecipeId | None, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """The rows of the source at ``keys``, as :meth:`rows` has them, in the order of ``keys``; some may be gone."""
+        found = source.get(list(keys)) if keys else {}
+        return list(self._described(source, recipe, [found[key] for key in keys if key in found]))
+
+    def _described(
+        self, source: Source, recipe: RecipeId | None, records: Sequence[Record]
+    ) -> Iterator[dict[str, Any]]:
+        present = [(record.key, content_hash(record.content)) for record in records]
+        entries = self.describe(source.settings.relation, recipe, present)
+        for record, entry in zip(records, entries, strict=True):
+            yield {
+                **entry,
+                "content_type": record.content_type,
+                "language": record.language,
+                "priority": record.priority,
+                "size": record.size,
+                "metadata": dict(record.metadata),
+                "content": record.content,
+            }
 
     def state_of(self, relation: str, key: str, recipe: RecipeId | None) -> dict[str, Any] | None:
         """The current state of one record; None if no plan has ever seen it.

@@ -108,9 +108,9 @@ def _require_same_driver(connection: Connection) -> None:
 
 def _apply(connection: Connection, script: str, existing: set[str]) -> None:
     words = script.split()
-    made = words[2].replace("{", "") if words[0] == "::index" else words[1]
+    made = words[2].replace("{", "") if words[0] in ("::index", "::fts") else words[1]
     wanted = words[:2] != ["::index", "drop"]
-    if words[0] in (":create", "::index") and (made in existing) is wanted:
+    if words[0] in (":create", "::index", "::fts") and (made in existing) is wanted:
         return
     connection.run(script, write=True)
 

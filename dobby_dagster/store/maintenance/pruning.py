@@ -13,6 +13,7 @@ from dobby_dagster.store.ledger.relations import (
     CHANGE,
     CHUNK,
     DEVICE_WAIT,
+    DOCUMENT,
     METRIC,
     RECIPE,
     STALL,
@@ -129,6 +130,8 @@ class Upkeep:
                 *dobby_state{source, key, content_hash, recipe, at}, recipe == $recipe
             :create _states {source, key, content_hash, recipe, at} }""",
             f"{{ ?[source, key, fingerprint] := *_summaries{{source, key, fingerprint}} {SUMMARY.remove} }}",
+            f"""{{ ?[source, key] := *_page{{source, key}}, *{DOCUMENT.name}{{source, key, recipe}}, recipe == $recipe
+            {DOCUMENT.remove} }}""",
             f"""{{ ?[source, key, content_hash, recipe, at] := *_states{{source, key, content_hash, recipe, at}}
             {STATE.remove} }}""",
             """{ summaries[count(key)] := *_summaries{key}
@@ -158,6 +161,9 @@ class Upkeep:
                 *dobby_summary:by_fingerprint{fingerprint, source, key}, *dobby_summary{source, key, fingerprint, content_hash}
             :create _gone {source, key, fingerprint => content_hash} }""",
             f"{{ ?[source, key, fingerprint] := *_gone{{source, key, fingerprint}} {SUMMARY.remove} }}",
+            f"""{{ ?[source, key] := *_gone{{source, key, content_hash}},
+                *{DOCUMENT.name}{{source, key, content_hash: indexed, recipe}}, indexed == content_hash, recipe == $recipe
+            {DOCUMENT.remove} }}""",
             """{ ?[source, key, content_hash, batch] := *_gone{source, key, content_hash},
                 *dobby_state{source, key, content_hash, recipe: $recipe, batch, state: s @ 'END'}, s == 'completed'
             :create _again {source, key, content_hash => batch} }""",

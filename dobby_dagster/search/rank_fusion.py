@@ -1,0 +1,41 @@
+"""Reciprocal rank fusion: several rankings become one, without comparing their scores.
+
+Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet and individual rank learning methods",
+SIGIR 2009.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+CONSTANT = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """A key, its score, and the names of the rankings that it is in."""
+
+    key: str
+    score: float
+    ways: tuple[str, ...]
+
+
+def fused(rankings: Mapping[str, Sequence[str]]) -> list[Fused]:
+    """All keys of ``rankings``, the best first; equal scores in the order of the keys.
+
+    The score of a key is the sum of 1 / (60 + rank) over the rankings that it is in, whose first rank is 1.
+
+    Args:
+        rankings: Keys by the name of the ranking, the best first, each once in a ranking.
+
+    >>> [(each.key, each.ways) for each in fused({"text": ["a", "b"], "vector": ["b"]})]
+    [('b', ('text', 'vector')), ('a', ('text',))]
+    """
+    scores: dict[str, float] = {}
+    ways: dict[str, tuple[str, ...]] = {}
+    for way, keys in rankings.items():
+        for rank, key in enumerate(keys, 1):
+            scores[key] = scores.get(key, 0.0) + 1 / (CONSTANT + rank)
+            ways[key] = (*ways.get(key, ()), way)
+    return [Fused(key, scores[key], ways[key]) for key in sorted(scores, key=lambda key: (-scores[key], key))]
