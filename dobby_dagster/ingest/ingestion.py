@@ -11,7 +11,9 @@ from pathlib import Path
 from dobby_dagster.domain.records import Record
 from dobby_dagster.ingest.deletion import Deletion, is_below, renamed, vanished
 from dobby_dagster.ingest.source_files import display, resolved
+from dobby_dagster.ingest.tree_outlines import TreeOutlines
 from dobby_dagster.ingest.tree_records import SourceTree
+from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.own_records import Records
 
 PAGE = 500
@@ -40,7 +42,7 @@ class Ingested:
 
 
 def ingest(
-    records: Records,
+    store: CozoStore,
     roots: Sequence[Path],
     *,
     limit: int | None = None,
@@ -51,8 +53,10 @@ def ingest(
 ) -> Ingested:
     """Read ``roots``, write new and changed records, and delete those that are no longer found.
 
+    What contains the records is stored too: see :mod:`~dobby_dagster.pipeline.outlines`.
+
     Args:
-        records: The relation.
+        store: Where the relation is.
         roots: Files and folders.
         limit: Keep at most this many records of each root (a stable sample: a larger limit includes a smaller one).
         name: First part of every key; by default the root's own name.
@@ -63,7 +67,7 @@ def ingest(
     Raises:
         SourceError: A root does not exist, another root has its keys, or a deletion is not permitted.
     """
-    done = Ingested()
+    done, records = Ingested(), store.records
     for path in roots:
         real = resolved(path)
         tree = SourceTree(path, display(real), name or display(Path(real.name)))
@@ -73,7 +77,8 @@ def ingest(
         found = tree.records(exclude, on_file)
         if limit is not None:
             found = iter(heapq.nsmallest(limit, found, key=_order))
-        _write(records, found, tree.origin, done)
+        outlines = TreeOutlines(tree.prefix, tree.documentation)
+        _write(records, outlines.noted(found), tree.origin, done)
         done.files += tree.files
         done.found += len(tree.keys)
         done.left_out |= tree.left_out
@@ -82,6 +87,10 @@ def ingest(
             deletion.require(may_delete)
         records.remove(missing)
         done.deleted += len(missing)
+        remaining = {key.partition("::")[0] for key in stored.difference(missing)}
+        kept = [each for each in store.outlines.of(tree.origin) if each.key in remaining]
+        store.outlines.replace(tree.origin, outlines.found(kept))
+        records.remove(store.outlines.orphans(tree.origin))
     return done
 
 

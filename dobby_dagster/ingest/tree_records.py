@@ -8,6 +8,7 @@ from itertools import count
 from pathlib import Path
 
 from dobby_dagster.domain.records import Record
+from dobby_dagster.ingest.documents.own_documentation import own_documentation
 from dobby_dagster.ingest.piece import UnreadableError
 from dobby_dagster.ingest.regular_files import NotReadError
 from dobby_dagster.ingest.source_files import display, text_of, walk
@@ -26,6 +27,7 @@ class SourceTree:
         unread: Keys of files and folders that could not be read this time; their stored records are kept.
         files: How many files were read.
         left_out: Files and folders that were not read, with the reason.
+        documentation: What the files say of themselves, by their places, where they say something.
     """
 
     path: Path
@@ -35,6 +37,7 @@ class SourceTree:
     unread: list[str] = field(default_factory=list)
     files: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
+    documentation: dict[str, str] = field(default_factory=dict)
 
     def records(
         self,
@@ -68,13 +71,16 @@ class SourceTree:
     def _pieces(self, splitter: Splitter, path: Path) -> Iterator[Record]:
         place = self.place(path)
         try:
-            pieces = splitter.pieces(path, text_of(path))
+            text = text_of(path)
+            pieces = splitter.pieces(path, text)
         except (NotReadError, UnreadableError) as error:
             self.left_out[display(path)] = str(error)
             if isinstance(error, NotReadError) and error.transient:
                 self.unread.append(place)
             return
         self.files += 1
+        if about_itself := own_documentation(path, text):
+            self.documentation[place] = about_itself
         for piece in pieces:
             key = self._new_key(f"{place}::{piece.name}" if piece.name else place)
             about = {"front_matter": dict(piece.metadata)} if piece.metadata else {}

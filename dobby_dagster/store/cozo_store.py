@@ -18,6 +18,7 @@ from dobby_dagster.store.ledger.chunks import Chunks
 from dobby_dagster.store.ledger.claims import Claims
 from dobby_dagster.store.ledger.code_graph import CodeGraph
 from dobby_dagster.store.ledger.documents import Documents
+from dobby_dagster.store.ledger.outlines import Outlines
 from dobby_dagster.store.ledger.own_records import Records
 from dobby_dagster.store.ledger.performance import Performance
 from dobby_dagster.store.ledger.recipes import Recipes
@@ -61,6 +62,7 @@ class CozoStore:
         migrate(connection)
         self.records = Records(connection)
         self.graph = CodeGraph(connection)
+        self.outlines = Outlines(connection)
         self.versions = RecordVersions(connection)
         self.recipes = Recipes(connection)
         self.states = RecordStates(connection)

@@ -214,16 +214,16 @@ def test_any_text_is_split_without_an_error_into_pieces_with_unique_names(
 
 def test_ingesting_again_touches_only_what_changed(sqlite_store: CozoStore, tmp_path: Path) -> None:
     root = tree(tmp_path / "src", {"a.py": PYTHON, "sub/b.go": GO, "c.md": MARKDOWN})
-    first = ingest(sqlite_store.records, [root])
+    first = ingest(sqlite_store, [root])
     assert (first.files, first.written, first.deleted) == (3, 12, 0)
     source = sqlite_store.source(SourceSettings())
     assert plan(sqlite_store, source, 100).new == 12
-    again = ingest(sqlite_store.records, [root])
+    again = ingest(sqlite_store, [root])
     assert (again.written, again.unchanged) == (0, 12)
     assert plan(sqlite_store, source, 100).read == 0
     (root / "a.py").write_text(PYTHON.replace("return x", "return x + 1").replace("class A", "class B"))
     (root / "c.md").unlink()
-    third = ingest(sqlite_store.records, [root])
+    third = ingest(sqlite_store, [root])
     assert (third.written, third.deleted) == (5, 8)
     changes = plan(sqlite_store, source, 100)
     assert (changes.new, changes.changed, changes.deleted) == (4, 1, 8)
@@ -236,7 +236,7 @@ def test_a_sample_is_fixed_and_a_larger_one_holds_a_smaller(sqlite_store: CozoSt
     root = tree(tmp_path / "src", {f"m{i}.py": PYTHON for i in range(20)})
     keys = []
     for limit in (10, 10, 30):
-        ingest(sqlite_store.records, [root], limit=limit)
+        ingest(sqlite_store, [root], limit=limit)
         keys.append(sqlite_store.records.keys_of(str(root)))
     assert keys[0] == keys[1] < keys[2]
     assert [len(found) for found in keys] == [10, 10, 30]
@@ -244,10 +244,10 @@ def test_a_sample_is_fixed_and_a_larger_one_holds_a_smaller(sqlite_store: CozoSt
 
 def test_two_roots_of_one_name_do_not_overwrite_each_other(sqlite_store: CozoStore, tmp_path: Path) -> None:
     one, two = tree(tmp_path / "1/src", {"a.py": PYTHON}), tree(tmp_path / "2/src", {"a.py": PYTHON})
-    ingest(sqlite_store.records, [one])
+    ingest(sqlite_store, [one])
     with pytest.raises(SourceError, match="is taken by a record of .*give this one another --name"):
-        ingest(sqlite_store.records, [two])
-    assert ingest(sqlite_store.records, [two], name="other").written == 5
+        ingest(sqlite_store, [two])
+    assert ingest(sqlite_store, [two], name="other").written == 5
     assert len(sqlite_store.records.keys_of(str(one))) == 5
 
 
@@ -266,7 +266,7 @@ def test_files_that_are_no_text_are_left_out_and_named(sqlite_store: CozoStore, 
     (root / "b.py").write_bytes(b"x = '\0'")
     (root / "c.py").write_bytes("# caf\xe9\ndef g(): pass".encode("latin-1"))
     (root / "d.txt").write_text("x" * 2_000_001)
-    done = ingest(sqlite_store.records, [root])
+    done = ingest(sqlite_store, [root])
     assert {Path(path).name: reason for path, reason in done.left_out.items()} == {
         "b.py": "binary",
         "d.txt": "larger than 2,000,000 bytes",
@@ -354,34 +354,34 @@ def test_file_names_that_are_no_utf8_have_keys(sqlite_store: CozoStore, tmp_path
     for name in (b"caf\xe9.py", b"new\nline\xff.py"):
         (root / os.fsdecode(name)).write_text("def coffee(): pass\n")
     (root / os.fsdecode(b"no\xff.bin")).write_text("")
-    done = ingest(sqlite_store.records, [root])
+    done = ingest(sqlite_store, [root])
     assert sqlite_store.records.keys_of(str(root)) == {
         "src/good.py::good", "src/caf\\xe9.py::coffee", "src/caf\\xe9.py::other", "src/new\nline\\xff.py::coffee",
     }  # fmt: skip
     assert done.left_out == {f"{root}/no\\xff.bin": "unknown file type: .bin"}
-    assert ingest(sqlite_store.records, [root]).unchanged == 4
+    assert ingest(sqlite_store, [root]).unchanged == 4
 
 
 def test_another_name_deletes_nothing_without_consent(sqlite_store: CozoStore, tmp_path: Path) -> None:
     root = tree(tmp_path / "src", {"a.py": PYTHON})
-    ingest(sqlite_store.records, [root])
+    ingest(sqlite_store, [root])
     asked: list[Deletion] = []
     with pytest.raises(SourceError, match="5 of 5 records of .* would be deleted: .* under another name"):
-        ingest(sqlite_store.records, [root], name="other", may_delete=lambda deletion: bool(asked.append(deletion)))
+        ingest(sqlite_store, [root], name="other", may_delete=lambda deletion: bool(asked.append(deletion)))
     assert (asked[0].count, asked[0].stored) == (5, 5)
     assert {key.split("/")[0] for key in sqlite_store.records.keys_of(str(root))} == {"src"}
-    done = ingest(sqlite_store.records, [root], name="other")
+    done = ingest(sqlite_store, [root], name="other")
     assert (done.written, done.deleted) == (5, 5)
 
 
 def test_most_of_many_records_are_not_deleted_without_consent(sqlite_store: CozoStore, tmp_path: Path) -> None:
     root = tree(tmp_path / "src", {f"m{i}.py": PYTHON for i in range(20)})
-    ingest(sqlite_store.records, [root])
+    ingest(sqlite_store, [root])
     for i in range(5):
         (root / f"m{i}.py").unlink()
-    assert ingest(sqlite_store.records, [root], may_delete=lambda deletion: False).deleted == 25
+    assert ingest(sqlite_store, [root], may_delete=lambda deletion: False).deleted == 25
     with pytest.raises(SourceError, match="75 of 75 records of .* would be deleted"):
-        ingest(sqlite_store.records, [root], exclude=["*"], may_delete=lambda deletion: False)
+        ingest(sqlite_store, [root], exclude=["*"], may_delete=lambda deletion: False)
     assert len(sqlite_store.records.keys_of(str(root))) == 75
 
 
@@ -389,7 +389,7 @@ def test_what_can_not_be_read_this_time_is_not_forgotten(
     sqlite_store: CozoStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tree(tmp_path / "src", {"a.py": PYTHON, "sub/b.py": PYTHON, "c.py": PYTHON})
-    ingest(sqlite_store.records, [root])
+    ingest(sqlite_store, [root])
     scan, start = os.scandir, os.open
 
     def failing_scan(path: Path | int) -> object:
@@ -404,7 +404,7 @@ def test_what_can_not_be_read_this_time_is_not_forgotten(
 
     monkeypatch.setattr(os, "scandir", failing_scan)
     monkeypatch.setattr(os, "open", failing_open)
-    done = ingest(sqlite_store.records, [root])
+    done = ingest(sqlite_store, [root])
     monkeypatch.undo()
     assert done.left_out == {f"{root}/sub": "Permission denied", f"{root}/a.py": "Input/output error"}
     assert (done.deleted, len(sqlite_store.records.keys_of(str(root)))) == (0, 15)
@@ -431,4 +431,4 @@ def test_a_root_that_can_not_be_read_is_an_error_in_words(
     monkeypatch.setattr(os, "scandir", failing_scan)
     for root, message in cases.items():
         with pytest.raises(SourceError, match=message):
-            ingest(sqlite_store.records, [Path(root)])
+            ingest(sqlite_store, [Path(root)])

@@ -21,7 +21,7 @@ JEKYLL = "---\ntitle: Handbook\nauthor: Ann\ntags: [a, b]\ndate: 2024-01-02\ndra
 
 def test_front_matter_is_metadata_of_the_first_record(sqlite_store: CozoStore, tmp_path: Path) -> None:
     root = tree(tmp_path / "src", {"a.md": JEKYLL})
-    ingest(sqlite_store.records, [root])
+    ingest(sqlite_store, [root])
     found = sqlite_store.source(SourceSettings()).get(["src/a.md", "src/a.md::Begin"])
     first, second = found["src/a.md"], found["src/a.md::Begin"]
     assert (first.content, second.content) == ("Intro words.", "# Begin\n\nText.")
@@ -31,7 +31,7 @@ def test_front_matter_is_metadata_of_the_first_record(sqlite_store: CozoStore, t
     assert (first.metadata["line"], second.metadata["line"]) == (1, 11)
     assert "front_matter" not in second.metadata
     (root / "a.md").write_text(JEKYLL.replace("Ann", "Bob"))
-    assert ingest(sqlite_store.records, [root]).written == 1
+    assert ingest(sqlite_store, [root]).written == 1
     assert (
         sqlite_store.source(SourceSettings()).get(["src/a.md"])["src/a.md"].metadata["front_matter"]["author"] == "Bob"
     )
@@ -111,7 +111,7 @@ def test_a_notebook_is_read_by_its_cells(sqlite_store: CozoStore, tmp_path: Path
             "f.ipynb": notebook(),
         },
     )
-    done = ingest(sqlite_store.records, [root])
+    done = ingest(sqlite_store, [root])
     assert (done.files, done.found) == (3, 3)
     assert {Path(path).name: reason for path, reason in done.left_out.items()} == {
         "b.ipynb": "not a notebook: JSONDecodeError", "c.ipynb": "not a notebook: it has no cells",

@@ -52,7 +52,7 @@ def ingest(
     total = sum(1 for path in paths for _ in files_of(path, exclude or []))
     with progress("Reading", total) as advance:
         done = run(
-            store.records, paths, limit=limit, name=name, exclude=exclude or [], on_file=lambda path: advance(),
+            store, paths, limit=limit, name=name, exclude=exclude or [], on_file=lambda path: advance(),
             may_delete=may_delete,
         )  # fmt: skip
     store.remember_relation(OWN_RELATION)

@@ -212,6 +212,13 @@ def add_documents() -> Iterator[str]:
         filters: [Lowercase, Stemmer('english')]}"""
 
 
+def add_outlines() -> Iterator[str]:
+    """Files and folders of ingested trees: what contains what, and which contents are to be derived again."""
+    yield """:create dobby_outline {key: String => origin: String, parent: String, kind: String, language: String,
+        documentation: String, digest: String, recipe: String, due: String}"""
+    yield "::index create dobby_outline:by_parent {parent}"
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -228,4 +235,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     add_renewals,
     add_code_graph,
     add_documents,
+    add_outlines,
 )

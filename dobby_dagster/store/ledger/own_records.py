@@ -61,13 +61,13 @@ class Records:
         return len(rows)
 
     def keys_of(self, origin: str) -> set[str]:
-        """All keys whose records came from ``origin``."""
-        query = "?[key] := *record{key, source}, source == $origin"
+        """All keys whose records came from ``origin``; those whose contents are derived are left out."""
+        query = "?[key] := *record{key, source, metadata}, source == $origin, is_null(maybe_get(metadata, 'derived'))"
         return {row[0] for row in self._connection.run(query, {"origin": origin}).rows}
 
     def origins(self) -> dict[str, list[str]]:
         """The trees that records came from: each one's path, and its files, as in their keys, in order."""
-        query = """?[source, path] := *record{source, metadata}, source != '',
+        query = """?[source, path] := *record{source, metadata}, source != '', is_null(maybe_get(metadata, 'derived')),
             path = maybe_get(metadata, 'path'), is_string(path)"""
         found: dict[str, list[str]] = {}
         for origin, path in sorted(self._connection.run(query).rows):

@@ -76,6 +76,12 @@ WAITING_COUNT = Relation("dobby_waiting_count", "source: String", "count: Int")
 EDGE = Relation(
     "dobby_edge", "start: String, kind: String, end: String", "found_by: String, certainty: Float, origin: String"
 )
+OUTLINE = Relation(
+    "dobby_outline",
+    "key: String",
+    "origin: String, parent: String, kind: String, language: String, documentation: String, digest: String,"
+    " recipe: String, due: String",
+)
 
 # What a pending record has in the columns of STATE that a transition does not name.
 _PENDING = {

@@ -1,0 +1,138 @@
+"""What contains the records of a tree: its files and folders, what they say of themselves, and when they are due."""
+
+from pathlib import Path, PurePath
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dobby_dagster.domain.outlines import OutlineKind
+from dobby_dagster.domain.scope import RecipeId
+from dobby_dagster.ingest.documents.own_documentation import LONGEST, own_documentation
+from dobby_dagster.ingest.ingestion import ingest
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.file_tree import tree
+
+R = RecipeId("r")
+FILES = {
+    "src/a.py": '"""Adds numbers."""\n\ndef f():\n    return 1\n\ndef g():\n    return 2\n',
+    "src/notes.txt": "Just a text.\n",
+    "src/deep/__init__.py": '"""What is deep."""\n',
+    "src/deep/b.go": "package b\n\nfunc F() {}\n",
+    "src/README.md": "# Source\n\nAll of the source.\n",
+}
+
+
+def outlines(store: CozoStore, root: Path) -> dict[str, tuple[str, str, str]]:
+    return {each.key: (each.kind.value, each.parent, each.documentation) for each in store.outlines.of(str(root))}
+
+
+def test_files_and_folders_contain_the_records(tmp_path: Path, sqlite_store: CozoStore) -> None:
+    root = tree(tmp_path, FILES) / "src"
+    ingest(sqlite_store, [root])
+    assert outlines(sqlite_store, root) == {
+        "src": ("package", "", "All of the source."),
+        "src/a.py": ("file", "src", "Adds numbers."),
+        "src/notes.txt": ("text", "src", "Just a text."),
+        "src/README.md": ("file", "src", "All of the source."),
+        "src/deep": ("package", "src", "What is deep."),
+        "src/deep/__init__.py": ("text", "src/deep", "What is deep."),
+        "src/deep/b.go": ("file", "src/deep", ""),
+    }
+    assert sqlite_store.outlines.due(R) == ["src", "src/README.md", "src/a.py", "src/deep", "src/deep/b.go"]
+    assert sqlite_store.outlines.containing(["src/a.py::f", "src/notes.txt", "src/deep", "src"]) == {"src/a.py", "src"}
+    assert [each.outline.name for each in sqlite_store.outlines.children("src")] == [
+        "README.md", "a.py", "deep/", "notes.txt",
+    ]  # fmt: skip
+
+
+def test_only_what_changed_and_what_is_above_it_becomes_due(tmp_path: Path, sqlite_store: CozoStore) -> None:
+    root = tree(tmp_path, FILES) / "src"
+    ingest(sqlite_store, [root])
+    settle(sqlite_store)
+    ingest(sqlite_store, [root])
+    assert sqlite_store.outlines.due(R) == []
+    (root / "deep/b.go").write_text("package b\n\nfunc F() { return }\n")
+    ingest(sqlite_store, [root])
+    assert sqlite_store.outlines.due(R) == ["src", "src/deep", "src/deep/b.go"]
+    settle(sqlite_store)
+    (root / "a.py").write_text('"""Adds numbers."""\n\ndef f():\n    return 1\n')
+    ingest(sqlite_store, [root])
+    assert sqlite_store.outlines.due(R) == ["src", "src/a.py"]
+    settle(sqlite_store)
+    (root / "deep/b.go").unlink()
+    ingest(sqlite_store, [root])
+    assert sqlite_store.outlines.due(R) == ["src", "src/deep"]
+    assert sqlite_store.outlines.due(RecipeId("other")) == ["src", "src/README.md", "src/a.py", "src/deep"]
+
+
+def settle(store: CozoStore) -> None:
+    from dobby_dagster.store.ledger.outlines import Derivation
+
+    due = store.outlines.get(store.outlines.due(R))
+    store.outlines.commit(R, [Derivation(each, None, None) for each in due.values()])
+    assert store.outlines.due(R) == []
+
+
+def test_a_sample_has_only_the_files_of_its_records(tmp_path: Path, sqlite_store: CozoStore) -> None:
+    root = tree(tmp_path, {f"src/{i}/a.py": f"def f{i}(): return {i}\n" for i in range(9)}) / "src"
+    ingest(sqlite_store, [root], limit=2)
+    kinds = [each.kind for each in sqlite_store.outlines.of(str(root))]
+    assert (kinds.count(OutlineKind.FILE), kinds.count(OutlineKind.PACKAGE)) == (2, 3)
+    ingest(sqlite_store, [root])
+    assert len(sqlite_store.outlines.of(str(root))) == 19
+    ingest(sqlite_store, [root], limit=2)  # the others stay
+    assert len(sqlite_store.outlines.of(str(root))) == 19
+
+
+def test_a_folder_that_two_trees_share_is_of_the_first_and_contains_both(
+    tmp_path: Path, sqlite_store: CozoStore
+) -> None:
+    one = tree(tmp_path / "1", {"src/deep/a.py": "def f(): return 1\n"}) / "src"
+    two = tree(tmp_path / "2", {"deep/b.py": "def g(): return 2\n"}) / "deep"
+    ingest(sqlite_store, [one])
+    ingest(sqlite_store, [two], name="src/deep")
+    assert [each.outline.key for each in sqlite_store.outlines.children("src/deep")] == [
+        "src/deep/a.py", "src/deep/b.py",
+    ]  # fmt: skip
+    assert outlines(sqlite_store, two) == {"src/deep/b.py": ("file", "src/deep", "")}
+    assert set(outlines(sqlite_store, one)) == {"src", "src/deep", "src/deep/a.py"}
+
+
+def test_one_file_is_its_own_tree(tmp_path: Path, sqlite_store: CozoStore) -> None:
+    path = tree(tmp_path, {"a.py": "def f(): return 1\n"}) / "a.py"
+    ingest(sqlite_store, [path])
+    assert outlines(sqlite_store, path) == {"a.py": ("file", "", "")}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.py", "#!/usr/bin/python\n# -*- coding: utf-8 -*-\n# Copyright 2020\nr'''Adds.\n\nMore.'''\n", "Adds."),
+        ("a.py", "'Adds.'\nx = 1\n", "Adds."),
+        ("a.py", "# a comment\nimport os\n", ""),
+        ("a.py", '"""', ""),
+        ("a.rs", "//! Adds\n//! numbers.\n//!\n//! More.\nfn f() {}\n", "Adds numbers."),
+        ("a.c", "/*\n * Copyright (c) 2020\n */\n\n/**\n * Adds numbers.\n */\n#include <a.h>\n", "Adds numbers."),
+        ("a.js", "#!/usr/bin/env node\n'use strict';\n// Adds numbers.\nconst a = 1;\n", "Adds numbers."),
+        ("a.sh", "#!/bin/sh\n# Adds numbers.\nset -e\n# later\n", "Adds numbers."),
+        ("a.go", "package a\n\nfunc F() {} // Adds.\n", ""),
+        ("a.md", "---\n\n![a](b)\n\n<p>\n\n* * *\n\nIt adds numbers.\n", "It adds numbers."),
+        ("a.md", "", ""),
+    ],
+)
+def test_what_a_file_says_of_itself(name: str, text: str, expected: str) -> None:
+    assert own_documentation(PurePath(name), text) == expected
+
+
+@given(st.sampled_from(["a.py", "a.rs", "a.c", "a.sh", "a.md"]), st.text(alphabet="\"'/*#!-= \nab\\.", max_size=400))
+def test_it_is_short_and_on_one_line_whatever_the_text(name: str, text: str) -> None:
+    found = own_documentation(PurePath(name), text)
+    assert len(found) <= LONGEST + 1
+    assert "\n" not in found
+
+
+def test_a_long_text_is_cut_at_a_word() -> None:
+    found = own_documentation(PurePath("a.md"), "word " * 1_000)
+    assert len(found) <= LONGEST + 1
+    assert found.endswith("word…")
