@@ -63,6 +63,7 @@ def test_a_line_of_code_does_not(line: str) -> None:
         (" \n\t", "is empty"),
         ("123 ... 4", "holds no words"),
         ("x", "holds no words"),
+        ("A mapping with the keys build_file and build\n…\nbuild_file.", "is an echo"),
         ("You summarize code and text. Answer with one short sentence in English that says what", "is an echo"),
         (CODE, "is an echo"),
         ('with open(path, encoding="utf-8") as stream:', "is an echo"),

@@ -158,3 +158,18 @@ def test_names_that_are_in_the_content_are_never_foreign(words: list[str]) -> No
     text = " ".join(words)
     assert unsupported_names(text, text) == ()
     assert set(unsupported_names(text, CONTENT)) <= {"DataFrame", "x_1", "TexteÖffner"}
+
+
+@pytest.mark.parametrize(
+    ("text", "foreign"),
+    [
+        ("A YAML mapping with the keys name, on, jobs and others.", ()),
+        ("A YAML mapping with the keys name and on.", ()),
+        ("A YAML mapping with the keys name, services and others.", ("services",)),
+        ("An XML document with the root element name and the elements jobs, on-call and on.", ("call",)),
+        ("Fill the mapping with the keys of another one, and with their values.", ()),
+        ("Sort the list and the elements in it.", ()),
+    ],
+)
+def test_what_a_document_is_said_to_consist_of_are_names(text: str, foreign: tuple[str, ...]) -> None:
+    assert unsupported_names(text, "name: build\non: push\njobs: {}\nXML YAML") == foreign

@@ -27,6 +27,10 @@ _INSIDE = re.compile(r"(?<=\w)[A-Z0-9]")
 _WHOLE = re.compile(r"[A-Za-z0-9_]+")
 _PIECES = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _JOINTS = re.compile(r"[^a-z0-9]+")
+# A list of what a document consists of, up to the next of its names: "with the keys name, port and".
+_LISTING = re.compile(r"\b(?:with the keys|and the elements) (?:[^\s,]+(?:, | and )|[^\s,]+[-.:])*\Z")
+# Words that stand in such a list and are none of its names.
+_BESIDE_NAMES = frozenset(["and", "others", "in", "as"])
 # Names that any text may have: abbreviations of the field, constants, languages, systems.
 _ORDINARY = """
     and api ascii boolean c cpu css csv dns english eof false gpu gui html http https i id io ip ipv4 ipv6 java
@@ -84,11 +88,13 @@ def grounded_share(text: str, content: str) -> float:
 def unsupported_names(text: str, content: str) -> tuple[str, ...]:
     """The names in ``text`` that do not stand in ``content``, and are no ordinary words.
 
-    A name is a word with a capital inside, an underscore or a digit, or one that begins with a capital within a
-    sentence. Case, underscores and a plural *s* make no difference.
+    A name is a word with a capital inside, an underscore or a digit, one that begins with a capital within a
+    sentence, or one in a list of keys or elements. Case, underscores and a plural *s* make no difference.
 
     >>> unsupported_names("Return the DataFrame of an HTTP request to Flask.", "def frame(request): ...")
     ('DataFrame', 'Flask')
+    >>> unsupported_names("A YAML mapping with the keys name, port and host.", "name: a, port: 80")
+    ('host',)
     """
     known = known_text(content)
     names = (match[0] for match in _NAMED.finditer(text) if _is_name(match[0], text[: match.start()]))
@@ -140,9 +146,15 @@ def last_name(text: str) -> str:
 
 
 def _is_name(word: str, before: str) -> bool:
+    if _is_listed(word, before):
+        return True
     before = before.rstrip()
     begins = not before or before[-1] in ".!?:"
     return len(word) > 1 and ("_" in word or bool(_INSIDE.search(word)) or (word[0].isupper() and not begins))
+
+
+def _is_listed(word: str, before: str) -> bool:
+    return _LISTING.search(before) is not None and word not in _BESIDE_NAMES | ENGLISH
 
 
 def numbers_of(text: str, content: str) -> bool:

@@ -8,6 +8,7 @@ from collections import Counter
 
 from dobby_dagster.domain.errors import DegenerateOutputError
 from dobby_dagster.domain.printable import shortened
+from dobby_dagster.inference.prompts import CUT
 from dobby_dagster.inference.scoring.grounding import numbers_of, shares_no_word
 
 _CODE = re.compile(r"[;{}]|\w\(|[=:]\s*$|^\s*(def|class|func|function|return|import|fn|pub|static)\b|\w\s*=\s*\w")
@@ -58,7 +59,7 @@ def gate(text: str, content: str | None, instruction: str) -> None:
         raise DegenerateOutputError(f"the output holds the control character U+{ord(odd):04X}")
     if sum(character.isalpha() for character in text) < 2:
         raise DegenerateOutputError(f"the output holds no words: {_shown(text)}")
-    if _echoes(text, content or "", instruction):
+    if CUT in text or _echoes(text, content or "", instruction):
         raise DegenerateOutputError(f"the output is an echo: {_shown(text)}")
     if _repeats(text, words, content or "") or (content is not None and _stutters(text, content)):
         raise DegenerateOutputError(f"the output repeats itself: {_shown(text)}")
