@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class OutlineKind(StrEnum):
-    """What a file or folder is: a text is a file without parts, of the others the content is derived from their parts."""
+    """A file without parts is a text; of all others the content is derived from their parts."""
 
     FILE = "file"
     PACKAGE = "package"
