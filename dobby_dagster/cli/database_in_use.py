@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dobby_dagster.cli.options import Given
+from dobby_dagster.cli.recipe_labels import has_identifier
 from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.errors import DobbyError, SettingsError
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import shell_word
 from dobby_dagster.domain.remembered import memory_of
 from dobby_dagster.domain.scope import BatchId, RecipeId
@@ -63,17 +65,21 @@ class Opened:
         return self.store.source(self.settings.source)
 
     def recipe(self, named: str | None = None) -> RecipeId | None:
-        """The named recipe, by default the last used one; None if none was used yet.
+        """The recipe that ``named`` begins the identifier of, by default the last used one; None if none was used yet.
 
         Raises:
-            SettingsError: There is no recipe of that name.
+            SettingsError: There is no such recipe, or more than one.
         """
         if named is None:
             return self.store.recipes.latest()
         known = [row["recipe"] for row in self.store.recipes.all()]
-        if named not in known:
+        found = [recipe for recipe in known if has_identifier(recipe, named)]
+        if not found:
             raise SettingsError(f"there is no recipe '{named}'", hint=suggestion(named, known))
-        return RecipeId(named)
+        if len(found) > 1:
+            message = f"'{named}' is the beginning of {counted(len(found), 'recipe')}"
+            raise SettingsError(message, hint=f"choose one: {', '.join(found)}")
+        return RecipeId(found[0])
 
     def batches(self, *named: str | None) -> list[BatchId]:
         """All batches of the source, in order.

@@ -1,4 +1,4 @@
-"""Labels that distinguish recipes: the settings in which they differ."""
+"""How recipes are named: by the beginning of their identifiers, and by the settings in which they differ."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dobby_dagster.domain.settings import InferenceSettings
+
+# Digits of an identifier that are enough where no other begins with them.
+LEAST_DIGITS = 4
+
+
+def has_identifier(recipe: str, named: str) -> bool:
+    """Whether ``named`` is the identifier ``recipe``, or its beginning.
+
+    >>> has_identifier("8c1f5d0e9b2a7c46", "8c1f"), has_identifier("8c1f5d0e9b2a7c46", "8c1")
+    (True, False)
+    """
+    return recipe == named or (len(named) >= LEAST_DIGITS and recipe.startswith(named))
 
 
 def non_default_settings(settings: Mapping[str, Any]) -> str:

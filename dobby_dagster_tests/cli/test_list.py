@@ -121,6 +121,24 @@ def test_a_wrong_filter_is_named(dobby: Dobby, tree: CozoStore, arguments: tuple
     assert message in answer.err
 
 
+def test_the_beginning_of_a_recipe_that_only_one_has_is_enough(dobby: Dobby, tree: CozoStore) -> None:
+    recipe = str(tree.recipes.latest())
+    whole = dobby("list", "--recipe", recipe, *WHERE)
+    assert "src/b.js::five" in whole.out
+    assert dobby("list", "--recipe", recipe[:4], *WHERE) == whole
+    assert f"there is no recipe '{recipe[:3]}'" in dobby("list", "--recipe", recipe[:3], *WHERE).err
+    columns = "prompt, prompt_text, model, model_revision, settings, used_at"
+    tree.connection.run(
+        f"?[recipe, {columns}] := *dobby_recipe{{recipe: known, {columns}}}, known == $recipe, recipe = $like"
+        f" :put dobby_recipe {{recipe => {columns}}}",
+        {"recipe": recipe, "like": recipe[:6] + "0" * 10},
+        write=True,
+    )
+    answer = dobby("list", "--recipe", recipe[:4], *WHERE)
+    assert (answer.code, answer.out) == (1, "")
+    assert f"'{recipe[:4]}' is the beginning of 2 recipes (choose one: " in answer.err
+
+
 def test_whole_numbers_as_keys_are_listed_by_their_digits(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
     with cozo_client(WHERE[1]) as db:
         db.run(":create numbered {id: Int => content: String}")

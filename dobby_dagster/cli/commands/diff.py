@@ -12,7 +12,7 @@ import typer
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import out, print_json, print_table
-from dobby_dagster.cli.recipe_labels import settings_by_recipe
+from dobby_dagster.cli.recipe_labels import has_identifier, settings_by_recipe
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import RecipeId
@@ -82,7 +82,7 @@ def _chosen(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Ma
                 hint="summarise with another model: dobby summarize --model dobby-code-11m",
             )
         return rows[1], rows[0]
-    named = [[row for row in rows if name in (row["recipe"], row["model"])] for name in names]
+    named = [[row for row in rows if name == row["model"] or has_identifier(row["recipe"], name)] for name in names]
     for name, matching in zip(names, named, strict=True):
         if not matching:
             raise SettingsError(f"there are no summaries by '{name}'", hint=_way_to(name, rows))
