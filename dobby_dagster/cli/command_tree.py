@@ -32,6 +32,7 @@ from dobby_dagster.cli.commands.recover import recover
 from dobby_dagster.cli.commands.redo import redo
 from dobby_dagster.cli.commands.report import report
 from dobby_dagster.cli.commands.restore import restore
+from dobby_dagster.cli.commands.search import search
 from dobby_dagster.cli.commands.show import show
 from dobby_dagster.cli.commands.status import status
 from dobby_dagster.cli.commands.summarize import summarize
@@ -77,7 +78,7 @@ def _root(
 # The help lists commands by task, in the order in which a new user needs them.
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Summarise": (init, ingest, preview, summarize, try_),
-    "Show results": (status, list_, show, check, diff, history, report, export),
+    "Show results": (status, list_, search, show, check, diff, history, report, export),
     "Repeat and clean up": (backfill, redo, purge),
     "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore, migrate),
     "Settings": (config, models),

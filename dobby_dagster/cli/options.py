@@ -16,6 +16,13 @@ from dobby_dagster.domain.settings_loader import Loaded, load_settings
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to standard output, and nothing else.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask for confirmation.")]
+Language = Annotated[str | None, typer.Option(help="Only records in this language.")]
+Kind = Annotated[str | None, typer.Option(help="Only records of this kind: function, class, section, …")]
+Below = Annotated[float | None, typer.Option(min=0, max=1, help="Only summaries with a lower confidence.")]
+Unsure = Annotated[bool, typer.Option("--unsure", help="Only unsure summaries.")]
+Stale = Annotated[bool, typer.Option("--stale", help="Only records that have changed since their summary.")]
+Recipe = Annotated[str | None, typer.Option(help="Model and prompt, by identifier; see dobby status.")]
+Page = Annotated[int, typer.Option(min=1, help="Which page.")]
 _ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file; by default dobby.toml.")]
 
 SOURCE = ("relation", "key", "content")
@@ -94,6 +101,12 @@ class Given:
             SettingsError: A setting is unknown or invalid.
         """
         return load_settings(self.settings, file=self.config, memory=memory)
+
+
+def highest_confidence(below: float | None, unsure_below: float | None) -> float | None:
+    """The limit of ``--below`` together with that of ``--unsure``; None where neither was given."""
+    limits = [limit for limit in (below, unsure_below) if limit is not None]
+    return min(limits) if limits else None
 
 
 def takes(*names: str, config: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:

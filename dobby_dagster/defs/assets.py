@@ -141,6 +141,18 @@ def summaries_in(pool: str) -> dg.AssetsDefinition:
 summaries = summaries_in(DEVICE_POOL)
 
 
+@per_batch("documents", {"cozodb"}, "search", deps=[summaries])
+@by_recommendation()
+def search_index(context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool) -> None:
+    """The index by which `dobby search` finds the summaries of each batch; only what is missing is added."""
+    from dobby_dagster.search.search_index import update_batch
+
+    for batch in map(BatchId, context.partition_keys):
+        added = update_batch(database.store, database.records(), Scope(models.recipe.id, batch))
+        metadata = {"documents_added": added}
+        context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
+
+
 @per_batch("metrics", {"cozodb", "arrow"}, "reporting", deps=[summaries])
 @by_recommendation()
 def metrics(

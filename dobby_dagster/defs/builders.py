@@ -7,7 +7,14 @@ from typing import Any, NoReturn
 
 import dagster as dg
 
-from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries_in
+from dobby_dagster.defs.assets import (
+    metrics,
+    pending_records,
+    record_batches,
+    search_index,
+    source_records,
+    summaries_in,
+)
 from dobby_dagster.defs.io_manager import CozoIOManager
 from dobby_dagster.defs.partitions import backfill_policy
 from dobby_dagster.defs.resources import ContractLimits, CozoDatabase, ModelPool, PipelineOptions
@@ -22,9 +29,9 @@ def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]
     """The assets for ``settings``.
 
     The code version of ``summaries`` is the recipe, so that the UI shows them as out of date after a change of model,
-    prompt or generation settings. Where automation is on, ``record_batches`` has a freshness policy. Metrics are
-    materialized automatically after summaries without them. A run of a backfill takes ``dagster.partitions_per_run``
-    batches.
+    prompt or generation settings. Where automation is on, ``record_batches`` has a freshness policy. The search index
+    and metrics are materialized automatically after summaries without them. A run of a backfill takes
+    ``dagster.partitions_per_run`` batches.
     """
     automation = settings.automation
     stale = dg.FreshnessPolicy.time_window(fail_window=timedelta(seconds=automation.stale_seconds))
@@ -34,7 +41,10 @@ def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]
     by_batch = [
         pending_records,
         summaries_in(device_pool(settings)).map_asset_specs(lambda spec: spec.replace_attributes(code_version=version)),
-        metrics.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=AFTER_SUMMARIES)),
+        *(
+            asset.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=AFTER_SUMMARIES))
+            for asset in (search_index, metrics)
+        ),
     ]
     return [
         source_records,

@@ -12,7 +12,7 @@ from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.store.ledger.batch_reports import SUMMARY_COLUMNS
-from dobby_dagster.store.ledger.relations import MEMBER, METRIC, SUMMARY
+from dobby_dagster.store.ledger.relations import DOCUMENT, MEMBER, METRIC, SUMMARY
 
 if TYPE_CHECKING:
     from dobby_dagster.pipeline.planning.planner import Changes
@@ -33,7 +33,7 @@ COLUMNS = {
 
 def table_metadata(table: str) -> dict[str, Any]:
     """What the UI shows of an asset's table: where it is stored, and its columns with their types in CozoDB."""
-    stored = {"pending": MEMBER, "summaries": SUMMARY, "metrics": METRIC}[table]
+    stored = {"pending": MEMBER, "summaries": SUMMARY, "documents": DOCUMENT, "metrics": METRIC}[table]
     about = {"dobby/table": table, "dagster/table_name": stored.name, "dagster/storage_kind": "cozodb"}
     if table not in COLUMNS:
         return about

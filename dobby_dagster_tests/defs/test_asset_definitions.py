@@ -7,7 +7,7 @@ import pytest
 from dagster._config import resolve_defaults
 
 from dobby_dagster.definitions import build_definitions
-from dobby_dagster.defs.assets import metrics, pending_records, summaries
+from dobby_dagster.defs.assets import metrics, pending_records, search_index, summaries
 from dobby_dagster.defs.builders import build_resources
 from dobby_dagster.defs.partitions import record_batch_partitions
 from dobby_dagster.defs.runs.batch_runs import ranges
@@ -22,7 +22,7 @@ def test_definitions_load_and_tell_the_story(make_settings: Make) -> None:
     definitions = build_definitions(make_settings())
     dg.Definitions.validate_loadable(definitions)
     specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
-    assert set(specs) == {"source_records", "record_batches", "pending_records", "summaries", "metrics"}
+    assert set(specs) == {"source_records", "record_batches", "pending_records", "summaries", "search_index", "metrics"}
     for spec in specs.values():
         assert spec.description
         assert spec.owners
@@ -30,7 +30,7 @@ def test_definitions_load_and_tell_the_story(make_settings: Make) -> None:
     groups = {name: spec.group_name for name, spec in specs.items()}
     assert groups == {
         "source_records": "source", "record_batches": "source", "pending_records": "inference", "summaries": "inference",
-        "metrics": "reporting",
+        "search_index": "search", "metrics": "reporting",
     }  # fmt: skip
     schema = specs["summaries"].metadata["dagster/column_schema"]
     columns = {column.name: (column.type, column.constraints.nullable) for column in schema.columns}
@@ -42,10 +42,12 @@ def test_definitions_load_and_tell_the_story(make_settings: Make) -> None:
 @pytest.mark.parametrize(("named", "most"), [({}, 16), ({"dagster__partitions_per_run": 3}, 3)])
 def test_one_backfill_policy_on_the_whole_chain(make_settings: Make, named: dict[str, int], most: int) -> None:
     graph = build_definitions(make_settings(**named)).resolve_asset_graph()
-    assert {graph.get(asset.key).backfill_policy for asset in (pending_records, summaries, metrics)} == {
+    assert {graph.get(asset.key).backfill_policy for asset in (pending_records, summaries, search_index, metrics)} == {
         dg.BackfillPolicy.multi_run(max_partitions_per_run=most)
     }
-    assert {asset.partitions_def for asset in (pending_records, summaries, metrics)} == {record_batch_partitions}
+    assert {asset.partitions_def for asset in (pending_records, summaries, search_index, metrics)} == {
+        record_batch_partitions
+    }
 
 
 def test_a_launchpad_is_not_filled_with_the_settings(make_settings: Make) -> None:

@@ -21,6 +21,7 @@ PICTURES = os.environ.get("PICTURES")
 GROUPS = {
     "source": ("source_records", "record_batches"),
     "inference": ("pending_records", "summaries"),
+    "search": ("search_index",),
     "reporting": ("metrics",),
 }
 __all__ = ["browser"]

@@ -23,16 +23,16 @@ def list_(
     given: options.Given,
     prefix: Annotated[str, typer.Argument(help="Only keys that begin so, as src/parser.py.")] = "",
     state: Annotated[str | None, typer.Option(help=f"Only records in this state: {', '.join(State)}.")] = None,
-    language: Annotated[str | None, typer.Option(help="Only records in this language.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Only records of this kind: function, class, section, …")] = None,
-    below: Annotated[float | None, typer.Option(min=0, max=1, help="Only summaries with a lower confidence.")] = None,
-    unsure: Annotated[bool, typer.Option("--unsure", help="Only unsure summaries.")] = False,
+    language: options.Language = None,
+    kind: options.Kind = None,
+    below: options.Below = None,
+    unsure: options.Unsure = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only records that failed.")] = False,
-    stale: Annotated[bool, typer.Option("--stale", help="Only records that have changed since their summary.")] = False,
-    recipe: Annotated[str | None, typer.Option(help="Model and prompt, by identifier; see dobby status.")] = None,
+    stale: options.Stale = False,
+    recipe: options.Recipe = None,
     sort: Annotated[str, typer.Option(help=f"{', '.join(ORDERS)}: the least confident or the newest first.")] = "key",
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Records on a page.")] = 20,
-    page: Annotated[int, typer.Option(min=1, help="Which page.")] = 1,
+    page: options.Page = 1,
     as_json: options.Json = False,
 ) -> None:
     """List records with their summaries.
@@ -48,8 +48,7 @@ def list_(
     if failed and state not in (None, State.FAILED):
         raise SettingsError(f"--failed contradicts --state {state}")
     use = opened(given)
-    if unsure:
-        below = min(use.settings.pipeline.unsure_below, 1.0 if below is None else below)
+    below = options.highest_confidence(below, use.settings.pipeline.unsure_below if unsure else None)
     named = State.FAILED if failed else state
     wanted = RecordFilter(typed(prefix), named, language and language.lower(), kind, below, stale)
     found = list_records(use.store, use.source, use.recipe(recipe), wanted, Order(sort), limit, page)

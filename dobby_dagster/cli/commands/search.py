@@ -1,0 +1,92 @@
+"""``dobby search``: the records that fit a text."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dobby_dagster.cli import options
+from dobby_dagster.cli.database_in_use import opened
+from dobby_dagster.cli.output import note, out, print_json, print_table
+from dobby_dagster.cli.progress_bars import progress
+from dobby_dagster.cli.record_lookup import typed
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.plurals import counted
+
+if TYPE_CHECKING:
+    from dobby_dagster.cli.database_in_use import Opened
+    from dobby_dagster.search.search_records import Hit, SearchResult
+
+
+@options.takes("database", "relation")
+def search(
+    given: options.Given,
+    words: Annotated[list[str] | None, typer.Argument(help="Words, identifiers or a sentence.", metavar="TEXT")] = None,
+    prefix: Annotated[str, typer.Option(help="Only keys that begin so, as src/parser.py.")] = "",
+    language: options.Language = None,
+    kind: options.Kind = None,
+    below: options.Below = None,
+    unsure: options.Unsure = False,
+    stale: options.Stale = False,
+    recipe: options.Recipe = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1_000, help="Records on a page.")] = 10,
+    page: Annotated[int, typer.Option(min=1, max=1_000, help="Which page.")] = 1,
+    update: Annotated[bool, typer.Option("--update", help="Index every summary that is not indexed.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Find records by what they do or what they are called, the best first.
+
+    Example: dobby search split a url into parts
+    """
+    from dobby_dagster.pipeline.reporting.record_list import RecordFilter
+    from dobby_dagster.search.search_records import search as search_records
+
+    text = " ".join(map(typed, words or []))
+    if update and text:
+        raise SettingsError(f"--update takes no text, and '{text}' is one", hint="update first, then search")
+    if not text and not update:
+        raise SettingsError("what to search for is missing", hint="name what the code does, or an identifier")
+    use = opened(given)
+    if update:
+        _update(use, recipe, as_json)
+        return
+    below = options.highest_confidence(below, use.settings.pipeline.unsure_below if unsure else None)
+    wanted = RecordFilter(typed(prefix), None, language and language.lower(), kind, below, stale)
+    result = search_records(use.store, use.source, use.recipe(recipe), text, wanted, limit, page)
+    if as_json:
+        hits = [asdict(hit) for hit in result.hits]
+        print_json({"hits": hits, "page": page, "more": result.more, "index_behind": result.index_behind})
+    else:
+        _show(use, result, page)
+
+
+def _update(use: Opened, named: str | None, as_json: bool) -> None:
+    from dobby_dagster.search.search_index import update_all
+
+    recipe = use.recipe(named)
+    records = use.store.reports.status(use.relation, recipe)["records"] if recipe else 0
+    with progress("Indexing", records) as advance:
+        added = update_all(use.store, use.source, recipe, advance) if recipe else 0
+    if as_json:
+        print_json({"indexed": added})
+    else:
+        out.print(f"{counted(added, 'summary')} added to the index." if added else "The index is up to date.")
+
+
+def _show(use: Opened, result: SearchResult, page: int) -> None:
+    if result.hits:
+        print_table(["key", "line", "summary", "confidence", "found by"], map(_row, result.hits))
+    else:
+        out.print("Nothing was found." if page == 1 else f"There is no page {page}.")
+    if result.more:
+        note(f"There is more: --page {page + 1}")
+    if result.index_behind:
+        note(f"The index is behind: {'; '.join(result.index_behind)}. Index them: {use.command('search --update')}")
+
+
+def _row(hit: Hit) -> tuple[str, str, str, float | str, str]:
+    summary = f"{hit.summary}\n(changed since)" if hit.stale else hit.summary or ""
+    confidence = "unknown" if hit.confidence is None else hit.confidence
+    return hit.key, "" if hit.line is None else str(hit.line), summary, confidence, ", ".join(hit.ways)

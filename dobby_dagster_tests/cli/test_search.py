@@ -1,0 +1,121 @@
+"""``dobby search``: what a person types and reads."""
+
+from pathlib import Path
+
+import pytest
+
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
+from dobby_dagster_tests.helpers.records import put
+
+WHERE = ("--database", "sqlite:///code.db")
+CODE = (
+    "def split_host(url):\n    return url.split('/')\n\n\n"
+    "def area(radius):\n    return 3 * radius * radius\n\n\n"
+    "class UrlParser:\n    def parse(self, text):\n        return text\n"
+)
+
+
+@pytest.fixture
+def tree(dobby: Dobby) -> CozoStore:
+    Path("src").mkdir()
+    Path("src/net.py").write_text(CODE)
+    Path("src/shape.js").write_text("function circleArea(radius) { return radius }\n")
+    assert dobby("ingest", "src", *WHERE).code == 0
+    store = CozoStore.open(DatabaseSettings(url="sqlite:///code.db"))
+    store.recipes.remember(RECIPE)
+    run(store, FakeEngine())
+    return store
+
+
+def keys(dobby: Dobby, *arguments: object) -> list[str]:
+    answer = dobby("search", *arguments, *WHERE, "--json")
+    assert answer.code == 0, answer.err
+    assert answer.json["index_behind"] == []
+    return [hit["key"] for hit in answer.json["hits"]]
+
+
+def test_words_need_no_quotes_and_a_hit_has_its_place(dobby: Dobby, tree: CozoStore) -> None:
+    answer = dobby("search", "area", "of", "a", "radius", *WHERE, "--json")
+    first = answer.json["hits"][0]
+    assert {name: first[name] for name in ("key", "path", "line", "name", "ways", "stale")} == {
+        "key": "src/net.py::area", "path": "src/net.py", "line": 5, "name": "area", "ways": ["text"], "stale": False,
+    }  # fmt: skip
+    assert first["summary"]
+    assert first["confidence"] is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("splitHost",), ["src/net.py::split_host"]),
+        (("radius", "--language", "JavaScript"), ["src/shape.js::circleArea"]),
+        (("radius", "--prefix", "src/net"), ["src/net.py::area"]),
+        (("UrlParser", "--kind", "class"), ["src/net.py::UrlParser"]),
+        (("radius", "--stale"), []),
+        (("radius", "--below", "0"), []),
+        (("nowhere",), []),
+        (("--", "--radius"), ["src/net.py::area", "src/shape.js::circleArea"]),
+    ],
+)
+def test_filters(dobby: Dobby, tree: CozoStore, arguments: tuple[object, ...], expected: list[str]) -> None:
+    before = (*WHERE, "--json")
+    answer = dobby("search", *before, *arguments)
+    assert answer.code == 0, answer.err
+    assert sorted(hit["key"] for hit in answer.json["hits"]) == expected
+
+
+def test_pages(dobby: Dobby, tree: CozoStore) -> None:
+    everything = keys(dobby, "src")
+    assert [key for page in (1, 2, 3) for key in keys(dobby, "src", "-n", 2, "--page", page)] == everything
+    assert len(everything) == 5
+
+
+def test_the_table_says_how_a_record_was_found_and_that_it_changed(dobby: Dobby, tree: CozoStore) -> None:
+    put(tree, {"src/net.py::area": "def area(side): return side"})
+    answer = dobby("search", "area", *WHERE)
+    assert answer.code == 0
+    assert "src/net.py::area" in answer.out
+    assert "(changed since)" in answer.out
+    assert "text" in answer.out
+    assert dobby("search", "nowhere", *WHERE).out == "Nothing was found.\n"
+    assert dobby("search", "area", *WHERE, "--page", "9").out == "There is no page 9.\n"
+    assert "There is more: --page 2" in dobby("search", "area", *WHERE, "-n", "1").err
+
+
+@pytest.mark.parametrize("text", ["the of", "?!", "\x1b[31m;", " "])
+def test_a_text_without_a_word_is_one_clear_line(dobby: Dobby, tree: CozoStore, text: str) -> None:
+    answer = dobby("search", text, *WHERE)
+    assert (answer.code, answer.out) == (1, "") if text != "\x1b[31m;" else answer.code == 0
+    assert "\x1b" not in answer.out + answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [((), "what to search for is missing"), (("a", "--update"), "--update takes no text")]
+)
+def test_a_text_or_an_update(dobby: Dobby, tree: CozoStore, arguments: tuple[str, ...], message: str) -> None:
+    answer = dobby("search", *arguments, *WHERE)
+    assert answer.code != 0
+    assert message in answer.err
+
+
+def test_an_index_that_is_behind_is_said_and_brought_up_to_date(dobby: Dobby, tree: CozoStore) -> None:
+    tree.connection.run(
+        "?[source, key] <- [['record', 'src/net.py::area']] :rm dobby_document {source, key}", write=True
+    )
+    answer = dobby("search", "radius", *WHERE)
+    assert "1 summary not in the full-text index" in answer.err
+    assert "search --update" in answer.err
+    assert dobby("search", "--update", *WHERE).out == "1 summary added to the index.\n"
+    assert dobby("search", "--update", *WHERE).out == "The index is up to date.\n"
+    assert keys(dobby, "radius") == ["src/net.py::area", "src/shape.js::circleArea"]
+
+
+def test_without_any_summary_nothing_is_found(dobby: Dobby) -> None:
+    Path("one.py").write_text("def one():\n    return 1\n")
+    assert dobby("ingest", "one.py", *WHERE).code == 0
+    assert dobby("search", "one", *WHERE).out == "Nothing was found.\n"
+    assert dobby("search", "--update", *WHERE).out == "The index is up to date.\n"
