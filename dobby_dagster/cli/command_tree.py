@@ -34,6 +34,7 @@ from dobby_dagster.cli.commands.report import report
 from dobby_dagster.cli.commands.restore import restore
 from dobby_dagster.cli.commands.search import search
 from dobby_dagster.cli.commands.show import show
+from dobby_dagster.cli.commands.site import site
 from dobby_dagster.cli.commands.status import status
 from dobby_dagster.cli.commands.summarize import summarize
 from dobby_dagster.cli.commands.try_text import try_
@@ -78,7 +79,7 @@ def _root(
 # The help lists commands by task, in the order in which a new user needs them.
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Summarise": (init, ingest, preview, summarize, try_),
-    "Show results": (status, list_, search, show, check, diff, history, report, export),
+    "Show results": (status, list_, search, show, check, diff, history, report, site, export),
     "Repeat and clean up": (backfill, redo, purge),
     "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore, migrate),
     "Settings": (config, models),

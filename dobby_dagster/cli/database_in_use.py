@@ -31,7 +31,7 @@ _WITH_MODEL = ("summarize", "backfill", "preview", "redo", "dev", "doctor")
 _WITHOUT_SOURCE = ("recover", "purge", "backup", "restore", "ingest", "config", "watch", "check", "migrate")
 _COMMAND = re.compile(
     r"(?<![\w/])dobby (failed list|failed release|summarize|status|list|search|show|check|diff|history|export|preview"
-    r"|backfill|redo|purge|dev|doctor|watch|recover)\b(?! --(?:database|config|relation))"
+    r"|backfill|site|redo|purge|dev|doctor|watch|recover)\b(?! --(?:database|config|relation))"
 )
 
 _last: list[Opened] = []

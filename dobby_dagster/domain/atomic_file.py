@@ -18,8 +18,8 @@ _OLD_DRAFT_SECONDS = 86_400.0
 
 
 @contextmanager
-def replacing(path: Path, *, mode: int | None = None, overwrite: bool = True) -> Iterator[Path]:
-    """Replace ``path`` atomically by a draft beside it, flushed to the disk, at the end of the block.
+def replacing(path: Path, *, mode: int | None = None, overwrite: bool = True, flush: bool = True) -> Iterator[Path]:
+    """Replace ``path`` atomically by a draft beside it at the end of the block.
 
     After an error the draft is deleted and ``path`` is unchanged. The draft starts as an empty file that only this user
     can read.
@@ -28,6 +28,7 @@ def replacing(path: Path, *, mode: int | None = None, overwrite: bool = True) ->
         path: The file to write; anything but a regular file is refused.
         mode: Permissions of the file; by default those of the replaced file, else by the umask.
         overwrite: Whether an existing file may be replaced.
+        flush: Wait until the disk has it. Without, a power loss can leave an empty file: only for what is made again.
 
     Raises:
         StoreAccessError: ``path`` is not a regular file, exists and may not be replaced, or can't be written.
@@ -51,13 +52,15 @@ def replacing(path: Path, *, mode: int | None = None, overwrite: bool = True) ->
         draft = Path(name)
         yield draft
         draft.chmod(mode)
-        _flush(draft)
+        if flush:
+            _flush(draft)
         if overwrite:
             draft.replace(path)
         else:
             _place(draft, path)
-        with suppress(OSError):  # some file systems have no folder to flush
-            _flush(path.parent)
+        if flush:
+            with suppress(OSError):  # some file systems have no folder to flush
+                _flush(path.parent)
     except OSError as error:
         raise access_error(path, error) from error
     finally:

@@ -17,6 +17,7 @@ from dobby_dagster.domain.secrets import redact
 MESSAGE_LENGTH = 2_000
 # Unicode's Default_Ignorable_Code_Points that are letters or marks: they have no width, and so can hide text.
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_ASCII_LINES = re.compile(r"[\n\t -~]*")
 
 
 def printable(value: object, *, lines: bool = False) -> str:
@@ -33,7 +34,7 @@ def printable(value: object, *, lines: bool = False) -> str:
     '\\x1b[31mred\\u202e'
     """
     text = str(value)
-    if text.isascii() and text.isprintable():
+    if text.isascii() and (text.isprintable() or (lines and _ASCII_LINES.fullmatch(text))):
         return text
     return "".join(c if _visible(c) or (lines and c in "\n\t") else _escape(c) for c in text)
 

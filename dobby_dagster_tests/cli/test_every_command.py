@@ -17,7 +17,7 @@ ARGUMENTS = {
     "ingest": ["code.py"], "show": ["k0"], "history": ["k0"], "backup": ["copy.db"], "restore": ["made.db"],
     "backfill": ["--all"], "redo": ["--below", "0.9"], "purge": ["--old", "--yes"], "watch": ["--once"],
     "try": ["code.py", "--model", "dobby-code-11m"], "check": ["code.py"],
-    "search": ["k0"],
+    "search": ["k0"], "site": ["public"],
 }  # fmt: skip
 # These make a database, or say that there is none; the others refuse.
 WITHOUT_A_DATABASE = {"init", "ingest", "restore", "config", "doctor", "migrate"}

@@ -13,7 +13,7 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.report_pages import Extent
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE
 
-EMPTY_ELEMENTS = {"meta", "br", "link", "img"}
+EMPTY_ELEMENTS = {"meta", "br", "link", "img", "input"}
 
 
 class Parts(HTMLParser):

@@ -227,11 +227,12 @@ class Reports:
         """The newest summary under ``recipe`` of each of ``keys`` that has one, be it of a former content.
 
         Returns:
-            By key: ``summary``, ``confidence`` (None: unknown) and ``created_at``.
+            By key: ``summary``, ``confidence`` (None: unknown), ``model``, ``prompt``, ``truncated``, ``finish_reason``
+            and ``created_at``.
         """
-        query = """?[key, summary, confidence, created_at] := key in $keys,
-            *dobby_summary{source: $source, key, fingerprint, recipe, text: summary, confidence, created_at},
-            recipe == $recipe
+        columns = "confidence, model, prompt, truncated, finish_reason, created_at"
+        query = f"""?[key, summary, {columns}] := key in $keys,
+            *dobby_summary{{source: $source, key, fingerprint, recipe, text: summary, {columns}}}, recipe == $recipe
         :order created_at"""
         params = {"source": relation, "recipe": recipe or "", "keys": list(keys)}
         return {row["key"]: row for row in self._connection.run(query, params).dicts()}
