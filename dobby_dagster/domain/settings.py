@@ -305,6 +305,34 @@ class MonitorSettings(Section):
     )
 
 
+class SearchSettings(Section):
+    """How records are found by meaning: which embedding makes vectors of summaries and questions."""
+
+    embedding: Annotated[str, NonEmpty] = Field(
+        "built-in", description="built-in, none, or a folder of a static embedding, as model2vec writes it."
+    )
+    url: Annotated[str, AfterValidator(_server_url)] = Field(
+        "", description="URL of an OpenAI-compatible server whose /embeddings is used instead."
+    )
+    served_name: str = Field("", description="Name of the embedding on that server; required with url.")
+    api_key: OptionalHeaderSecret = Field(None, description="API key of that server.")
+    credentials: OptionalCredentials = Field(
+        None, description="USER:PASSWORD, instead of a key; taken from url if given there."
+    )
+    timeout_seconds: float = Field(30.0, gt=0, description="Timeout of one request to that server.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_credentials_in_url(cls, values: Any) -> Any:
+        return move_credentials(values)
+
+    @model_validator(mode="after")
+    def _named(self) -> SearchSettings:
+        if self.url and not self.served_name.strip():
+            raise ValueError("served_name must say which embedding of the server is meant")
+        return self
+
+
 class Settings(Section):
     """All settings, validated as a whole."""
 
@@ -318,3 +346,4 @@ class Settings(Section):
     automation: AutomationSettings = AutomationSettings()
     contracts: ContractSettings = ContractSettings()
     monitor: MonitorSettings = MonitorSettings()
+    search: SearchSettings = SearchSettings()

@@ -22,7 +22,7 @@ REMEMBERED_ORIGIN = "remembered in the database"
 DEFAULT_FILE = "dobby.toml"
 WELL_KNOWN = {"DATABASE_URL": "database.url", "MODEL_PATH": "model.path"}
 NOT_SETTINGS = {"DOBBY_CONFIG"}
-URLS = {"database.url", "model.url"}
+URLS = {"database.url", "model.url", "search.url"}
 _WITHOUT_IT = "remove it; then dobby config lists all settings"
 
 

@@ -11,6 +11,7 @@ from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.printable import shortened
 from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.search_words import query_words
+from dobby_dagster.domain.settings import SearchSettings
 from dobby_dagster.pipeline.reporting.record_list import RecordFilter
 from dobby_dagster.search.rank_fusion import Fused, fused
 from dobby_dagster.search.retriever import Retriever
@@ -82,6 +83,7 @@ def search(
     limit: int = 10,
     page: int = 1,
     retrievers: Sequence[Retriever] | None = None,
+    settings: SearchSettings | None = None,
 ) -> SearchResult:
     """The records of ``source`` that fit ``text`` best, ``limit`` to a page.
 
@@ -96,6 +98,7 @@ def search(
         limit: Hits on a page.
         page: Which page, from 1.
         retrievers: The ways to find records; by default all that there are.
+        settings: Which embedding is used then; without it, records are found by words only.
 
     Raises:
         SettingsError: ``text`` has no word to search for.
@@ -106,7 +109,7 @@ def search(
             hint="name what the code does, or an identifier",
         )
     if retrievers is None:
-        retrievers = retrievers_for(store, source, recipe)
+        retrievers = retrievers_for(store, source, recipe, settings)
     wanted = wanted or RecordFilter()
     needed = limit * page + 1
     candidates = max(needed, CANDIDATES if wanted == RecordFilter() else FILTERED_CANDIDATES)

@@ -33,6 +33,7 @@ from dobby_dagster.store.ledger.run_attempts import RunAttempts
 from dobby_dagster.store.ledger.run_stalls import RunStalls
 from dobby_dagster.store.ledger.schema import identity, memory, migrate, schema_version, set_meta
 from dobby_dagster.store.ledger.totals import Totals
+from dobby_dagster.store.ledger.vectors import Vectors
 from dobby_dagster.store.maintenance.backup_file import write_backup
 from dobby_dagster.store.maintenance.integrity import Reading, read_everything
 from dobby_dagster.store.maintenance.ledger_audit import Audit
@@ -82,6 +83,7 @@ class CozoStore:
         self.audit = Audit(connection)
         self.activity = Activity(connection)
         self.totals = Totals(connection)
+        self.vectors = Vectors(connection)
 
     @classmethod
     def open(cls, settings: DatabaseSettings, *, create: bool = True) -> CozoStore:

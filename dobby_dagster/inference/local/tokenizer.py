@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from tokenizers import Tokenizer as Backend
 
 from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.inference.models.model_folder import one_line
-from dobby_dagster.inference.models.model_source import ModelSource
+from dobby_dagster.inference.models.model_source import ModelSource, TokenizerDefinition
 from dobby_dagster.inference.sandbox import chat_template, limited_process
 
 # Tokenizers that passed their trial: what a tokenizer.json holds, by its digest or the revision of the model.
@@ -94,18 +95,32 @@ def load_tokenizer(source: ModelSource) -> Tokenizer:
     Raises:
         ModelError: It can't be loaded, or can't be converted to ``tokenizer.json``.
     """
-    found = source.tokenizer()
-    definition = found.json if source.shipped else _tried(source, found.json)
+    return tokenizer_of(source.tokenizer(), source.path, source.revision, trusted=source.shipped)
+
+
+def tokenizer_of(found: TokenizerDefinition, path: Path, revision: str, *, trusted: bool) -> Tokenizer:
+    """The tokenizer that a folder or file defines.
+
+    Args:
+        found: What it defines.
+        path: The folder or file.
+        revision: Of the model, by which a conversion is known.
+        trusted: It is shipped with Dobby, and not tried first.
+
+    Raises:
+        ModelError: See :func:`load_tokenizer`.
+    """
+    definition = found.json if trusted else _tried(path, revision, found.json)
     try:
         with _panics():
             backend = Backend.from_str(definition)
     except ModelError:
         raise
     except Exception as error:  # the library raises bare Exception for a malformed file
-        raise ModelError(f"{source.path}: the tokenizer can't be loaded: {one_line(error)}") from error
+        raise ModelError(f"{path}: the tokenizer can't be loaded: {one_line(error)}") from error
     backend.no_truncation()
     backend.no_padding()
-    return Tokenizer(backend, _for_data(backend), found.template, found.special, source.shipped)
+    return Tokenizer(backend, _for_data(backend), found.template, found.special, trusted)
 
 
 def _for_data(backend: Backend) -> Backend:
@@ -122,14 +137,14 @@ def _for_data(backend: Backend) -> Backend:
     return Backend.from_str(json.dumps(definition))
 
 
-def _tried(source: ModelSource, definition: str) -> str:
+def _tried(path: Path, revision: str, definition: str) -> str:
     """Try a tokenizer, once for each version; converted by transformers where it has no ``definition``."""
-    version = hashlib.sha256(definition.encode()).hexdigest() if definition else source.revision
+    version = hashlib.sha256(definition.encode()).hexdigest() if definition else revision
     if version not in _TRIED:
-        question = {"folder": str(source.path), "definition": definition}
+        question = {"folder": str(path), "definition": definition}
         # A conversion imports transformers, which takes seconds and gigabytes of address space.
         seconds, memory = (10, 4_000_000_000) if definition else (60, 8_000_000_000)
-        what = f"{source.path}: the tokenizer"
+        what = f"{path}: the tokenizer"
         answer = limited_process.ask("tokenizer_trial", question, what, seconds=seconds, memory_bytes=memory)
         _TRIED[version] = definition or str(answer["converted"])
     return _TRIED[version]

@@ -10,6 +10,8 @@ from dobby_dagster.domain.settings import DEFAULT_MODEL
 _PACKAGE = Path(__file__).resolve().parents[2]
 SHELVES = (_PACKAGE / "shipped" / "models", _PACKAGE.parent / "models")
 SHIPPED = (DEFAULT_MODEL, SMALL_MODEL)
+# It lies on the same shelves, but writes no summaries.
+BUILT_IN_EMBEDDING = "dobby-search-256"
 
 
 def is_shipped(path: Path) -> bool:
@@ -19,7 +21,8 @@ def is_shipped(path: Path) -> bool:
 
 def shelf() -> dict[str, Path]:
     """The models that are shipped with Dobby, and those beside them, by name."""
-    return {path.name: path for place in SHELVES if place.is_dir() for path in sorted(place.iterdir()) if path.is_dir()}
+    folders = (path for place in SHELVES if place.is_dir() for path in sorted(place.iterdir()) if path.is_dir())
+    return {path.name: path for path in folders if path.name != BUILT_IN_EMBEDDING}
 
 
 def another_model(path: str) -> str:

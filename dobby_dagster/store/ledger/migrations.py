@@ -219,6 +219,14 @@ def add_outlines() -> Iterator[str]:
     yield "::index create dobby_outline:by_parent {parent}"
 
 
+def add_vectors() -> Iterator[str]:
+    """Vectors of the summaries of each batch, in pages, and how many chunks of the batch they are of."""
+    yield """:create dobby_vector_batch {source: String, recipe: String, batch: String =>
+        embedding: String, chunks: Int, pages: Int, stamp: String}"""
+    yield """:create dobby_vector {source: String, recipe: String, batch: String, page: Int =>
+        embedding: String, keys: [String], digests: Bytes, vectors: Bytes}"""
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -236,4 +244,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     add_code_graph,
     add_documents,
     add_outlines,
+    add_vectors,
 )

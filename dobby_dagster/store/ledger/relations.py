@@ -49,6 +49,16 @@ SUMMARY = Relation(
 DOCUMENT = Relation(
     "dobby_document", "source: String, key: String", "recipe: String, content_hash: String, words: String"
 )
+VECTOR_BATCH = Relation(
+    "dobby_vector_batch",
+    "source: String, recipe: String, batch: String",
+    "embedding: String, chunks: Int, pages: Int, stamp: String",
+)
+VECTOR = Relation(
+    "dobby_vector",
+    "source: String, recipe: String, batch: String, page: Int",
+    "embedding: String, keys: [String], digests: Bytes, vectors: Bytes",
+)
 CHUNK = Relation(
     "dobby_chunk",
     "batch: String, recipe: String, chunk: String",

@@ -20,6 +20,8 @@ from dobby_dagster.store.ledger.relations import (
     STATE,
     SUMMARY,
     SUSPECT,
+    VECTOR,
+    VECTOR_BATCH,
     VERSION,
     transition,
 )
@@ -27,7 +29,7 @@ from dobby_dagster.store.ledger.relations import (
 PAGE = 1_000
 # What is kept under a recipe beside records' states and summaries. The recipe itself is last: as long as it is there, a
 # purge can be run again.
-_BY_RECIPE = (CHUNK, METRIC, ATTEMPT, STALL, SUSPECT, RECIPE)
+_BY_RECIPE = (CHUNK, METRIC, ATTEMPT, STALL, SUSPECT, VECTOR, VECTOR_BATCH, RECIPE)
 
 # Deleted states are not changes: counts that rest on changes have to begin again, at a moment that nothing else has.
 _FORGET_CHANGES = (

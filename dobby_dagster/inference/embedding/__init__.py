@@ -1,0 +1,1 @@
+"""Texts as vectors, so that records are found by meaning."""

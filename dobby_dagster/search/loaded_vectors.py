@@ -1,0 +1,106 @@
+"""The vectors of a source in memory, kept by the process, and read again only where they have changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from dobby_dagster.domain.scope import BatchId, RecipeId
+from dobby_dagster.search.vector_math import best, cosines, lengths
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.vectors import DIGEST_BYTES, VectorBatch
+
+_LOCK = threading.Lock()
+_LOADED: WeakKeyDictionary[CozoStore, dict[tuple[str, RecipeId, str], LoadedVectors]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class _BatchRows:
+    """The rows of one batch: keys, digests, and int8 vectors of shape (rows, size)."""
+
+    stamp: str
+    keys: list[str]
+    digests: list[bytes]
+    rows: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedVectors:
+    """Vectors of one embedding, one a record: that of the latest batch.
+
+    Attributes:
+        keys: Of the records.
+        digests: What each vector was made of.
+        rows: (records, size) int8.
+        row_lengths: (records,) float32.
+    """
+
+    batches: Mapping[BatchId, _BatchRows]
+    keys: list[str]
+    digests: list[bytes]
+    rows: np.ndarray
+    row_lengths: np.ndarray
+
+    def nearest(self, query: np.ndarray, limit: int) -> list[tuple[str, bytes]]:
+        """Up to ``limit`` keys with their digests, the nearest first; only those whose cosine is above 0.
+
+        Args:
+            query: (size,) float32 of unit length; nothing is near to one of another size.
+            limit: At most so many.
+        """
+        if self.rows.shape[1] != len(query):
+            return []
+        places = best(cosines(self.rows, self.row_lengths, query), limit)
+        return [(self.keys[place], self.digests[place]) for place in places]
+
+
+def loaded_vectors(store: CozoStore, relation: str, recipe: RecipeId, embedding: str) -> LoadedVectors:
+    """The vectors of a source as they are stored now; the first call of a process reads all of them."""
+    with _LOCK:
+        held = _LOADED.setdefault(store, {})
+        before = held.get((relation, recipe, embedding))
+        stored = {b: v for b, v in store.vectors.batches(relation, recipe).items() if v.embedding == embedding}
+        stamps = {batch: vectors.stamp for batch, vectors in stored.items()}
+        if before is None or {batch: rows.stamp for batch, rows in before.batches.items()} != stamps:
+            known = before.batches if before else {}
+            before = _joined(
+                {
+                    batch: known[batch]
+                    if batch in known and known[batch].stamp == vectors.stamp
+                    else _read(store, relation, recipe, batch, vectors)
+                    for batch, vectors in stored.items()
+                }
+            )
+            held[relation, recipe, embedding] = before
+        return before
+
+
+def _read(store: CozoStore, relation: str, recipe: RecipeId, batch: BatchId, stored: VectorBatch) -> _BatchRows:
+    keys: list[str] = []
+    digests, vectors = bytearray(), bytearray()
+    for number in range(stored.pages):
+        page = store.vectors.page(relation, recipe, batch, number, stored.embedding)
+        if page is not None:
+            keys += page.keys
+            digests += page.digests
+            vectors += page.vectors
+    rows = np.frombuffer(bytes(vectors), np.int8).reshape(len(keys), -1) if keys else np.zeros((0, 0), np.int8)
+    split = [bytes(digests[begin : begin + DIGEST_BYTES]) for begin in range(0, len(digests), DIGEST_BYTES)]
+    return _BatchRows(stored.stamp, keys, split, rows)
+
+
+def _joined(batches: Mapping[BatchId, _BatchRows]) -> LoadedVectors:
+    """One row a key: of the batches that have it, the latest one's."""
+    filled = [rows for rows in batches.values() if rows.keys]
+    keys = [key for rows in filled for key in rows.keys]
+    digests = [digest for rows in filled for digest in rows.digests]
+    rows = np.concatenate([each.rows for each in filled]) if filled else np.zeros((0, 0), np.int8)
+    latest = {key: place for place, key in enumerate(keys)}
+    if len(latest) < len(keys):
+        places = sorted(latest.values())
+        keys, digests, rows = [keys[p] for p in places], [digests[p] for p in places], rows[places]
+    return LoadedVectors(batches, keys, digests, rows, lengths(rows))

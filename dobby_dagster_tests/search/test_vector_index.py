@@ -1,0 +1,193 @@
+"""Vectors over a real database: what is made, what is kept, and that no former summary finds a record."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dobby_dagster.domain.scope import BatchId
+from dobby_dagster.domain.settings import SearchSettings, SourceSettings
+from dobby_dagster.inference.embedding.static_embedding import StaticEmbedder
+from dobby_dagster.search import vector_index
+from dobby_dagster.search.search_records import search
+from dobby_dagster.search.vector_index import batches_behind, index_batch, index_behind
+from dobby_dagster.search.vector_retriever import VectorRetriever
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.embeddings import word_embedding
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.model_server import Scripted
+from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
+from dobby_dagster_tests.helpers.records import put
+
+WORDS = ["circle", "radius", "host", "port", "url", "queue"]
+
+
+class World:
+    """A database with an embedding that knows a few words."""
+
+    def __init__(self, store: CozoStore, folder: Path) -> None:
+        self.store = store
+        self.settings = SearchSettings(embedding=str(word_embedding(folder, WORDS)))
+        self.embedder = StaticEmbedder(folder)
+        self.source = store.source(SourceSettings())
+        store.recipes.remember(RECIPE)
+
+    def summarize(self, **contents: str) -> None:
+        put(self.store, dict(contents))
+        run(self.store, FakeEngine())
+
+    def index(self) -> dict[BatchId, int]:
+        return dict(index_behind(self.store, self.source, RECIPE.id, self.embedder))
+
+    def behind(self) -> dict[BatchId, int]:
+        return batches_behind(self.store, self.source, RECIPE.id, self.embedder)
+
+    def found(self, text: str, limit: int = 10) -> list[str]:
+        return self.retriever.ranked(text, limit)
+
+    @property
+    def retriever(self) -> VectorRetriever:
+        return VectorRetriever(self.store, self.source, RECIPE.id, self.settings)
+
+
+@pytest.fixture
+def world(any_store: CozoStore, tmp_path: Path) -> World:
+    return World(any_store, tmp_path / "embedding")
+
+
+def test_records_are_found_by_the_words_that_the_embedding_knows(world: World) -> None:
+    world.summarize(a="circle radius radius", b="host port", c="host url url")
+    assert world.found("radius") == []
+    assert world.retriever.behind() == "3 summaries not in the vector index"
+    assert list(world.index().values()) == [3]
+    assert world.found("a radius of a circle") == ["a"]
+    assert world.found("host and port") == ["b", "c"]
+    assert world.found("host and port", limit=1) == ["b"]
+    assert world.found("queue") == world.found("nothing known") == []
+    assert world.retriever.behind() == ""
+
+
+def test_only_what_changed_is_embedded_and_doing_it_again_changes_nothing(world: World) -> None:
+    world.summarize(a="circle", b="host")
+    assert list(world.index().values()) == [2]
+    [batch] = world.store.vectors.batches("record", RECIPE.id)
+    before = world.store.vectors.batches("record", RECIPE.id)
+    assert index_batch(world.store, world.source, RECIPE.id, batch, world.embedder) == 0
+    assert world.store.vectors.batches("record", RECIPE.id) == before
+    assert world.index() == {}
+    world.summarize(b="queue")
+    assert sum(world.index().values()) == 1
+    assert (world.found("host"), world.found("queue"), world.found("circle")) == ([], ["b"], ["a"])
+
+
+def test_a_vector_of_a_former_content_or_of_a_deleted_record_finds_nothing(world: World) -> None:
+    world.summarize(a="circle", b="circle radius", c="circle port")
+    world.index()
+    assert set(world.found("circle")) == {"a", "b", "c"}
+    world.summarize(a="url")
+    world.store.records.remove(["b"])
+    run(world.store, FakeEngine())
+    assert world.found("circle") == ["c"]
+    assert list(world.behind().values()) == [1]
+    world.index()
+    assert (world.found("url"), world.found("circle")) == (["a"], ["c"])
+
+
+def test_a_summary_that_is_redone_is_found_again_only_by_its_new_vector(world: World) -> None:
+    world.summarize(a="circle", b="circle host")
+    world.index()
+    world.store.upkeep.redo("record", RECIPE.id, ["a"])
+    assert world.found("circle") == ["b"]
+    world.store.connection.run(
+        "?[source, key, fingerprint, text] := *dobby_summary{source, key, fingerprint}, text = 'Another.'"
+        " :update dobby_summary {source, key, fingerprint => text}",
+        write=True,
+    )
+    assert world.found("circle") == []
+    run(world.store, FakeEngine())
+    assert world.behind()
+    assert sum(world.index().values()) == 1
+    assert set(world.found("circle")) == {"a", "b"}
+
+
+def test_vectors_of_another_embedding_are_not_used(world: World, tmp_path: Path) -> None:
+    world.summarize(a="circle")
+    world.index()
+    other = World(world.store, tmp_path / "other")
+    other.settings = SearchSettings(embedding=str(word_embedding(tmp_path / "other", [*WORDS, "more"])))
+    other.embedder = StaticEmbedder(tmp_path / "other")
+    assert other.found("circle") == []
+    assert other.retriever.behind() == "1 summary not in the vector index"
+    other.index()
+    assert (other.found("circle"), other.retriever.behind()) == (["a"], "")
+    assert (world.found("circle"), world.retriever.behind()) == ([], "1 summary not in the vector index")
+
+
+def test_a_batch_of_several_pages_is_indexed_whole_and_goes_on_after_a_stop(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_index, "PAGE", 3)
+    world.summarize(**{f"k{i}": f"circle {WORDS[i % 6]}" for i in range(8)})
+    put_page = world.store.vectors.put_page
+    stored: list[object] = []
+
+    def stops(*arguments: object) -> None:
+        if len(stored) == 2:
+            raise KeyboardInterrupt
+        stored.append(arguments)
+        put_page(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(world.store.vectors, "put_page", stops)
+    with pytest.raises(KeyboardInterrupt):
+        world.index()
+    monkeypatch.undo()
+    monkeypatch.setattr(vector_index, "PAGE", 3)
+    assert list(world.behind().values()) == [8]
+    assert list(world.index().values()) == [2]
+    assert len(world.found("circle")) == 8
+
+
+def test_a_purge_leaves_no_vectors(world: World) -> None:
+    world.summarize(a="circle")
+    world.index()
+    world.store.upkeep.purge(RECIPE.id)
+    for relation in ("dobby_vector", "dobby_vector_batch"):
+        assert world.store.connection.run(f"?[count(batch)] := *{relation}{{batch}}").rows == [[0]]
+    assert world.found("circle") == []
+
+
+def test_a_record_that_is_edited_while_it_is_embedded_gets_no_vector(world: World) -> None:
+    world.summarize(a="circle", b="circle")
+    put(world.store, {"a": "host"})
+    world.index()
+    assert world.found("circle") == ["b"]
+
+
+def one_axis(_: int, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+    """The same vector for each text."""
+    return 200, {}, {"data": [{"index": place, "embedding": [1, 0]} for place in range(len(body["input"]))]}
+
+
+def test_a_search_by_words_goes_on_where_the_embedding_server_is_gone(world: World) -> None:
+    world.summarize(a="circle")
+    gone = SearchSettings(url="http://127.0.0.1:9/v1", served_name="small")
+    world.index()
+    with Scripted(one_axis) as server:
+        settings = SearchSettings(url=server.url, served_name="small")
+        retriever = VectorRetriever(world.store, world.source, RECIPE.id, settings)
+        assert retriever._embedder is not None
+        dict(index_behind(world.store, world.source, RECIPE.id, retriever._embedder))
+        assert retriever.ranked("anything", 5) == ["a"]
+    result = search(world.store, world.source, RECIPE.id, "circle", settings=gone)
+    assert [hit.ways for hit in result.hits] == [("text",)]
+    [line] = result.index_behind
+    assert line.startswith("no search by meaning: the embedding server http://127.0.0.1:9/v1 does not answer")
+
+
+def test_an_embedding_that_is_not_there_is_said_and_none_is_not(world: World) -> None:
+    world.summarize(a="circle")
+    result = search(world.store, world.source, RECIPE.id, "circle", settings=SearchSettings(embedding="nowhere"))
+    assert len(result.hits) == 1
+    assert "there is no embedding 'nowhere'" in result.index_behind[0]
+    result = search(world.store, world.source, RECIPE.id, "circle", settings=SearchSettings(embedding="none"))
+    assert (len(result.hits), result.index_behind) == (1, ())
