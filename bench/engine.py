@@ -105,7 +105,7 @@ def by_prompt_length() -> list[dict[str, float]]:
 
 def quality(count: int = 1_000) -> list[dict[str, object]]:
     """The outputs of the fast backends against transformers in float32: similarity to the author's sentence, and to its texts."""
-    from training.evaluation.metrics import interval, smoothed_bleu
+    from dobby_dagster.inference.scoring.text_overlap import interval, smoothed_bleu
 
     pairs = documented(count)
     contents = [code for code, _ in pairs]

@@ -23,9 +23,9 @@ from dobby_dagster.inference.models.model_card import CARD
 from dobby_dagster.inference.scoring.confidence import CALIBRATED, Calibration, OutputFeatures, Weights, is_copied
 from dobby_dagster.inference.scoring.content_kind import kind_of
 from dobby_dagster.inference.scoring.grounding import grounded_share
+from dobby_dagster.inference.scoring.text_overlap import rouge_l
 from training.corpus.pair import read
 from training.evaluation.answers import MADE_UP, Answered, answers, as_records, sample, sample_kinds
-from training.evaluation.metrics import rouge_l
 
 AGREES = 0.5
 # Answers that a kind of content needs for weights of its own, and the inverse of the strength of regularisation.

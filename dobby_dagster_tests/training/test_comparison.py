@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dobby_dagster.inference.engine import Generation
+from dobby_dagster.inference.scoring.text_overlap import chrf
 from training.corpus.pair import Pair
 from training.evaluation.answers import Answered
 from training.evaluation.comparison import NOT_MEASURED, Contender, first_line, page
-from training.evaluation.metrics import chrf, meteor, reciprocal_ranks
+from training.evaluation.metrics import meteor, reciprocal_ranks
 
 SENTENCES = st.text("abc .", max_size=30)
 

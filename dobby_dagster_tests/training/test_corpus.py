@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dobby_dagster.ingest.documentation.first_sentence import first_sentence
 from dobby_dagster.ingest.file_splitting import split
 from dobby_dagster_tests.helpers.pairs import PYTHON, pair
 from training.corpus.build import build, pairs_of_project
@@ -21,7 +22,6 @@ from training.corpus.deduplication import Seen
 from training.corpus.functions import pairs_of_file, records_of_file
 from training.corpus.packages import Project, fetch, files, projects
 from training.corpus.pair import read, write
-from training.corpus.sentences import first_sentence
 
 
 def test_python_pairs_are_records_without_their_docstring_and_its_first_sentence() -> None:

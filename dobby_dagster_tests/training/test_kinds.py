@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dobby_dagster.ingest.documentation.first_sentence import first_sentence
 from training.corpus.kinds.build import LISTED, MADE_UP, build, made_up
 from training.corpus.kinds.files import pairs_of, wanted
 from training.corpus.kinds.found import MAX_CHARACTERS, inserted, listed
@@ -17,7 +18,6 @@ from training.corpus.kinds.shapes import shape
 from training.corpus.kinds.statements import rule
 from training.corpus.packages import Project, archived, projects
 from training.corpus.pair import Pair, read
-from training.corpus.sentences import first_sentence
 
 MODULE = '''"""Reads settings from files and the environment.
 

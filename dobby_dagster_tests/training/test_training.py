@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from transformers import Qwen2ForCausalLM
 
 from dobby_dagster.inference.models.reliability import read_reliability
+from dobby_dagster.inference.scoring.text_overlap import interval, rouge_l, smoothed_bleu
 from dobby_dagster_tests.helpers.pairs import PYTHON, pair
 from training import train
 from training.calibrate import features, fit
@@ -20,7 +21,7 @@ from training.corpus.functions import pairs_of_file, records_of_file
 from training.corpus.pair import Pair
 from training.evaluation.answers import Answered, answers, sample, with_documentation
 from training.evaluation.baselines import name_words, nearest_summaries
-from training.evaluation.metrics import calibration_error, interval, rouge_l, smoothed_bleu
+from training.evaluation.metrics import calibration_error
 from training.evaluation.oddities import ODDITIES
 from training.evaluation.report import evaluation, kinds_table, records_page, samples_page
 from training.model import build_model, load_weights, matrix_attention

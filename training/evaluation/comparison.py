@@ -20,6 +20,7 @@ from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.scoring.content_kind import kind_of
 from dobby_dagster.inference.scoring.grounding import unsupported_names
+from dobby_dagster.inference.scoring.text_overlap import chrf, interval, rouge_l, smoothed_bleu
 from training.calibrate import agrees
 from training.corpus.pair import Pair, read
 from training.evaluation.answers import (
@@ -33,15 +34,7 @@ from training.evaluation.answers import (
 )
 from training.evaluation.baselines import name_words
 from training.evaluation.embedding import Embedding
-from training.evaluation.metrics import (
-    calibration_error,
-    chrf,
-    interval,
-    meteor,
-    reciprocal_ranks,
-    rouge_l,
-    smoothed_bleu,
-)
+from training.evaluation.metrics import calibration_error, meteor, reciprocal_ranks
 
 LANGUAGES = ("python", "go", "rust", "javascript", "typescript", "java", "c", "cpp")
 Score = Callable[[str, str], float]

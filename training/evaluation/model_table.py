@@ -16,9 +16,9 @@ from pathlib import Path
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_lookup import find_model
+from dobby_dagster.inference.scoring.text_overlap import interval, smoothed_bleu
 from training.corpus.pair import Pair, read
 from training.evaluation.answers import answers_of, sample
-from training.evaluation.metrics import interval, smoothed_bleu
 
 LANGUAGES = ("python", "go", "rust", "javascript", "typescript", "java", "c", "cpp")
 

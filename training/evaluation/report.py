@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dobby_dagster.inference.models.reliability import RELIABILITY, Reliability
+from dobby_dagster.inference.models.reliability import RELIABILITY, Reliability, reliability_bins
 from dobby_dagster.inference.scoring.content_kind import kind_of
+from dobby_dagster.inference.scoring.text_overlap import interval, rouge_l, smoothed_bleu
 from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 from training.calibrate import LANGUAGES, agrees
 from training.corpus.pair import Pair
 from training.evaluation.answers import MADE_UP, Answered, answers, as_records, sample, sample_kinds, with_documentation
 from training.evaluation.baselines import name_words, nearest_summaries
 from training.evaluation.figures import reliability
-from training.evaluation.metrics import calibration_error, interval, reliability_bins, rouge_l, smoothed_bleu
+from training.evaluation.metrics import calibration_error
 from training.evaluation.oddities import ODDITIES
 
 Score = Callable[[str, str], float]

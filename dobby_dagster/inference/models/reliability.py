@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from dobby_dagster.inference.models.folder_files import is_file, read_json, validated
@@ -51,6 +53,20 @@ class Reliability(BaseModel):
     def error(self) -> float:
         """The expected calibration error: the mean distance of confidence and truth, in [0, 1]."""
         return sum(abs(found.confidence - found.agree) * found.count for found in self.bins) / self.count
+
+
+def reliability_bins(probabilities: Sequence[float], truths: Sequence[bool], bins: int = 10) -> list[ReliabilityBin]:
+    """What was said and what was true in each of ``bins`` of equal width that holds anything."""
+    given, true = np.asarray(probabilities), np.asarray(truths, dtype=float)
+    place = np.minimum((given * bins).astype(int), bins - 1)
+    return [
+        ReliabilityBin(
+            confidence=round(float(given[place == i].mean()), 4),
+            agree=round(float(true[place == i].mean()), 4),
+            count=int((place == i).sum()),
+        )
+        for i in sorted(set(place))
+    ]
 
 
 def read_reliability(folder: Path) -> Reliability | None:

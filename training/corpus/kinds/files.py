@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from training.corpus.functions import GENERATED
+from dobby_dagster.ingest.documentation.documented_code import GENERATED
 from training.corpus.kinds import (
     configuration,
     described,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from dobby_dagster.ingest.documentation.first_sentence import first_sentence
 from training.corpus.pair import Pair
-from training.corpus.sentences import first_sentence
 
 MAX_CHARACTERS = 3_000
 MIN_CHARACTERS = 40

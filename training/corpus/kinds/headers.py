@@ -6,12 +6,18 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from dobby_dagster.ingest.documentation.documented_code import (
+    ATTRIBUTE,
+    BLOCK_COMMENT,
+    GENERATED,
+    LINE_COMMENT,
+    text_of_comment,
+)
+from dobby_dagster.ingest.documentation.first_sentence import first_sentence
 from dobby_dagster.ingest.file_splitting import split
 from dobby_dagster.ingest.piece import Piece
-from training.corpus.functions import ATTRIBUTE, BLOCK_COMMENT, GENERATED, LINE_COMMENT, _plain
 from training.corpus.kinds.found import capital, found
 from training.corpus.pair import Pair
-from training.corpus.sentences import first_sentence
 
 HEAD = re.compile(r"\A(?:\s*(?://[^\n]*\n|/\*.*?\*/|[\"']use strict[\"'];?))+", re.DOTALL)
 COMMENT = re.compile(r"/\*.*?\*/|(?:^[ \t]*//[^\n]*\n)+", re.DOTALL | re.MULTILINE)
@@ -53,13 +59,13 @@ def signature(piece: Piece) -> str:
 
 def _go(text: str) -> Iterator[tuple[str, str, str]]:
     for match in GO.finditer(text[:20_000]):
-        plain = re.sub(r"\A\s*(?:Package|Command)\s+\S+\s+", "", _plain(match[1]))
+        plain = re.sub(r"\A\s*(?:Package|Command)\s+\S+\s+", "", text_of_comment(match[1]))
         yield match[1], plain, match[2]
 
 
 def _rust(text: str) -> Iterator[tuple[str, str, str]]:
     for match in RUST.finditer(text[:3_000]):
-        plain = re.sub(r"\A#+[^\n]*\n+", "", _plain(match[0]))
+        plain = re.sub(r"\A#+[^\n]*\n+", "", text_of_comment(match[0]))
         yield match[0], plain, ""
 
 
@@ -68,7 +74,7 @@ def _head(text: str, file_name: str) -> Iterator[tuple[str, str, str]]:
     head = HEAD.match(text)
     for match in COMMENT.finditer(head[0] if head else ""):
         tagged = FILE_TAG.search(match[0])
-        plain = _plain(match[0])
+        plain = text_of_comment(match[0])
         if tagged:
             plain = FILE_TAG.split(plain, maxsplit=1)[-1]
         elif not re.match(

@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from dobby_dagster.ingest.documentation.documented_code import without_comment
 from dobby_dagster.ingest.file_splitting import split
-from training.corpus.functions import _commented
 from training.corpus.kinds.found import found
 from training.corpus.pair import Pair
 
@@ -58,10 +58,9 @@ def _python(text: str) -> Iterator[tuple[str, str, str, str, int]]:
 def _comments(path: str, text: str) -> Iterator[tuple[str, str, str, str, int]]:
     for piece in split(PurePath(path), text):
         if piece.kind == "function" and piece.name.startswith("Test"):
-            parts = _commented(piece)
+            parts = without_comment(piece.content, piece.language)
             if parts is not None:
-                code, documentation, at, plain = parts
-                yield piece.name, code, plain, documentation, at
+                yield piece.name, parts.code, parts.plain, parts.documentation, parts.at
 
 
 def _titled(text: str) -> Iterator[tuple[str, str, str, str, int]]:

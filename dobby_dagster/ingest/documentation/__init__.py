@@ -1,0 +1,1 @@
+"""The documentation of a function or class: its first sentence, and the code without it."""
