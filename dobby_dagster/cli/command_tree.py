@@ -23,6 +23,7 @@ from dobby_dagster.cli.commands.history import history
 from dobby_dagster.cli.commands.ingest import ingest
 from dobby_dagster.cli.commands.init import init
 from dobby_dagster.cli.commands.list_records import list_
+from dobby_dagster.cli.commands.mcp import mcp
 from dobby_dagster.cli.commands.migrate import migrate
 from dobby_dagster.cli.commands.models import models
 from dobby_dagster.cli.commands.monitor import monitor
@@ -79,7 +80,7 @@ def _root(
 # The help lists commands by task, in the order in which a new user needs them.
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Summarise": (init, ingest, preview, summarize, try_),
-    "Show results": (status, list_, search, show, check, diff, history, report, site, export),
+    "Show results": (status, list_, search, show, check, diff, history, report, site, export, mcp),
     "Repeat and clean up": (backfill, redo, purge),
     "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore, migrate),
     "Settings": (config, models),

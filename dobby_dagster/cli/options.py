@@ -71,6 +71,11 @@ _SETTINGS: dict[str, tuple[str, type, Any]] = {
         typer.Option("--host", help="Address to listen at; one that others can reach needs a token."),
     ),
     "monitor_port": ("monitor.port", int, typer.Option("--port", help="Port; 0 for any free one.")),
+    "mcp_host": (
+        "mcp.host", str,
+        typer.Option("--host", help="With --http: address to listen at; one that others can reach needs a token."),
+    ),
+    "mcp_port": ("mcp.port", int, typer.Option("--port", help="With --http: port; 0 for any free one.")),
     "dagster_url": (
         "monitor.dagster_url", str,
         typer.Option("--dagster-url", help="URL of Dagster's web server; without it Dagster is not checked."),

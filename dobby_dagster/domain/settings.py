@@ -333,6 +333,16 @@ class SearchSettings(Section):
         return self
 
 
+class McpSettings(Section):
+    """Summaries for coding agents, over HTTP."""
+
+    host: Annotated[str, NonEmpty] = Field("127.0.0.1", description="Address to listen at.")
+    port: int = Field(3002, ge=0, le=65_535, description="Port; 0 for any free one.")
+    token: OptionalHeaderSecret = Field(
+        None, description="Bearer token of every request; required if others can reach the address."
+    )
+
+
 class Settings(Section):
     """All settings, validated as a whole."""
 
@@ -347,3 +357,4 @@ class Settings(Section):
     contracts: ContractSettings = ContractSettings()
     monitor: MonitorSettings = MonitorSettings()
     search: SearchSettings = SearchSettings()
+    mcp: McpSettings = McpSettings()

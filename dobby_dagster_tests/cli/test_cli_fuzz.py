@@ -85,6 +85,8 @@ def command_lines(draw: st.DrawFn) -> list[str]:
         line += ["--model", "nope"]  # inference has tests of its own
     if name in ("dev", "monitor"):
         line += ["--port", "TAKEN"]  # else it would serve
+    if name == "mcp":
+        line += ["--http", "--port", "TAKEN"]
     return line
 
 

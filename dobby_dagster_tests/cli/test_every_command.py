@@ -102,4 +102,13 @@ def test_json_is_one_document_and_nothing_else(dobby: Dobby, name: str) -> None:
 
 
 def test_commands_that_print_for_people_only() -> None:
-    assert COMMANDS.keys() - having("--json") == {"init", "export", "report", "dev", "monitor", "backup", "restore"}
+    assert COMMANDS.keys() - having("--json") == {
+        "init",
+        "export",
+        "report",
+        "dev",
+        "monitor",
+        "mcp",
+        "backup",
+        "restore",
+    }

@@ -55,6 +55,26 @@ def listen(host: str, port: int, options: tuple[str, str] = ("--host", "--port")
     return opened
 
 
+def require_token(sockets: Iterable[socket.socket], listening: str, setting: str, hint: str) -> None:
+    """Close ``sockets``, for which no token is set, where others than this machine can reach them.
+
+    Args:
+        sockets: Listening.
+        listening: How the address is named in the error.
+        setting: The token's.
+        hint: What to do about it.
+
+    Raises:
+        SettingsError: They can.
+    """
+    sockets = list(sockets)
+    if Names.of((str(one.getsockname()[0]) for one in sockets), ()).loopback:
+        return
+    for one in sockets:
+        one.close()
+    raise SettingsError(f"{listening} can be reached by others, and {setting} is not set", hint=hint)
+
+
 def url_of(host: str, listening: socket.socket) -> str:
     """The URL of a server that listens at ``host``."""
     port = listening.getsockname()[1]

@@ -9,11 +9,10 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from dobby_dagster.cli.server.listening_address import Names, listen
+from dobby_dagster.cli.server.listening_address import Names, listen, require_token
 from dobby_dagster.cli.server.login_secret import LOGIN_FILE, login_token
 from dobby_dagster.cli.server.request_guard import Guard
 from dobby_dagster.cli.server.served_home import ServedHome
-from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.owner import pid_of
 from dobby_dagster.domain.settings import MonitorSettings
 from dobby_dagster.domain.settings_loader import load_settings
@@ -31,13 +30,9 @@ def open_sockets(settings: MonitorSettings, options: tuple[str, str]) -> list[so
         SettingsError: They can't be listened on, or others can reach them and no token is set.
     """
     sockets = listen(settings.host, settings.port, options)
-    if settings.token is None and not _names(sockets).loopback:
-        for one in sockets:
-            one.close()
-        raise SettingsError(
-            f"{options[0]} {settings.host} can be reached by others, and monitor.token is not set",
-            hint="set DOBBY_MONITOR_TOKEN to a secret that Prometheus sends as its bearer token",
-        )
+    if settings.token is None:
+        hint = "set DOBBY_MONITOR_TOKEN to a secret that Prometheus sends as its bearer token"
+        require_token(sockets, f"{options[0]} {settings.host}", "monitor.token", hint)
     return sockets
 
 

@@ -1,0 +1,80 @@
+"""The tree that the keys of records make: folders, files, classes, functions.
+
+A key is ``folder/file::Class.method``. A name with a dot is a part of another record only if there is one of that name:
+sections of documents have dots in their titles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder, a file, or a record in one.
+
+    Attributes:
+        key: A record's key, or the path that such keys begin with.
+        kind: ``folder`` or ``file``; what it is if there is no record of this key.
+        depth: Levels below what was asked for, from 1.
+        records: Records at and below it.
+        order: Sorts each place before what is in it.
+    """
+
+    key: str
+    kind: str
+    depth: int
+    records: int
+    order: tuple[str, ...]
+
+
+def chain(key: str, keys: frozenset[str]) -> list[str]:
+    """The places from the top to ``key``.
+
+    >>> chain("src/a.py::Two.three", frozenset({"src/a.py::Two"}))
+    ['src', 'src/a.py', 'src/a.py::Two', 'src/a.py::Two.three']
+    >>> chain("docs/a.md::Version 1.2", frozenset())
+    ['docs', 'docs/a.md', 'docs/a.md::Version 1.2']
+    """
+    path, separator, name = key.partition("::")
+    found = [path[:end] for end, character in enumerate(path) if character == "/" and end]
+    found += [path] if path else []
+    if not separator:
+        return found or [key]
+    names = name.split(".")
+    parts = (f"{path}::{'.'.join(names[:length])}" for length in range(1, len(names)))
+    return [*found, *(part for part in parts if part in keys), key]
+
+
+def order_of(key: str, keys: frozenset[str], path: str) -> tuple[str, ...]:
+    """The places from below ``path`` to ``key``; empty where it is not below."""
+    above = chain(key, keys)
+    if not path:
+        return tuple(above)
+    return tuple(above[above.index(path) + 1 :]) if path in above else ()
+
+
+def places(keys: Iterable[str], path: str, depth: int) -> list[Place]:
+    """The places below ``path`` down to ``depth`` levels, each before what is in it.
+
+    Args:
+        keys: Of all records at and below ``path``; others may be among them.
+        path: A place; empty for the top.
+        depth: From 1.
+
+    >>> [(place.key, place.kind, place.records) for place in places(["a/b.py::f", "a/b.py::g", "a/c.md"], "a", 1)]
+    [('a/b.py', 'file', 2), ('a/c.md', 'file', 1)]
+    """
+    known = frozenset(keys)
+    counts: dict[tuple[str, ...], int] = {}
+    for key in known:
+        above = order_of(key, known, path)
+        for length in range(1, min(depth, len(above)) + 1):
+            order = above[:length]
+            counts[order] = counts.get(order, 0) + 1
+    is_file = {key.partition("::")[0] for key in known}
+    return [
+        Place(order[-1], "file" if order[-1] in is_file else "folder", len(order), records, order)
+        for order, records in sorted(counts.items())
+    ]

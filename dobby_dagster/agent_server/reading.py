@@ -1,0 +1,79 @@
+"""The database as one answer reads it: opened for it, locked only while a query runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.scope import RecipeId
+from dobby_dagster.domain.settings import Settings
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.source.change_tracking import queue_length
+from dobby_dagster.store.source.source_relation import Source
+
+LoadSettings: TypeAlias = Callable[[Mapping[str, Any] | None], Settings]
+"""The settings as they are now, given what the database remembers."""
+
+# An agent waits at most this long for a database that another process has locked.
+WAIT_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The records and summaries that one answer is made of.
+
+    Attributes:
+        settings: With what the database remembers.
+        store: Open.
+        source: The relation in use.
+        recipe: The model and prompt that were used last; None before the first run.
+    """
+
+    settings: Settings
+    store: CozoStore
+    source: Source
+    recipe: RecipeId | None
+
+    @property
+    def relation(self) -> str:
+        """The source relation's name."""
+        return self.settings.source.relation
+
+    def require_summaries(self) -> None:
+        """Refuse a database in which nothing has been summarised.
+
+        Raises:
+            SourceError: No run has been in it.
+        """
+        if self.recipe is None:
+            raise SourceError(f"no record of '{self.relation}' has been summarised yet", hint="run dobby summarize")
+
+    def behind(self) -> tuple[str, ...]:
+        """What the summaries lag behind the source, as far as that is known without a full scan: at most one line."""
+        left = queue_length(self.source) + self.store.counts.waiting(self.relation)
+        return (
+            (f"{counted(left, 'record')} new or changed since the last run; dobby summarize continues",) if left else ()
+        )
+
+
+@contextmanager
+def reading(load: LoadSettings) -> Iterator[Reading]:
+    """Open the database that the settings name, as it is now: it may have been replaced since the last answer.
+
+    Raises:
+        SettingsError: The settings are wrong.
+        StoreError: The database is gone, locked, damaged or newer than this program.
+        SourceError: The source relation is gone.
+    """
+    database = load(None).database
+    limit = min(WAIT_SECONDS, database.lease_timeout_seconds)
+    store = CozoStore.open(database.model_copy(update={"lease_timeout_seconds": limit}), create=False)
+    try:
+        settings = load(store.memory)
+        yield Reading(settings, store, store.source(settings.source), store.recipes.latest())
+    finally:
+        store.close()

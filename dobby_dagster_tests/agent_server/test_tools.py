@@ -1,0 +1,195 @@
+"""What the tools answer an agent."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.agent_server.conftest import URL
+from dobby_dagster_tests.helpers.agent_client import Agent, in_process
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
+from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
+from dobby_dagster_tests.helpers.records import put
+
+pytestmark = pytest.mark.usefixtures("tree")
+
+
+def test_the_tools_only_read_and_say_what_they_take() -> None:
+    async def talk(agent: Agent) -> None:
+        tools = (await agent.session.list_tools()).tools
+        assert {tool.name for tool in tools} >= {"show", "outline", "changes_since", "status"}
+        for tool in tools:
+            assert tool.annotations is not None
+            assert tool.annotations.readOnlyHint
+            assert tool.title
+            assert tool.description
+            assert tool.outputSchema is not None
+            assert tool.inputSchema["additionalProperties"] is False
+            assert all("description" in field for field in tool.inputSchema.get("properties", {}).values())
+
+    in_process(URL, talk)
+
+
+def test_an_outline_goes_from_folders_to_methods() -> None:
+    async def talk(agent: Agent) -> None:
+        def shown(answer: dict) -> list[tuple[str, str, int, int]]:
+            return [(entry["key"], entry["kind"], entry["depth"], entry["records"]) for entry in answer["entries"]]
+
+        assert shown(await agent.call("outline")) == [("src", "folder", 1, 6)]
+        assert shown(await agent.call("outline", path="src/")) == [
+            ("src/a.py", "file", 1, 3),
+            ("src/inner", "folder", 1, 2),
+            ("src/notes.md", "file", 1, 1),
+        ]
+        below = await agent.call("outline", path="src/a.py", depth=2)
+        assert shown(below) == [
+            ("src/a.py::Two", "class", 1, 2),
+            ("src/a.py::Two.three", "method", 2, 1),
+            ("src/a.py::one", "function", 1, 1),
+        ]
+        assert shown(await agent.call("outline", path="src/a.py::Two")) == [("src/a.py::Two.three", "method", 1, 1)]
+        assert shown(await agent.call("outline", path="src/notes.md"))[0][0] == "src/notes.md::Version 1.2"
+        assert shown(await agent.call("outline", path="src/a.py::one")) == []
+        assert (
+            await agent.pages("outline", path="src", depth=9, limit=1)
+            == (await agent.call("outline", path="src", depth=9))["entries"]
+        )
+        assert "there is nothing at 'src/b.py' (did you mean 'src/a.py'?)" in await agent.refused(
+            "outline", path="src/b.py"
+        )
+
+    in_process(URL, talk)
+
+
+def test_a_summary_says_how_sure_it_is_and_whether_it_is_current() -> None:
+    async def talk(agent: Agent) -> None:
+        entries = {entry["key"]: entry for entry in await agent.pages("outline", depth=9)}
+        outdated, current = entries["src/a.py::Two.three"], entries["src/a.py::one"]
+        failed, folder = entries["src/inner/b.js::five"], entries["src/inner"]
+        assert (current["current"], current["confidence"], current["state"]) == (True, 0.6065, "completed")
+        assert outdated["current"] is False
+        assert outdated["summary"]
+        assert (failed["summary"], failed["confidence"], failed["state"]) == (None, None, "failed")
+        assert failed["reason"]
+        assert (folder["summary"], folder["state"]) == (None, None)
+        text = await agent.text("outline", path="src", depth=9)
+        assert "[confidence 0.61]" in text
+        assert "[outdated, the content has changed since; confidence 0.61]" in text
+        assert "Note: 1 record new or changed since the last run; dobby summarize continues" in text
+
+    in_process(URL, talk)
+
+
+def test_a_record_is_shown_by_a_part_of_its_key() -> None:
+    async def talk(agent: Agent) -> None:
+        answer = await agent.call("show", key="b.js::fo")
+        assert answer["record"]["key"] == "src/inner/b.js::four"
+        assert answer["content"] == "function four() { return 4 }"
+        assert answer["model"] == "fake"
+        assert "is part of the keys of 3 records (choose one: src/a.py::Two, " in await agent.refused(
+            "show", key="a.py"
+        )
+        assert "did you mean 'src/a.py::one'?" in await agent.refused("show", key="src/a.py::onne")
+
+    in_process(URL, talk)
+
+
+def test_a_long_content_is_shown_in_parts(tree: CozoStore) -> None:
+    content = "".join(f'line {i} é\\"\t\x1b[31m\u202e\n' for i in range(5_000))
+    put(tree, {"long": content})
+
+    async def talk(agent: Agent) -> None:
+        parts, cursor = [], ""
+        while cursor is not None:
+            answer = await agent.call("show", key="long", cursor=cursor)
+            parts.append(answer["content"])
+            cursor = answer["next"]
+        assert len(parts) > 5
+        assert all(part.endswith("\n") for part in parts)
+        assert "".join(parts) == content.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
+        first = await agent.call("show", key="long")
+        put(tree, {"long": content + "more"})
+        assert "the cursor is not one of this call" in await agent.refused("show", key="long", cursor=first["next"])
+        put(tree, {"binary": b"\x00\xff", "deep": '{"a": 1}'})
+        assert (await agent.call("show", key="binary"))["content"] is None
+
+    in_process(URL, talk)
+
+
+def test_an_agent_learns_what_has_changed(tree: CozoStore) -> None:
+    async def talk(agent: Agent) -> None:
+        everything = await agent.call("changes_since", since="1h")
+        assert {entry["change"] for entry in everything["entries"]} == {"new"}
+        assert len(everything["entries"]) == 6
+        nothing = await agent.call("changes_since", since=everything["until"])
+        assert nothing["entries"] == []
+        tree.connection.run("?[key] <- [['src/a.py::one']] :rm record {key}", write=True)
+        put(tree, {f"new{i}": f"word{i}" for i in range(5)})
+        run(tree, FakeEngine())
+        found = await agent.pages("changes_since", since=everything["until"], limit=2)
+        changes = {entry["key"]: (entry["change"], entry["summarized"]) for entry in found}
+        assert changes == {
+            **{f"new{i}": ("new", True) for i in range(5)},
+            "src/a.py::Two.three": ("changed", True),
+            "src/a.py::one": ("deleted", False),
+        }
+        assert len(found) == len(changes)
+        for wrong in ("yesterday", "", "999999d"):
+            assert "is no time" in await agent.refused("changes_since", since=wrong)
+
+    in_process(URL, talk)
+
+
+def test_the_pages_of_one_answer_stay_those_of_its_moment(tree: CozoStore) -> None:
+    async def talk(agent: Agent) -> None:
+        first = await agent.call("changes_since", since="1h", limit=2)
+        put(tree, {f"new{i}": f"word{i}" for i in range(5)})
+        run(tree, FakeEngine())
+        rest = await agent.pages("changes_since", since="1h", cursor=first["next"])
+        keys = [entry["key"] for entry in first["entries"] + rest]
+        assert len(keys) == len(set(keys)) == 6
+        outline = await agent.call("outline", depth=9, limit=2)
+        put(tree, {"src/a.py::A": "new before the cursor", "src/z.py::z": "new after it"})
+        rest = await agent.pages("outline", depth=9, cursor=outline["next"])
+        keys = [entry["key"] for entry in outline["entries"] + rest]
+        assert len(keys) == len(set(keys))
+        assert "src/z.py::z" in keys
+
+    in_process(URL, talk)
+
+
+def test_the_status_counts() -> None:
+    async def talk(agent: Agent) -> None:
+        answer = await agent.call("status")
+        assert (answer["records"]["rows"], answer["records"]["failed"], answer["model"]) == (6, 1, "fake")
+        assert answer["database"] == URL
+
+    in_process(URL, talk)
+
+
+def test_a_cursor_is_of_its_own_query_only() -> None:
+    async def talk(agent: Agent) -> None:
+        cursor = (await agent.call("outline", depth=9, limit=1))["next"]
+        assert (await agent.call("outline", depth=9, limit=7, cursor=cursor))["entries"]
+        for arguments in ({"depth": 8}, {"path": "src"}):
+            assert "not one of this call" in await agent.refused("outline", cursor=cursor, **arguments)
+        for wrong in (cursor[:-3], cursor + "AAAA", cursor.swapcase(), "☃", "=", "a" * 1_700):
+            assert "not one of this call" in await agent.refused("outline", depth=9, cursor=wrong)
+
+    in_process(URL, talk)
+
+
+def test_time_does_not_run_for_a_recipe_that_was_purged(tree: CozoStore) -> None:
+    moment = tree.counts.now()
+    time.sleep(0.01)
+    tree.upkeep.purge(RECIPE.id)
+
+    async def talk(agent: Agent) -> None:
+        assert (await agent.call("changes_since", since="1h"))["notes"][-1].startswith("the history before 20")
+        assert "has been summarised yet (run dobby summarize)" in await agent.refused("outline")
+        assert (await agent.call("status"))["model"] is None
+
+    assert moment < tree.counts.now()
+    in_process(URL, talk)
