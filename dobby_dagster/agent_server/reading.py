@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import RecipeId
-from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.settings import DatabaseSettings, Settings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.source.change_tracking import queue_length
 from dobby_dagster.store.source.source_relation import Source
@@ -60,20 +60,38 @@ class Reading:
         )
 
 
-@contextmanager
-def reading(load: LoadSettings) -> Iterator[Reading]:
-    """Open the database that the settings name, as it is now: it may have been replaced since the last answer.
+class Database:
+    """The database that the settings name, as each answer finds it.
 
-    Raises:
-        SettingsError: The settings are wrong.
-        StoreError: The database is gone, locked, damaged or newer than this program.
-        SourceError: The source relation is gone.
+    Args:
+        load: Reads the settings again.
     """
-    database = load(None).database
-    limit = min(WAIT_SECONDS, database.lease_timeout_seconds)
-    store = CozoStore.open(database.model_copy(update={"lease_timeout_seconds": limit}), create=False)
-    try:
-        settings = load(store.memory)
-        yield Reading(settings, store, store.source(settings.source), store.recipes.latest())
-    finally:
-        store.close()
+
+    def __init__(self, load: LoadSettings) -> None:
+        self._load = load
+        self._guard = threading.Lock()
+        self._opened: tuple[DatabaseSettings, CozoStore] | None = None
+
+    def read(self) -> Reading:
+        """Open it for one answer; it may have been replaced since the last one.
+
+        Raises:
+            SettingsError: The settings are wrong.
+            StoreError: The database is gone, locked, damaged or newer than this program.
+            SourceError: The source relation is gone.
+        """
+        store = self._store()
+        settings = self._load(store.memory)
+        return Reading(settings, store, store.source(settings.source), store.recipes.latest())
+
+    def _store(self) -> CozoStore:
+        """The store; kept, since what search has loaded is kept with it."""
+        named = self._load(None).database
+        limit = min(WAIT_SECONDS, named.lease_timeout_seconds)
+        database = named.model_copy(update={"lease_timeout_seconds": limit})
+        with self._guard:
+            if self._opened is not None and self._opened[0] == database:
+                self._opened[1].upgrade()
+            else:
+                self._opened = database, CozoStore.open(database, create=False)
+            return self._opened[1]

@@ -8,7 +8,6 @@ from typing import Any
 from dobby_dagster.agent_server.answer import NOTE_BYTES, SUMMARY_BYTES, Entry, cut
 from dobby_dagster.agent_server.reading import Reading
 from dobby_dagster.domain.printable import printable
-from dobby_dagster.domain.records import Record, content_hash
 
 # Records that are read at once.
 PAGE = 100
@@ -23,22 +22,20 @@ def described(use: Reading, keys: Sequence[str], summary_bytes: int = SUMMARY_BY
         keys: Of records; others may be among them.
         summary_bytes: A longer summary is cut.
     """
-    records = use.source.get(list(keys))
-    present = [(key, content_hash(records[key].content)) for key in keys if key in records]
-    rows = {row["key"]: row for row in use.store.reports.describe(use.relation, use.recipe, present)}
-    lacking = [key for key, row in rows.items() if row["summary"] is None]
+    rows = use.store.reports.rows_at(use.source, use.recipe, keys)
+    lacking = [row["key"] for row in rows if row["summary"] is None]
     former = use.store.reports.latest(use.relation, use.recipe, lacking) if lacking else {}
-    return {key: _entry(records[key], rows[key], former.get(key), summary_bytes) for key, _ in present}
+    return {row["key"]: _entry(row, former.get(row["key"]), summary_bytes) for row in rows}
 
 
-def _entry(record: Record, row: Mapping[str, Any], former: Mapping[str, Any] | None, summary_bytes: int) -> Entry:
-    """One record, with state and summary of its content, or with the newest summary of another one."""
+def _entry(row: Mapping[str, Any], former: Mapping[str, Any] | None, summary_bytes: int) -> Entry:
+    """One record, with the summary of its content, or with the newest one of another content."""
     said = former if row["summary"] is None and former is not None else row
-    line = record.metadata.get("line")
+    line = row["metadata"].get("line")
     return Entry(
-        key=printable(record.key),
-        kind=cut(record.content_type, _WORD_BYTES),
-        language=cut(record.language, _WORD_BYTES),
+        key=printable(row["key"]),
+        kind=cut(row["content_type"], _WORD_BYTES),
+        language=cut(row["language"], _WORD_BYTES),
         line=line if isinstance(line, int) and not isinstance(line, bool) else None,
         state=row["state"],
         reason=cut(row["error"] or row["reason"], NOTE_BYTES),

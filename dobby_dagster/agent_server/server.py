@@ -13,7 +13,7 @@ from mcp.shared.exceptions import McpError
 
 from dobby_dagster import __version__
 from dobby_dagster.agent_server.answer import NOTE_BYTES, cut
-from dobby_dagster.agent_server.reading import LoadSettings
+from dobby_dagster.agent_server.reading import Database, LoadSettings
 from dobby_dagster.agent_server.tools import TOOLS, Tool
 from dobby_dagster.domain.errors import DobbyError
 from dobby_dagster.domain.suggest import suggestion
@@ -39,6 +39,7 @@ def build_server(load: LoadSettings, way_out: Callable[[str], str]) -> Server[An
         load: Reads the settings again.
         way_out: Completes the commands in a hint, so that they work on this database.
     """
+    database = Database(load)
     server: Server[Any, Any] = Server("dobby", __version__, INSTRUCTIONS)
 
     async def list_tools(_: types.ListToolsRequest) -> types.ServerResult:
@@ -52,7 +53,7 @@ def build_server(load: LoadSettings, way_out: Callable[[str], str]) -> Server[An
         given = request.params.arguments or {}
         # The thread of a call that the client has cancelled ends by itself.
         result = await anyio.to_thread.run_sync(
-            lambda: _called(TOOLS[name], load, way_out, given), abandon_on_cancel=True
+            lambda: _called(TOOLS[name], database, way_out, given), abandon_on_cancel=True
         )
         return types.ServerResult(result)
 
@@ -73,11 +74,11 @@ def _described(name: str, tool: Tool) -> types.Tool:
 
 
 def _called(
-    tool: Tool, load: LoadSettings, way_out: Callable[[str], str], given: dict[str, Any]
+    tool: Tool, database: Database, way_out: Callable[[str], str], given: dict[str, Any]
 ) -> types.CallToolResult:
     """The result of a call; whatever goes wrong is one line, and the server lives on."""
     try:
-        answer = tool.call(load, given).with_notes(way_out)
+        answer = tool.call(database, given).with_notes(way_out)
     except DobbyError as error:
         return _failed(f"{error.message} ({way_out(error.hint)})" if error.hint else error.message)
     except Exception as error:

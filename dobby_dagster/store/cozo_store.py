@@ -60,7 +60,7 @@ class CozoStore:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        migrate(connection)
+        self.upgrade()
         self.records = Records(connection)
         self.graph = CodeGraph(connection)
         self.outlines = Outlines(connection)
@@ -84,6 +84,14 @@ class CozoStore:
         self.activity = Activity(connection)
         self.totals = Totals(connection)
         self.vectors = Vectors(connection)
+
+    def upgrade(self) -> None:
+        """Bring the schema up to date; of a file that was replaced since it was opened, again.
+
+        Raises:
+            SchemaError: The database is newer than this program.
+        """
+        migrate(self.connection)
 
     @classmethod
     def open(cls, settings: DatabaseSettings, *, create: bool = True) -> CozoStore:

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from dobby_dagster.domain.code_graph import Edge, EdgeKind, FoundBy
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.agent_server.conftest import URL
 from dobby_dagster_tests.helpers.agent_client import Agent, in_process
@@ -192,4 +193,67 @@ def test_time_does_not_run_for_a_recipe_that_was_purged(tree: CozoStore) -> None
         assert (await agent.call("status"))["model"] is None
 
     assert moment < tree.counts.now()
+    in_process(URL, talk)
+
+
+def test_search_finds_what_fits_page_by_page(tree: CozoStore) -> None:
+    async def talk(agent: Agent) -> None:
+        answer = await agent.call("search", text="four", kind="function", language="JavaScript")
+        [hit] = answer["entries"]
+        assert (hit["key"], hit["ways"][0], hit["current"], hit["confidence"]) == (
+            "src/inner/b.js::four", "text", True, 0.6065,
+        )  # fmt: skip
+        put(tree, {f"many/{i:03d}.py::f": f"rhubarb{i} pie" for i in range(160)})
+        run(tree, FakeEngine())
+        first = await agent.call("search", text="pie rhubarb7", limit=7, prefix="many/")
+        assert first["entries"][0]["key"] == "many/007.py::f"
+        shown = [entry["key"] for entry in first["entries"]]
+        tree.connection.run("?[key] <- [[$key]] :rm record {key}", {"key": shown[0]}, write=True)
+        cursor = first["next"]
+        while len(shown) < 140:
+            answer = await agent.call("search", text="pie rhubarb7", limit=50, prefix="many/", cursor=cursor)
+            shown += [entry["key"] for entry in answer["entries"]]
+            cursor = answer["next"]
+        assert len(set(shown)) == len(shown) == 140
+        ended = await agent.refused("search", text="pie rhubarb7", prefix="many/", cursor=cursor)
+        assert ended.startswith("an answer ends after 140 hits (")
+        assert (await agent.call("search", text="zzzunknown"))["entries"] == []
+        nothing = await agent.text("search", text="zzzunknown", prefix="nowhere")
+        assert nothing.startswith("nothing was found\n")
+        assert "there is no word to search for in '\"*\"'" in await agent.refused("search", text='"*"')
+
+    in_process(URL, talk, search__embedding="none")
+
+
+def test_who_calls_whom(tree: CozoStore) -> None:
+    one, four = "src/a.py::one", "src/inner/b.js::four"
+    edges = [
+        Edge(one, EdgeKind.CALLS, four, FoundBy.NAME, 0.4),
+        Edge("src/a.py::Two", EdgeKind.CALLS, four, FoundBy.IMPORT, 0.9),
+        Edge("src/a.py", EdgeKind.IMPORTS, four, FoundBy.IMPORT, 0.9),
+        Edge("src/a.py", EdgeKind.IMPORTS, "numpy", FoundBy.IMPORT, 0.9),
+        Edge("src/a.py", EdgeKind.CONTAINS, one, FoundBy.GRAMMAR, 1.0),
+    ]
+    tree.graph.replace("/tree", edges)
+
+    async def talk(agent: Agent) -> None:
+        found = await agent.pages("callers", key="b.js::fo", limit=1)
+        assert [(entry["key"], entry["relation"], entry["certainty"], entry["found_by"]) for entry in found] == [
+            ("src/a.py::Two", "calls", 0.9, "import"),
+            ("src/a.py", "imports", 0.9, "import"),
+            (one, "calls", 0.4, "name"),
+        ]
+        assert found[0]["summary"]
+        [called] = (await agent.call("callees", key=one))["entries"]
+        assert called["key"] == four
+        imported = (await agent.call("callees", key="src/a.py"))["entries"]
+        assert [entry["key"] for entry in imported] == ["numpy", four]
+        assert (await agent.call("callees", key=four))["entries"] == []
+        cursor = (await agent.call("callers", key=four, limit=1))["next"]
+        assert "not one of this call" in await agent.refused("callees", key=four, cursor=cursor)
+        text = await agent.text("callers", key=four)
+        assert text.startswith("calls (import, certainty 0.90): src/a.py::Two (class, python, line 5): It says")
+        tree.graph.replace("/tree", [])
+        assert "run dobby ingest again" in await agent.refused("callers", key=four)
+
     in_process(URL, talk)
