@@ -1,4 +1,4 @@
-"""All benchmarks, as Markdown: ``python -m bench [peers] [engine] [end] [automation] [large] [arrivals]``.
+"""All benchmarks, as Markdown: ``python -m bench [peers] [engine] [end] [automation] [large] [arrivals] [site]``.
 
 ``python -m bench contracts --help`` measures the performance contracts, ``python -m bench engines --help`` compares the
 summaries and the speed of all engines, and ``python -m bench scaling`` measures a model server's concurrency.
@@ -18,7 +18,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench import automation, compare, end_to_end, engine, plots, shares
+from bench import automation, compare, end_to_end, engine, plots, shares, site
 from bench.tables import show, table
 from dobby_dagster.domain.contracts import SMALL_MODEL
 
@@ -50,6 +50,8 @@ def main(wanted: list[str]) -> None:
         show("Ticks", [automation.cost_of_ticks(batches) for batches in (1_000, 10_000, 40_000)])
     if "arrivals" in chosen:
         show("An hour of arrivals", automation.arrivals())
+    if "site" in chosen:
+        show("A static site", site.run())
     if "large" in chosen:
         show("End to end", [end_to_end.run(20_000)])
         show("Where the time goes, 20,000 records", shares.run(20_000))

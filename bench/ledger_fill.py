@@ -54,16 +54,17 @@ def fill(store: CozoStore, settings: Settings, batches: int, members: int) -> No
             for name in names
         ]  # fmt: skip
         for relation in (relations.RECORD, relations.VERSION, relations.MEMBER, relations.STATE, relations.SUMMARY):
-            _put(store, relation, records)
+            put_rows(store, relation, records)
         for relation in (relations.BATCH, relations.CHUNK, relations.METRIC):
-            _put(store, relation, of_batch)
+            put_rows(store, relation, of_batch)
     query = "?[name, value] <- [['next_batch', $next]] :put dobby_meta {name => value}"
     store.connection.run(query, {"next": batches + 1}, write=True)
     source = store.source(SourceSettings())
     save(store.connection, source, prepare(source).method, None, now)
 
 
-def _put(store: CozoStore, relation: Relation, rows: Iterable[dict[str, Any]]) -> None:
+def put_rows(store: CozoStore, relation: Relation, rows: Iterable[dict[str, Any]]) -> None:
+    """Write ``rows`` at once; a column that a row does not name gets a blank of its type."""
     blanks = {column: _BLANK.get(kind) for column, kind in relation.types.items()}
     values = [[row.get(column, blanks[column]) for column in relation.columns] for row in rows]
     store.connection.run(script([relation.put()]), {"rows": values}, write=True)

@@ -99,7 +99,7 @@ def write_site(
     references = _references(store, targets) if source.settings.relation == OWN_RELATION else {}
     pages: list[PlacePage | SiteStatistics] = [*place_pages(root, targets, references, title)]
     pages.append(site_statistics(entries, targets))
-    scripts = search_scripts(entries, targets)
+    scripts = search_scripts(entries, root, targets)
     _update(folder, Renderer(title, options.unsure_below), pages, assets() | scripts)
     return SiteResult(len(entries), folder.written, folder.unchanged, folder.removed)
 

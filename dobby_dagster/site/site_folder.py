@@ -83,14 +83,16 @@ class SiteFolder:
         """
         planned = list(planned)
         self._make(self.path)
-        for name in planned:
+        for name in (*self.known, *planned):
             self._require_folder(name)
+        for name in planned:
             if name not in self.known and (kind := kind_of_path(self.path / name)) != "nothing":
                 raise SettingsError(
                     f"'{self.path / name}' is {'a file' if kind == 'file' else kind} that Dobby did not write",
                     hint="move it, or name another folder",
                 )
-        sweep_drafts(self.path)
+        for folder in {(self.path / name).parent for name in (*planned, *self.known)}:
+            sweep_drafts(folder)
         self._save(dict.fromkeys(planned, Written()) | self.known)
 
     def is_current(self, name: str, made_from: str) -> bool:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.command import Dobby
@@ -54,6 +56,7 @@ def test_a_part_under_a_title_without_contents(dobby: Dobby) -> None:
     assert "return 1" not in index
 
 
+@pytest.mark.slow
 def test_a_relation_of_ones_own(dobby: Dobby) -> None:
     fill({"x/one": "def one(): return 1", "x/two": "def two(): return 2"})
     answer = dobby("site", "public", "--relation", "code_data", "--key", "id", "--database", "sqlite:///code.db")

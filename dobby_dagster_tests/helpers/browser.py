@@ -1,5 +1,6 @@
-"""A real browser for tests of the web server."""
+"""A real browser, for tests of pages."""
 
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -42,3 +43,23 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 90) -> Any:
             pass
         time.sleep(0.3)
     raise AssertionError(f"{what} did not happen in {seconds} s")
+
+
+def logged(browser: webdriver.Chrome) -> Iterator[dict[str, Any]]:
+    """The events of the browser's protocol since the last call."""
+    return (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
+
+
+def emulate(browser: webdriver.Chrome, scheme: str = "light", width: int = 1200, media: str = "") -> None:
+    """Show pages as in this colour scheme, at this width in pixels, on this medium."""
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def style(browser: webdriver.Chrome, selector: str, name: str) -> str:
+    """The computed style of the first element of ``selector``."""
+    return browser.execute_script(
+        "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]", selector, name
+    )

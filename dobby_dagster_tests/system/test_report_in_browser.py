@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import base64
-import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from selenium import webdriver
@@ -14,7 +11,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.helpers.browser import browser
+from dobby_dagster_tests.helpers.browser import browser, emulate, logged, style
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.pipeline_run import run
 from dobby_dagster_tests.helpers.records import put
@@ -46,27 +43,10 @@ def opened(browser: webdriver.Chrome, page: Path) -> webdriver.Chrome:
     return browser
 
 
-def logged(browser: webdriver.Chrome) -> Iterator[dict[str, Any]]:
-    return (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
-
-
 def requests(browser: webdriver.Chrome, page: Path) -> dict[str, str]:
     """The addresses that ``page`` asked for, by the identifier of the request; the browser's own pages left out."""
     sent = [event["params"] for event in logged(browser) if event["method"] == "Network.requestWillBeSent"]
     return {event["requestId"]: event["request"]["url"] for event in sent if event["documentURL"] == page.as_uri()}
-
-
-def emulate(browser: webdriver.Chrome, scheme: str = "light", width: int = 1200, media: str = "") -> None:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": media, "features": features})
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-def style(browser: webdriver.Chrome, selector: str, name: str) -> str:
-    return browser.execute_script(
-        "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]", selector, name
-    )
 
 
 def test_it_requests_nothing_and_nothing_in_it_acts(opened: webdriver.Chrome, page: Path) -> None:

@@ -12,11 +12,10 @@ from selenium.webdriver.common.keys import Keys
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.site.site_build import SiteOptions, write_site
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster_tests.helpers.browser import browser, until
+from dobby_dagster_tests.helpers.browser import browser, emulate, logged, style, until
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
 from dobby_dagster_tests.helpers.records import put
-from dobby_dagster_tests.system.test_report_in_browser import emulate, logged, style
 
 __all__ = ["browser"]
 
@@ -66,7 +65,8 @@ def test_search_finds_words_of_names_and_summaries_by_their_beginnings(opened: w
     assert search(opened, "pars head")[:2] == ["parseHeader text", "other text"], "a name counts more than a summary"
     assert search(opened, "parseheader") == ["parseHeader text"]
     assert len(search(opened, "read")) == 40
-    assert opened.find_element(By.ID, "count").text == "61 records, the first 40"
+    assert opened.find_element(By.ID, "count").text == "61 results, the first 40 of them"
+    assert search(opened, "io.py")[0] == "io.py file"
     assert search(opened, "zebra") == []
     assert opened.find_element(By.ID, "count").text == "Nothing found"
 

@@ -94,8 +94,8 @@
     matches.sort((one, other) => other[0] - one[0]);
     const shown = matches.slice(0, SHOWN);
     list.replaceChildren(...shown.map(([, row]) => result(row)));
-    count.textContent = matches.length === 0 ? "Nothing found" : matches.length === 1 ? "1 record"
-      : `${matches.length.toLocaleString("en")} records${matches.length > SHOWN ? `, the first ${SHOWN}` : ""}`;
+    count.textContent = matches.length === 0 ? "Nothing found" : matches.length === 1 ? "1 result"
+      : `${matches.length.toLocaleString("en")} results${matches.length > SHOWN ? `, the first ${SHOWN} of them` : ""}`;
   };
 
   const start = () => {
