@@ -76,7 +76,7 @@ def run_with_bars(start: Callable[[Callable[[Report], None]], Report]) -> Finish
     """Run ``start`` with progress bars.
 
     Args:
-        start: Plans, calls what it is given once the plan is made, then runs.
+        start: Plans, calls what it is given once the plan is made, then runs; again for each further level.
     """
     from dobby_dagster.pipeline.progress import Stage, listening
 
@@ -91,7 +91,8 @@ def run_with_bars(start: Callable[[Callable[[Report], None]], Report]) -> Finish
                 note(f"waiting for the device: run {', '.join(r[:8] for r in report.device_used_by)} uses it")
             todo = sum(report.todo.values())
             if todo:
-                steps["inferring"] = bars.enter_context(progress("Summarising", todo))
+                title = f"Summarising {report.level}".strip()
+                steps["inferring"] = bars.enter_context(progress(title, todo))
 
         def on_progress(stage: Stage, records: int, of_model: int) -> None:
             nonlocal settled, inferred

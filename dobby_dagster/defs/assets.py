@@ -1,4 +1,4 @@
-"""The assets, in the order of the story: what changed, what is pending, the summaries, how each batch went."""
+"""The assets, in the order of the story: what changed, what is pending, the summaries, what they make, how it went."""
 
 from collections import Counter
 from collections.abc import Callable, Generator
@@ -53,16 +53,20 @@ def per_batch(
 )
 @by_recommendation()
 def record_batches(
-    context: dg.AssetExecutionContext, database: CozoDatabase, options: PipelineOptions
+    context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
 ) -> dg.MaterializeResult[None]:
     """Find new, changed and deleted rows, and cut them into batches: each becomes a partition."""
+    from dobby_dagster.pipeline.outlines.derivation import derive_due
     from dobby_dagster.pipeline.planning.planner import plan
 
-    source = database.records()
-    changes = plan(database.store, source, options.settings.batch_size)
-    observed = event_metadata.source_metadata(database.store, source, changes)
+    store, source = database.store, database.records()
+    changes = plan(store, source, options.settings.batch_size)
+    outlined = options.settings.outlines and not store.outlines.is_empty()
+    if outlined and derive_due(store, source, models.recipe.id, models.content_room).written:
+        changes.add(plan(store, source, options.settings.batch_size))
+    observed = event_metadata.source_metadata(store, source, changes)
     context.log_event(dg.AssetObservation(source_records.key, metadata=observed))
-    added = add_partitions(context.instance, database.store)
+    added = add_partitions(context.instance, store)
     return dg.MaterializeResult(metadata=event_metadata.plan_metadata(changes, added))
 
 
@@ -139,6 +143,24 @@ def summaries_in(pool: str) -> dg.AssetsDefinition:
 
 
 summaries = summaries_in(DEVICE_POOL)
+
+
+@per_batch("outlines", {"cozodb"}, "inference", deps=[summaries])
+@by_recommendation()
+def outlines(
+    context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
+) -> None:
+    """The files and packages whose parts each batch completed: rows of the source, which come back in a later batch."""
+    from dobby_dagster.pipeline.outlines.derivation import Derived, derive_above
+
+    store, source = database.store, database.records()
+    for batch in map(BatchId, context.partition_keys):
+        keys = [member.version.key for member in store.states.members(Scope(models.recipe.id, batch))]
+        derived = Derived()
+        if options.settings.outlines:
+            derived = derive_above(store, source, models.recipe.id, keys, models.content_room)
+        metadata = event_metadata.outline_metadata(derived)
+        context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
 
 
 @per_batch("documents", {"cozodb"}, "search", deps=[summaries])

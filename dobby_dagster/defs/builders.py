@@ -9,6 +9,7 @@ import dagster as dg
 
 from dobby_dagster.defs.assets import (
     metrics,
+    outlines,
     pending_records,
     record_batches,
     search_index,
@@ -29,8 +30,8 @@ def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]
     """The assets for ``settings``.
 
     The code version of ``summaries`` is the recipe, so that the UI shows them as out of date after a change of model,
-    prompt or generation settings. Where automation is on, ``record_batches`` has a freshness policy. The search index
-    and metrics are materialized automatically after summaries without them. A run of a backfill takes
+    prompt or generation settings. Where automation is on, ``record_batches`` has a freshness policy. Outlines, the
+    search index and metrics are materialized automatically after summaries without them. A run of a backfill takes
     ``dagster.partitions_per_run`` batches.
     """
     automation = settings.automation
@@ -43,7 +44,7 @@ def build_assets(settings: Settings) -> list[dg.AssetSpec | dg.AssetsDefinition]
         summaries_in(device_pool(settings)).map_asset_specs(lambda spec: spec.replace_attributes(code_version=version)),
         *(
             asset.map_asset_specs(lambda spec: spec.replace_attributes(automation_condition=AFTER_SUMMARIES))
-            for asset in (search_index, metrics)
+            for asset in (outlines, search_index, metrics)
         ),
     ]
     return [

@@ -12,9 +12,10 @@ from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.store.ledger.batch_reports import SUMMARY_COLUMNS
-from dobby_dagster.store.ledger.relations import DOCUMENT, MEMBER, METRIC, SUMMARY
+from dobby_dagster.store.ledger.relations import DOCUMENT, MEMBER, METRIC, OUTLINE, SUMMARY
 
 if TYPE_CHECKING:
+    from dobby_dagster.pipeline.outlines.derivation import Derived
     from dobby_dagster.pipeline.planning.planner import Changes
     from dobby_dagster.store.cozo_store import CozoStore
     from dobby_dagster.store.source.source_relation import Source
@@ -33,7 +34,9 @@ COLUMNS = {
 
 def table_metadata(table: str) -> dict[str, Any]:
     """What the UI shows of an asset's table: where it is stored, and its columns with their types in CozoDB."""
-    stored = {"pending": MEMBER, "summaries": SUMMARY, "documents": DOCUMENT, "metrics": METRIC}[table]
+    stored = {
+        "pending": MEMBER, "summaries": SUMMARY, "outlines": OUTLINE, "documents": DOCUMENT, "metrics": METRIC,
+    }[table]  # fmt: skip
     about = {"dobby/table": table, "dagster/table_name": stored.name, "dagster/storage_kind": "cozodb"}
     if table not in COLUMNS:
         return about
@@ -65,6 +68,17 @@ def plan_metadata(changes: Changes, partitions: Sequence[str]) -> dict[str, Any]
         "records_changed": changes.changed,
         "records_deleted": changes.deleted,
         "partitions_added": dg.MetadataValue.md(", ".join(partitions) or "none: nothing is new"),
+    }
+
+
+def outline_metadata(derived: Derived) -> dict[str, Any]:
+    """What became of the files and packages above the records of a batch."""
+    shown = ", ".join(map(code, derived.written[:SAMPLES])) + (", …" if len(derived.written) > SAMPLES else "")
+    return {
+        "outlines_written": len(derived.written),
+        "outlines_unchanged": derived.unchanged,
+        "outlines_waiting": derived.waiting,
+        "written": dg.MetadataValue.md(shown or "none"),
     }
 
 

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dobby_dagster.defs.assets import metrics, pending_records, record_batches, search_index, summaries
+from dobby_dagster.defs.assets import metrics, outlines, pending_records, record_batches, search_index, summaries
 from dobby_dagster.defs.partitions import record_batch_partitions
 
 plan_batches = dg.define_asset_job(
@@ -13,8 +13,9 @@ plan_batches = dg.define_asset_job(
 )
 summarize_batches = dg.define_asset_job(
     "summarize_batches",
-    selection=dg.AssetSelection.assets(pending_records, summaries, search_index, metrics),
+    selection=dg.AssetSelection.assets(pending_records, summaries, outlines, search_index, metrics),
     partitions_def=record_batch_partitions,
-    description="Summarise the pending records of the selected batches, index the summaries, and compute metrics.",
+    description="Summarise the pending records of the selected batches, derive outlines, index the summaries, and "
+    "compute metrics.",
     executor_def=dg.in_process_executor,
 )

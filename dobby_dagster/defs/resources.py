@@ -148,6 +148,13 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
         return chosen_prompt(section_of(self.keyring.settings.prompt, self.prompt))
 
     @cached_property
+    def content_room(self) -> int:
+        """Characters of a content that the model reads whole."""
+        from dobby_dagster.inference.content_room import content_room
+
+        return content_room(self.model_settings, self.inference_settings, self.chosen_prompt)
+
+    @cached_property
     def recipe(self) -> "Recipe":
         """What decides the fingerprints of this run; reads the model's files, loads nothing."""
         from dobby_dagster.inference.recipe import recipe_of

@@ -202,6 +202,9 @@ class PipelineSettings(Section):
     failed_share_limit: float = Field(
         0.1, ge=0, le=1, description="A partition fails above this share of failed records."
     )
+    outlines: bool = Field(
+        True, description="Summarise the files and packages of ingested trees too, from the summaries of their parts."
+    )
     unsure_below: float = Field(
         0.1, ge=0, le=1, description="Summaries of lower confidence count as unsure; 0: none do."
     )

@@ -22,7 +22,9 @@ def test_definitions_load_and_tell_the_story(make_settings: Make) -> None:
     definitions = build_definitions(make_settings())
     dg.Definitions.validate_loadable(definitions)
     specs = {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
-    assert set(specs) == {"source_records", "record_batches", "pending_records", "summaries", "search_index", "metrics"}
+    assert set(specs) == {
+        "source_records", "record_batches", "pending_records", "summaries", "outlines", "search_index", "metrics",
+    }  # fmt: skip
     for spec in specs.values():
         assert spec.description
         assert spec.owners
@@ -30,7 +32,7 @@ def test_definitions_load_and_tell_the_story(make_settings: Make) -> None:
     groups = {name: spec.group_name for name, spec in specs.items()}
     assert groups == {
         "source_records": "source", "record_batches": "source", "pending_records": "inference", "summaries": "inference",
-        "search_index": "search", "metrics": "reporting",
+        "outlines": "inference", "search_index": "search", "metrics": "reporting",
     }  # fmt: skip
     schema = specs["summaries"].metadata["dagster/column_schema"]
     columns = {column.name: (column.type, column.constraints.nullable) for column in schema.columns}

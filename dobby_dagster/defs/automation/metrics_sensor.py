@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dobby_dagster.defs.assets import metrics, search_index
+from dobby_dagster.defs.assets import metrics, outlines, search_index
 from dobby_dagster.domain.settings import Settings
 
 
@@ -11,8 +11,8 @@ def metrics_follow_sensor(settings: Settings) -> dg.AutomationConditionSensorDef
     enabled = settings.automation.enabled
     return dg.AutomationConditionSensorDefinition(
         "metrics_follow",
-        target=dg.AssetSelection.assets(metrics, search_index),
+        target=dg.AssetSelection.assets(metrics, outlines, search_index),
         default_status=dg.DefaultSensorStatus.RUNNING if enabled else dg.DefaultSensorStatus.STOPPED,
-        description="Materializes the metrics and the search index of batches whose summaries were materialized "
-        "without them: by hand, or in a run in which another batch failed.",
+        description="Materializes the metrics, the outlines and the search index of batches whose summaries were "
+        "materialized without them: by hand, or in a run in which another batch failed.",
     )

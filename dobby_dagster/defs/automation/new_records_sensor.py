@@ -25,6 +25,7 @@ NAME = "new_records"
 # A tick has sixty seconds. Polling stops by itself, and batches are limited; the next tick goes on.
 POLL_SECONDS = 10.0
 BATCHES_PER_TICK = 100
+OUTLINES_PER_TICK = 200
 # To observe the source all its rows are counted: about a second a million.
 OBSERVATION_SECONDS = 300.0
 
@@ -85,7 +86,7 @@ def evaluate(
     """
     tick = Tick(settings, store, instance, time.time())
     steps = [Step(Cursor.of(cursor, store.identity, tick.now))]
-    for step in (_request_full_scan, _poll_source, _add_partitions, _request_runs):
+    for step in (_request_full_scan, _derive_outlines, _poll_source, _add_partitions, _request_runs):
         steps.append(step(tick, steps[-1].cursor))
     requests = [request for step in steps for request in step.requests]
     partitions = [batch for step in steps for batch in step.partitions]
@@ -117,6 +118,22 @@ def _request_full_scan(tick: Tick, cursor: Cursor) -> Step:
     key = f"compare-{cursor.database[:8]}-{int(tick.now)}"
     request = dg.RunRequest(run_key=key, job_name=plan_batches.name, tags={REQUESTED_BY_TAG: NAME})
     return Step(cursor.model_copy(update={"compared_at": tick.now}), [request])
+
+
+def _derive_outlines(tick: Tick, cursor: Cursor) -> Step:
+    """Derive files and packages that no batch brings back: of deleted parts, or of killed runs; some each tick."""
+    from dobby_dagster.inference.content_room import content_room
+    from dobby_dagster.inference.prompts import chosen_prompt
+    from dobby_dagster.inference.recipe import recipe_for
+    from dobby_dagster.pipeline.outlines.derivation import derive_due
+
+    settings = tick.settings
+    if not settings.pipeline.outlines or tick.store.outlines.is_empty():
+        return Step(cursor)
+    source, recipe = tick.store.source(settings.source), recipe_for(settings).id
+    room = content_room(settings.model, settings.inference, chosen_prompt(settings.prompt))
+    derived = derive_due(tick.store, source, recipe, room, cursor.outline, OUTLINES_PER_TICK)
+    return Step(cursor.model_copy(update={"outline": derived.last}))
 
 
 def _poll_source(tick: Tick, cursor: Cursor) -> Step:

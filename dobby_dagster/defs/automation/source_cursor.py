@@ -16,6 +16,7 @@ class Cursor(BaseModel, frozen=True):
         compared_at: When a full scan was last requested.
         told_at: When a poll was last reported as a materialization of ``record_batches``.
         observed_at: When the source was last reported as an observation of ``source_records``.
+        outline: The last file or package that was looked at, whether its content is to be derived again.
     """
 
     database: str = ""
@@ -25,6 +26,7 @@ class Cursor(BaseModel, frozen=True):
     compared_at: float = 0.0
     told_at: float = 0.0
     observed_at: float = 0.0
+    outline: str = ""
 
     @classmethod
     def of(cls, text: str | None, database: str, now: float) -> Cursor:

@@ -9,7 +9,7 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
-from dobby_dagster.defs.assets import metrics, pending_records, summaries
+from dobby_dagster.defs.assets import metrics, outlines, pending_records, summaries
 from dobby_dagster.domain.records import batch_id, batch_number
 
 REQUESTED_BY_TAG = "dobby/asked_by"
@@ -85,7 +85,7 @@ def submit_backfill(instance: dg.DagsterInstance, batches: Sequence[str], title:
     Returns:
         The identifier of the backfill.
     """
-    assets = [pending_records, summaries, metrics]
+    assets = [pending_records, summaries, outlines, metrics]
     backfill = PartitionBackfill.from_asset_partitions(
         backfill_id=uuid.uuid4().hex[:8],
         asset_graph=AssetGraph.from_assets(assets),

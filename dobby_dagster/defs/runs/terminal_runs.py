@@ -30,7 +30,8 @@ class Report:
 
     Attributes:
         planned: Metadata of the materialization of ``record_batches``.
-        todo: Unfinished records by batch, before the runs.
+        todo: Unfinished records by batch, before the runs; those of later levels are added as they are planned.
+        level: What those are, as "files"; empty of the first level.
         done: How many of those are finished after the runs.
         runs: Identifiers of the runs.
         failures: One line for each failed run.
@@ -45,14 +46,26 @@ class Report:
     failures: list[str] = field(default_factory=list)
     device_used_by: list[str] = field(default_factory=list)
     stopped: bool = False
+    level: str = ""
+
+    def add(self, later: "Report") -> None:
+        """Count what later runs of the same command did, too."""
+        self.todo |= later.todo
+        self.done += later.done
+        self.runs += later.runs
+        self.failures += later.failures
+        self.stopped |= later.stopped
 
 
 def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda report: None) -> Report:
     """Plan batches from changes in the source, then run all unfinished batches.
 
+    Where that gives the files and packages of ingested trees other contents, those are planned and run next, level by
+    level, until nothing is left.
+
     Args:
         settings: Valid settings.
-        on_plan: Called after planning, before the first run.
+        on_plan: Called after each plan, before its first run.
 
     Raises:
         DobbyError: Planning failed; failed runs are in the report instead.
@@ -60,17 +73,45 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
     """
     report = Report()
     with _ready(settings) as (instance, store, recipe), _remembered(store, settings, recipe, report):
-        planned = run_job(settings, plan_batches.name, instance, {})
-        if not planned.success:
-            if was_stopped(planned):
-                raise KeyboardInterrupt
-            raise cause(planned)
-        [event] = [e.materialization for e in planned.get_asset_materialization_events()]
-        report.planned = {name: value.value for name, value in event.metadata.items()}
+        report.planned = _plan(settings, instance)
         report.todo = _unfinished(settings, store, recipe)
         report.todo |= dict.fromkeys(_unmeasured(settings, store, recipe, report.todo), 0)
         _run(settings, instance, store, recipe, report, on_plan)
+        while not report.stopped and (above := _next_level(settings, instance, store, recipe, report)):
+            _run(settings, instance, store, recipe, above, on_plan)
+            report.add(above)
     return report
+
+
+def _plan(settings: Settings, instance: dg.DagsterInstance) -> dict[str, Any]:
+    planned = run_job(settings, plan_batches.name, instance, {})
+    if not planned.success:
+        if was_stopped(planned):
+            raise KeyboardInterrupt
+        raise cause(planned)
+    [event] = [e.materialization for e in planned.get_asset_materialization_events()]
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def _next_level(
+    settings: Settings, instance: dg.DagsterInstance, store: CozoStore, recipe: Recipe, report: Report
+) -> Report | None:
+    """A report of what there is to do once the outlines above what was done are planned; None if there is nothing."""
+    if not settings.pipeline.outlines or store.outlines.is_empty():
+        return None
+    try:
+        planned = _plan(settings, instance)
+    except KeyboardInterrupt:
+        report.stopped = True
+        return None
+    todo = {batch: n for batch, n in _unfinished(settings, store, recipe).items() if batch not in report.todo}
+    return Report(planned, todo, level=_level(store, recipe, todo)) if todo else None
+
+
+def _level(store: CozoStore, recipe: Recipe, batches: Iterable[BatchId]) -> str:
+    keys = [member.version.key for batch in batches for member in store.states.members(Scope(recipe.id, batch))]
+    kinds = {each.outline.kind for each in store.outlines.get(keys).values()}
+    return " and ".join(f"{kind}s" for kind in sorted(kinds)) or "records"
 
 
 def backfill(

@@ -44,6 +44,14 @@ class Changes:
         """Rows that were read and had not changed."""
         return self.read - self.new - self.changed
 
+    def add(self, later: Changes) -> None:
+        """Count what a later poll has found, too."""
+        self.new, self.changed, self.deleted = (
+            self.new + later.new, self.changed + later.changed, self.deleted + later.deleted,
+        )  # fmt: skip
+        self.read += later.read
+        self.batches += later.batches
+
 
 def plan(store: CozoStore, source: Source, batch_size: int, *, full_scan: bool = False) -> Changes:
     """Find everything that is new, changed or deleted, and cut all unbatched versions into batches.

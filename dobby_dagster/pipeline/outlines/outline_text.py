@@ -1,0 +1,93 @@
+"""An outline as text: what a file or package says of itself, and its parts with their summaries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from dobby_dagster.pipeline.outlines.signature import own_name, signature
+
+CODE_KINDS = ("function", "method", "class")
+LONGEST_SUMMARY = 160  # characters of a summary in an outline
+CUT = "…"
+INDENT = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A function, class or section of a file, or a file or package of a package.
+
+    Attributes:
+        name: Qualified in the file, or the file's or package's own name; empty for a text before the first section.
+        kind: As the record's content type.
+        content: Its source code; empty for a file or package.
+        summary: Its summary; None if it has none.
+    """
+
+    name: str
+    kind: str
+    content: str = ""
+    summary: str | None = None
+
+
+def outline(documentation: str, parts: Sequence[Part], room: int) -> str:
+    """The outline of ``parts``, in their order: each one's declaration or name, and its summary as documentation of it.
+
+    Of too many parts the most telling stay: classes and public functions before methods, and those before what is
+    private. The same parts give the same text.
+
+    Args:
+        documentation: What the file or package says of itself.
+        parts: In the order of the source.
+        room: Characters, at most, beside the documentation.
+
+    >>> parts = [Part("A", "class", "class A: ...", "Adds."), Part("A.f", "method", "def f(self): 1")]
+    >>> outline("Sums.", parts, 500).replace('"', "'").splitlines()
+    ["'''Sums.'''", 'class A:', "    '''Adds.'''", '    def f(self)']
+    """
+    names = {part.name: part.kind for part in parts}
+    placed = [(part, depth) for part in parts if (depth := _depth(part.name, names)) is not None]
+    texts = [_text(part, depth) for part, depth in placed]
+    order = sorted(range(len(placed)), key=lambda number: (_rank(*placed[number]), number))
+    used = accumulate(len(texts[number]) + 1 for number in order)
+    fitting = [number for number, length in zip(order, used, strict=True) if length <= room]
+    shown = [texts[number] for number in sorted(fitting)]
+    about = [_quoted(documentation.strip())] if documentation.strip() else []
+    return "\n".join([*about, *shown, *([CUT] if len(shown) < len(texts) else [])])
+
+
+def _depth(name: str, names: Mapping[str, str]) -> int | None:
+    """In how many classes a part is; None if it is in a function."""
+    depth, scope = 0, name
+    while "." in scope:
+        scope = scope.rpartition(".")[0]
+        kind = names.get(scope)
+        if kind in ("function", "method"):
+            return None
+        depth += kind == "class"
+    return depth
+
+
+def _rank(part: Part, depth: int) -> tuple[bool, int]:
+    """How telling a part is: what is ranked lower is left out first."""
+    own = own_name(part.name) if part.kind in CODE_KINDS else part.name
+    return own.startswith("_"), depth + (part.kind != "class")
+
+
+def _text(part: Part, depth: int) -> str:
+    name = signature(part.content, part.name) if part.kind in CODE_KINDS else part.name
+    summary = " ".join((part.summary or "").split())
+    if not summary:
+        return INDENT * depth + name
+    return f"{INDENT * depth}{name}:\n{INDENT * (depth + 1)}{_quoted(_shortened(summary))}"
+
+
+def _quoted(text: str) -> str:
+    return '"""{}"""'.format(text.replace('"""', "'"))
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= LONGEST_SUMMARY:
+        return text
+    return text[:LONGEST_SUMMARY].rpartition(" ")[0] + CUT
