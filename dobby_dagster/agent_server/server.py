@@ -12,7 +12,7 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import McpError
 
 from dobby_dagster import __version__
-from dobby_dagster.agent_server.answer import NOTE_BYTES, cut
+from dobby_dagster.agent_server.answer import NOTE_BYTES, Answer, cut
 from dobby_dagster.agent_server.reading import Database, LoadSettings
 from dobby_dagster.agent_server.tools import TOOLS, Tool
 from dobby_dagster.domain.errors import DobbyError
@@ -84,6 +84,11 @@ def _called(
     except Exception as error:
         _log.error("a tool failed", exc_info=error)
         return _failed(f"unexpected {type(error).__name__}: {error} (this is a bug in dobby)")
+    return answered(answer)
+
+
+def answered(answer: Answer) -> types.CallToolResult:
+    """The result of a call: the same as text, for clients that show only that, and as fields."""
     text = types.TextContent(type="text", text=answer.as_text())
     return types.CallToolResult(content=[text], structuredContent=answer.model_dump(mode="json"))
 

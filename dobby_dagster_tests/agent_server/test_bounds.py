@@ -1,0 +1,140 @@
+"""What holds for any keys, contents and summaries: no answer is too long, and all pages together are everything, once."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dobby_dagster.agent_server import cursor as cursors
+from dobby_dagster.agent_server.answer import (
+    ANSWER_BYTES,
+    KEY_BYTES,
+    NOTE_BYTES,
+    SUMMARY_BYTES,
+    Answer,
+    Entry,
+    Found,
+    Listing,
+    cut,
+    fill,
+)
+from dobby_dagster.agent_server.arguments import PagedArguments
+from dobby_dagster.agent_server.outline import OutlineArguments, outline
+from dobby_dagster.agent_server.outline_tree import places
+from dobby_dagster.agent_server.reading import Database, Reading
+from dobby_dagster.agent_server.server import answered
+from dobby_dagster.agent_server.show_record import ShowArguments, show
+from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.printable import printable
+from dobby_dagster.domain.settings import Settings
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster_tests.helpers.pipeline_run import RECIPE
+from dobby_dagster_tests.helpers.records import put
+
+_number = count()
+NASTY = st.characters(codec="utf-8") | st.sampled_from('\\"\n\t\x00\x1b\u202e\u200b\U000e0041😀é')
+LONG = st.builds(str.__mul__, st.text(NASTY, min_size=1, max_size=30), st.integers(0, 200))
+SEGMENT = st.text("ab.:/#é ", min_size=1, max_size=4)
+KEYS = st.builds("/".join, st.lists(SEGMENT, min_size=1, max_size=3)) | st.builds(
+    "{}.py::{}".format, SEGMENT, st.builds(".".join, st.lists(st.sampled_from(["A", "b", "1"]), min_size=1, max_size=3))
+)
+
+
+class Everything(Listing[Entry]):
+    pass
+
+
+ENTRIES = st.builds(
+    Entry,
+    key=LONG.map(printable),
+    kind=LONG.map(lambda text: cut(text, 60)),
+    language=LONG.map(lambda text: cut(text, 60)),
+    line=st.none() | st.integers(0, 2**63),
+    state=st.sampled_from(["completed", None]),
+    reason=LONG.map(lambda text: cut(text, NOTE_BYTES)),
+    summary=st.none() | LONG.map(lambda text: cut(text, SUMMARY_BYTES)),
+    confidence=st.none() | st.floats(0, 1),
+    current=st.booleans(),
+)
+
+
+def assert_bounded(answer: Answer) -> None:
+    sent = answered(answer)
+    assert len(sent.model_dump_json(by_alias=True, exclude_none=True).encode()) <= ANSWER_BYTES - 100
+    jsonschema.validate(sent.structuredContent, type(answer).model_json_schema(mode="serialization"))
+
+
+@given(st.lists(ENTRIES, max_size=40), st.integers(1, 30), st.lists(LONG, max_size=2))
+def test_all_pages_together_are_everything_once(entries: list[Entry], limit: int, notes: list[str]) -> None:
+    query = PagedArguments().query()
+    shown: list[Entry] = []
+    begin = 0
+    while True:
+        found = (Found(entry, f"{place}") for place, entry in enumerate(entries[begin:], begin))
+        blank = Everything(entries=(), notes=tuple(cut(note, NOTE_BYTES) for note in notes))
+        answer = fill(blank, found, query, limit)
+        longer = answer.with_notes(lambda note: note * 9)
+        assert_bounded(longer)
+        shown += answer.entries
+        if answer.next is None:
+            break
+        begin = int(cursors.decode(query, answer.next)) + 1
+    assert shown == [entry for entry in entries if len(entry.key.encode()) <= KEY_BYTES]
+
+
+@pytest.fixture(scope="module")
+def use() -> Reading:
+    settings = Settings.model_validate({"database": {"url": "mem://bounds"}})
+    store = CozoStore.open(settings.database)
+    store.recipes.remember(RECIPE)
+    return Database(lambda memory: settings).read()
+
+
+def empty(use: Reading) -> None:
+    use.store.connection.run("?[key] := *record{key} :rm record {key}", write=True)
+
+
+@given(LONG)
+def test_the_parts_of_a_content_are_all_of_it(use: Reading, content: str) -> None:
+    key = f"key{next(_number)}"
+    put(use.store, {key: content})
+    parts, cursor = [], ""
+    while cursor is not None:
+        answer = show(use, ShowArguments(key=key, cursor=cursor))
+        assert_bounded(answer)
+        parts.append(answer.content or "")
+        cursor = answer.next
+    assert "".join(parts) == printable(content, lines=True)
+    use.store.connection.run("?[key] <- [[$key]] :rm record {key}", {"key": key}, write=True)
+
+
+@given(st.sets(KEYS, max_size=12), st.integers(1, 4), st.integers(1, 5))
+def test_all_pages_of_an_outline_are_all_places(use: Reading, keys: set[str], depth: int, limit: int) -> None:
+    empty(use)
+    put(use.store, dict.fromkeys(keys, "content"))
+    shown, cursor = [], ""
+    if not keys:
+        return
+    while cursor is not None:
+        answer = outline(use, OutlineArguments(depth=depth, limit=limit, cursor=cursor))
+        assert_bounded(answer)
+        shown += [(entry.key, entry.records) for entry in answer.entries]
+        cursor = answer.next
+    expected = places(keys, "", depth)
+    assert shown == [(place.key, place.records) for place in expected]
+    assert len({place.order for place in expected}) == len(expected)
+    assert sum(place.records for place in expected if place.depth == 1) == len(keys)
+
+
+@given(st.text(), st.text(max_size=200), st.text())
+def test_a_cursor_is_of_one_query(query: str, position: str, other: str) -> None:
+    position = position.encode("utf-8", "replace").decode()
+    cursor = cursors.encode(query, position)
+    assert cursors.decode(query, cursor) == position
+    for wrong_query, wrong in ((query + "x", cursor), (query, cursor[:-1]), (query, other)):
+        with pytest.raises(SettingsError):
+            cursors.decode(wrong_query, wrong)
