@@ -38,7 +38,7 @@ def split(path: PurePath, text: str) -> list[Piece]:
 def _pieces(path: PurePath, text: str) -> Iterable[Piece]:
     language = language_of(path, text)
     if language is not None:
-        return [piece for piece in pieces_of(language, text) if piece.content] or whole(path, text)
+        return list(pieces_of(language, text)) or whole(path, text)
     extension = path.suffix.lower()
     by_extension = ((MARKDOWN, sections_of), (NOTEBOOKS, cells_of), (SQL, statements_of))
     pieces = next((cut(text) for extensions, cut in by_extension if extension in extensions), [])

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from dobby_dagster.domain.records import Record
 from dobby_dagster.ingest.deletion import Deletion, is_below, renamed, vanished
+from dobby_dagster.ingest.graph.graph_writing import write_graph
 from dobby_dagster.ingest.source_files import display, resolved
 from dobby_dagster.ingest.tree_outlines import TreeOutlines
 from dobby_dagster.ingest.tree_records import SourceTree
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.code_graph import EdgeChanges
 from dobby_dagster.store.ledger.own_records import Records
 
 PAGE = 500
@@ -31,6 +33,7 @@ class Ingested:
         unchanged: How many were stored already.
         deleted: How many stored records were deleted, since they are no longer found.
         left_out: Files and folders that were not read, with the reason.
+        edges: What changed in the code graph.
     """
 
     files: int = 0
@@ -39,6 +42,7 @@ class Ingested:
     unchanged: int = 0
     deleted: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
+    edges: EdgeChanges = field(default_factory=EdgeChanges)
 
 
 def ingest(
@@ -51,7 +55,7 @@ def ingest(
     on_file: Callable[[Path], None] = lambda path: None,
     may_delete: Callable[[Deletion], bool] = lambda deletion: True,
 ) -> Ingested:
-    """Read ``roots``, write new and changed records, and delete those that are no longer found.
+    """Read ``roots``, write new and changed records and edges of the code graph, and delete what is no longer found.
 
     What contains the records is stored too: see :mod:`~dobby_dagster.pipeline.outlines`.
 
@@ -71,6 +75,7 @@ def ingest(
     for path in roots:
         real = resolved(path)
         tree = SourceTree(path, display(real), name or display(Path(real.name)))
+        keys: set[str] = set()
         stored = records.keys_of(tree.origin)
         if deletion := renamed(display(path), tree.prefix, stored):
             deletion.require(may_delete)
@@ -78,7 +83,7 @@ def ingest(
         if limit is not None:
             found = iter(heapq.nsmallest(limit, found, key=_order))
         outlines = TreeOutlines(tree.prefix, tree.documentation)
-        _write(records, outlines.noted(found), tree.origin, done)
+        _write(records, outlines.noted(_noted(found, keys)), tree.origin, done)
         done.files += tree.files
         done.found += len(tree.keys)
         done.left_out |= tree.left_out
@@ -86,12 +91,20 @@ def ingest(
         if deletion := vanished(display(path), missing, stored):
             deletion.require(may_delete)
         records.remove(missing)
+        done.edges += write_graph(store.graph, tree, keys, stored.difference(missing))
         done.deleted += len(missing)
         remaining = {key.partition("::")[0] for key in stored.difference(missing)}
         kept = [each for each in store.outlines.of(tree.origin) if each.key in remaining]
         store.outlines.replace(tree.origin, outlines.found(kept))
         records.remove(store.outlines.orphans(tree.origin))
     return done
+
+
+def _noted(found: Iterator[Record], keys: set[str]) -> Iterator[Record]:
+    """``found``, each key added to ``keys``."""
+    for record in found:
+        keys.add(record.key)
+        yield record
 
 
 def _order(record: Record) -> bytes:

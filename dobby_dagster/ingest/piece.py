@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dobby_dagster.ingest.code.references import NOTHING, References
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -18,6 +20,8 @@ class Piece:
         content: Its text, with the comments above it.
         line: Its first line, from 1.
         metadata: The front matter of the file, in its first piece.
+        references: What the piece calls and extends, without the pieces in it.
+        of_file: What the file refers to outside of its pieces, and what it imports, in its first piece.
     """
 
     name: str
@@ -26,6 +30,8 @@ class Piece:
     content: str
     line: int
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    references: References = NOTHING
+    of_file: References = NOTHING
 
 
 class UnreadableError(Exception):

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.ingest.code.references import NOTHING, Import, References
 from dobby_dagster.ingest.file_splitting import split, whole
 from dobby_dagster.ingest.piece import Piece, UnreadableError
 
@@ -49,7 +50,7 @@ class Splitter:
             return whole(path, text)
         if "reason" in answer:
             raise UnreadableError(answer["reason"])
-        return [Piece(*values) for values in answer["pieces"]]
+        return [_piece(*values) for values in answer["pieces"]]
 
     def close(self) -> None:
         """End the process."""
@@ -70,6 +71,19 @@ class Splitter:
         except BrokenPipeError:
             return None
         return json.loads(line) if line.endswith(b"\n") else None
+
+
+def _piece(
+    name: str, kind: str, language: str, content: str, line: int, metadata: Any, references: Any, of_file: Any
+) -> Piece:
+    return Piece(name, kind, language, content, line, metadata, _references(*references), _references(*of_file))
+
+
+def _references(calls: list[str], bases: list[str], fields: list[list[str]], imports: list[list[str]]) -> References:
+    if not (calls or bases or fields or imports):
+        return NOTHING
+    pairs = tuple((name, typed) for name, typed in fields)
+    return References(tuple(calls), tuple(bases), pairs, tuple(Import(*values) for values in imports))
 
 
 def _start() -> subprocess.Popen[bytes]:

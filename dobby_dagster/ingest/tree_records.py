@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dobby_dagster.domain.records import Record
 from dobby_dagster.ingest.documents.own_documentation import own_documentation
+from dobby_dagster.ingest.graph.code_files import CodeFile, CodePart
 from dobby_dagster.ingest.piece import UnreadableError
 from dobby_dagster.ingest.regular_files import NotReadError
 from dobby_dagster.ingest.source_files import display, text_of, walk
@@ -28,6 +29,7 @@ class SourceTree:
         files: How many files were read.
         left_out: Files and folders that were not read, with the reason.
         documentation: What the files say of themselves, by their places, where they say something.
+        code: What was found in each file that was read, for the code graph.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class SourceTree:
     files: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
     documentation: dict[str, str] = field(default_factory=dict)
+    code: list[CodeFile] = field(default_factory=list)
 
     def records(
         self,
@@ -81,8 +84,11 @@ class SourceTree:
         self.files += 1
         if about_itself := own_documentation(path, text):
             self.documentation[place] = about_itself
+        code = CodeFile(place)
+        self.code.append(code)
         for piece in pieces:
             key = self._new_key(f"{place}::{piece.name}" if piece.name else place)
+            code.add(CodePart(key, piece.name, piece.kind, piece.references), piece.language, piece.of_file)
             about = {"front_matter": dict(piece.metadata)} if piece.metadata else {}
             metadata = {"path": place, "line": piece.line, "name": piece.name, **about}
             yield Record(key, piece.content, self.origin, piece.kind, piece.language, metadata=metadata)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -60,13 +61,15 @@ def ingest(
     if as_json:
         print_json(
             {"files": done.files, "found": done.found, "written": done.written, "unchanged": done.unchanged,
-             "deleted": done.deleted, "left_out": done.left_out, "seconds": seconds}
+             "deleted": done.deleted, "left_out": done.left_out, "edges": asdict(done.edges), "seconds": seconds}
         )  # fmt: skip
         return
     out.print(
         f"{counted(done.files, 'file')} hold{'s' * (done.files == 1)} {counted(done.found, 'record')}: "
         f"{done.written:,} written, {done.unchanged:,} unchanged, {done.deleted:,} deleted, in {seconds:.1f} s."
     )
+    edges = counted(done.edges.added + done.edges.kept, "edge")
+    out.print(f"The code graph has {edges}: {done.edges.added:,} added, {done.edges.removed:,} removed.")
     for line in _left_out(done.left_out, paths):
         note(line)
 

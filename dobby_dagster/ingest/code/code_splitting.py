@@ -16,6 +16,8 @@ from dobby_dagster.ingest.code.declaration_nodes import declaration
 from dobby_dagster.ingest.code.languages import Language
 from dobby_dagster.ingest.code.placement import Place, place
 from dobby_dagster.ingest.code.preprocessor import blank, readable
+from dobby_dagster.ingest.code.reference_notes import OF_FILE, ReferenceNotes
+from dobby_dagster.ingest.code.references import NOTHING
 from dobby_dagster.ingest.code.syntax_tree import parse, walk
 from dobby_dagster.ingest.piece import Piece
 
@@ -60,14 +62,24 @@ class _Scope:
 
 
 def pieces_of(language: Language, text: str) -> Iterator[Piece]:
-    """The functions, methods and classes of ``text``; none if parsing takes many times the steps of ordinary code."""
+    """The functions, methods and classes of ``text``; all of it if there are none.
+
+    That is so too if parsing takes many times the steps of ordinary code.
+    """
     data = text.encode("utf-8", "surrogatepass")
     shown, removed = _shown(language, data)
     tree = parse(language.grammar or language.name, shown)
-    parts = _parts(language, data, tree, removed) if tree is not None else []
+    notes = ReferenceNotes(language.name, data)
+    parts = _parts(language, data, tree, removed, notes) if tree is not None else []
+    of_file = notes.of(OF_FILE)
+    if not parts:
+        yield Piece("", "file", language.name, text.strip(), 1, of_file=of_file)
     for number, part in enumerate(parts):
         content = _content(part.place, data, _holes(parts, number), language.elided)
-        yield Piece(part.name, part.kind, language.name, content, part.place.row + 1)
+        if content:
+            row = part.place.row + 1
+            yield Piece(part.name, part.kind, language.name, content, row, {}, notes.of(number), of_file)
+            of_file = NOTHING
 
 
 def _shown(language: Language, data: bytes) -> tuple[bytes, frozenset[int]]:
@@ -79,7 +91,7 @@ def _shown(language: Language, data: bytes) -> tuple[bytes, frozenset[int]]:
     return data, frozenset()
 
 
-def _parts(language: Language, data: bytes, tree: Any, removed: frozenset[int]) -> list[_Part]:
+def _parts(language: Language, data: bytes, tree: Any, removed: frozenset[int], notes: ReferenceNotes) -> list[_Part]:
     parts: list[_Part] = []
     scopes = [_Scope()]
     for path in walk(tree):
@@ -93,8 +105,10 @@ def _parts(language: Language, data: bytes, tree: Any, removed: frozenset[int]) 
                 body = (found.body.start_byte, found.body.end_byte) if found.body is not None else None
                 if scopes[-1].part >= 0:
                     parts[scopes[-1].part].parts.append(len(parts))
+                notes.enter(path[-1].node, scopes[-1].part, is_class=found.kind == "class")
                 parts.append(_Part(scope.name, kind, place(language, path, found.name, data, removed), body))
         scopes.append(scope)
+        notes.add(path[-1].node, scope.part, declares=found is not None)
     return parts
 
 

@@ -34,6 +34,10 @@ class EdgeChanges:
     removed: int = 0
     kept: int = 0
 
+    def __add__(self, other: EdgeChanges) -> EdgeChanges:
+        """The changes of two replacements together."""
+        return EdgeChanges(self.added + other.added, self.removed + other.removed, self.kept + other.kept)
+
 
 class CodeGraph:
     """Writing and reading edges."""

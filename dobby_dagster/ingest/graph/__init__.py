@@ -1,0 +1,1 @@
+"""Resolves what code refers to into the edges of the code graph."""

@@ -1,0 +1,288 @@
+"""Which definition a name stands for, by the rules of each language, in whole trees."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dobby_dagster.domain.code_graph import Edge, EdgeKind, FoundBy
+from dobby_dagster.ingest.code.references import Import, References
+from dobby_dagster.ingest.graph.code_files import CodeFile, CodePart
+from dobby_dagster.ingest.graph.edges import edges_of
+from dobby_dagster_tests.helpers.code_graphs import arrows, graph_of
+
+CALLS, IMPORTS, CONTAINS = EdgeKind.CALLS, EdgeKind.IMPORTS, EdgeKind.CONTAINS
+
+# Files, and all calls and imports that are in them.
+TREES: dict[str, tuple[dict[str, str], str, str]] = {
+    "python, a package with relative and absolute imports, a re-export and a star": (
+        {
+            "pkg/__init__.py": "from .core import Table\nfrom .core import find as search\n",
+            "pkg/core.py": "import json\n\ndef find(): return helper()\ndef helper(): return json.dumps(1)\n"
+            "class Base:\n    def close(self): pass\n"
+            "class Table(Base):\n    def rows(self): return self.each()\n    def each(self): self.close()\n",
+            "pkg/sub/__init__.py": "x = 1\n",
+            "pkg/sub/deep.py": "from ..core import *\nfrom .. import core\nimport pkg.core as c\n"
+            "def one(): find(); core.helper(); c.find()\n",
+            "main.py": "import pkg\nfrom pkg import Table, search\nimport numpy as np\n"
+            "def run(t: Table):\n    t.rows(); search(); np.zeros(1); print(pkg.Table().each()); open('f')\n    Table()\n",
+        },
+        """pkg/core.py::find -> pkg/core.py::helper
+        pkg/core.py::Table.rows -> pkg/core.py::Table.each
+        pkg/core.py::Table.each -> pkg/core.py::Base.close
+        pkg/sub/deep.py::one -> pkg/core.py::find
+        pkg/sub/deep.py::one -> pkg/core.py::helper
+        main.py::run -> pkg/core.py::Table.rows
+        main.py::run -> pkg/core.py::find
+        main.py::run -> pkg/core.py::Table
+        main.py::run -> pkg/core.py::Table.each""",
+        """pkg/__init__.py -> pkg/core.py
+        pkg/__init__.py -> pkg/core.py::Table
+        pkg/__init__.py -> pkg/core.py::find
+        pkg/core.py -> json
+        pkg/sub/deep.py -> pkg/core.py
+        main.py -> pkg/__init__.py
+        main.py -> pkg/core.py::Table
+        main.py -> pkg/core.py::find
+        main.py -> numpy""",
+    ),
+    "python, a module of the tree with the name of one of the standard library": (
+        {"tools/json.py": "def dumps(): pass\n", "tools/a.py": "import json\ndef f(): json.dumps()\n",
+         "b.py": "import json\ndef g(): json.dumps()\n"},
+        "tools/a.py::f -> tools/json.py::dumps",
+        "tools/a.py -> tools/json.py\nb.py -> json",
+    ),
+    "typescript, with a default, a namespace, an index and a component": (
+        {
+            "src/table.ts": "export default class Table { rows() { return this.each(); } each() {} }\n"
+            "export function find() {}\n",
+            "src/ui/index.ts": "export { Button } from './button';\n",
+            "src/ui/button.tsx": "export function Button() { return <b/>; }\n",
+            "src/app.tsx": "import T, { find } from './table'; import * as t from './table.js'; import { Button } from './ui';\n"
+            "import React from 'react'; import { x } from '@scope/part/deep';\n"
+            "export const App = (table: T) => { find(); t.find(); table.rows(); new T(); return <Button/>; };\n",
+            "src/old.js": "const { find } = require('./table'); const t = require('./table');\n"
+            "function go() { find(); t.find(); }\n",
+        },
+        """src/table.ts::Table.rows -> src/table.ts::Table.each
+        src/app.tsx::App -> src/table.ts::find
+        src/app.tsx::App -> src/table.ts::Table
+        src/app.tsx::App -> src/table.ts::Table.rows
+        src/app.tsx::App -> src/ui/button.tsx::Button
+        src/old.js::go -> src/table.ts::find""",
+        """src/ui/index.ts -> src/ui/button.tsx
+        src/ui/index.ts -> src/ui/button.tsx::Button
+        src/app.tsx -> src/table.ts
+        src/app.tsx -> src/table.ts::Table
+        src/app.tsx -> src/table.ts::find
+        src/app.tsx -> src/ui/index.ts
+        src/app.tsx -> src/ui/button.tsx::Button
+        src/app.tsx -> react
+        src/app.tsx -> @scope/part
+        src/old.js -> src/table.ts
+        src/old.js -> src/table.ts::find""",
+    ),
+    "go, packages of one module": (
+        {
+            "main.go": 'package main\nimport (\n "fmt"\n "example.com/me/t/store"\n)\n'
+            "func main() { s := store.NewTable(); s.Rows(); fmt.Println(); local() }\n",
+            "other.go": "package main\nfunc local() {}\n",
+            "store/table.go": "package store\ntype Table struct { log *Log }\nfunc NewTable() *Table { return &Table{} }\n"
+            "func (t *Table) Rows() { t.each(); t.log.Write() }\n",
+            "store/each.go": "package store\nfunc (t *Table) each() {}\ntype Log struct {}\nfunc (l Log) Write() {}\n",
+        },
+        """main.go::main -> store/table.go::NewTable
+        main.go::main -> store/table.go::Table.Rows
+        main.go::main -> other.go::local
+        store/table.go::Table.Rows -> store/each.go::Table.each
+        store/table.go::Table.Rows -> store/each.go::Log.Write""",
+        "main.go -> fmt\nmain.go -> store",
+    ),
+    "rust, modules of one crate": (
+        {
+            "src/lib.rs": "mod table;\nuse table::Table;\npub fn run(t: &Table) { t.rows(); table::find(); Table::new(); }\n",
+            "src/table.rs": "use std::fmt;\npub struct Table {}\nimpl Table { pub fn new() -> Self { Table {} }\n"
+            "pub fn rows(&self) { self.each() }\nfn each(&self) {} }\npub fn find() { crate::util::deep::go() }\n",
+            "src/util/mod.rs": "pub mod deep;\n",
+            "src/util/deep.rs": "use super::super::table::find;\npub fn go() { find() }\n",
+        },
+        """src/lib.rs::run -> src/table.rs::Table.rows
+        src/lib.rs::run -> src/table.rs::find
+        src/lib.rs::run -> src/table.rs::Table.new
+        src/table.rs::Table.rows -> src/table.rs::Table.each
+        src/table.rs::find -> src/util/deep.rs::go
+        src/util/deep.rs::go -> src/table.rs::find""",
+        """src/lib.rs -> src/table.rs
+        src/lib.rs -> src/table.rs::Table
+        src/table.rs -> std
+        src/util/mod.rs -> src/util/deep.rs
+        src/util/deep.rs -> src/table.rs
+        src/util/deep.rs -> src/table.rs::find""",
+    ),
+    "java, packages": (
+        {
+            "a/b/Table.java": "package a.b; public class Table extends Base { public int rows() { return each(); }\n"
+            "int each() { close(); return 1; } }\n",
+            "a/b/Base.java": "package a.b; class Base { void close() {} }\n",
+            "a/Main.java": "package a; import a.b.Table; import java.util.List;\n"
+            "class Main { void run(Table t) { t.rows(); new Table(); t.close(); List.of(); } }\n",
+        },
+        """a/b/Table.java::Table.rows -> a/b/Table.java::Table.each
+        a/b/Table.java::Table.each -> a/b/Base.java::Base.close
+        a/Main.java::Main.run -> a/b/Table.java::Table.rows
+        a/Main.java::Main.run -> a/b/Table.java::Table
+        a/Main.java::Main.run -> a/b/Base.java::Base.close""",
+        "a/Main.java -> a/b/Table.java\na/Main.java -> a/b/Table.java::Table\na/Main.java -> java.util",
+    ),
+    "c, a header and its source": (
+        {
+            "table.h": "struct table { int n; };\nint rows(struct table *t);\n",
+            "table.c": '#include "table.h"\nstatic int each(int n) { return n; }\nint rows(struct table *t) { return each(t->n); }\n',
+            "main.c": '#include <stdio.h>\n#include "table.h"\nint main(void) { struct table t; printf("x"); return rows(&t); }\n',
+        },
+        "table.c::rows -> table.c::each\nmain.c::main -> table.c::rows",
+        "table.c -> table.h\nmain.c -> table.h\nmain.c -> stdio.h",
+    ),
+    "c++, methods outside of their class": (
+        {
+            "table.hpp": "namespace s {\nclass Table { public: int rows(); int each(); };\n}\n",
+            "table.cpp": '#include "table.hpp"\nnamespace s {\nint Table::rows() { return this->each(); }\n'
+            "int Table::each() { return 1; }\n}\n",
+            "main.cpp": '#include "table.hpp"\nint main() { s::Table t; return t.rows(); }\n',
+        },
+        "table.cpp::s.Table::rows -> table.cpp::s.Table::each\nmain.cpp::main -> table.cpp::s.Table::rows",
+        "table.cpp -> table.hpp\nmain.cpp -> table.hpp",
+    ),
+    "ruby and shell": (
+        {
+            "lib/table.rb": "class Table\n  def rows\n    self.each_row\n  end\n  def each_row\n  end\nend\n",
+            "main.rb": "require_relative 'lib/table'\nrequire 'json'\ndef go\n  t = Table.new\n  t.rows\nend\n",
+            "a.sh": ". ./b.sh\nmain() { helper x; ls; }\n",
+            "b.sh": "helper() { echo; }\n",
+        },
+        """lib/table.rb::Table.rows -> lib/table.rb::Table.each_row
+        main.rb::go -> lib/table.rb::Table.rows
+        a.sh::main -> b.sh::helper""",
+        "main.rb -> lib/table.rb\nmain.rb -> json\na.sh -> b.sh",
+    ),
+}  # fmt: skip
+
+
+def lines(text: str) -> set[str]:
+    return {line.strip() for line in text.splitlines() if line.strip()}
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_calls_and_imports(name: str, tmp_path: Path) -> None:
+    files, calls, imports = TREES[name]
+    found = graph_of(tmp_path, files)
+    assert arrows(found, CALLS) == lines(calls)
+    assert arrows(found, IMPORTS) == lines(imports)
+
+
+def test_folders_files_classes_and_functions_contain_each_other(tmp_path: Path) -> None:
+    files = {
+        "a/b.py": "class A:\n    class B:\n        def f(self):\n            def g(): pass\n    def f(self): pass\n",
+        "c.md": "# One\nx\n## Two\ny\n", "d.txt": "text\n", "e/empty.py": "",
+    }  # fmt: skip
+    found = graph_of(tmp_path, files)
+    assert arrows(found, CONTAINS) == lines(
+        """t -> a
+        a -> a/b.py
+        a/b.py -> a/b.py::A
+        a/b.py::A -> a/b.py::A.B
+        a/b.py::A.B -> a/b.py::A.B.f
+        a/b.py::A.B.f -> a/b.py::A.B.f.g
+        a/b.py::A -> a/b.py::A.f
+        t -> c.md
+        c.md -> c.md::One
+        c.md::One -> c.md::One > Two
+        t -> d.txt"""
+    )
+    assert {(edge.found_by, edge.certainty) for edge in found} == {(FoundBy.GRAMMAR, 1.0)}
+
+
+def test_an_empty_package_file_is_stood_for_by_its_folder(tmp_path: Path) -> None:
+    found = graph_of(tmp_path, {"p/__init__.py": "", "p/a.py": "x = 1\n", "b.py": "import p\nfrom p import a\n"})
+    assert arrows(found, IMPORTS) == {"b.py -> p", "b.py -> p/a.py"}
+
+
+def test_how_an_edge_was_found_and_how_sure_it_is(tmp_path: Path) -> None:
+    files = {
+        "a.py": "def f(x):\n    x.unusual()\n    x.get()\n    x.shared()\n    x.many()\n",
+        "b.py": "class A:\n    def unusual(self): pass\n    def get(self): pass\n    def shared(self): pass\n",
+        "c.py": "class B:\n    def shared(self): pass\n"
+        + "".join(f"class C{i}:\n    def many(self): pass\n" for i in range(9)),
+    }
+    found = {edge.end: edge for edge in graph_of(tmp_path, files) if edge.kind is CALLS}
+    assert found.keys() == {"t/b.py::A.unusual", "t/b.py::A.shared", "t/c.py::B.shared"}
+    assert {edge.found_by for edge in found.values()} == {FoundBy.NAME}
+    assert found["t/b.py::A.shared"].certainty == found["t/c.py::B.shared"].certainty
+    assert 0 < found["t/b.py::A.shared"].certainty < found["t/b.py::A.unusual"].certainty < 0.9
+
+
+def test_cycles_of_calls_imports_and_classes_end(tmp_path: Path) -> None:
+    files = {
+        "a.py": "from b import *\nfrom b import g\nclass A(B):\n    x: 'A'\n    def f(self): self.nosuch(); self.x.x.f()\ndef r(): r(); g()\n",
+        "b.py": "from a import *\nfrom a import g\nclass B(A):\n    pass\ndef h(): nothing(); g()\n",
+    }
+    calls = arrows(graph_of(tmp_path, files), CALLS)
+    assert "a.py::r -> a.py::r" in calls
+    assert "a.py::A.f -> a.py::A.f" in calls
+
+
+def test_only_records_that_are_kept_and_what_contains_them_have_edges() -> None:
+    one = CodeFile("t/a.py", "python", [CodePart("t/a.py::f", "f", "function", References(("g",))),
+                                        CodePart("t/a.py::g", "g", "function")])  # fmt: skip
+    two = CodeFile("t/s/b.py", "python", [CodePart("t/s/b.py::h", "h", "function")], References(("h",)))
+    assert [edge.end for edge in edges_of([one, two], "t", {"t/a.py::f"})] == ["t/a.py", "t/a.py::f"]
+    everything = list(edges_of([one, two], "t", {"t/a.py::f", "t/a.py::g", "t/s/b.py::h"}))
+    assert Edge("t/a.py::f", CALLS, "t/a.py::g", FoundBy.GRAMMAR, 0.95) in everything
+    assert [edge.end for edge in edges_of([two], "t/s/b.py", {"t/s/b.py::h"})] == ["t/s/b.py::h", "t/s/b.py::h"]
+
+
+NAMES = st.sampled_from(
+    ["f", "g", "A", "A.f", "A.g", "A.B", "A.B.f", "self.f", "A().f", "A().x.f", ".f", "super.f", "a.f", "x", ""]
+)
+FILES = st.sampled_from(
+    ["t/a.py", "t/p/__init__.py", "t/p/b.py", "t/c.go", "t/d.rs", "t/e.ts", "t/F.java", "t/g.c", "t"]
+)
+LANGUAGE = {"py": "python", "go": "go", "rs": "rust", "ts": "typescript", "java": "java", "c": "c", "t": ""}
+REFERENCES = st.builds(
+    References,
+    st.lists(NAMES, max_size=4).map(tuple),
+    st.lists(NAMES, max_size=2).map(tuple),
+    st.lists(st.tuples(NAMES, NAMES), max_size=2).map(tuple),
+    st.lists(
+        st.builds(
+            Import,
+            st.sampled_from([".", "..", "a", "p.b", ".p", "./e", "crate::d", "super", "t"]),
+            NAMES | st.just("*"),
+            NAMES,
+        ),
+        max_size=3,
+    ).map(tuple),
+)
+
+
+@st.composite
+def code_files(draw: st.DrawFn) -> CodeFile:
+    place = draw(FILES)
+    names = draw(st.lists(NAMES, max_size=4, unique=True))
+    kinds = st.sampled_from(["function", "method", "class", "file", "section"])
+    parts = [CodePart(f"{place}::{name}" if name else place, name, draw(kinds), draw(REFERENCES)) for name in names]
+    return CodeFile(place, LANGUAGE[place.rsplit(".", 1)[-1]], parts, draw(REFERENCES))
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(code_files(), max_size=5, unique_by=lambda file: file.place), st.data())
+def test_edges_point_at_existing_nodes_only(files: list[CodeFile], data: st.DataObject) -> None:
+    keys = [part.key for file in files for part in file.parts]
+    kept = {key for key in keys if data.draw(st.booleans())}
+    places = {key.partition("::")[0] for key in kept}
+    nodes = {*kept, *places, *(place.rsplit("/", n)[0] for place in places for n in range(place.count("/") + 1))}
+    for edge in edges_of(files, "t", kept):
+        assert edge.start in nodes
+        assert 0 < edge.certainty <= 1
+        assert edge.end in nodes or edge.kind is IMPORTS
