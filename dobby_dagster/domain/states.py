@@ -18,6 +18,8 @@ class State(StrEnum):
     SKIPPED = "skipped"
 
 
+# How the work on a record version ends.
+OUTCOMES = (State.COMPLETED, State.FAILED, State.SKIPPED)
 # A record that an earlier batch skipped for one of these is unfinished in a later one: its content came back.
 SUPERSEDED, DELETED = "superseded", "deleted"
 PASSING_REASONS = (SUPERSEDED, DELETED)

@@ -57,7 +57,7 @@ def ingest(
 ) -> Ingested:
     """Read ``roots``, write new and changed records and edges of the code graph, and delete what is no longer found.
 
-    What contains the records is stored too: see :mod:`~dobby_dagster.pipeline.outlines`.
+    The files and folders that contain the records are stored too, unless only a sample of the records is kept.
 
     Args:
         store: Where the relation is.
@@ -75,7 +75,6 @@ def ingest(
     for path in roots:
         real = resolved(path)
         tree = SourceTree(path, display(real), name or display(Path(real.name)))
-        keys: set[str] = set()
         stored = records.keys_of(tree.origin)
         if deletion := renamed(display(path), tree.prefix, stored):
             deletion.require(may_delete)
@@ -83,7 +82,7 @@ def ingest(
         if limit is not None:
             found = iter(heapq.nsmallest(limit, found, key=_order))
         outlines = TreeOutlines(tree.prefix, tree.documentation)
-        _write(records, outlines.noted(_noted(found, keys)), tree.origin, done)
+        _write(records, outlines.noted(found), tree.origin, done)
         done.files += tree.files
         done.found += len(tree.keys)
         done.left_out |= tree.left_out
@@ -91,20 +90,14 @@ def ingest(
         if deletion := vanished(display(path), missing, stored):
             deletion.require(may_delete)
         records.remove(missing)
-        done.edges += write_graph(store.graph, tree, keys, stored.difference(missing))
+        done.edges += write_graph(store.graph, tree, outlines.keys, stored.difference(missing))
         done.deleted += len(missing)
         remaining = {key.partition("::")[0] for key in stored.difference(missing)}
         kept = [each for each in store.outlines.of(tree.origin) if each.key in remaining]
-        store.outlines.replace(tree.origin, outlines.found(kept))
+        is_whole = tree.keys <= outlines.keys | stored  # a few functions of a file don't tell what the file is
+        store.outlines.replace(tree.origin, outlines.found(kept) if is_whole else [])
         records.remove(store.outlines.orphans(tree.origin))
     return done
-
-
-def _noted(found: Iterator[Record], keys: set[str]) -> Iterator[Record]:
-    """``found``, each key added to ``keys``."""
-    for record in found:
-        keys.add(record.key)
-        yield record
 
 
 def _order(record: Record) -> bytes:

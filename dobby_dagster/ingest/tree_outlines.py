@@ -26,10 +26,12 @@ class TreeOutlines:
     Attributes:
         prefix: The first part of the tree's keys.
         documentation: What each file says of itself, by its place.
+        keys: Of the records that were noted.
     """
 
     prefix: str
     documentation: Mapping[str, str] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
     _parts: dict[str, _Hash] = field(default_factory=dict)
     _languages: dict[str, Counter[str]] = field(default_factory=dict)
     _texts: set[str] = field(default_factory=set)
@@ -38,6 +40,7 @@ class TreeOutlines:
         """The same records of the tree, each noted as it passes."""
         for record in records:
             place = str(record.metadata["path"])
+            self.keys.add(record.key)
             self._languages.setdefault(place, Counter())[record.language] += 1
             digest = self._parts.setdefault(place, hashlib.sha256())
             digest.update(f"{record.key}\0{content_hash(record.content)}\0".encode("utf-8", "replace"))

@@ -174,3 +174,10 @@ def test_what_is_killed_at_a_write_is_done_later(world: World, write: str, monke
     monkeypatch.setattr(store.outlines, write, kept)
     settled(store, engine)
     assert set(engine.asked.values()) == {1}
+
+
+def test_an_outline_without_parts_is_not_derived(world: World) -> None:
+    store, engine, _ = world
+    store.records.remove(["src/deep/b.py::g"])
+    settled(store, engine)
+    assert "src/deep/b.py" not in store.source(SourceSettings()).get(["src/deep/b.py"])

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dobby_dagster.domain.contracts import SMALL_MODEL
+from dobby_dagster.domain.scope import NO_RECIPE
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.ingest.ingestion import ingest
 from dobby_dagster.store.cozo_store import CozoStore
@@ -70,9 +72,7 @@ def test_a_terminal_that_is_killed_at_any_level_loses_nothing_and_doubles_nothin
             start_new_session=True,
         )  # fmt: skip
         goal = min(status_of(store)["completed"] + random_.randint(1, 4) * CHUNK, RECORDS - 1)
-        until(
-            lambda goal=goal, process=process: status_of(store)["completed"] >= goal or process.poll() is not None, 120
-        )
+        until(partial(is_at, store, goal, process), 120)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     last = subprocess.run(
@@ -82,7 +82,7 @@ def test_a_terminal_that_is_killed_at_any_level_loses_nothing_and_doubles_nothin
     status = json.loads(last.stdout)
     assert (status["records"], status["completed"]) == (RECORDS, RECORDS)
     assert inferred(store) == status["summaries"] == RECORDS, "each content was inferred and stored once"
-    assert store.outlines.due(store.recipes.latest() or "") == []
+    assert due(store) == []
 
 
 @pytest.mark.timeout(900)
@@ -96,13 +96,13 @@ def test_unattended_an_edit_comes_up_to_the_top_and_no_further_than_it_matters(t
         edited = functions(0, 0).replace("the area of area_0_0_0", "how large a room is, by its sides")
         (root / "p0/m0.py").write_text(edited)
         ingest(store, [root])
-        until(lambda: settled(store) and not store.outlines.due(store.recipes.latest() or ""), 300)
+        until(lambda: settled(store) and not due(store), 300)
         on_its_path = inferred(store) - RECORDS
         assert 2 <= on_its_path <= 4, "the function and its file; the package and the top, if what is below says more"
         (root / "p1/m0.py").unlink()
         ingest(store, [root])
         until(lambda: "m0.py" not in texts(store, "src/p1"), 300)
-        until(lambda: settled(store) and not store.outlines.due(store.recipes.latest() or ""), 300)
+        until(lambda: settled(store) and not due(store), 300)
         assert status_of(store)["records"] == RECORDS - FUNCTIONS - 1
 
 
@@ -111,6 +111,14 @@ def until(condition: Callable[[], Any], seconds: float, told: Callable[[], Any] 
     while not condition():
         assert time.monotonic() - began < seconds, told()
         time.sleep(0.05)
+
+
+def is_at(store: CozoStore, goal: int, process: subprocess.Popen[bytes]) -> bool:
+    return status_of(store)["completed"] >= goal or process.poll() is not None
+
+
+def due(store: CozoStore) -> list[str]:
+    return store.outlines.due(store.recipes.latest() or NO_RECIPE)
 
 
 def settled(store: CozoStore) -> bool:

@@ -14,14 +14,13 @@ from dobby_dagster.domain.outlines import OutlineKind
 from dobby_dagster.domain.records import Record, content_hash
 from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.settings import OWN_RELATION
-from dobby_dagster.domain.states import PASSING_REASONS, State
+from dobby_dagster.domain.states import OUTCOMES, PASSING_REASONS
 from dobby_dagster.pipeline.outlines.outline_text import Part, outline
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.outlines import Derivation, StoredOutline
 from dobby_dagster.store.source.source_relation import Source
 
-PAGE = 100
-_OUTCOMES = (State.COMPLETED, State.FAILED, State.SKIPPED)
+PAGE = 50
 
 
 @dataclass
@@ -101,13 +100,15 @@ class _Derivation:
 
     def _page(self, keys: Sequence[str], derived: Derived) -> Iterator[str]:
         """Derive outlines of one depth; the parents of those that have their outcome already."""
-        found = [each for each in self.store.outlines.get(keys).values() if each.is_due(self.recipe)]
-        records = self.source.get([each.outline.key for each in found])
+        with self.store.connection.session():  # opened once for all reads
+            found = [each for each in self.store.outlines.get(keys).values() if each.is_due(self.recipe)]
+            records = self.source.get([each.outline.key for each in found])
+            parts_of = {each.outline.key: self._parts(each) for each in found}
         made: list[Derivation] = []
         hashes: list[tuple[str, str]] = []
         for stored in found:
             key, before = stored.outline.key, records.get(stored.outline.key)
-            parts = self._parts(stored)
+            parts = parts_of[key]
             if parts is None or (before is not None and not before.metadata.get("derived")):
                 derived.waiting += 1
                 continue
@@ -126,12 +127,14 @@ class _Derivation:
                 yield parents[entry["key"]]
 
     def _parts(self, stored: StoredOutline) -> list[Part] | None:
-        """The parts of a file or package with their summaries; None if one of them has no outcome yet."""
+        """The parts of a file or package with their summaries; None if one has no outcome yet, or there are none."""
         if stored.outline.kind is OutlineKind.PACKAGE:
-            return self._of_package(self.store.outlines.children(stored.outline.key))
-        return self._of_file(stored.outline.key)
+            return self._of_package(self.store.outlines.children(stored.outline.key)) or None
+        return self._of_file(stored.outline.key) or None
 
     def _of_file(self, place: str) -> list[Part] | None:
+        if self.store.outlines.has_open_part(place, self.recipe):
+            return None
         found: list[tuple[int, str, Part]] = []
         for row in self.store.reports.rows(self.source, self.recipe, prefix=f"{place}::"):
             about = row["metadata"]
@@ -161,7 +164,7 @@ class _Derivation:
 
 def _has_outcome(entry: Mapping[str, Any]) -> bool:
     """Whether a state is final for its content; one that was superseded comes back."""
-    return entry["state"] in _OUTCOMES and entry["reason"] not in PASSING_REASONS
+    return entry["state"] in OUTCOMES and entry["reason"] not in PASSING_REASONS
 
 
 def _record(stored: StoredOutline, content: str) -> Record:

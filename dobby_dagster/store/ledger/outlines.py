@@ -11,6 +11,7 @@ from typing import Any
 from dobby_dagster.domain.outlines import Outline, OutlineKind
 from dobby_dagster.domain.records import Record
 from dobby_dagster.domain.scope import RecipeId
+from dobby_dagster.domain.states import OUTCOMES
 from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.cozoscript.storable import storable_text
 from dobby_dagster.store.database.connection import Connection
@@ -139,6 +140,15 @@ class Outlines:
             f"""?[{", ".join(OUTLINE.columns)}] := *dobby_outline:by_parent{{parent: $key, key}}, {OUTLINE.stored}"""
         )
         return sorted(self._stored(query, {"key": key}), key=lambda each: each.outline.key)
+
+    def has_open_part(self, file: str, recipe: RecipeId) -> bool:
+        """Whether a part of a file has no outcome yet under ``recipe``, as far as is planned; reads no content."""
+        query = f"""part[key, content_hash] := *record{{key}}, starts_with(key, $prefix),
+            *dobby_version{{source: '{RECORD.name}', key, content_hash @ 'END'}}
+        done[key] := part[key, content_hash], *dobby_state{{source: '{RECORD.name}', key, content_hash, recipe: $recipe,
+            state @ 'END'}}, is_in(state, {[state.value for state in OUTCOMES]})
+        ?[key] := part[key, _], not done[key] :limit 1"""
+        return bool(self._connection.run(query, {"prefix": f"{file}::", "recipe": recipe}).rows)
 
     def containing(self, keys: Sequence[str]) -> set[str]:
         """What directly contains the records at ``keys``: the file of a function, the folder of a file."""
