@@ -1,54 +1,48 @@
-"""Code as HTML with a class for each kind of token; linear in the length of the code but for the lexers' own flaws."""
+"""Code as HTML with a class for each kind of token.
+
+Contents are untrusted, and a general highlighter's lexers take quadratic time or more for some of them; these tokens
+take linear time for any.
+"""
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-
 from markupsafe import Markup, escape
-from pygments.lexer import Lexer
-from pygments.lexers import get_lexer_by_name
-from pygments.token import Token, _TokenType
 
 from dobby_dagster.domain.printable import printable
-
-# By Dobby's language, the lexer; other languages are shown as they are. A language is text from the database.
-_LEXERS = {
-    "python": "python", "rust": "rust", "go": "go", "javascript": "javascript", "typescript": "typescript",
-    "tsx": "typescript", "java": "java", "c": "c", "cpp": "cpp", "c++": "cpp", "csharp": "csharp", "c#": "csharp",
-    "ruby": "ruby", "php": "php", "kotlin": "kotlin", "swift": "swift", "scala": "scala", "shell": "bash",
-    "bash": "bash", "sql": "sql", "markdown": "markdown", "json": "json", "toml": "toml", "yaml": "yaml",
-}  # fmt: skip
-_CLASSES = (
-    (Token.Comment, "c"), (Token.Literal.String, "s"), (Token.Literal.Number, "n"), (Token.Keyword.Constant, "n"),
-    (Token.Keyword, "k"), (Token.Operator.Word, "k"), (Token.Name.Function, "f"), (Token.Name.Class, "f"),
-    (Token.Name.Decorator, "d"), (Token.Name.Tag, "k"), (Token.Generic.Heading, "k"),
-)  # fmt: skip
-# Longer code is not highlighted.
-_LONGEST = 20_000
+from dobby_dagster.site.languages import CONSTANTS, DEFINING, LANGUAGES
 
 
 def highlighted(code: str, language: str) -> Markup:
-    """``code`` escaped, in spans of the classes c, s, n, k, f and d.
+    """``code`` escaped, in spans by the kind of token.
 
-    >>> highlighted("x = 1 < 2", "python")
-    Markup('x = <span class="n">1</span> &lt; <span class="n">2</span>')
+    Their classes are c (comment), s (string), n (number), d (directive), k (keyword) and f (name being defined).
+
+    >>> highlighted("def f(): ...  # <", "python")
+    Markup('<span class="k">def</span> <span class="f">f</span>(): ...  <span class="c"># &lt;</span>')
     """
     text = printable(code, lines=True)
-    lexer = _lexer(_LEXERS.get(language, "")) if len(text) <= _LONGEST else None
-    if lexer is None:
+    known = LANGUAGES.get(language)
+    if known is None:
         return escape(text)
     pieces: list[str] = []
-    for kind, value in lexer.get_tokens(text):
-        css = _class_of(kind)
-        pieces.append(f'<span class="{css}">{escape(value)}</span>' if css else escape(value))
-    return Markup("".join(pieces))  # noqa: S704 - each piece is escaped
+    end, before = 0, ""
+    for token in known.tokens.finditer(text):
+        kind, word = token.lastgroup or "", token[0]
+        if kind == "w":
+            kind = _kind_of(word, before, known.keywords)
+            before = word
+        else:
+            before = ""
+        if kind:
+            pieces += (escape(text[end : token.start()]), f'<span class="{kind}">{escape(word)}</span>')
+            end = token.end()
+    return Markup("".join((*pieces, escape(text[end:]))))  # noqa: S704 - each piece is escaped
 
 
-@lru_cache(maxsize=len(_LEXERS) + 1)
-def _lexer(name: str) -> Lexer | None:
-    return get_lexer_by_name(name, ensurenl=False, stripnl=False) if name else None
-
-
-@cache
-def _class_of(kind: _TokenType) -> str:
-    return next((css for parent, css in _CLASSES if kind in parent), "")
+def _kind_of(word: str, before: str, keywords: frozenset[str]) -> str:
+    """The class of a word after the word ``before``; empty of an ordinary name."""
+    if before in DEFINING and word not in keywords:
+        return "f"
+    if word in keywords:
+        return "k"
+    return "n" if word in CONSTANTS else "d" if word.startswith("@") else ""

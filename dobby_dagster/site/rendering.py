@@ -14,7 +14,6 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-import pygments
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
@@ -24,6 +23,7 @@ from dobby_dagster.domain.printable import printable, shortened
 from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 from dobby_dagster.site.entry import SURE_FROM, Level
 from dobby_dagster.site.highlighted_code import highlighted
+from dobby_dagster.site.languages import LANGUAGES
 from dobby_dagster.site.page_views import LevelCounts, PlacePage
 from dobby_dagster.site.site_statistics import SiteStatistics
 
@@ -66,7 +66,7 @@ class Renderer:
 
     @cached_property
     def _look(self) -> str:
-        parts = [__version__, pygments.__version__, self.title, repr(self.unsure_below), *map(_text, _TEMPLATES)]
+        parts = [__version__, self.title, repr(self.unsure_below), *map(_text, _TEMPLATES), repr(LANGUAGES)]
         return sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
     @cached_property
