@@ -19,6 +19,7 @@ from dobby_dagster.cli.commands.diff import diff
 from dobby_dagster.cli.commands.doctor import doctor
 from dobby_dagster.cli.commands.export import export
 from dobby_dagster.cli.commands.failed import failed
+from dobby_dagster.cli.commands.graph import graph
 from dobby_dagster.cli.commands.history import history
 from dobby_dagster.cli.commands.ingest import ingest
 from dobby_dagster.cli.commands.init import init
@@ -80,7 +81,7 @@ def _root(
 # The help lists commands by task, in the order in which a new user needs them.
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Summarise": (init, ingest, preview, summarize, try_),
-    "Show results": (status, list_, search, show, check, diff, history, report, site, export, mcp),
+    "Show results": (status, list_, search, show, graph, check, diff, history, report, site, export, mcp),
     "Repeat and clean up": (backfill, redo, purge),
     "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore, migrate),
     "Settings": (config, models),

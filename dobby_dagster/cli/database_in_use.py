@@ -30,8 +30,8 @@ MODEL_OPTIONS = ("--relation", "--key", "--content", "--model", "--prompt")
 _WITH_MODEL = ("summarize", "backfill", "preview", "redo", "dev", "doctor")
 _WITHOUT_SOURCE = ("recover", "purge", "backup", "restore", "ingest", "config", "watch", "check", "migrate")
 _COMMAND = re.compile(
-    r"(?<![\w/])dobby (failed list|failed release|summarize|status|list|search|show|check|diff|history|export|preview"
-    r"|backfill|site|redo|purge|dev|doctor|watch|recover)\b(?! --(?:database|config|relation))"
+    r"(?<![\w/])dobby (failed list|failed release|summarize|status|list|search|show|graph|check|diff|history|export"
+    r"|preview|backfill|site|redo|purge|dev|doctor|watch|recover)\b(?! --(?:database|config|relation))"
 )
 
 _last: list[Opened] = []

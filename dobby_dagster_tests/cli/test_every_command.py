@@ -17,7 +17,7 @@ ARGUMENTS = {
     "ingest": ["code.py"], "show": ["k0"], "history": ["k0"], "backup": ["copy.db"], "restore": ["made.db"],
     "backfill": ["--all"], "redo": ["--below", "0.9"], "purge": ["--old", "--yes"], "watch": ["--once"],
     "try": ["code.py", "--model", "dobby-code-11m"], "check": ["code.py"],
-    "search": ["k0"], "site": ["public"],
+    "graph": ["k0"], "search": ["k0"], "site": ["public"],
 }  # fmt: skip
 # These make a database, or say that there is none; the others refuse.
 WITHOUT_A_DATABASE = {"init", "ingest", "restore", "config", "doctor", "migrate"}
@@ -93,7 +93,9 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(dobby: Dobby, n
 
 
 @pytest.mark.usefixtures("_filled")
-@pytest.mark.parametrize("name", [name for name in having("--json") if name not in ("check", "diff")])  # they need more
+@pytest.mark.parametrize(
+    "name", [name for name in having("--json") if name not in ("check", "diff", "graph")]
+)  # they need more
 def test_json_is_one_document_and_nothing_else(dobby: Dobby, name: str) -> None:
     where = ["--database", "sqlite:///code.db"] if name in having("--database") else []
     answer = dobby(*line_of(name), *where, "--json")

@@ -1,0 +1,86 @@
+"""``dobby graph``: what is around a record, for people, as JSON and as a flowchart."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dobby_dagster.store.database.connect import cozo_client
+from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.file_tree import tree
+
+WHERE = ("--database", "sqlite:///code.db")
+FILES = {
+    "src/a.py": "import json\nfrom b import g\ndef f():\n    g()\n\ndef r():\n    r()\n",
+    "src/b.py": "def g():\n    h()\n\ndef h():\n    g()\n",
+    "src/many.py": "from b import h\n" + "".join(f"def c{i}():\n    h()\n" for i in range(145)),
+}
+
+
+@pytest.fixture
+def _ingested(dobby: Dobby) -> None:
+    tree(Path(), FILES)
+    answer = dobby("ingest", "src", *WHERE)
+    assert "The code graph has 7" not in answer.err
+    assert "The code graph has " in answer.out
+
+
+@pytest.mark.usefixtures("_ingested")
+def test_callers_callees_and_what_contains_a_function(dobby: Dobby) -> None:
+    answer = dobby("graph", "a.py::f", *WHERE, "--depth", "3")
+    assert answer.code == 0
+    assert answer.out == (
+        "src/a.py::f\n  within src/a.py, src\n\ncalls:\n  src/b.py::g  import 0.95\n    src/b.py::h  grammar 0.95\n"
+        "      src/b.py::g  grammar 0.95, shown elsewhere\n"
+    )
+    assert "src/a.py::r  grammar 0.95, shown elsewhere" in dobby("graph", "a.py::r", *WHERE, "--depth", "6").out
+    file = dobby("graph", "src/a.py", *WHERE).out
+    assert "parts:\n  src/a.py::f\n  src/a.py::r\n" in file
+    assert "imports:\n  src/b.py  import 0.95\n  src/b.py::g  import 0.95\n  json  import 0.90\n" in file
+    assert "parts:\n  src/a.py\n  src/b.py\n" in dobby("graph", "src", *WHERE).out
+
+
+@pytest.mark.usefixtures("_ingested")
+def test_many_neighbours_are_counted_and_not_all_printed(dobby: Dobby) -> None:
+    answer = dobby("graph", "src/b.py::h", *WHERE)
+    assert "  … and 126 more" in answer.out.splitlines()
+    assert len(answer.out.splitlines()) < 40
+    found = json.loads(dobby("graph", "src/b.py::h", *WHERE, "--json").out)
+    assert (len(found["callers"]["edges"]), found["callers"]["left_out"]) == (146, 0)
+    assert found["within"] == ["src/b.py", "src"]
+    assert found["callees"]["edges"] == [
+        {"key": "src/b.py::g", "through": "src/b.py::h", "depth": 1, "found_by": "grammar", "certainty": 0.95}
+    ]
+
+
+@pytest.mark.usefixtures("_ingested")
+def test_a_flowchart(dobby: Dobby) -> None:
+    lines = dobby("graph", "a.py::f", *WHERE, "--mermaid", "--depth", "2").out.splitlines()
+    assert lines[:2] == ["flowchart LR", '  n0["src/a.py::f"]']
+    assert lines[-1] == "  n1 -->|calls| n2"
+    assert dobby("graph", "a.py::f", *WHERE, "--mermaid", "--json").code == 1
+
+
+def test_names_are_untrusted(dobby: Dobby) -> None:
+    tree(Path(), {'src/a"];\x1b[31m.py': "def f(): g()\ndef g(): pass\n"})
+    dobby("ingest", "src", *WHERE)
+    for form in ((), ("--json",), ("--mermaid",)):
+        answer = dobby("graph", "::f", *WHERE, *form)
+        assert answer.code == 0
+        assert "\x1b" not in answer.out
+    chart = dobby("graph", "::f", *WHERE, "--mermaid").out
+    assert '  n0["src/a#34;#93;#59;#92;x1b#91;31m.py::f"]' in chart.splitlines()
+
+
+def test_without_a_graph_the_way_out_is_named(dobby: Dobby) -> None:
+    with cozo_client("sqlite:///code.db") as db:
+        db.run("?[id, body] <- [['x', 'def f(): pass']] :create mine {id => body}")
+    answer = dobby("graph", "x", *WHERE, "--relation", "mine")
+    assert (answer.code, answer.out) == (1, "")
+    assert "'mine' has no code graph" in answer.err
+    assert "dobby ingest PATH" in answer.err
+    empty = dobby("graph", "x", *WHERE)
+    assert "the database has no code graph (run dobby ingest again with the same paths)" in empty.err
+    tree(Path(), FILES)
+    dobby("ingest", "src", *WHERE)
+    assert "there is no record 'nosuch'" in dobby("graph", "nosuch", *WHERE).err
