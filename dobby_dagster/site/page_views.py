@@ -245,4 +245,4 @@ def _short(key: str) -> str:
 
 
 def _certainty(reference: Reference) -> str:
-    return "" if reference.certainty >= 0.995 else f"{reference.certainty:.0%} certain"
+    return "" if reference.certainty >= 0.995 else f"{100 * reference.certainty:.0f} % certain"

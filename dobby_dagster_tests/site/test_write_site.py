@@ -80,7 +80,7 @@ def test_a_file_has_its_records_with_their_code_and_links_to_what_they_call(
     assert "Failed: told to fail" in found.text
     assert "confidence 0.61" in found.text
     assert "def f(): return g()" in found.text
-    assert "60% certain" in found.text
+    assert "60 % certain" in found.text
     assert "numpy" in found.text
     addresses = {link["href"] for link in found.all("a")}
     assert {"lib/b.py.html#::g", "../../index.html", "#::A.m", "../../statistics.html"} <= addresses
