@@ -67,6 +67,7 @@ class _Examination:
             "?[key, print, hash, recipe, text] := *dobby_summary{source: 'record', key, fingerprint: print,"
             " content_hash: hash, recipe, text}"
         )
+        self.documents = rows("?[key, recipe, hash] := *dobby_document{key, recipe, content_hash: hash}")
         self.members = rows(
             "?[batch, place, key, hash] := *dobby_member{batch, position: place, key, content_hash: hash}"
         )
@@ -88,6 +89,11 @@ class _Examination:
         versions = Counter(row[0] for row in self.versions)
         found = [f"{key} has {count} states" for key, count in states.items() if count != 1]
         found += [f"{key} has {count} versions" for key, count in versions.items() if count != 1]
+        made = {(key, recipe, digest) for key, _, digest, recipe, _ in self.summaries}
+        found += [f"{row[0]} has a document without its summary" for row in self.documents if tuple(row) not in made]
+        found += [
+            f"{key} has a summary without a document" for key in {s[0] for s in made} - {d[0] for d in self.documents}
+        ]
         if self.indexed != len(self.summaries):
             found.append(f"{self.indexed} summaries are indexed, {len(self.summaries)} are there")
         return found

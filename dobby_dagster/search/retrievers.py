@@ -22,7 +22,7 @@ def retrievers_for(
         recipe: Under which the summaries are.
         settings: Which embedding makes the vectors; without it, records are found by words only.
     """
-    text = TextRetriever(store, source.settings.relation, recipe)
+    text = TextRetriever(store, source.settings.relation)
     if settings is None or settings.embedding == "none":
         return [text]
     return [text, VectorRetriever(store, source, recipe, settings)]

@@ -48,18 +48,20 @@ def _update(
     pages: Iterable[Sequence[str]],
     on_page: Callable[[int], None] = lambda records: None,
 ) -> int:
-    added = 0
+    relation, added = source.settings.relation, 0
+    listed = store.documents.unindexed(relation) > 0
     for keys in pages:
-        missing = store.documents.missing(source.settings.relation, recipe, keys)
+        documents = []
+        missing = store.documents.missing(relation, recipe, keys)
         if missing:
             records = source.get([key for key, _, _ in missing])
-            documents = []
             for key, summarized, text in missing:
                 record = records.get(key)
                 # A content that was edited since is not the one that was summarised.
                 content = record.content if record and content_hash(record.content) == summarized else None
                 documents.append((key, summarized, document_words(key, text, content)))
-            store.documents.put(source.settings.relation, recipe, documents)
             added += len(documents)
+        if documents or listed:
+            store.documents.put(relation, recipe, documents, done=keys)
         on_page(len(keys))
     return added

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dobby_dagster.domain.plurals import counted
-from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.search_words import query_words
 from dobby_dagster.store.cozo_store import CozoStore
 
@@ -17,12 +16,10 @@ class TextRetriever:
     Args:
         store: Where the documents are.
         relation: The source.
-        recipe: Under which summaries should have documents.
     """
 
     store: CozoStore
     relation: str
-    recipe: RecipeId | None
     way: str = "text"
 
     def ranked(self, text: str, limit: int) -> list[str]:
@@ -31,5 +28,5 @@ class TextRetriever:
 
     def behind(self) -> str:
         """See :meth:`~dobby_dagster.search.retriever.Retriever.behind`."""
-        missing = self.store.documents.count_missing(self.relation, self.recipe)
-        return f"{counted(missing, 'summary')} not in the full-text index" if missing else ""
+        missing = self.store.documents.unindexed(self.relation)
+        return f"{counted(missing, 'record')} not in the full-text index" if missing else ""

@@ -103,11 +103,10 @@ def test_a_text_or_an_update(dobby: Dobby, tree: CozoStore, arguments: tuple[str
 
 
 def test_an_index_that_is_behind_is_said_and_brought_up_to_date(dobby: Dobby, tree: CozoStore) -> None:
-    tree.connection.run(
-        "?[source, key] <- [['record', 'src/net.py::area']] :rm dobby_document {source, key}", write=True
-    )
+    for block in (":rm dobby_document", ":put dobby_unindexed"):
+        tree.connection.run(f"?[source, key] <- [['record', 'src/net.py::area']] {block} {{source, key}}", write=True)
     answer = dobby("search", "radius", *WHERE)
-    assert "1 summary not in the full-text index" in answer.err
+    assert "1 record not in the full-text index" in answer.err
     assert "search --update" in answer.err
     assert dobby("search", "--update", *WHERE).out == "1 summary added to the index.\n"
     assert dobby("search", "--update", *WHERE).out == "The index is up to date.\n"

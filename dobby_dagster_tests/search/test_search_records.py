@@ -118,7 +118,7 @@ def test_a_text_without_a_word_is_refused_by_name(filled: CozoStore, text: str) 
 def test_ways_are_fused_and_unknown_keys_are_left_out(filled: CozoStore) -> None:
     from dobby_dagster.search.text_retriever import TextRetriever
 
-    ways = [TextRetriever(filled, "record", RECIPE.id), Fixed([AREA, "gone", "broken", HOST])]
+    ways = [TextRetriever(filled, "record"), Fixed([AREA, "gone", "broken", HOST])]
     result = of(filled, "splitHost", retrievers=ways)
     assert [(hit.key, hit.ways) for hit in result.hits] == [
         (HOST, ("text", "vector")), (AREA, ("vector",)), (HOSTS, ("text",)),
@@ -127,10 +127,9 @@ def test_ways_are_fused_and_unknown_keys_are_left_out(filled: CozoStore) -> None
 
 
 def test_what_is_not_indexed_is_said(filled: CozoStore) -> None:
-    filled.connection.run(
-        "?[source, key] <- $rows :rm dobby_document {source, key}", {"rows": [["record", AREA]]}, write=True
-    )
-    assert of(CozoStore(filled.connection), "host").index_behind == ("1 summary not in the full-text index",)
+    rows = [["record", AREA], ["another", AREA]]
+    filled.connection.run("?[source, key] <- $rows :put dobby_unindexed {source, key}", {"rows": rows}, write=True)
+    assert of(filled, "host").index_behind == ("1 record not in the full-text index",)
 
 
 def test_under_a_recipe_without_summaries_nothing_is_found(filled: CozoStore) -> None:

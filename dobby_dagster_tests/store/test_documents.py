@@ -85,41 +85,71 @@ def test_redone_and_purged_summaries_have_no_document(store: CozoStore) -> None:
     assert store.connection.run("?[count(word)] := *dobby_document:text{word}").rows == [[0]]
 
 
+def missing(store: CozoStore, recipe: RecipeId = R) -> list[str]:
+    keys = [key for page in store.documents.key_pages("record", 100) for key in page]
+    return sorted(key for key, _, _ in store.documents.missing("record", recipe, keys))
+
+
 def test_a_reused_summary_has_a_document_of_its_own(sqlite_store: CozoStore) -> None:
     put(sqlite_store, {"first": "def f(x): return x"})
     run(sqlite_store, FakeEngine())
     put(sqlite_store, {"second": "def f(x): return x"})
     run(sqlite_store, FakeEngine())
     assert found(sqlite_store, "second") == ["second"]
-    assert sqlite_store.documents.count_missing("record", RECIPE.id) == 0
+    assert missing(sqlite_store, RECIPE.id) == []
 
 
-def test_missing_documents_are_counted_listed_and_put(store: CozoStore) -> None:
+def test_missing_documents_are_listed_and_put(store: CozoStore) -> None:
     filled(store)
-    assert store.documents.count_missing("record", R) == 0
-    store.connection.run("?[source, key] := *dobby_document{source, key} :rm dobby_document {source, key}", write=True)
-    fresh = CozoStore(store.connection).documents
-    assert fresh.count_missing("record", R) == 2
-    missing = fresh.missing("record", R, sorted(ROWS))
-    assert [(key, text) for key, _, text in missing] == [(key, f"Summary of {key[0]}.") for key in sorted(ROWS)]
-    fresh.put("record", R, [(key, content_hash, "word") for key, content_hash, _ in missing])
-    assert fresh.count_missing("record", R) == 0
-    assert found(store, "word") == sorted(ROWS)
+    assert missing(store) == []
+    for end in (":rm dobby_document {source, key}", ":put dobby_unindexed {source, key}"):
+        rows = [["record", key] for key in ROWS]
+        store.connection.run(f"?[source, key] <- $rows {end}", {"rows": rows}, write=True)
+    assert (missing(store), store.documents.unindexed("record")) == (sorted(ROWS), 2)
+    first, second = store.documents.missing("record", R, sorted(ROWS))
+    assert (first[0], first[2]) == ("a::parseURL", "Summary of a.")
+    store.documents.put("record", R, [(*first[:2], "word")], done=["a::parseURL", "another"])
+    assert (found(store, "word"), missing(store), store.documents.unindexed("record")) == ([first[0]], [second[0]], 1)
+
+
+def test_a_commit_takes_its_records_off_the_list_of_the_unindexed(store: CozoStore) -> None:
+    rows = [["record", key] for key in (*ROWS, "c")]
+    store.connection.run("?[source, key] <- $rows :put dobby_unindexed {source, key}", {"rows": rows}, write=True)
+    filled(store)
+    assert store.documents.unindexed("record") == 1
 
 
 def test_a_document_of_a_summary_that_is_gone_is_not_put(store: CozoStore) -> None:
     filled(store)
-    missing = [(key, "another content", "word") for key in ROWS]
-    store.documents.put("record", R, missing)
+    store.documents.put("record", R, [(key, "another content", "word") for key in ROWS], done=[])
     assert found(store, "word") == []
 
 
-def test_a_record_that_changed_or_is_deleted_has_no_missing_document(store: CozoStore) -> None:
+def test_a_record_that_changed_or_is_deleted_lacks_no_document(store: CozoStore) -> None:
     filled(store)
+    store.connection.run("?[source, key] := *dobby_document{source, key} :rm dobby_document {source, key}", write=True)
     put(store, {"b::area": "changed"})
     store.connection.run("?[key] <- [['a::parseURL']] :rm record {key}", write=True)
     plan(store, store.source(SourceSettings()), 10)
-    assert store.documents.count_missing("record", R) == 0
+    assert missing(store) == []
+
+
+def test_a_word_that_all_have_finds_the_first_by_their_keys(store: CozoStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(store)
+    monkeypatch.setattr("dobby_dagster.domain.word_frequencies.TOO_COMMON", 1)
+    assert found(store, "summary", 1) == ["a::parseURL"]
+    assert found(store, "summary of") == sorted(ROWS)
+    assert found(store, "summary area") == ["b::area", "a::parseURL"]
+
+
+def test_the_frequencies_of_words_are_those_of_the_documents(sqlite_store: CozoStore) -> None:
+    rows = {f"k{i:03d}": f"common {'rare' if i == 7 else ''}" for i in range(30)}
+    filled(sqlite_store, rows)
+    found = sqlite_store.documents.frequencies("record")
+    assert (found.documents, found.sampled) == (30, 30)
+    assert (found.expected("common"), found.expected("commons"), found.expected("rare")) == (30, 30, 1)
+    assert found.expected("nowhere") == 0
+    assert sqlite_store.documents.frequencies("another").expected("common") == 0
 
 
 @pytest.mark.parametrize("engine", ["sqlite", pytest.param("rocksdb", marks=pytest.mark.slow)])

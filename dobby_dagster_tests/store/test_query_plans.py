@@ -31,6 +31,7 @@ LARGE = {
         "dobby_state",
         "dobby_summary",
         "dobby_waiting",
+        "dobby_document",
         "dobby_edge",
     )
 }
@@ -81,6 +82,9 @@ def ask_everything(store: CozoStore) -> None:
         ProgressReader(store, 3).read(), store.graph.edges_from(["k0"]), store.graph.edges_to(["k1"]),
     ):  # fmt: skip
         list(found)  # some are read as they are needed
+    assert store.documents.ranked("record", ["k1"], 5) == ["k1"]
+    store.documents.put("record", RECIPE.id, store.documents.missing("record", RECIPE.id, ["k0", "k1"]), ["k0", "k1"])
+    assert store.documents.unindexed("record") == 0
     edge = Edge("k0", EdgeKind.CALLS, "k1", FoundBy.NAME, 0.5)
     store.graph.replace("tree", [edge])
     store.graph.replace("tree", [edge])

@@ -21,6 +21,7 @@ from dobby_dagster.store.cozoscript.storable import check_summary, storable_stat
 from dobby_dagster.store.cozoscript.value_text import REMEMBERED, remember, unchanged
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.chunk_script import COUNTED, ENDED, HELD, PUT_CHUNKS, STORED
+from dobby_dagster.store.ledger.documents import INDEXED
 from dobby_dagster.store.ledger.record_states import Seen, state_row
 from dobby_dagster.store.ledger.relations import DOCUMENT, STATE, SUMMARY
 from dobby_dagster.store.ledger.totals import Addend, add, histogram
@@ -203,6 +204,7 @@ class Chunks:
             :create _unchanged {{key}} }}""",
             SUMMARY.put("summaries", "*_held{key}, *_unchanged{key}"),
             DOCUMENT.put("documents", "*_held{key}, *_unchanged{key}"),
+            INDEXED,
             STATE.put("made", "*_held{key}, *_unchanged{key}"),
             STATE.put("superseded", "*_held{key}, not *_unchanged{key}"),
             STATE.put("skipped", "*_held{key}"),
@@ -218,6 +220,7 @@ class Chunks:
             "contents": [[o.version.key, *remember(o.content)] for o in made],
             "summaries": [_summary_row(o.summary, scope) for o in made if o.summary],
             "documents": [_document_row(o.summary, o.content) for o in made if o.summary],
+            "indexed": [[o.version.source, o.version.key] for o in made if o.summary],
             "made": [state_row(o.version, o.state, scope) for o in made],
             "superseded": [state_row(o.version, superseded, scope) for o in made],
             "skipped": [state_row(o.version, o.state, scope) for o in skipped],

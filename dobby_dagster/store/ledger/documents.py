@@ -7,22 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dobby_dagster.domain.scope import RecipeId
-from dobby_dagster.store.cozoscript.script import script
+from dobby_dagster.domain.word_frequencies import WordFrequencies
+from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.record_counts import RecordCounts
-from dobby_dagster.store.ledger.relations import DOCUMENT
+from dobby_dagster.store.ledger.relations import DOCUMENT, UNINDEXED
 
-PAGE = 2_000
-# Documents are counted again after so many seconds at the earliest, if something was written meanwhile.
-RECOUNT_SECONDS = 10.0
-# Summaries of the present contents of records under a recipe.
-_CURRENT = """now[key, content_hash] := key in $keys,
-    *dobby_version{source: $source, key, content_hash, deleted @ 'END'}, deleted == false
-current[key, content_hash, text] := now[key, content_hash],
-    *dobby_summary{source: $source, key, content_hash: summarized, recipe, text},
-    summarized == content_hash, recipe == $recipe"""
-_MISSING = f"{_CURRENT}\nmissing[key, content_hash, text] := current[key, content_hash, text],\
- not *{DOCUMENT.name}{{source: $source, key, content_hash, recipe: $recipe}}"
+# Of how many batches, and how many members of each, the sample for word frequencies is.
+SAMPLED_BATCHES = 20
+SAMPLED_MEMBERS = 40
+FREQUENCIES_SECONDS = 600.0
 
 
 class Documents:
@@ -31,20 +25,28 @@ class Documents:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._counts = RecordCounts(connection)
-        # By relation and recipe: the database's clock, this process's, and how many documents were missing.
-        self._counted: dict[tuple[str, str], tuple[int, float, int]] = {}
+        # By relation: when they were estimated, on this process's clock.
+        self._frequencies: dict[str, tuple[float, WordFrequencies]] = {}
 
     def ranked(self, relation: str, words: Sequence[str], limit: int) -> list[str]:
         """Up to ``limit`` keys whose documents have any of ``words``, the best first, by tf-idf.
+
+        Words that are in very many documents are not looked up if there are rarer ones. Of a query of such words only,
+        the first documents in the order of their keys are found.
 
         Args:
             relation: The source.
             words: Of :func:`~dobby_dagster.domain.search_words.query_words`: letters and digits only.
             limit: At most so many.
         """
-        query = " OR ".join(f'"{word}"' for word in words if word.isalnum())
-        if not query:
+        plain = [word for word in words if word.isalnum()]
+        if not plain:
             return []
+        frequencies = self.frequencies(relation)
+        rarest, *others = frequencies.worth(plain)
+        if frequencies.is_too_common(rarest):
+            return self._having(relation, rarest, limit)
+        query = " OR ".join(f'"{word}"' for word in (rarest, *others))
         rows = self._connection.run(
             f"""?[score, key] := ~{DOCUMENT.name}:text{{source, key | query: $query, k: $limit, score_kind: 'tf_idf',
                 bind_score: score, filter: source == $source}} :order -score, key""",
@@ -52,47 +54,77 @@ class Documents:
         ).rows
         return [row[1] for row in rows]
 
+    def _having(self, relation: str, word: str, limit: int) -> list[str]:
+        """The first keys whose documents have exactly ``word``; read until there are ``limit``."""
+        query = f"""?[key] := *{DOCUMENT.name}{{source: $source, key, words}},
+            str_includes(concat(' ', words, ' '), concat(' ', $word, ' ')) :limit $limit"""
+        rows = self._connection.run(query, {"source": relation, "word": word, "limit": limit}).rows
+        return [row[0] for row in rows]
+
+    def frequencies(self, relation: str) -> WordFrequencies:
+        """How common words are in the documents of ``relation``: estimated, and kept for some minutes."""
+        estimated, found = self._frequencies.get(relation, (0.0, None))
+        if found is None or time.monotonic() - estimated > FREQUENCIES_SECONDS:
+            found = self._estimated(relation)
+            self._frequencies[relation] = time.monotonic(), found
+        return found
+
+    def _estimated(self, relation: str) -> WordFrequencies:
+        """From members of some batches, evenly spaced."""
+        query = "?[batch, members] := *dobby_batch{batch, source: $source, members}, members > 0"
+        batches = self._connection.run(query, {"source": relation}).rows
+        chosen = batches[:: max(1, -(-len(batches) // SAMPLED_BATCHES))]
+        places = [
+            [batch, place]
+            for batch, members in chosen
+            for place in range(0, members, max(1, -(-members // SAMPLED_MEMBERS)))
+        ]
+        rows = self._connection.run(
+            f"""member[key] := {unpack(["batch", "position"], "places")}, *dobby_member{{batch, position, key}}
+            ?[key, words] := member[key], *{DOCUMENT.name}{{source: $source, key, words}}""",
+            {"source": relation, "places": places},
+        ).rows
+        return WordFrequencies.of(sum(members for _, members in batches), [row[1] for row in rows])
+
     def missing(self, relation: str, recipe: RecipeId, keys: Sequence[str]) -> list[tuple[str, str, str]]:
-        """Those of ``keys`` whose current summary has no document: key, content hash and summary."""
-        query = f"{_MISSING}\n?[key, content_hash, text] := missing[key, content_hash, text]"
+        """Those of ``keys`` whose summary of their present content has no document: key, content hash and summary."""
+        query = f"""now[key, content_hash] := key in $keys,
+            *dobby_version{{source: $source, key, content_hash, deleted @ 'END'}}, deleted == false
+        current[key, content_hash, text] := now[key, content_hash],
+            *dobby_summary{{source: $source, key, content_hash: summarized, recipe, text}},
+            summarized == content_hash, recipe == $recipe
+        has[key] := current[key, content_hash, _], *{DOCUMENT.name}{{source: $source, key, content_hash: indexed, recipe}},
+            indexed == content_hash, recipe == $recipe
+        ?[key, content_hash, text] := current[key, content_hash, text], not has[key]"""
         params = {"source": relation, "recipe": recipe, "keys": list(keys)}
         return [(key, content_hash, text) for key, content_hash, text in self._connection.run(query, params).rows]
 
-    def count_missing(self, relation: str, recipe: RecipeId | None) -> int:
-        """How many current summaries under ``recipe`` have no document.
-
-        The records are compared page by page. A count is used again as long as nothing was written, and for
-        ``RECOUNT_SECONDS`` in any case.
-        """
-        if recipe is None:
-            return 0
-        written = self._counts.now()
-        before = self._counted.get((relation, recipe))
-        if before is not None:
-            unchanged = before[0] == written and not before[2]
-            if unchanged or time.monotonic() - before[1] < RECOUNT_SECONDS:
-                return before[2]
-        count = sum(self._count_missing(relation, recipe, keys) for keys in self._counts.key_pages(relation, PAGE))
-        self._counted[relation, recipe] = written, time.monotonic(), count
-        return count
-
-    def _count_missing(self, relation: str, recipe: RecipeId, keys: list[str]) -> int:
-        params = {"source": relation, "recipe": recipe, "keys": keys}
-        return int(self._connection.run(f"{_MISSING}\n?[count(key)] := missing[key, _, _]", params).rows[0][0])
+    def unindexed(self, relation: str) -> int:
+        """How many records have summaries from before there was an index, and are not indexed since."""
+        query = f"?[count(key)] := *{UNINDEXED.name}{{source: $source, key}}"
+        return int(self._connection.run(query, {"source": relation}).rows[0][0])
 
     def key_pages(self, relation: str, size: int) -> Iterator[list[str]]:
         """All known keys, in order; the database is closed between two pages."""
         return self._counts.key_pages(relation, size)
 
-    def put(self, relation: str, recipe: RecipeId, documents: Sequence[tuple[str, str, str]]) -> None:
+    def put(
+        self, relation: str, recipe: RecipeId, documents: Sequence[tuple[str, str, str]], done: Sequence[str]
+    ) -> None:
         """Store documents of summaries that are there already.
 
         Args:
             relation: The source.
             recipe: Of the summaries.
             documents: Key, content hash and words of each; those whose summary is gone meanwhile are not stored.
+            done: Keys that don't count as unindexed any more.
         """
         rows: list[list[Any]] = [[relation, key, recipe, content_hash, words] for key, content_hash, words in documents]
         there = "*dobby_summary{source, key, content_hash: summarized, recipe: by}, summarized == content_hash, by == recipe"
-        self._connection.run(script([DOCUMENT.put(where=there)]), {"rows": rows}, write=True)
-        self._counted.clear()
+        blocks = [DOCUMENT.put(where=there), INDEXED]
+        self._connection.run(script(blocks), {"rows": rows, "indexed": [[relation, key] for key in done]}, write=True)
+
+
+# Takes records, as rows of source and key, off the list of the unindexed.
+INDEXED = f"""{{ ?[source, key] := {unpack(UNINDEXED.key, "indexed")}, *{UNINDEXED.name}{{source, key}}
+{UNINDEXED.remove} }}"""

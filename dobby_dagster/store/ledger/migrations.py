@@ -227,6 +227,13 @@ def add_vectors() -> Iterator[str]:
         embedding: String, keys: [String], digests: Bytes, vectors: Bytes}"""
 
 
+def list_unindexed_records() -> Iterator[str]:
+    """The records whose summaries are from before there was a full-text index; each is taken off once it is indexed."""
+    yield ":create dobby_unindexed {source: String, key: String}"
+    yield """?[source, key] := *dobby_summary{source, key, fingerprint}, not *dobby_document{source, key}
+        :put dobby_unindexed {source, key}"""
+
+
 # Version n of the schema is what the first n of these make.
 MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     create_ledger,
@@ -245,4 +252,5 @@ MIGRATIONS: tuple[Callable[[], Iterator[str]], ...] = (
     add_documents,
     add_outlines,
     add_vectors,
+    list_unindexed_records,
 )

@@ -59,6 +59,7 @@ VECTOR = Relation(
     "source: String, recipe: String, batch: String, page: Int",
     "embedding: String, keys: [String], digests: Bytes, vectors: Bytes",
 )
+UNINDEXED = Relation("dobby_unindexed", "source: String, key: String")
 CHUNK = Relation(
     "dobby_chunk",
     "batch: String, recipe: String, chunk: String",
