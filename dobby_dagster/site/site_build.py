@@ -13,7 +13,8 @@ from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.settings import OWN_RELATION
 from dobby_dagster.site.code_references import SHOWN_KINDS, References, code_references
 from dobby_dagster.site.entry import Entry, entry_of
-from dobby_dagster.site.page_views import PlacePage, Target, place_pages, targets_of
+from dobby_dagster.site.page_views import PlacePage, Target
+from dobby_dagster.site.place_pages import place_pages, targets_of
 from dobby_dagster.site.record_tree import Node, record_tree
 from dobby_dagster.site.rendering import Renderer, assets
 from dobby_dagster.site.search_data import SHARDS, search_scripts

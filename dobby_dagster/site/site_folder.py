@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,23 +11,7 @@ from pathlib import Path
 from dobby_dagster.domain.atomic_file import replacing, sweep_drafts
 from dobby_dagster.domain.errors import SettingsError, StoreAccessError
 from dobby_dagster.domain.filesystem import access_error, kind_of_path
-
-MANIFEST = "dobby-site.json"
-_FORMAT = 1
-_LARGEST_MANIFEST = 512 * 2**20
-# What a site's files are called; a manifest that names any other is not followed.
-_PATH = re.compile(r"(?!.*(^|/)\.)[a-z0-9_.~-]+(/[a-z0-9_.~-]+)*\.(html|js|css|svg)|\.nojekyll")
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What is known of a file of the site: a digest of what it was made from, and of its bytes.
-
-    Both are empty of a file that an interrupted run may have written or not.
-    """
-
-    made_from: str = ""
-    content: str = ""
+from dobby_dagster.site.site_manifest import MANIFEST, Written, read_manifest, write_manifest
 
 
 @dataclass
@@ -72,7 +54,7 @@ class SiteFolder:
                     f"'{path}' holds '{names[0]}' and no site of Dobby's", hint="name a new or an empty folder"
                 )
             return cls(path, {})
-        return cls(path, _read(path / MANIFEST))
+        return cls(path, read_manifest(path))
 
     def begin(self, planned: Iterable[str]) -> None:
         """Note that the files ``planned`` are about to be written, so that an interrupted run can be repeated.
@@ -93,7 +75,7 @@ class SiteFolder:
                 )
         for folder in {(self.path / name).parent for name in (*planned, *self.known)}:
             sweep_drafts(folder)
-        self._save(dict.fromkeys(planned, Written()) | self.known)
+        write_manifest(self.path, dict.fromkeys(planned, Written()) | self.known)
 
     def is_current(self, name: str, made_from: str) -> bool:
         """Whether the file is there as it was written, made from the same; it is kept then."""
@@ -128,7 +110,7 @@ class SiteFolder:
         """
         for name in self.known.keys() - self._now.keys():
             self._remove(name, self.known[name])
-        self._save(self._now)
+        write_manifest(self.path, self._now)
 
     def _make(self, folder: Path) -> None:
         try:
@@ -173,31 +155,6 @@ class SiteFolder:
                     )
                 self._folders.add(folder)
 
-    def _save(self, files: dict[str, Written]) -> None:
-        rows = {name: [each.made_from, each.content] for name, each in sorted(files.items())}
-        with replacing(self.path / MANIFEST) as draft:
-            draft.write_text(json.dumps({"dobby_site": _FORMAT, "files": rows}, indent=0), encoding="utf-8")
-
 
 def _is_draft(name: str) -> bool:
     return name.startswith(".dobby-")
-
-
-def _read(path: Path) -> dict[str, Written]:
-    """The files that a manifest names.
-
-    Raises:
-        SettingsError: It is none, or names a file that no site has.
-    """
-    try:
-        if kind_of_path(path) != "file" or path.stat().st_size > _LARGEST_MANIFEST:
-            raise ValueError("it is no regular file, or too large")
-        found = json.loads(path.read_bytes())
-        if not isinstance(found, dict) or found.get("dobby_site") != _FORMAT:
-            raise ValueError(f"its format is not {_FORMAT}")
-        files = {name: Written(made_from, content) for name, (made_from, content) in found["files"].items()}
-        if strange := next((name for name in files if not _PATH.fullmatch(name)), None):
-            raise ValueError(f"no site has a file '{strange}'")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise SettingsError(f"'{path}' can't be read: {error}", hint="name a new or an empty folder") from error
-    return files

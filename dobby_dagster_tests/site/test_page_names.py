@@ -14,7 +14,7 @@ TRICKY = st.sampled_from([
     "lpt9.py", "a ", "a.", "a\\b", "c:", "\u202e", "é", "e\u0301", "-", "_", "~", "x" * 61, "X" * 300, "javascript:", "\0",
     "\udce9", "<script>", "%2e%2e", "README.md", "readme.md",
 ])  # fmt: skip
-SEGMENTS = st.lists(TRICKY | st.text(max_size=12), max_size=6)
+SEGMENTS = st.lists(TRICKY | st.text(max_size=12).map(lambda text: text.replace("/", "")), max_size=6)
 
 
 @given(SEGMENTS, SEGMENTS, st.integers(1, 3), st.integers(1, 3))
@@ -24,11 +24,9 @@ SEGMENTS = st.lists(TRICKY | st.text(max_size=12), max_size=6)
 def test_different_places_have_different_files_on_any_disk(
     one: list[str], other: list[str], page: int, other_page: int
 ) -> None:
-    same = "/".join(one) == "/".join(other) and (not one) == (not other) and page == other_page
-    found, second = page_path(one, page), page_path(other, other_page)
-    if ["/" in name for name in (*one, *other)].count(True) == 0:
-        assert (found.casefold() == second.casefold()) is same
-        assert not second.casefold().startswith(f"{found.casefold()}/"), "no page is in the way of a folder"
+    found, second = page_path(one, page).casefold(), page_path(other, other_page).casefold()
+    assert (found == second) is ((one, page) == (other, other_page))
+    assert not second.startswith(f"{found}/"), "no page is in the way of a folder"
 
 
 @given(SEGMENTS, st.integers(1, 3))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dobby_dagster.site.entry import Entry, Level, entry_of
-from dobby_dagster.site.page_views import PER_PAGE, place_pages, targets_of
+from dobby_dagster.site.place_pages import PER_PAGE, place_pages, targets_of
 from dobby_dagster.site.record_tree import Node, record_tree
 
 PARTS = st.sampled_from(["a", "b", "", "..", "A"])

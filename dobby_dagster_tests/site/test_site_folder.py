@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dobby_dagster.domain.errors import DobbyError, SettingsError, StoreAccessError
-from dobby_dagster.site.site_folder import MANIFEST, SiteFolder
+from dobby_dagster.site.site_folder import SiteFolder
+from dobby_dagster.site.site_manifest import MANIFEST
 
 
 def update(path: Path, files: dict[str, str]) -> SiteFolder:
