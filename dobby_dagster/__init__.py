@@ -8,6 +8,7 @@ What other programs import, the rest may change without notice:
 - :func:`build_definitions`: all that Dagster loads; or its parts, for definitions of your own:
   :func:`build_assets`, :func:`build_resources`, and the resources :class:`CozoDatabase`, :class:`ModelPool`,
   :class:`PipelineOptions` and :class:`CozoIOManager`, and the partitions, ``record_batch_partitions``.
+- :func:`search_summaries`: the records that fit a text, with their summaries.
 
 >>> import dobby_dagster
 >>> settings = dobby_dagster.Settings(database={"url": "mem://example"})
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from dobby_dagster.defs.resources import CozoDatabase, ModelPool, PipelineOptions
     from dobby_dagster.domain.settings import Settings
     from dobby_dagster.domain.settings_loader import load_settings
+    from dobby_dagster.search.search_records import search as search_summaries
     from dobby_dagster.store.cozo_store import CozoStore
     from dobby_dagster.store.database.connect import cozo_client
 
@@ -46,9 +48,11 @@ __all__ = [
     "cozo_client",
     "load_settings",
     "record_batch_partitions",
+    "search_summaries",
 ]
 
-# Imported at first use: Dagster alone takes seconds, and most commands need none of it.
+# The module of each, after a colon its name there. Imported at first use: Dagster alone takes seconds, and most
+# commands need none of it.
 _MODULES = {
     "CozoDatabase": "defs.resources",
     "CozoIOManager": "defs.io_manager",
@@ -62,10 +66,12 @@ _MODULES = {
     "cozo_client": "store.database.connect",
     "load_settings": "domain.settings_loader",
     "record_batch_partitions": "defs.partitions",
+    "search_summaries": "search.search_records:search",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    module, _, named = _MODULES[name].partition(":")
+    return getattr(import_module(f"{__name__}.{module}"), named or name)

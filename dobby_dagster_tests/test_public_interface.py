@@ -11,6 +11,7 @@ def test_the_public_names_are_these_and_each_can_be_imported() -> None:
     assert dobby_dagster.__all__ == [
         "CozoDatabase", "CozoIOManager", "CozoStore", "ModelPool", "PipelineOptions", "Settings", "__version__",
         "build_assets", "build_definitions", "build_resources", "cozo_client", "load_settings", "record_batch_partitions",
+        "search_summaries",
     ]  # fmt: skip
     for name in dobby_dagster.__all__:
         public = getattr(dobby_dagster, name)

@@ -103,7 +103,7 @@ EntryT = TypeVar("EntryT", bound=Entry)
 class Listing(Answer, Generic[EntryT]):
     """One page of entries."""
 
-    entries: tuple[EntryT, ...] = Field(description="In order.")
+    entries: tuple[EntryT, ...] = Field(description="Records and places, in order.")
     next: str | None = Field(None, description="A cursor: there is more. Null on the last page.")
 
     def lines(self) -> list[str]:

@@ -1,6 +1,7 @@
 """The reference of all commands, ``docs/cli.md``, from their help texts.
 
-``python -m dobby_dagster.cli.reference`` writes it, and the tables in ``docs/engines.md``.
+``python -m dobby_dagster.cli.reference`` writes it, and the generated parts of ``docs/engines.md`` and
+``docs/agents.md``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 import typer
 
-from dobby_dagster.cli import engines_page
+from dobby_dagster.cli import agents_page, engines_page
 from dobby_dagster.cli.command_tree import app
 
 FILE = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
@@ -45,3 +46,4 @@ def _usage(command: Any, context: Any) -> str:
 if __name__ == "__main__":
     FILE.write_text(reference(), encoding="utf-8")
     engines_page.FILE.write_text(engines_page.page(), encoding="utf-8")
+    agents_page.FILE.write_text(agents_page.page(), encoding="utf-8")

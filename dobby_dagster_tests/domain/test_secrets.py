@@ -95,13 +95,8 @@ def test_every_secret_is_masked_where_settings_are_shown() -> None:
     assert "HIDDEN" not in shown
     assert {name for name in setting_names() if is_secret(name)} == {
         *("model.api_key", "model.credentials", "database.auth", "database.credentials"),
-        *(
-            "automation.alert_webhook",
-            "automation.alert_command",
-            "automation.alert_urls",
-            "monitor.token",
-            "mcp.token",
-        ),
+        *("automation.alert_webhook", "automation.alert_command", "automation.alert_urls", "monitor.token"),
+        *("mcp.token", "search.api_key", "search.credentials"),
     }
 
 

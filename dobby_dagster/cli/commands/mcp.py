@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -11,6 +12,8 @@ from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened, pasteable
 from dobby_dagster.cli.output import note
 from dobby_dagster.domain.errors import StoreError
+
+START_SECONDS = 5.0
 
 
 @options.takes("database", "relation", "mcp_host", "mcp_port")
@@ -27,8 +30,10 @@ def mcp(
 
     Example: claude mcp add dobby -- dobby mcp --database sqlite:////home/me/code.db
     """
+    # A client waits for the first answer not much longer.
+    settings = {**given.settings, "database.lease_timeout_seconds": START_SECONDS}
     try:
-        opened(given)
+        opened(replace(given, settings=settings))
     except StoreError as error:
         if not error.retry.may_pass:  # else each call says so until it has passed
             raise
@@ -45,8 +50,8 @@ def mcp(
     from dobby_dagster.cli.server.agent_http import open_sockets, serve
     from dobby_dagster.cli.server.listening_address import url_of
 
-    settings = given.load().settings.mcp
-    sockets = open_sockets(settings)
-    note(f"MCP at {url_of(settings.host, sockets[0])}{PATH}")
-    token = None if settings.token is None else settings.token.get_secret_value()
-    serve(server, sockets, [settings.host, *(allow_host or [])], token)
+    address = given.load().settings.mcp
+    sockets = open_sockets(address)
+    note(f"MCP at {url_of(address.host, sockets[0])}{PATH}")
+    token = None if address.token is None else address.token.get_secret_value()
+    serve(server, sockets, [address.host, *(allow_host or [])], token)
