@@ -79,7 +79,11 @@ class Renderer:
             finalize=_visible,
             loader=FunctionLoader(_text),
         )
-        environment.globals |= {"title": self.title, "meaning": _MEANING}
+        environment.globals |= {
+            "title": self.title,
+            "meaning": _MEANING,
+            "code_languages": LANGUAGES.keys() - {"markdown"},
+        }
         environment.filters |= {
             "short": shortened, "thousands": "{:,}".format, "counted": counted, "highlighted": highlighted,
             "total": _total, "last_of": _last_of, "day": _day,
