@@ -53,7 +53,7 @@ class _Examination:
             return list(client.run(query)["rows"])
 
         self.names = {row[0] for row in rows("::relations")}
-        if not {"dobby_chunk:by_run", "dobby_summary:by_fingerprint"} <= self.names:
+        if not {"dobby_chunk:by_run", "dobby_summary:by_fingerprint", "dobby_document:text"} <= self.names:
             return  # a fault before the schema was made: there is nothing yet
         self.live = dict(rows("?[key, content] := *record{key, content}"))
         self.versions = rows(

@@ -15,6 +15,7 @@ from dobby_dagster.domain.states import is_quarantined
 
 if TYPE_CHECKING:
     from dobby_dagster.store.cozo_store import CozoStore
+    from dobby_dagster.store.source.source_relation import Source
 
 # Stalls that are older are history.
 RECENT_SECONDS = 86_400.0
@@ -43,6 +44,7 @@ def database_checks(settings: Settings, command: Command) -> Iterator[Finding]:
     rows = counted(source.count(), "row")
     yield Finding("source", True, f"'{source.settings.relation}': {rows}; change tracking by {backend}: {reason}")
     yield from _invariants(command, store)
+    yield from _unindexed(command, store, source)
     yield from _stalls(settings, command, store)
     yield from _records(settings, command, store)
     yield from _contracts(settings, command, store)
@@ -56,6 +58,15 @@ def _invariants(command: Command, store: CozoStore) -> Iterator[Finding]:
         yield Finding("invariants", False, str(violation), remedy)
     if not violations:
         yield Finding("invariants", True, "all hold")
+
+
+def _unindexed(command: Command, store: CozoStore, source: Source) -> Iterator[Finding]:
+    """Records that a search does not find by their words."""
+    left = store.documents.unindexed(source.settings.relation)
+    if left:
+        yield Finding(
+            "search", True, f"{counted(left, 'record')} not in the full-text index", command("search --update")
+        )
 
 
 def _stalls(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 
 from dobby_dagster.domain.records import Content, readable_text
 
@@ -82,11 +83,15 @@ def words(text: str) -> Iterator[str]:
     ['httpserver', 'http', 'server', 'maxretries', 'max', 'retries', '3', 'utf8', 'utf']
     """
     for match in _RUN.finditer(text if text.isascii() else unicodedata.normalize("NFKC", text)):
-        whole = _lower(match[0])
-        parts = [_lower(part) for part in _PART.findall(match[0]) if not part.isdecimal()]
-        for word in [whole] if parts in ([], [whole]) else [whole, *parts]:
-            if word and word not in STOP_WORDS:
-                yield word[:LONGEST_WORD]
+        yield from _words_of(match[0])
+
+
+@lru_cache(maxsize=20_000)  # the records of a tree have most identifiers in common
+def _words_of(run: str) -> tuple[str, ...]:
+    whole = _lower(run)
+    parts = [_lower(part) for part in _PART.findall(run) if not part.isdecimal()]
+    found = [whole] if parts in ([], [whole]) else [whole, *parts]
+    return tuple(word[:LONGEST_WORD] for word in found if word and word not in STOP_WORDS)
 
 
 def _distinct(names: Iterator[str], limit: int) -> list[str]:

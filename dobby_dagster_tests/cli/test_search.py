@@ -68,19 +68,28 @@ def test_filters(dobby: Dobby, tree: CozoStore, arguments: tuple[object, ...], e
     assert sorted(hit["key"] for hit in answer.json["hits"]) == expected
 
 
+def test_what_a_record_says_is_no_escape_sequence(dobby: Dobby, tree: CozoStore) -> None:
+    put(tree, {"evil\x1b[31m\u202e": "def evil(): return evil"})
+    run(tree, FakeEngine())
+    answer = dobby("search", "evil", *WHERE)
+    assert "evil\\x1b[31m\\u202e" in answer.out
+    assert {"\x1b", "\u202e"}.isdisjoint(answer.out)
+
+
 def test_pages(dobby: Dobby, tree: CozoStore) -> None:
     everything = keys(dobby, "src")
     assert [key for page in (1, 2, 3) for key in keys(dobby, "src", "-n", 2, "--page", page)] == everything
     assert len(everything) == 5
 
 
-def test_the_table_says_how_a_record_was_found_and_that_it_changed(dobby: Dobby, tree: CozoStore) -> None:
+def test_a_hit_says_how_a_record_was_found_and_that_it_changed(dobby: Dobby, tree: CozoStore) -> None:
     put(tree, {"src/net.py::area": "def area(side): return side"})
     answer = dobby("search", "area", *WHERE)
     assert answer.code == 0
-    assert "src/net.py::area" in answer.out
-    assert "(changed since)" in answer.out
-    assert "text" in answer.out
+    [first] = [hit for hit in answer.out.split("\nsrc/") if hit.removeprefix("src/").startswith("net.py::area")]
+    assert "changed since, confidence" in first
+    assert "found by text" in first
+    assert "src/shape.js::circleArea  line 1\n" in answer.out
     assert dobby("search", "nowhere", *WHERE).out == "Nothing was found.\n"
     assert dobby("search", "area", *WHERE, "--page", "9").out == "There is no page 9.\n"
     assert "There is more: --page 2" in dobby("search", "area", *WHERE, "-n", "1").err
@@ -108,6 +117,8 @@ def test_an_index_that_is_behind_is_said_and_brought_up_to_date(dobby: Dobby, tr
     answer = dobby("search", "radius", *WHERE)
     assert "1 record not in the full-text index" in answer.err
     assert "search --update" in answer.err
+    [finding] = [each for each in dobby("doctor", *WHERE, "--json").json if each["name"] == "search"]
+    assert finding["message"] == "1 record not in the full-text index"
     assert dobby("search", "--update", *WHERE).out == "1 summary added to the index.\n"
     assert dobby("search", "--update", *WHERE).out == "The index is up to date.\n"
     assert keys(dobby, "radius") == ["src/net.py::area", "src/shape.js::circleArea"]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from textwrap import fill
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.text import Text
 
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
-from dobby_dagster.cli.output import note, out, print_json, print_table
+from dobby_dagster.cli.output import note, out, print_json
 from dobby_dagster.cli.progress_bars import progress
 from dobby_dagster.cli.record_lookup import typed
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.printable import printable
 
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
@@ -76,9 +79,9 @@ def _update(use: Opened, named: str | None, as_json: bool) -> None:
 
 
 def _show(use: Opened, result: SearchResult, page: int) -> None:
-    if result.hits:
-        print_table(["key", "line", "summary", "confidence", "found by"], map(_row, result.hits))
-    else:
+    for hit in result.hits:
+        _show_hit(hit)
+    if not result.hits:
         out.print("Nothing was found." if page == 1 else f"There is no page {page}.")
     if result.more:
         note(f"There is more: --page {page + 1}")
@@ -86,7 +89,14 @@ def _show(use: Opened, result: SearchResult, page: int) -> None:
         note(f"The index is behind: {'; '.join(result.index_behind)}. Index them: {use.command('search --update')}")
 
 
-def _row(hit: Hit) -> tuple[str, str, str, float | str, str]:
-    summary = f"{hit.summary}\n(changed since)" if hit.stale else hit.summary or ""
-    confidence = "unknown" if hit.confidence is None else hit.confidence
-    return hit.key, "" if hit.line is None else str(hit.line), summary, confidence, ", ".join(hit.ways)
+def _show_hit(hit: Hit) -> None:
+    """Key and line, then the summary, then what is known of it; the lines of a key are not folded."""
+    line = Text(printable(hit.key), style="bold")
+    line.append("" if hit.line is None else f"  line {hit.line}", style="not bold dim")
+    confidence = "unknown" if hit.confidence is None else f"{hit.confidence:.3f}"
+    about = [f"confidence {confidence}", f"found by {' and '.join(hit.ways)}"]
+    out.print(line, soft_wrap=True)
+    out.print(
+        fill(printable(hit.summary or ""), out.width, initial_indent="  ", subsequent_indent="  "), soft_wrap=True
+    )
+    out.print(Text("  " + ", ".join([*["changed since"] * hit.stale, *about]), style="dim"), soft_wrap=True)
