@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -46,7 +47,8 @@ _TREE_WIDE = {
 # The members of one class may be in several files.
 _OPEN_CLASSES = {"rust", "cpp", "csharp", "ruby", "swift", "kotlin"}
 _DEEPEST = 6
-_MAX_STARS = 30
+# Files that one imports everything from, directly or not, and definitions of one name: of more, the first count.
+_MAX_STARS, _MAX_NAMED = 300, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Targets:
         self._definitions = definitions
         self._modules = modules
         self._aliases: dict[str, dict[str, Import]] = {}
+        self._stars: dict[str, dict[str, int]] = {}
         self._symbols: dict[tuple[str, str, str], Found | None] = {}
 
     def called(self, file: CodeFile, scope: str, call: str) -> Found | None:
@@ -199,14 +202,42 @@ class Targets:
         return self._in_module(below, names[1:], user, depth - 1) if below and below != place else None
 
     def _by_star(self, file: CodeFile, names: Sequence[str], depth: int) -> Found | None:
-        if depth <= 0:
-            return None
-        stars = [each for each in file.references.imports if each.name == "*"]
-        for each in stars[:_MAX_STARS]:
-            place = self._modules.find(file, each.module)
-            if place and place != file.place and (found := self._in_module(place, names, file, depth - 1)):
-                return Found(found.definitions, STAR)
+        """What ``names`` stand for in the files that ``file`` imports everything from, the nearest first."""
+        ranks = self._star_ranks(file)
+        for count in range(len(names), 0, -1) if ranks else ():
+            name = ".".join(names[:count])
+            found = [
+                (ranks[each.file.place], each)
+                for each in self._definitions.named(file.language, names[count - 1])[:_MAX_NAMED]
+                if each.file.place in ranks and each.name.endswith(name)
+            ]
+            nearest = min((rank for rank, _ in found), default=0)
+            defined = self._definitions.in_file(next((e.file.place for r, e in found if r == nearest), ""), name)
+            if defined:
+                return self._below(Found(tuple(defined), STAR), names[count:])
+        if depth > 0 and file.language not in ("c", "cpp"):
+            for place in ranks:
+                again = self._imports_of(there).get(names[0]) if (there := self._modules.file(place)) else None
+                if there and again:
+                    found_there = self._by_import(there, again, names[1:], depth - 1)
+                    return Found(found_there.definitions, STAR) if found_there else None
         return None
+
+    def _star_ranks(self, file: CodeFile) -> dict[str, int]:
+        """The files that ``file`` imports everything from, directly or not, in the order of their distance."""
+        if file.place not in self._stars:
+            ranks: dict[str, int] = {}
+            left = deque([file])
+            while left and len(ranks) < _MAX_STARS:
+                at = left.popleft()
+                for each in at.references.imports:
+                    place = self._modules.find(at, each.module) if each.name == "*" else ""
+                    there = self._modules.file(place) if place else None
+                    if there is not None and place not in ranks and place != file.place:
+                        ranks[place] = len(ranks)
+                        left.append(there)
+            self._stars[file.place] = ranks
+        return self._stars[file.place]
 
     def _below(self, found: Found, names: Sequence[str]) -> Found | None:
         """What ``names`` stand for within what was found."""

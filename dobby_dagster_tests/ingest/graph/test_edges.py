@@ -1,5 +1,6 @@
 """Which definition a name stands for, by the rules of each language, in whole trees."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -230,6 +231,16 @@ def test_cycles_of_calls_imports_and_classes_end(tmp_path: Path) -> None:
     calls = arrows(graph_of(tmp_path, files), CALLS)
     assert "a.py::r -> a.py::r" in calls
     assert "a.py::A.f -> a.py::A.f" in calls
+
+
+def test_files_that_all_include_each_other_take_linear_time(tmp_path: Path) -> None:
+    names = [f"h{i}" for i in range(60)]
+    includes = "".join(f'#include "{name}.h"\n' for name in names)
+    files = {f"{name}.h": f"{includes}static int {name}(void) {{ return nosuch() + h0(); }}\n" for name in names}
+    began = time.process_time()
+    calls = arrows(graph_of(tmp_path, files), CALLS)
+    assert len(calls) == 60
+    assert time.process_time() - began < 20
 
 
 def test_only_records_that_are_kept_and_what_contains_them_have_edges() -> None:
