@@ -30,13 +30,13 @@ def test_callers_callees_and_what_contains_a_function(dobby: Dobby) -> None:
     answer = dobby("graph", "a.py::f", *WHERE, "--depth", "3")
     assert answer.code == 0
     assert answer.out == (
-        "src/a.py::f\n  within src/a.py, src\n\ncalls:\n  src/b.py::g  import 0.95\n    src/b.py::h  grammar 0.95\n"
-        "      src/b.py::g  grammar 0.95, shown elsewhere\n"
+        "src/a.py::f\n  within src/a.py, src\n\ncalls:\n  src/b.py::g  import 0.98\n    src/b.py::h  grammar 0.98\n"
+        "      src/b.py::g  grammar 0.98, shown elsewhere\n"
     )
-    assert "src/a.py::r  grammar 0.95, shown elsewhere" in dobby("graph", "a.py::r", *WHERE, "--depth", "6").out
+    assert "src/a.py::r  grammar 0.98, shown elsewhere" in dobby("graph", "a.py::r", *WHERE, "--depth", "6").out
     file = dobby("graph", "src/a.py", *WHERE).out
     assert "parts:\n  src/a.py::f\n  src/a.py::r\n" in file
-    assert "imports:\n  src/b.py  import 0.95\n  src/b.py::g  import 0.95\n  json  import 0.90\n" in file
+    assert "imports:\n  src/b.py  import 0.98\n  src/b.py::g  import 0.98\n  json  import 0.90\n" in file
     assert "parts:\n  src/a.py\n  src/b.py\n" in dobby("graph", "src", *WHERE).out
 
 
@@ -49,7 +49,7 @@ def test_many_neighbours_are_counted_and_not_all_printed(dobby: Dobby) -> None:
     assert (len(found["callers"]["edges"]), found["callers"]["left_out"]) == (146, 0)
     assert found["within"] == ["src/b.py", "src"]
     assert found["callees"]["edges"] == [
-        {"key": "src/b.py::g", "through": "src/b.py::h", "depth": 1, "found_by": "grammar", "certainty": 0.95}
+        {"key": "src/b.py::g", "through": "src/b.py::h", "depth": 1, "found_by": "grammar", "certainty": 0.98}
     ]
 
 

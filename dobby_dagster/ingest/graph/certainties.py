@@ -1,4 +1,4 @@
-"""How likely an edge is right, by how it was found."""
+"""How likely an edge is right, by how it was found: rounded down from what was measured, see docs/code-graph.md."""
 
 from __future__ import annotations
 
@@ -34,12 +34,14 @@ class Way:
 
 CONTAINED = Way(FoundBy.GRAMMAR, 1.0)
 OWN_METHOD = Way(FoundBy.GRAMMAR, 0.95)
-SAME_FILE = Way(FoundBy.GRAMMAR, 0.95)
+SAME_FILE = Way(FoundBy.GRAMMAR, 0.98)
 INHERITED = Way(FoundBy.IMPORT, 0.9)
-IMPORTED = Way(FoundBy.IMPORT, 0.95)
-OF_TYPE = Way(FoundBy.IMPORT, 0.85)
-SAME_FOLDER = Way(FoundBy.IMPORT, 0.85)
-STAR = Way(FoundBy.IMPORT, 0.8)
-BY_NAME = Way(FoundBy.NAME, 0.6)
-METHOD_BY_NAME = Way(FoundBy.NAME, 0.4)
+IMPORTED = Way(FoundBy.IMPORT, 0.98)
+OF_TYPE = Way(FoundBy.IMPORT, 0.95)
+SAME_FOLDER = Way(FoundBy.IMPORT, 0.9)
+STAR = Way(FoundBy.IMPORT, 0.9)
+BY_NAME = Way(FoundBy.NAME, 0.85)
+# Of several definitions of one name; divided by their number.
+SEVERAL_BY_NAME = Way(FoundBy.NAME, 0.5)
+METHOD_BY_NAME = Way(FoundBy.NAME, 0.7)
 EXTERNAL = Way(FoundBy.IMPORT, 0.9)

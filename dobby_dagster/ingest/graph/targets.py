@@ -19,6 +19,7 @@ from dobby_dagster.ingest.graph.certainties import (
     OWN_METHOD,
     SAME_FILE,
     SAME_FOLDER,
+    SEVERAL_BY_NAME,
     STAR,
     Way,
 )
@@ -364,7 +365,9 @@ def _few(there: Sequence[Definition], way: Way, kinds: set[str], more: set[str])
     for wanted in (kinds, more):
         found = tuple(each for each in there[: 10 * MAX_CANDIDATES] if each.kind in wanted)
         if found:
-            return Found(found, way) if len(found) <= MAX_CANDIDATES and len(there) <= 10 * MAX_CANDIDATES else None
+            if len(found) > MAX_CANDIDATES or len(there) > 10 * MAX_CANDIDATES:
+                return None
+            return Found(found, way if len(found) == 1 else SEVERAL_BY_NAME)
     return None
 
 

@@ -249,7 +249,7 @@ def test_only_records_that_are_kept_and_what_contains_them_have_edges() -> None:
     two = CodeFile("t/s/b.py", "python", [CodePart("t/s/b.py::h", "h", "function")], References(("h",)))
     assert [edge.end for edge in edges_of([one, two], "t", {"t/a.py::f"})] == ["t/a.py", "t/a.py::f"]
     everything = list(edges_of([one, two], "t", {"t/a.py::f", "t/a.py::g", "t/s/b.py::h"}))
-    assert Edge("t/a.py::f", CALLS, "t/a.py::g", FoundBy.GRAMMAR, 0.95) in everything
+    assert Edge("t/a.py::f", CALLS, "t/a.py::g", FoundBy.GRAMMAR, 0.98) in everything
     assert [edge.end for edge in edges_of([two], "t/s/b.py", {"t/s/b.py::h"})] == ["t/s/b.py::h", "t/s/b.py::h"]
 
 
