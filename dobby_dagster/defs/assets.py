@@ -168,10 +168,16 @@ def outlines(
 def search_index(context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool) -> None:
     """The index by which `dobby search` finds the summaries of each batch; only what is missing is added."""
     from dobby_dagster.search.search_index import update_batch
+    from dobby_dagster.search.vector_index import index_if_possible
 
+    store, source, settings = database.store, database.records(), database.keyring.settings.search
     for batch in map(BatchId, context.partition_keys):
-        added = update_batch(database.store, database.records(), Scope(models.recipe.id, batch))
-        metadata = {"documents_added": added}
+        added = update_batch(store, source, Scope(models.recipe.id, batch))
+        vectors, problem = index_if_possible(store, source, models.recipe.id, batch, settings)
+        metadata: dict[str, int | str] = {"documents_added": added, "vectors_added": vectors}
+        if problem:
+            context.log.warning(f"{batch} can't be found by meaning: {problem}")
+            metadata["vectors_missing"] = problem
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
 
 

@@ -46,7 +46,7 @@ class LoadedVectors:
     row_lengths: np.ndarray
 
     def nearest(self, query: np.ndarray, limit: int) -> list[tuple[str, bytes]]:
-        """Up to ``limit`` keys with their digests, the nearest first; only those whose cosine is above 0.
+        """Up to ``limit`` keys with their digests, the nearest first; only those that are near enough.
 
         Args:
             query: (size,) float32 of unit length; nothing is near to one of another size.

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 CONSTANT = 60
+# Of a ranking by vectors, found on projects that are not in the figures of docs/model/search.md; others count once.
+WEIGHTS = {"vector": 2.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Fused:
 def fused(rankings: Mapping[str, Sequence[str]]) -> list[Fused]:
     """All keys of ``rankings``, the best first; equal scores in the order of the keys.
 
-    The score of a key is the sum of 1 / (60 + rank) over the rankings that it is in, whose first rank is 1.
+    The score of a key is the sum of weight / (60 + rank) over the rankings that it is in, whose first rank is 1.
 
     Args:
         rankings: Keys by the name of the ranking, the best first, each once in a ranking.
@@ -36,6 +38,6 @@ def fused(rankings: Mapping[str, Sequence[str]]) -> list[Fused]:
     ways: dict[str, tuple[str, ...]] = {}
     for way, keys in rankings.items():
         for rank, key in enumerate(keys, 1):
-            scores[key] = scores.get(key, 0.0) + 1 / (CONSTANT + rank)
+            scores[key] = scores.get(key, 0.0) + WEIGHTS.get(way, 1.0) / (CONSTANT + rank)
             ways[key] = (*ways.get(key, ()), way)
     return [Fused(key, scores[key], ways[key]) for key in sorted(scores, key=lambda key: (-scores[key], key))]

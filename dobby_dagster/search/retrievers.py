@@ -20,9 +20,10 @@ def retrievers_for(
         store: Where the indexes are.
         source: The records.
         recipe: Under which the summaries are.
-        settings: Which embedding makes the vectors; without it, records are found by words only.
+        settings: Which embedding makes the vectors; by default the built-in one.
     """
+    settings = settings or SearchSettings()
     text = TextRetriever(store, source.settings.relation)
-    if settings is None or settings.embedding == "none":
+    if settings.embedding == "none":
         return [text]
     return [text, VectorRetriever(store, source, recipe, settings)]

@@ -42,7 +42,7 @@ class Hit:
         confidence: Of the summary; None where it is unknown.
         stale: Whether the record has changed since the summary.
         ways: How it was found: ``text``, ``vector``, or both.
-        score: Sum of 1 / (60 + rank) over the ways; comparable within one result only.
+        score: Sum of 1 / (60 + rank) over the ways, vectors twice; comparable within one result only.
     """
 
     key: str
@@ -98,7 +98,7 @@ def search(
         limit: Hits on a page.
         page: Which page, from 1.
         retrievers: The ways to find records; by default all that there are.
-        settings: Which embedding is used then; without it, records are found by words only.
+        settings: Which embedding is used then; by default the built-in one.
 
     Raises:
         SettingsError: ``text`` has no word to search for.

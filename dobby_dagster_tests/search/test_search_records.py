@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from dobby_dagster.domain.errors import SettingsError
-from dobby_dagster.domain.settings import SourceSettings
+from dobby_dagster.domain.settings import SearchSettings, SourceSettings
 from dobby_dagster.pipeline.reporting.record_list import RecordFilter
 from dobby_dagster.search.search_records import Hit, SearchResult, search
 from dobby_dagster.store.cozo_store import CozoStore
@@ -48,7 +48,8 @@ def filled(sqlite_store: CozoStore) -> CozoStore:
 
 
 def of(store: CozoStore, text: str, wanted: RecordFilter | None = None, **how: object) -> SearchResult:
-    return search(store, store.source(SourceSettings()), RECIPE.id, text, wanted, **how)  # type: ignore[arg-type]
+    settings = SearchSettings(embedding="none")
+    return search(store, store.source(SourceSettings()), RECIPE.id, text, wanted, settings=settings, **how)  # type: ignore[arg-type]
 
 
 def keys(result: SearchResult) -> list[str]:

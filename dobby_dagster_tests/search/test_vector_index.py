@@ -10,7 +10,7 @@ from dobby_dagster.domain.settings import SearchSettings, SourceSettings
 from dobby_dagster.inference.embedding.static_embedding import StaticEmbedder
 from dobby_dagster.search import vector_index
 from dobby_dagster.search.search_records import search
-from dobby_dagster.search.vector_index import batches_behind, index_batch, index_behind
+from dobby_dagster.search.vector_index import batches_behind, index_batch, index_if_possible
 from dobby_dagster.search.vector_retriever import VectorRetriever
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.embeddings import word_embedding
@@ -37,7 +37,13 @@ class World:
         run(self.store, FakeEngine())
 
     def index(self) -> dict[BatchId, int]:
-        return dict(index_behind(self.store, self.source, RECIPE.id, self.embedder))
+        """Bring all batches up to date; how many vectors were made of each."""
+        return {batch: self.index_one(batch) for batch in self.behind()}
+
+    def index_one(self, batch: BatchId) -> int:
+        made, problem = index_if_possible(self.store, self.source, RECIPE.id, batch, self.settings)
+        assert not problem
+        return made
 
     def behind(self) -> dict[BatchId, int]:
         return batches_behind(self.store, self.source, RECIPE.id, self.embedder)
@@ -171,13 +177,12 @@ def one_axis(_: int, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
 def test_a_search_by_words_goes_on_where_the_embedding_server_is_gone(world: World) -> None:
     world.summarize(a="circle")
     gone = SearchSettings(url="http://127.0.0.1:9/v1", served_name="small")
-    world.index()
+    [batch] = world.behind()
     with Scripted(one_axis) as server:
-        settings = SearchSettings(url=server.url, served_name="small")
-        retriever = VectorRetriever(world.store, world.source, RECIPE.id, settings)
-        assert retriever._embedder is not None
-        dict(index_behind(world.store, world.source, RECIPE.id, retriever._embedder))
-        assert retriever.ranked("anything", 5) == ["a"]
+        world.settings = SearchSettings(url=server.url, served_name="small")
+        assert world.index_one(batch) == 1
+        assert world.found("anything") == ["a"]
+    assert index_if_possible(world.store, world.source, RECIPE.id, batch, gone)[0] == 0
     result = search(world.store, world.source, RECIPE.id, "circle", settings=gone)
     assert [hit.ways for hit in result.hits] == [("text",)]
     [line] = result.index_behind

@@ -20,6 +20,7 @@ from dobby_dagster.domain.printable import printable
 
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
+    from dobby_dagster.domain.scope import RecipeId
     from dobby_dagster.search.search_records import Hit, SearchResult
 
 
@@ -57,7 +58,9 @@ def search(
         return
     below = options.highest_confidence(below, use.settings.pipeline.unsure_below if unsure else None)
     wanted = RecordFilter(typed(prefix), None, language and language.lower(), kind, below, stale)
-    result = search_records(use.store, use.source, use.recipe(recipe), text, wanted, limit, page)
+    result = search_records(
+        use.store, use.source, use.recipe(recipe), text, wanted, limit, page, settings=use.settings.search
+    )
     if as_json:
         hits = [asdict(hit) for hit in result.hits]
         print_json({"hits": hits, "page": page, "more": result.more, "index_behind": result.index_behind})
@@ -72,10 +75,28 @@ def _update(use: Opened, named: str | None, as_json: bool) -> None:
     records = use.store.reports.status(use.relation, recipe)["records"] if recipe else 0
     with progress("Indexing", records) as advance:
         added = update_all(use.store, use.source, recipe, advance) if recipe else 0
+    vectors = _make_vectors(use, recipe) if recipe else 0
     if as_json:
-        print_json({"indexed": added})
+        print_json({"indexed": added, "vectors": vectors})
+    elif added or vectors:
+        out.print(f"Added to the index: the words of {counted(added, 'summary')}, {counted(vectors, 'vector')}.")
     else:
-        out.print(f"{counted(added, 'summary')} added to the index." if added else "The index is up to date.")
+        out.print("The index is up to date.")
+
+
+def _make_vectors(use: Opened, recipe: RecipeId) -> int:
+    from dobby_dagster.inference.embedding.embedder_choice import embedder_for
+    from dobby_dagster.search.vector_index import batches_behind, index_batch
+
+    embedder = embedder_for(use.settings.search)
+    if embedder is None:
+        return 0
+    made, behind = 0, batches_behind(use.store, use.source, recipe, embedder)
+    with progress("Making vectors", sum(behind.values())) as advance:
+        for batch, summaries in behind.items():
+            made += index_batch(use.store, use.source, recipe, batch, embedder)
+            advance(summaries)
+    return made
 
 
 def _show(use: Opened, result: SearchResult, page: int) -> None:

@@ -86,6 +86,12 @@ class Documents:
         ).rows
         return WordFrequencies.of(sum(members for _, members in batches), [row[1] for row in rows])
 
+    def words(self, relation: str, keys: Sequence[str]) -> dict[str, str]:
+        """The words of the documents of ``keys``, in the order of ``keys``."""
+        query = f"?[key, words] := key in $keys, *{DOCUMENT.name}{{source: $source, key, words}}"
+        found = dict(self._connection.run(query, {"source": relation, "keys": list(keys)}).rows)
+        return {key: found[key] for key in keys if key in found}
+
     def missing(self, relation: str, recipe: RecipeId, keys: Sequence[str]) -> list[tuple[str, str, str]]:
         """Those of ``keys`` whose summary of their present content has no document: key, content hash and summary."""
         query = f"""now[key, content_hash] := key in $keys,
