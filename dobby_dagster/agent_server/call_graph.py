@@ -55,6 +55,10 @@ class Neighbours(Listing[GraphEntry]):
 
     key: str = Field(description="Of what.")
 
+    def lines(self) -> list[str]:
+        """See :class:`~dobby_dagster.agent_server.answer.Answer`."""
+        return super().lines() if self.entries else [f"none is known of {self.key}"]
+
 
 def callers(use: Reading, given: CallersArguments) -> Neighbours:
     """What calls or imports ``given.key``.

@@ -54,7 +54,8 @@ class Reading:
 
     def behind(self) -> tuple[str, ...]:
         """What the summaries lag behind the source, as far as that is known without a full scan: at most one line."""
-        left = queue_length(self.source) + self.store.counts.waiting(self.relation)
+        with self.store.connection.session():
+            left = queue_length(self.source) + self.store.counts.waiting(self.relation)
         return (
             (f"{counted(left, 'record')} new or changed since the last run; dobby summarize continues",) if left else ()
         )
@@ -81,8 +82,9 @@ class Database:
             SourceError: The source relation is gone.
         """
         store = self._store()
-        settings = self._load(store.memory)
-        return Reading(settings, store, store.source(settings.source), store.recipes.latest())
+        with store.connection.session():
+            settings = self._load(store.memory)
+            return Reading(settings, store, store.source(settings.source), store.recipes.latest())
 
     def _store(self) -> CozoStore:
         """The store; kept, since what search has loaded is kept with it."""

@@ -22,9 +22,10 @@ def described(use: Reading, keys: Sequence[str], summary_bytes: int = SUMMARY_BY
         keys: Of records; others may be among them.
         summary_bytes: A longer summary is cut.
     """
-    rows = use.store.reports.rows_at(use.source, use.recipe, keys)
-    lacking = [row["key"] for row in rows if row["summary"] is None]
-    former = use.store.reports.latest(use.relation, use.recipe, lacking) if lacking else {}
+    with use.store.connection.session():
+        rows = use.store.reports.rows_at(use.source, use.recipe, keys)
+        lacking = [row["key"] for row in rows if row["summary"] is None]
+        former = use.store.reports.latest(use.relation, use.recipe, lacking) if lacking else {}
     return {row["key"]: _entry(row, former.get(row["key"]), summary_bytes) for row in rows}
 
 

@@ -145,11 +145,13 @@ def test_a_database_that_is_gone_or_newer_is_an_error_of_the_call(server: Server
 
 
 @pytest.mark.slow
-def test_a_database_that_another_process_has_locked_is_an_error_of_the_call(tree: CozoStore) -> None:
-    os.environ["DOBBY_DATABASE_LEASE_TIMEOUT_SECONDS"] = "0.5"
-    server = Server("--database", URL)
-    server.begin()
+def test_a_database_that_another_process_has_locked_is_an_error_of_the_call(
+    tree: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOBBY_DATABASE_LEASE_TIMEOUT_SECONDS", "0.5")
     with tree.connection.session(write=True):
+        server = Server("--database", URL)
+        server.begin()
         failed, text = server.call("status", {})
     assert failed
     assert text.startswith("the database is in use by process ")

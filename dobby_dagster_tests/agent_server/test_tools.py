@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -253,7 +254,9 @@ def test_who_calls_whom(tree: CozoStore) -> None:
         assert "not one of this call" in await agent.refused("callees", key=four, cursor=cursor)
         text = await agent.text("callers", key=four)
         assert text.startswith("calls (import, certainty 0.90): src/a.py::Two (class, python, line 5): It says")
-        tree.graph.replace("/tree", [])
+        assert (await agent.text("callers", key=one)).startswith(f"none is known of {one}\n")
+        for origin in ("/tree", str(Path("src").resolve())):
+            tree.graph.replace(origin, [])
         assert "run dobby ingest again" in await agent.refused("callers", key=four)
 
     in_process(URL, talk)

@@ -19,7 +19,7 @@ from dobby_dagster.agent_server.server import build_server
 from dobby_dagster.domain.settings_loader import load_settings
 from dobby_dagster_tests.helpers.command import PROCESS
 
-SECONDS = 120
+SECONDS = 240
 
 
 class Agent:
