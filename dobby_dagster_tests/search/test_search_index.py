@@ -110,3 +110,4 @@ def test_the_asset_indexes_the_batches_of_its_run(make_settings: Make) -> None:
         assert {partition: value["documents_added"] for partition, value in values.items()} == {
             first: expected, second: expected,
         }  # fmt: skip
+        assert {value["vectors_added"] for value in values.values()} == {expected}
