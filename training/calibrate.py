@@ -16,28 +16,23 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from sklearn.linear_model import LogisticRegression
-
 from dobby_dagster.inference.models.model_card import CARD
+from dobby_dagster.inference.scoring import calibration_fit
+from dobby_dagster.inference.scoring.calibration_fit import MEANING, fit_weights
 from dobby_dagster.inference.scoring.confidence import CALIBRATED, Calibration, OutputFeatures, Weights, is_copied
 from dobby_dagster.inference.scoring.content_kind import kind_of
 from dobby_dagster.inference.scoring.grounding import grounded_share
-from dobby_dagster.inference.scoring.text_overlap import rouge_l
 from training.corpus.pair import read
 from training.evaluation.answers import MADE_UP, Answered, answers, as_records, sample, sample_kinds
 
-AGREES = 0.5
-# Answers that a kind of content needs for weights of its own, and the inverse of the strength of regularisation.
+# Answers that a kind of content needs for weights of its own.
 LEAST = 60
-STRENGTH = 10.0
-MEANING = "the probability that the summary agrees with its author's sentence (ROUGE-L F1 of 0.5 or more)"
 LANGUAGES = ("python", "go", "rust", "javascript", "typescript", "java", "c", "cpp", "markdown")
 
 
 def agrees(answered: Answered) -> bool:
     """Whether a summary agrees with its author's sentence."""
-    return rouge_l(answered.pair.summary, answered.answer.text) >= AGREES
+    return calibration_fit.agrees(answered.pair.summary, answered.answer.text)
 
 
 def features(answered: Answered) -> OutputFeatures:
@@ -72,13 +67,7 @@ def fit(answered: Sequence[Answered]) -> Calibration:
 
 
 def _weights(answered: Sequence[Answered]) -> Weights:
-    rows = [
-        (s.mean_logprob, s.min_logprob, np.log(max(1, s.tokens)), s.copied, s.grounded) for s in map(features, answered)
-    ]
-    regression = LogisticRegression(C=STRENGTH, max_iter=2_000).fit(np.array(rows), [agrees(a) for a in answered])
-    names = ("mean_logprob", "min_logprob", "log_tokens", "copied", "grounded")
-    found = {name: round(float(weight), 4) for name, weight in zip(names, regression.coef_[0], strict=True)}
-    return Weights(bias=round(float(regression.intercept_[0]), 4), **found)
+    return fit_weights([features(one) for one in answered], [agrees(one) for one in answered])
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dobby_dagster import __version__
+from dobby_dagster.cli.commands.adapt import adapt
 from dobby_dagster.cli.commands.alerts import alerts
 from dobby_dagster.cli.commands.backfill import backfill
 from dobby_dagster.cli.commands.backup import backup
@@ -84,7 +85,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Show results": (status, list_, search, show, graph, check, diff, history, report, site, export, mcp),
     "Repeat and clean up": (backfill, redo, purge),
     "Operate": (dev, monitor, watch, doctor, alerts, recover, backup, restore, migrate),
-    "Settings": (config, models),
+    "Settings": (config, models, adapt),
 }
 for panel, commands in COMMANDS.items():
     for command in commands:

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 # The options that choose a source and a model, and the commands that take all of them, or none.
 MODEL_OPTIONS = ("--relation", "--key", "--content", "--model", "--prompt")
-_WITH_MODEL = ("summarize", "backfill", "preview", "redo", "dev", "doctor")
+_WITH_MODEL = ("summarize", "backfill", "preview", "redo", "dev", "doctor", "adapt")
 _WITHOUT_SOURCE = ("recover", "purge", "backup", "restore", "ingest", "config", "watch", "check", "migrate")
 _COMMAND = re.compile(
     r"(?<![\w/])dobby (failed list|failed release|summarize|status|list|search|show|graph|check|diff|history|export"
-    r"|preview|backfill|site|redo|purge|dev|doctor|watch|recover)\b(?! --(?:database|config|relation))"
+    r"|preview|backfill|site|redo|purge|adapt|dev|doctor|watch|recover)\b(?! --(?:database|config|relation))"
 )
 
 _last: list[Opened] = []

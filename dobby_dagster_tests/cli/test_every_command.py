@@ -94,7 +94,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(dobby: Dobby, n
 
 @pytest.mark.usefixtures("_filled")
 @pytest.mark.parametrize(
-    "name", [name for name in having("--json") if name not in ("check", "diff", "graph")]
+    "name", [name for name in having("--json") if name not in ("adapt", "check", "diff", "graph")]
 )  # they need more
 def test_json_is_one_document_and_nothing_else(dobby: Dobby, name: str) -> None:
     where = ["--database", "sqlite:///code.db"] if name in having("--database") else []

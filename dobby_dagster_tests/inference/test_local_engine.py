@@ -268,12 +268,12 @@ def test_without_a_drivers_file_torch_is_not_asked(monkeypatch: pytest.MonkeyPat
 
 
 def test_whether_the_processor_multiplies_bfloat16_is_the_same_by_whomever(monkeypatch: pytest.MonkeyPatch) -> None:
-    devices._native_bfloat16.cache_clear()
-    one = devices._native_bfloat16()
-    devices._native_bfloat16.cache_clear()
+    devices.has_native_bfloat16.cache_clear()
+    one = devices.has_native_bfloat16()
+    devices.has_native_bfloat16.cache_clear()
     monkeypatch.setattr(devices, "find_spec", lambda name: None)
-    assert devices._native_bfloat16() == one
-    devices._native_bfloat16.cache_clear()
+    assert devices.has_native_bfloat16() == one
+    devices.has_native_bfloat16.cache_clear()
 
 
 def test_a_prompt_without_room_for_content_is_refused(qwen2: Path) -> None:

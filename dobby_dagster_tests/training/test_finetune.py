@@ -15,13 +15,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
+from dobby_dagster.inference.adaptation.trained_folder import quantized
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
 from dobby_dagster_tests.helpers.pairs import pair
 from training.base import BEGINS_AS, trimmed
 from training.batches import Batch, Examples
 from training.examples import pack
 from training.finetune import TEACHING, Finetuning, divergence, rate_share
-from training.int8_folder import quantized
 from training.layer_pruning import influence
 from training.llama import load
 from training.tokenizer import CODE, SPECIAL, SUMMARY

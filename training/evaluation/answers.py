@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, SecondTry
-from dobby_dagster.inference.engine import Avoid, Engine, Generation, Request
+from dobby_dagster.inference.engine import Engine, Generation
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_lookup import check_model
 from dobby_dagster.inference.prompts import PromptLibrary
-from dobby_dagster.pipeline.summarization.second_try import Attempt, avoided, better
+from dobby_dagster.pipeline.summarization.text_attempts import text_attempts
 from training.corpus.pair import Pair
 
 # What the project of a made-up content begins with.
@@ -75,14 +75,5 @@ def answers_of(engine: Engine, pairs: Sequence[Pair], second_try: SecondTry | No
         second_try: Which outputs are generated once more; None: those that are by default.
     """
     when = InferenceSettings().second_try if second_try is None else second_try
-    first = _attempts(engine, pairs, dict.fromkeys(range(len(pairs))))
-    wanted = {i: avoid for i, attempt in first.items() if (avoid := avoided(attempt, pairs[i].code, when))}
-    for i, second in _attempts(engine, pairs, wanted).items():
-        first[i] = better(first[i], second, pairs[i].code)
-    return [Answered(pairs[i], one.output, one.error is not None) for i, one in sorted(first.items())]
-
-
-def _attempts(engine: Engine, pairs: Sequence[Pair], wanted: Mapping[int, Avoid | None]) -> dict[int, Attempt]:
-    requests = (Request(str(i), pairs[i].code, pairs[i].language, avoid) for i, avoid in wanted.items())
-    answers = (answer for answer in engine.infer(requests, PROMPT) if isinstance(answer, Generation))
-    return {int(answer.id): Attempt.of(answer, pairs[int(answer.id)].code, PROMPT.text) for answer in answers}
+    found = text_attempts(engine, PROMPT, [(pair.code, pair.language) for pair in pairs], when)
+    return [Answered(pairs[i], one.output, one.error is not None) for i, one in found.items()]

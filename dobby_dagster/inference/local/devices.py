@@ -71,7 +71,7 @@ def _dtype(settings: ModelSettings, device: str, reproducible: bool) -> str:
     if device == "mps":  # torch emulates bfloat16 on M1 and M2; the activations of some models overflow float16
         return "float16" if without_gpu_reason() else "bfloat16"
     if device == "cpu":
-        return "bfloat16" if _native_bfloat16() else "float32"
+        return "bfloat16" if has_native_bfloat16() else "float32"
     import torch
 
     return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
@@ -103,7 +103,7 @@ def _without_cuda() -> str:
 
 
 @lru_cache(maxsize=1)
-def _native_bfloat16() -> bool:
+def has_native_bfloat16() -> bool:
     """Whether this CPU has instructions that multiply bfloat16."""
     if find_spec("openvino"):
         from openvino import Core

@@ -1,0 +1,1 @@
+"""Training of a model's last layers on examples of one project; needs torch."""
