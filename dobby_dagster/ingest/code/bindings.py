@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from dobby_dagster.ingest.code.callees import callee, is_call, made, type_name
+from dobby_dagster.ingest.code.callees import CALLING, callee, made, type_name
 from dobby_dagster.ingest.code.declaration import text_of
 
 # Per node type the fields of the names, and whether it is a list of plain names.
@@ -56,6 +56,8 @@ _VALUES = ("value", "right")
 _NAME = re.compile(r"(?:(?:self|this|\$this)(?:\.|->)|@)?[A-Za-z_$][\w$]*")
 _UNTYPED = {"var", "auto", "val", "let", "const", "void", "object", "Any", "any"}
 _FEW = 30
+# Types of nodes that bind a name.
+BINDING = frozenset(_NAMES) | _LISTS
 
 
 def bound(node: Any, data: bytes) -> Iterator[tuple[str, str, str]]:
@@ -125,7 +127,7 @@ def _type_of_value(value: Any, data: bytes) -> tuple[str, str]:
             return "", ""
         if value.type == "composite_literal":
             return type_name(text_of(value.child_by_field_name("type"), data)), ""
-        if is_call(value.type):
+        if value.type in CALLING:
             return made(callee(value, data)), ""
         if value.type in ("identifier", "variable_name", "simple_identifier"):
             return "", text_of(value, data).lstrip("$")

@@ -25,6 +25,7 @@ _CALLS: dict[str, tuple[str, ...]] = {
     "jsx_self_closing_element": ("name",),
     "command": ("name",),
 }
+CALLING = frozenset(_CALLS)  # types of nodes that call something
 _GENERICS = re.compile(r"(?:::)?<[^<>()]*>")
 _SEPARATOR = re.compile(r"\s*(?:\?\.|!!?\.|->|::|\\|\.)\s*")
 _DOTTED = re.compile(r"[\w$]+[?!]?(?:\.[\w$#]+[?!]?)*")
@@ -34,11 +35,6 @@ _TYPE = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|\\)[A-Za-z_$][\w$]*)*")
 _WRAPPED_TYPE = re.compile(
     r"^(?:[\s:&*?\"'\\]|(?:mut|const|dyn|impl|struct|final|readonly|typing\.)\b\.?|'\w+\s|Optional\[)+"
 )
-
-
-def is_call(node_type: str) -> bool:
-    """Whether a node of this type calls something."""
-    return node_type in _CALLS
 
 
 def callee(node: Any, data: bytes) -> str:

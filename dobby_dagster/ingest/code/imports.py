@@ -196,3 +196,5 @@ _READERS: dict[tuple[str, str], Callable[[Any, bytes], Iterator[Import]]] = {
 for _name in ("javascript", "typescript", "tsx"):
     _READERS[_name, "import_statement"] = _READERS[_name, "export_statement"] = _javascript
     _READERS[_name, "variable_declarator"] = _require
+# Types of nodes that may import something, in any language.
+IMPORTING = frozenset(node_type for _, node_type in _READERS)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from dobby_dagster.ingest.code.bindings import bound
-from dobby_dagster.ingest.code.callees import callee, is_call
-from dobby_dagster.ingest.code.imports import imported
+from dobby_dagster.ingest.code.bindings import BINDING, bound
+from dobby_dagster.ingest.code.callees import CALLING, callee
+from dobby_dagster.ingest.code.imports import IMPORTING, imported
 from dobby_dagster.ingest.code.references import (
     MAX_BASES,
     MAX_CALLS,
@@ -21,6 +21,7 @@ from dobby_dagster.ingest.code.references import (
 )
 
 OF_FILE = -1
+_NOTED = BINDING | CALLING | IMPORTING
 # In these languages a method sees the fields of its class by their bare names.
 IMPLICIT_THIS = {"java", "cpp", "csharp", "kotlin", "swift", "scala"}
 SELF = {"self", "this", "cls", "Self", "static"}
@@ -73,21 +74,23 @@ class ReferenceNotes:
             part: The innermost part that it is in.
             declares: It is itself a function or class, and so binds no variable.
         """
-        if self._left <= 0:
+        kind = node.type
+        if kind not in _NOTED or self._left <= 0:
             return
-        before = len(self._imports)
-        for found in imported(self.language, node, self.data):
-            if len(self._imports) < MAX_IMPORTS:
-                self._imports[found] = None
-        if len(self._imports) > before:
-            return
-        if is_call(node.type):
+        if kind in IMPORTING:
+            before = len(self._imports)
+            for found in imported(self.language, node, self.data):
+                if len(self._imports) < MAX_IMPORTS:
+                    self._imports[found] = None
+            if len(self._imports) > before:
+                return
+        if kind in CALLING:
             calls = self._calls.setdefault(part, {})
             name = callee(node, self.data)
             if name and name not in calls and len(calls) < MAX_CALLS:
                 calls[name] = None
                 self._left -= 1
-        if not declares:
+        if kind in BINDING and not declares:
             for name, typed, other in bound(node, self.data):
                 self._bind(part, name, typed or self._type_of(part, other))
 

@@ -102,13 +102,12 @@ class CodeGraph:
     def _stored(self, origin: str) -> Iterator[tuple[_Key, Row]]:
         """The stored edges of ``origin`` in the order of their keys, page by page."""
         # Only a comparison of one column is a range of the index.
-        query = f"""?[start, kind, end, found_by, certainty] :=
-            *{EDGE.name}:by_origin{{origin: $origin, start, kind, end}}, start >= $start, [start, kind, end] > $after,
-            {_EDGE} :limit {PAGE}"""
+        query = f"""?[{", ".join(EDGE.columns)}] := {EDGE.stored}, start >= $start, [start, kind, end] > $after,
+            origin == $origin :limit {PAGE}"""
         after = ["", "", ""]
         while True:
             rows = self._connection.run(query, {"origin": origin, "start": after[0], "after": after}).rows
-            yield from ((_key(row), [*row, origin]) for row in rows)
+            yield from ((_key(row), row) for row in rows)
             if len(rows) < PAGE:
                 return
             after = rows[-1][:3]

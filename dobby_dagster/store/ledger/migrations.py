@@ -194,11 +194,10 @@ def add_renewals() -> Iterator[str]:
 
 
 def add_code_graph() -> Iterator[str]:
-    """The edges of ingested code, found by their start, their end, and the tree that they are from."""
+    """The edges of ingested code, found by their start and by their end."""
     yield """:create dobby_edge {start: String, kind: String, end: String =>
         found_by: String, certainty: Float, origin: String}"""
     yield "::index create dobby_edge:by_end {end, kind, start}"
-    yield "::index create dobby_edge:by_origin {origin, start, kind, end}"
 
 
 def add_documents() -> Iterator[str]:
