@@ -24,7 +24,7 @@ def helper_{i}(text):
 '''
 
 
-@pytest.fixture(params=["sqlite:///code.db", "rocksdb:///code"])
+@pytest.fixture(params=["sqlite:///code.db"])
 def url(request: pytest.FixtureRequest, dobby: Dobby) -> str:
     """Of a database with two files of 120 functions each."""
     for name, doc in (("parse", "Parse a date of"), ("split", "Split a host name of")):
