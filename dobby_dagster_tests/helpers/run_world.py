@@ -4,7 +4,7 @@ from typing import Any
 
 import dagster as dg
 
-from dobby_dagster.defs.assets import metrics, pending_records, record_batches, source_records, summaries
+from dobby_dagster.defs.assets import metrics, outlines, pending_records, record_batches, source_records, summaries
 from dobby_dagster.defs.builders import build_resources
 from dobby_dagster.defs.checks import performance_contracts, summaries_invariants
 from dobby_dagster_tests.helpers.world import World
@@ -27,7 +27,7 @@ class RunWorld(World):
 
     def run(self, first: str, last: str | None = None, **options: Any) -> dg.ExecuteInProcessResult:
         tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last or first}
-        assets = [pending_records, summaries, metrics, summaries_invariants, performance_contracts]
+        assets = [pending_records, summaries, outlines, metrics, summaries_invariants, performance_contracts]
         return self.materialize(assets, tags=tags, **options)
 
     @property
