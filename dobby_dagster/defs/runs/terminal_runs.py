@@ -77,7 +77,7 @@ def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda 
         report.todo = _unfinished(settings, store, recipe)
         report.todo |= dict.fromkeys(_unmeasured(settings, store, recipe, report.todo), 0)
         _run(settings, instance, store, recipe, report, on_plan)
-        while not report.stopped and (above := _next_level(settings, instance, store, recipe, report)):
+        while not report.stopped and report.todo and (above := _next_level(settings, instance, store, recipe, report)):
             _run(settings, instance, store, recipe, above, on_plan)
             report.add(above)
     return report

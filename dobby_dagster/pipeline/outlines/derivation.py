@@ -144,7 +144,8 @@ class _Derivation:
                 return None
             content = row["content"] if isinstance(row["content"], str) else ""
             part = Part(str(about.get("name", "")), row["content_type"], content, row["summary"])
-            found.append((int(about.get("line", 0)), row["key"], part))
+            line = about.get("line")
+            found.append((line if isinstance(line, int) else 0, row["key"], part))
         return [part for _, _, part in sorted(found, key=lambda each: each[:2])]
 
     def _of_package(self, children: Sequence[StoredOutline]) -> list[Part] | None:

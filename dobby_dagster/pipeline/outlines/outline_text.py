@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -46,15 +46,34 @@ def outline(documentation: str, parts: Sequence[Part], room: int) -> str:
     >>> outline("Sums.", parts, 500).replace('"', "'").splitlines()
     ["'''Sums.'''", 'class A:', "    '''Adds.'''", '    def f(self)']
     """
+    about = [_quoted(documentation.strip())] if documentation.strip() else []
+    return "\n".join([*about, *arranged(parts, text_of, room)])
+
+
+def arranged(parts: Sequence[Part], form: Callable[[Part, int], str], room: int) -> list[str]:
+    """The texts of the most telling parts that fit, in the order of the source; the last is ``CUT`` if not all do.
+
+    Args:
+        parts: In the order of the source; functions in functions are left out.
+        form: The text of a part in as many classes.
+        room: Characters, at most.
+    """
     names = {part.name: part.kind for part in parts}
     placed = [(part, depth) for part in parts if (depth := _depth(part.name, names)) is not None]
-    texts = [_text(part, depth) for part, depth in placed]
+    texts = [form(part, depth) for part, depth in placed]
     order = sorted(range(len(placed)), key=lambda number: (_rank(*placed[number]), number))
     used = accumulate(len(texts[number]) + 1 for number in order)
-    fitting = [number for number, length in zip(order, used, strict=True) if length <= room]
-    shown = [texts[number] for number in sorted(fitting)]
-    about = [_quoted(documentation.strip())] if documentation.strip() else []
-    return "\n".join([*about, *shown, *([CUT] if len(shown) < len(texts) else [])])
+    fitting = sorted(number for number, length in zip(order, used, strict=True) if length <= room)
+    return [*(texts[number] for number in fitting), *([CUT] if len(fitting) < len(texts) else [])]
+
+
+def text_of(part: Part, depth: int) -> str:
+    """The declaration or name of a part in ``depth`` classes, and its summary as documentation of it."""
+    name = signature(part.content, part.name) if part.kind in CODE_KINDS else part.name
+    summary = " ".join((part.summary or "").split())
+    if not summary:
+        return INDENT * depth + name
+    return f"{INDENT * depth}{name}:\n{INDENT * (depth + 1)}{_quoted(_shortened(summary))}"
 
 
 def _depth(name: str, names: Mapping[str, str]) -> int | None:
@@ -73,14 +92,6 @@ def _rank(part: Part, depth: int) -> tuple[bool, int]:
     """How telling a part is: what is ranked lower is left out first."""
     own = own_name(part.name) if part.kind in CODE_KINDS else part.name
     return own.startswith("_"), depth + (part.kind != "class")
-
-
-def _text(part: Part, depth: int) -> str:
-    name = signature(part.content, part.name) if part.kind in CODE_KINDS else part.name
-    summary = " ".join((part.summary or "").split())
-    if not summary:
-        return INDENT * depth + name
-    return f"{INDENT * depth}{name}:\n{INDENT * (depth + 1)}{_quoted(_shortened(summary))}"
 
 
 def _quoted(text: str) -> str:
