@@ -58,15 +58,15 @@ def test_each_level_follows_the_one_below_it(world: World) -> None:
     assert {key for key, entry in found.items() if entry["state"] != "completed"} == set()
     assert store.source(SourceSettings()).get(["src/a.py"])["src/a.py"].content == (
         '"""Adds numbers."""\n'
-        'def f(x):\n    """It says def f(x): return x + 1 indeed."""\n'
-        'class A:\n    """It says class A: def m(self): ... indeed."""\n'
-        '    def m(self):\n        """It says def m(self): return f(2) indeed."""'
+        "def f(x): It says def f(x): return x + 1 indeed.\n"
+        "class A: It says class A: def m(self): ... indeed.\n"
+        "    def m(self): It says def m(self): return f(2) indeed."
     )
     assert store.source(SourceSettings()).get(["src"])["src"].content == (
-        'a.py:\n    """It says \'Adds numbers.\' def f(x): \'It says indeed."""\n'
-        'deep/:\n    """It says b.py: \'It says def g(y): \'It indeed."""\n'
-        'notes.txt:\n    """It says Just a text of a few indeed."""\n'
-        'other/:\n    """It says d.py: \'It says def k(w): \'It indeed."""'
+        'a.py  # It says """Adds numbers.""" def f(x): It says indeed.\n'
+        "deep/  # It says b.py # It says def g(y): indeed.\n"
+        "notes.txt  # It says Just a text of a few indeed.\n"
+        "other/  # It says d.py # It says def k(w): indeed."
     )
     assert settled(store, engine) == [[]]
 
@@ -77,7 +77,7 @@ def test_an_edit_infers_what_is_on_its_path(world: World) -> None:
     (root / "deep/b.py").write_text("def gg(y):\n    return y * 2\n")
     ingest(store, [root])
     rounds = settled(store, engine)
-    assert [[content.split(":")[0] for content in each] for each in rounds] == [
+    assert [[content.partition(":")[0].partition("  #")[0] for content in each] for each in rounds] == [
         ["def gg(y)"], ["def gg(y)"], ["b.py"], ["a.py"],
     ]  # fmt: skip
 
@@ -121,7 +121,7 @@ def test_a_file_loses_and_gets_parts(world: World) -> None:
     settled(store, engine)
     record = store.source(SourceSettings()).get(["src/deep/b.py"])["src/deep/b.py"]
     assert (record.content, record.metadata["derived"]) == (
-        'def g(y):\n    """It says def g(y): return y * 2 indeed."""',
+        "def g(y): It says def g(y): return y * 2 indeed.",
         True,
     )
 
@@ -140,7 +140,7 @@ def test_failed_parts_are_left_out_of_what_is_said(tmp_path: Path, sqlite_store:
     ingest(sqlite_store, [root])
     settled(sqlite_store, FakeEngine())
     content = sqlite_store.source(SourceSettings()).get(["src/a.py"])["src/a.py"].content
-    assert content == 'def f()\ndef g():\n    """It says def g(): return 1 indeed."""'
+    assert content == "def f()\ndef g(): It says def g(): return 1 indeed."
 
 
 def test_an_outline_waits_for_all_that_is_below(world: World) -> None:

@@ -27,7 +27,7 @@ from dobby_dagster.inference.models.model_lookup import find_model
 from dobby_dagster.inference.scoring.text_overlap import interval, rouge_l, smoothed_bleu
 from dobby_dagster.ingest.documents.own_documentation import own_documentation
 from dobby_dagster.ingest.file_splitting import split
-from dobby_dagster.pipeline.outlines.outline_text import INDENT, Part, arranged, outline, text_of
+from dobby_dagster.pipeline.outlines.outline_text import INDENT, Part, arranged, outline
 from dobby_dagster.pipeline.outlines.signature import signature
 from training.corpus.pair import Pair
 from training.evaluation.answers import PROMPT, answers_of
@@ -56,13 +56,20 @@ def above(part: Part, depth: int) -> str:
     return f"{INDENT * depth}# {part.summary}\n{name(part, depth)}" if part.summary else name(part, depth)
 
 
+def docstring(part: Part, depth: int) -> str:
+    """The summary as the docstring of the name."""
+    if not part.summary:
+        return name(part, depth)
+    return f'{name(part, depth)}:\n{INDENT * (depth + 1)}"""{part.summary}"""'
+
+
 def summary(part: Part, depth: int) -> str:
     """The summary alone."""
     return part.summary or ""
 
 
 FORMS: dict[str, Form] = {
-    "names": name, "docstrings": text_of, "name: summary": colon, "name # summary": beside,
+    "names": name, "docstrings": docstring, "name: summary": colon, "name # summary": beside,
     "# summary above": above, "summaries": summary,
 }  # fmt: skip
 
@@ -148,7 +155,7 @@ def main() -> None:
         outline(own_documentation(path, text), group, room)
         for (path, text, _), group in zip(modules, parts, strict=True)
     ]
-    print(row(engine, "modules: docstrings, with their own", own, said, 0), flush=True)
+    print(row(engine, "modules: with their own documentation", own, said, 0), flush=True)
     packages = sample(list(documented(arguments.folders, packages=True)), arguments.count)
     files = [sorted(path.parent.glob("*.py"))[:MODULES] for path, _, _ in packages]
     groups = [[Part(file.name, "file") for file in group if file.name != "__init__.py"] for group in files]

@@ -9,6 +9,7 @@ from itertools import accumulate
 from dobby_dagster.pipeline.outlines.signature import own_name, signature
 
 CODE_KINDS = ("function", "method", "class")
+PLACES = ("file", "package", "text")
 LONGEST_SUMMARY = 160  # characters of a summary in an outline
 CUT = "…"
 INDENT = "    "
@@ -32,7 +33,7 @@ class Part:
 
 
 def outline(documentation: str, parts: Sequence[Part], room: int) -> str:
-    """The outline of ``parts``, in their order: each one's declaration or name, and its summary as documentation of it.
+    """The outline of ``parts``, in their order: each one's declaration or name, and its summary.
 
     Of too many parts the most telling stay: classes and public functions before methods, and those before what is
     private. The same parts give the same text.
@@ -44,7 +45,7 @@ def outline(documentation: str, parts: Sequence[Part], room: int) -> str:
 
     >>> parts = [Part("A", "class", "class A: ...", "Adds."), Part("A.f", "method", "def f(self): 1")]
     >>> outline("Sums.", parts, 500).replace('"', "'").splitlines()
-    ["'''Sums.'''", 'class A:', "    '''Adds.'''", '    def f(self)']
+    ["'''Sums.'''", 'class A: Adds.', '    def f(self)']
     """
     about = [_quoted(documentation.strip())] if documentation.strip() else []
     return "\n".join([*about, *arranged(parts, text_of, room)])
@@ -68,12 +69,13 @@ def arranged(parts: Sequence[Part], form: Callable[[Part, int], str], room: int)
 
 
 def text_of(part: Part, depth: int) -> str:
-    """The declaration or name of a part in ``depth`` classes, and its summary as documentation of it."""
+    """The declaration of a part in ``depth`` classes, or a file's or package's name, and its summary.
+
+    The forms were measured: as a docstring of its part, a summary is taken for that of the whole.
+    """
     name = signature(part.content, part.name) if part.kind in CODE_KINDS else part.name
-    summary = " ".join((part.summary or "").split())
-    if not summary:
-        return INDENT * depth + name
-    return f"{INDENT * depth}{name}:\n{INDENT * (depth + 1)}{_quoted(_shortened(summary))}"
+    mark = "  # " if part.kind in PLACES else ": "
+    return INDENT * depth + mark.join(filter(None, (name, _shortened(" ".join((part.summary or "").split())))))
 
 
 def _depth(name: str, names: Mapping[str, str]) -> int | None:
