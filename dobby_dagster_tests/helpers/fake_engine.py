@@ -22,8 +22,8 @@ class FakeEngine:
     avoid that, with ``STUBBORN`` also then. ``asked`` counts how often each content was inferred.
     """
 
-    def __init__(self, slots: int = 4, seed: int = 0) -> None:
-        self.slots = slots
+    def __init__(self, slots: int = 4, seed: int = 0, words: int = 6) -> None:
+        self.slots, self.words = slots, words
         self.slot_use = SlotUse()
         self.asked: dict[str, int] = {}
         self.most_pulled = 0
@@ -51,7 +51,7 @@ class FakeEngine:
         count = self.asked[request.content] = self.asked.get(request.content, 0) + 1
         if "FAIL" in request.content or ("ONCE" in request.content and count == 1):
             return Failure(request.id, InferenceError("told to fail"))
-        text = f"It says {' '.join(request.content.split()[:6])} indeed."
+        text = f"It says {' '.join(request.content.split()[: self.words])} indeed."
         text = "" if "EMPTY" in request.content else prompt.system if "ECHO" in request.content else text
         if request.avoid is None or "STUBBORN" in request.content:
             text = "It is a TaskTaskTask." if "STUTTER" in request.content else text

@@ -74,6 +74,11 @@ def test_it_is_bounded_and_deterministic(parts: list[Part], room: int, documenta
     assert set(text.splitlines()) - {CUT} <= set(shown.splitlines())
 
 
+def test_a_package_is_named() -> None:
+    text = outline("Adds.", [Part("a.py", "file", summary="Sums."), Part("deep/", "package")], 100, "src")
+    assert text.splitlines() == ["# Package src", '"""Adds."""', "a.py  # Sums.", "deep/"]
+
+
 def test_a_long_summary_is_cut_at_a_word() -> None:
     text = outline("", [Part("a.py", "file", summary="word " * 100)], 1_000)
     assert text.endswith("word…")

@@ -63,22 +63,24 @@ def test_each_level_follows_the_one_below_it(world: World) -> None:
         "    def m(self): It says def m(self): return f(2) indeed."
     )
     assert store.source(SourceSettings()).get(["src"])["src"].content == (
+        "# Package src\n"
         'a.py  # It says """Adds numbers.""" def f(x): It says indeed.\n'
-        "deep/  # It says b.py # It says def g(y): indeed.\n"
+        "deep/  # It says # Package deep b.py # It indeed.\n"
         "notes.txt  # It says Just a text of a few indeed.\n"
-        "other/  # It says d.py # It says def k(w): indeed."
+        "other/  # It says # Package other d.py # It indeed."
     )
     assert settled(store, engine) == [[]]
 
 
 def test_an_edit_infers_what_is_on_its_path(world: World) -> None:
-    store, engine, root = world
+    store, _, root = world
+    engine = FakeEngine(words=9)
     settled(store, engine)
     (root / "deep/b.py").write_text("def gg(y):\n    return y * 2\n")
     ingest(store, [root])
     rounds = settled(store, engine)
     assert [[content.partition(":")[0].partition("  #")[0] for content in each] for each in rounds] == [
-        ["def gg(y)"], ["def gg(y)"], ["b.py"], ["a.py"],
+        ["def gg(y)"], ["def gg(y)"], ["# Package deep\nb.py"], ["# Package src\na.py"],
     ]  # fmt: skip
 
 
@@ -144,7 +146,8 @@ def test_failed_parts_are_left_out_of_what_is_said(tmp_path: Path, sqlite_store:
 
 
 def test_an_outline_waits_for_all_that_is_below(world: World) -> None:
-    store, engine, root = world
+    store, _, root = world
+    engine = FakeEngine(words=9)
     source = store.source(SourceSettings())
     settled(store, engine)
     (root / "deep/b.py").write_text("def gg(y):\n    return y * 2\n")

@@ -167,6 +167,10 @@ def main() -> None:
     for title, form in FORMS.items():
         contents = ["\n".join(arranged(group, form, room)) for group in groups]
         print(row(engine, f"packages: {title}", contents, [each[2] for each in packages], arguments.show), flush=True)
+    names = [path.parent.name for path, _, _ in packages]
+    contents = [outline("", group, room, name) for name, group in zip(names, groups, strict=True)]
+    title = "packages: as they are"
+    print(row(engine, title, contents, [each[2] for each in packages], arguments.show), flush=True)
 
 
 def sample(found: list[tuple[Path, str, str]], count: int) -> list[tuple[Path, str, str]]:

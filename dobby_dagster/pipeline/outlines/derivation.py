@@ -112,7 +112,8 @@ class _Derivation:
             if parts is None or (before is not None and not before.metadata.get("derived")):
                 derived.waiting += 1
                 continue
-            record = _record(stored, outline(stored.outline.documentation, parts, self.room))
+            package = stored.outline.name.rstrip("/") if stored.outline.kind is OutlineKind.PACKAGE else ""
+            record = _record(stored, outline(stored.outline.documentation, parts, self.room, package))
             same = before is not None and _told(before) == _told(record)
             made.append(Derivation(stored, None if same else record, before.updated_at if before else None))
             hashes.append((key, content_hash(record.content)))

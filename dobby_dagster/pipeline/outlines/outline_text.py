@@ -32,7 +32,7 @@ class Part:
     summary: str | None = None
 
 
-def outline(documentation: str, parts: Sequence[Part], room: int) -> str:
+def outline(documentation: str, parts: Sequence[Part], room: int, package: str = "") -> str:
     """The outline of ``parts``, in their order: each one's declaration or name, and its summary.
 
     Of too many parts the most telling stay: classes and public functions before methods, and those before what is
@@ -42,12 +42,14 @@ def outline(documentation: str, parts: Sequence[Part], room: int) -> str:
         documentation: What the file or package says of itself.
         parts: In the order of the source.
         room: Characters, at most, beside the documentation.
+        package: The package's name; empty of a file.
 
     >>> parts = [Part("A", "class", "class A: ...", "Adds."), Part("A.f", "method", "def f(self): 1")]
     >>> outline("Sums.", parts, 500).replace('"', "'").splitlines()
     ["'''Sums.'''", 'class A: Adds.', '    def f(self)']
     """
-    about = [_quoted(documentation.strip())] if documentation.strip() else []
+    about = [f"# Package {package}"] if package else []
+    about += [_quoted(documentation.strip())] if documentation.strip() else []
     return "\n".join([*about, *arranged(parts, text_of, room)])
 
 
