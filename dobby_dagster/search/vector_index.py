@@ -74,7 +74,8 @@ def index_batch(store: CozoStore, source: Source, recipe: RecipeId, batch: Batch
         before = store.vectors.page(relation, recipe, batch, page, embedding)
         kept = _kept(before, {each.key: each.digest for each in wanted})
         new = [each for each in wanted if each.key not in kept]
-        kept |= _embedded(source, new, embedder)
+        embedded = _embedded(source, new, embedder)
+        kept |= embedded
         stored = VectorPage(
             list(kept),
             b"".join(digest for digest, _ in kept.values()),
@@ -84,7 +85,7 @@ def index_batch(store: CozoStore, source: Source, recipe: RecipeId, batch: Batch
             store.vectors.put_page(relation, recipe, batch, page, embedding, stored)
         for part in ("\0".join(stored.keys).encode("utf-8", "surrogatepass"), stored.digests, stored.vectors):
             stamp.update(part)
-        made += len(new)
+        made += len(embedded)
     complete = VectorBatch(embedding, chunks, pages, stamp.hexdigest())
     if store.vectors.batches(relation, recipe).get(batch) != complete:
         store.vectors.put_batch(relation, recipe, batch, complete)
