@@ -6,7 +6,8 @@ summaries and the speed of all engines, and ``python -m bench scaling`` measures
 ``python -m bench install`` measures what an installation and each extra take.
 ``python -m bench dashboard`` draws the data of the Grafana dashboard. ``python -m bench faults --help`` says how faults
 are injected into the store, and ``python -m bench soak --help`` how a whole system runs for long while its processes are
-killed. ``python -m bench search --help`` measures how well functions are found by what their authors say of them.
+killed. ``python -m bench search --help`` measures how well functions are found by what their authors say of them,
+``python -m bench questions --help`` how well by questions in ordinary words.
 """
 
 from __future__ import annotations
@@ -88,6 +89,10 @@ if __name__ == "__main__":
         from bench.scale import command as scale
 
         sys.exit(scale.main(sys.argv[2:]))
+    if sys.argv[1:2] == ["questions"]:
+        from bench.search import questions
+
+        sys.exit(questions.main(sys.argv[2:]))
     if sys.argv[1:2] == ["search"]:
         from bench.search import command as search
 

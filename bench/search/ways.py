@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import bm25s
@@ -23,11 +23,15 @@ from dobby_dagster.store.cozo_store import CozoStore
 Way: TypeAlias = Callable[[str], list[str]]
 
 
-def keyword_search(collection: Collection) -> Way:
-    """BM25 (bm25s, Lucene's variant) over keys and code, with identifiers split into words."""
-    keys = list(collection.pairs)
+def by_keywords(code: Mapping[str, str]) -> Way:
+    """BM25 (bm25s, Lucene's variant) over keys and code, with identifiers split into words.
+
+    Args:
+        code: By key.
+    """
+    keys = list(code)
     index = bm25s.BM25()
-    documents = [[*words(key), *words(pair.code)] for key, pair in collection.pairs.items()]
+    documents = [[*words(key), *words(text)] for key, text in code.items()]
     index.index(documents, show_progress=False)
     known = {word for document in documents for word in document}
 
@@ -66,7 +70,7 @@ def ways(collection: Collection, settings: SearchSettings) -> dict[str, Way]:
         return [hit.key for hit in fused({way.way: way.ranked(asked, CANDIDATES) for way in (text, vector)})]
 
     return {
-        "code: keywords (BM25)": keyword_search(collection),
+        "code: keywords (BM25)": by_keywords({key: pair.code for key, pair in collection.pairs.items()}),
         "code: vectors": code_vectors(collection, embedder),
         "summaries: full text": lambda asked: text.ranked(asked, CANDIDATES),
         "summaries: vectors": lambda asked: vector.ranked(asked, CANDIDATES),
