@@ -20,7 +20,7 @@ from dobby_dagster_tests.helpers.webserver import dagster_dev
 PICTURES = os.environ.get("PICTURES")
 GROUPS = {
     "source": ("source_records", "record_batches"),
-    "inference": ("pending_records", "summaries"),
+    "inference": ("pending_records", "summaries", "outlines"),
     "search": ("search_index",),
     "reporting": ("metrics",),
 }
