@@ -37,7 +37,7 @@ class Plan:
 
     seconds: float
     epochs: int = 4
-    rate: float = 3e-4
+    rate: float = 1e-4
     tokens: int = 2048
     seed: int = 0
 
