@@ -119,6 +119,9 @@ def test_one_file_is_its_own_tree(tmp_path: Path, sqlite_store: CozoStore) -> No
         ("a.go", "package a\n\nfunc F() {} // Adds.\n", ""),
         ("a.md", "---\n\n![a](b)\n\n<p>\n\n* * *\n\nIt adds numbers.\n", "It adds numbers."),
         ("a.md", "", ""),
+        ("a.py", '"""\nSums\n====\n\nIt adds numbers.\n"""', "It adds numbers."),
+        ("a.py", '"""\n====\nSums\n====\n"""', "Sums"),
+        ("a.rst", "Sums\n----\nIt adds numbers.\n", "It adds numbers."),
     ],
 )
 def test_what_a_file_says_of_itself(name: str, text: str, expected: str) -> None:
