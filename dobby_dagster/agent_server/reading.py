@@ -1,9 +1,10 @@
-"""The database as one answer reads it: opened for it, locked only while a query runs."""
+"""The database as one answer reads it: locked no longer than a query runs, or the answer takes."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -42,6 +43,13 @@ class Reading:
     def relation(self) -> str:
         """The source relation's name."""
         return self.settings.source.relation
+
+    def session(self) -> AbstractContextManager[None]:
+        """One opening of the database for a whole answer where an opening is slow and excludes a run: RocksDB.
+
+        Elsewhere each query opens it, and a writer waits for one query at most.
+        """
+        return self.store.connection.session() if self.settings.database.address.engine == "rocksdb" else nullcontext()
 
     def require_summaries(self) -> None:
         """Refuse a database in which nothing has been summarised.

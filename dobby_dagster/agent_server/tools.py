@@ -42,7 +42,9 @@ class Tool:
             DobbyError: The arguments are wrong, or the database can't be read.
         """
         arguments = parsed(self.arguments, given)
-        return self.function(database.read(), arguments)
+        reading = database.read()
+        with reading.session():
+            return self.function(reading, arguments)
 
 
 TOOLS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.printable import shell_word
 from dobby_dagster.pipeline.reporting.record_lookup import find_key
 from dobby_dagster.store.cozoscript.storable import storable_text
@@ -31,4 +32,11 @@ def found_key(use: Opened, key: str) -> str:
     Raises:
         SourceError: There is none, or more than one; the hint names some, or a similar one.
     """
-    return find_key(use.store, use.source, typed(key), f"see {use.command('list')}", shell_word)
+    key = typed(key)
+    if use.store.reports.state_of(use.relation, key, None) is not None:
+        return key  # its relation may be gone
+    try:
+        source = use.source
+    except SourceError as error:
+        raise SourceError(f"there is no record '{key}' in '{use.relation}'", hint=str(error)) from error
+    return find_key(use.store, source, key, f"see {use.command('list')}", shell_word)

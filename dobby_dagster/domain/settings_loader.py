@@ -129,7 +129,7 @@ def _environment_layers(environment: Mapping[str, str]) -> list[tuple[str, dict[
             layers.append((f"environment, {variable}", {known[variable]: _from_text(known[variable], text)}))
         elif variable.startswith("DOBBY_") and variable not in NOT_SETTINGS:
             raise SettingsError(
-                f"environment: unknown setting {variable}", hint=suggestion(variable, known, _WITHOUT_IT)
+                f"environment: unknown setting {variable}", hint=suggestion(variable, known, _WITHOUT_IT, "DOBBY_")
             )
     return layers
 

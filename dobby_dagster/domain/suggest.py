@@ -6,13 +6,14 @@ import difflib
 from collections.abc import Iterable
 
 
-def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
+def suggestion(name: str, known: Iterable[str], otherwise: str = "", prefix: str = "") -> str:
     """``did you mean 'x'?`` if a known name is similar, else the list of known names.
 
     Args:
         name: What was given.
         known: All names that there are.
         otherwise: What is said instead of the list, where that is too long for a message.
+        prefix: What all names begin with, which makes none of them similar.
 
     >>> suggestion("sumary", ["functionality", "summary"])
     "did you mean 'summary'?"
@@ -22,9 +23,9 @@ def suggestion(name: str, known: Iterable[str], otherwise: str = "") -> str:
     'see dobby models'
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name.removeprefix(prefix), [each.removeprefix(prefix) for each in names], n=1)
     if near:
-        return f"did you mean '{near[0]}'?"
+        return f"did you mean '{prefix * (prefix + near[0] in names)}{near[0]}'?"
     if otherwise:
         return otherwise
     return f"there is: {', '.join(names)}" if names else "there is none"

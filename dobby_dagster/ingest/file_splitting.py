@@ -31,7 +31,7 @@ def split(path: PurePath, text: str) -> list[Piece]:
     A class 1 'class A:\n    def f(self):\n        ...'
     A.f method 2 'def f(self):\n    return 1'
     """
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    text = _plain(text)
     return _unique(_pieces(path, text)) if text.strip() else []
 
 
@@ -50,7 +50,12 @@ def _pieces(path: PurePath, text: str) -> Iterable[Piece]:
 def whole(path: PurePath, text: str) -> list[Piece]:
     """The file as one piece."""
     language = language_of(path, text)
-    return [Piece("", "file", language.name if language else "text", text.strip(), 1)]
+    return [Piece("", "file", language.name if language else "text", _plain(text).strip(), 1)]
+
+
+def _plain(text: str) -> str:
+    """``text`` without a byte order mark, its line ends as line feeds."""
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _unique(pieces: Iterable[Piece]) -> list[Piece]:

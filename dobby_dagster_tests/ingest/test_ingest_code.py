@@ -365,6 +365,20 @@ def test_more_languages_are_cut_into_their_parts(file: str) -> None:
     assert contents(file, text)[name].startswith(content)
 
 
+SCRAPS = (
+    """def class function fn func f x A self this @ $ @@ $$ ( ) { } [ ] < > . .. :: -> ?. ! ? ; : , = => " ' ` # // /* */
+    import from use require( new super() a.b.c x(y) A<B>(c) @x $y ::z .w fn!( \\ \n \n\n \u0085 \ufeff é""".split(" ")
+    + [" ", "\n    "]
+)
+
+
+@pytest.mark.parametrize("ending", sorted({extension for language in LANGUAGES for extension in language.extensions}))
+@given(scraps=st.lists(st.sampled_from(SCRAPS), max_size=40))
+def test_whatever_looks_like_code_is_split_without_an_error(ending: str, scraps: list[str]) -> None:
+    text = "".join(scraps)
+    assert "".join(piece.content for piece in split(PurePath(f"a{ending}"), text)) or not text.strip("\ufeff").strip()
+
+
 @pytest.mark.parametrize("ending", [language.extensions[0] for language in LANGUAGES] + [".md", ".txt"])
 @given(text=st.text(alphabet=st.characters(exclude_characters="\r", exclude_categories=["Cs"])))
 def test_line_ends_make_no_difference(splitter: Splitter, ending: str, text: str) -> None:

@@ -236,7 +236,7 @@ def test_a_purge_takes_one_recipe_and_leaves_the_others(store: CozoStore) -> Non
     deleted = store.upkeep.purge(R)
     assert deleted == {
         "dobby_summary": 1, "dobby_state": 1, "dobby_chunk": 1, "dobby_metric": 1, "dobby_attempt": 1, "dobby_recipe": 0,
-        "dobby_stall": 0, "dobby_suspect": 0,
+        "dobby_stall": 0, "dobby_suspect": 0, "dobby_vector": 0, "dobby_vector_batch": 0,
     }  # fmt: skip
     assert store.reports.summaries_of("record", "a") == []
     assert store.states.counts(Scope("other", batch))["completed"] == 1

@@ -63,7 +63,7 @@ def dotted(data: bytes, begin: int, end: int) -> str:
         text = _GENERICS.sub("", _GENERICS.sub("", text))
     text = _SEPARATOR.sub(".", text.strip()).replace("super().", "super.").lstrip(".")
     if text[:1] in "$@":
-        text = ("self." if text[0] == "@" else "") + text.lstrip("$@")
+        text = ("self." if text.startswith("@") else "") + text.lstrip("$@")
     if not cut and _DOTTED.fullmatch(text):
         return text
     here = None if cut else _MADE_HERE.fullmatch(text)

@@ -48,6 +48,8 @@ def check_summary(summary: Summary) -> None:
     Raises:
         UnstorableError: One can't; the message names the field and its value.
     """
+    if not isinstance(summary.text, str):  # an engine's mistake, which no type checker sees
+        raise UnstorableError(f"the model's text can't be stored: it is {summary.text!r}")
     for name, value in asdict(summary).items():
         if isinstance(value, str) and value != storable_text(value):
             raise UnstorableError(f"the model's {name} has a lone surrogate: '{shortened(storable_text(value), 80)}'")
