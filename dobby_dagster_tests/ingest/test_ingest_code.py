@@ -365,11 +365,9 @@ def test_more_languages_are_cut_into_their_parts(file: str) -> None:
     assert contents(file, text)[name].startswith(content)
 
 
-SCRAPS = (
-    """def class function fn func f x A self this @ $ @@ $$ ( ) { } [ ] < > . .. :: -> ?. ! ? ; : , = => " ' ` # // /* */
-    import from use require( new super() a.b.c x(y) A<B>(c) @x $y ::z .w fn!( \\ \n \n\n \u0085 \ufeff é""".split(" ")
-    + [" ", "\n    "]
-)
+_WORDS = "def class function fn func f x A self this import from use require( new super() a.b.c x(y) A<B>(c) @x $y ::z .w fn!("
+_MARKS = "@ $ @@ $$ ( ) { } [ ] < > . .. :: -> ?. ! ? ; : , = => \" ' ` # // /* */ \\ \u0085 \ufeff é"
+SCRAPS = [*_WORDS.split(), *_MARKS.split(" "), " ", "\n", "\n\n", "\n    "]
 
 
 @pytest.mark.parametrize("ending", sorted({extension for language in LANGUAGES for extension in language.extensions}))
