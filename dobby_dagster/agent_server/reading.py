@@ -12,8 +12,8 @@ from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.settings import DatabaseSettings, Settings
+from dobby_dagster.pipeline.reporting.waiting_records import count_waiting
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.source.change_tracking import queue_length
 from dobby_dagster.store.source.source_relation import Source
 
 LoadSettings: TypeAlias = Callable[[Mapping[str, Any] | None], Settings]
@@ -62,8 +62,7 @@ class Reading:
 
     def behind(self) -> tuple[str, ...]:
         """What the summaries lag behind the source, as far as that is known without a full scan: at most one line."""
-        with self.store.connection.session():
-            left = queue_length(self.source) + self.store.counts.waiting(self.relation)
+        left = count_waiting(self.store, self.source)
         return (
             (f"{counted(left, 'record')} new or changed since the last run; dobby summarize continues",) if left else ()
         )

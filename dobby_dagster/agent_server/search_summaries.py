@@ -13,7 +13,7 @@ from dobby_dagster.agent_server.arguments import PagedArguments, Text
 from dobby_dagster.agent_server.reading import Reading
 from dobby_dagster.agent_server.record_entries import described
 from dobby_dagster.domain.errors import SettingsError
-from dobby_dagster.pipeline.reporting.record_list import RecordFilter
+from dobby_dagster.pipeline.reporting.record_list import RecordFilter, require_known
 from dobby_dagster.search.search_records import Hit, search
 
 # Hits of all pages together: the cursor names each that was shown.
@@ -64,6 +64,7 @@ def search_summaries(use: Reading, given: SearchArguments) -> Hits:
     if room <= 0:
         raise SettingsError(f"an answer ends after {MOST} hits", hint="search for more particular words, or use prefix")
     wanted = RecordFilter(given.prefix, None, given.language and given.language.lower(), given.kind)
+    require_known(use.source, wanted)
     result = search(
         use.store, use.source, use.recipe, given.text, wanted, len(shown) + given.limit + 1,
         settings=use.settings.search,

@@ -13,7 +13,7 @@ from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.search_words import query_words
 from dobby_dagster.domain.settings import SearchSettings
 from dobby_dagster.pipeline.reporting.record_list import RecordFilter
-from dobby_dagster.search.rank_fusion import Fused, fused
+from dobby_dagster.search.rank_fusion import Fused, fused, weights_for
 from dobby_dagster.search.retriever import Retriever
 from dobby_dagster.search.retrievers import retrievers_for
 from dobby_dagster.store.cozo_store import CozoStore
@@ -42,7 +42,7 @@ class Hit:
         confidence: Of the summary; None where it is unknown.
         stale: Whether the record has changed since the summary.
         ways: How it was found: ``text``, ``vector``, or both.
-        score: Sum of 1 / (60 + rank) over the ways, vectors twice; comparable within one result only.
+        score: Sum of 1 / (60 + rank) over the ways, weighted; comparable within one result only.
     """
 
     key: str
@@ -113,7 +113,7 @@ def search(
     wanted = wanted or RecordFilter()
     needed = limit * page + 1
     candidates = max(needed, CANDIDATES if wanted == RecordFilter() else FILTERED_CANDIDATES)
-    ranking = fused({retriever.way: retriever.ranked(text, candidates) for retriever in retrievers})
+    ranking = fused({each.way: each.ranked(text, candidates) for each in retrievers}, weights_for(text))
     found = list(islice(_hits(store, source, recipe, ranking, wanted), needed))
     behind = tuple(line for retriever in retrievers if (line := retriever.behind()))
     return SearchResult(found[limit * (page - 1) : limit * page], len(found) == needed, behind)

@@ -52,7 +52,6 @@ def keys(dobby: Dobby, *arguments: object) -> list[str]:
         ((), KEYS),
         (("src/a.py",), KEYS[:3]),
         (("src/a.py::Two.",), KEYS[1:2]),
-        (("nothing",), []),
         (("--language", "JavaScript"), KEYS[3:5]),
         (("--kind", "class"), KEYS[:1]),
         (("--kind", "function", "--language", "python"), KEYS[2:3]),
@@ -102,7 +101,7 @@ def test_what_is_printed(dobby: Dobby, tree: CozoStore) -> None:
     assert "src/b.js::five" in answer.out
     assert "(failed: " in answer.out
     assert answer.err == "There is more: --page 2\n"
-    assert dobby("list", "nothing", *WHERE).out == "No record matches.\n"
+    assert dobby("list", "src/b", "--kind", "section", *WHERE).out == "No record matches.\n"
     assert dobby("list", "--page", 9, *WHERE).out == "There is no page 9.\n"
 
 
@@ -113,12 +112,31 @@ def test_what_is_printed(dobby: Dobby, tree: CozoStore) -> None:
         (("--sort", "confidenc"), "records can't be sorted by 'confidenc' (did you mean 'confidence'?"),
         (("--failed", "--state", "pending"), "--failed contradicts --state pending"),
         (("--recipe", "none"), "there is no recipe 'none'"),
+        (("--kind", "fnction"), "there is no record of kind 'fnction' (did you mean 'function'?"),
+        (("--language", "pyton"), "there is no record of language 'pyton' (did you mean 'python'?"),
+        (("./src",), "no key begins with './src' (did you mean 'src'?"),
+        (("nothing",), "no key begins with 'nothing' (dobby list "),
     ],
 )
 def test_a_wrong_filter_is_named(dobby: Dobby, tree: CozoStore, arguments: tuple[Any, ...], message: str) -> None:
     answer = dobby("list", *arguments, *WHERE)
     assert (answer.code, answer.out) == (1, "")
     assert message in answer.err
+
+
+def test_an_edit_that_no_plan_has_seen_is_told(dobby: Dobby, tree: CozoStore) -> None:
+    Path("src/a.py").write_text(FILES["src/a.py"].replace("return 1", "return 11"))
+    assert dobby("ingest", "src", *WHERE).code == 0
+    shown = dobby("show", "src/a.py::one", *WHERE).out
+    assert shown.startswith("src/a.py::one: pending changed since its summary\n")
+    assert "former: from earlier content" in shown
+    assert "return 11" in shown
+    assert "1 row written since the last plan" in dobby("status", *WHERE).out
+    assert "1 row written since the last plan" in dobby("preview", *WHERE).err
+
+
+def test_a_whole_name_is_enough_where_longer_keys_have_it_too(dobby: Dobby, tree: CozoStore) -> None:
+    assert dobby("show", "Two", *WHERE).out.startswith("src/a.py::Two: completed")
 
 
 def test_the_beginning_of_a_recipe_that_only_one_has_is_enough(dobby: Dobby, tree: CozoStore) -> None:

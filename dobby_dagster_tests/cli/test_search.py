@@ -125,8 +125,10 @@ def test_an_index_that_is_behind_is_said_and_brought_up_to_date(dobby: Dobby, tr
     assert sorted(keys(dobby, "radius")) == ["src/net.py::area", "src/shape.js::circleArea"]
 
 
-def test_without_any_summary_nothing_is_found(dobby: Dobby) -> None:
+def test_without_any_summary_the_way_to_them_is_told(dobby: Dobby) -> None:
     Path("one.py").write_text("def one():\n    return 1\n")
     assert dobby("ingest", "one.py", *WHERE).code == 0
-    assert dobby("search", "one", *WHERE).out == "Nothing was found.\n"
+    answer = dobby("search", "one", *WHERE)
+    assert (answer.code, answer.out) == (1, "")
+    assert "no record of 'record' has been summarised yet (run dobby summarize" in answer.err
     assert dobby("search", "--update", *WHERE).out == "The index is up to date.\n"

@@ -122,8 +122,10 @@ def test_ways_are_fused_and_unknown_keys_are_left_out(filled: CozoStore) -> None
     ways = [TextRetriever(filled, "record"), Fixed([AREA, "gone", "broken", HOST])]
     result = of(filled, "splitHost", retrievers=ways)
     assert [(hit.key, hit.ways) for hit in result.hits] == [
-        (HOST, ("text", "vector")), (AREA, ("vector",)), (HOSTS, ("text",)),
+        (HOST, ("text", "vector")), (HOSTS, ("text",)), (AREA, ("vector",)),
     ]  # fmt: skip
+    result = of(filled, "splitHost into its parts", retrievers=ways)  # a sentence is searched by meaning first
+    assert [hit.key for hit in result.hits] == [HOST, AREA, HOSTS]
     assert result.index_behind == ("2 vectors missing",)
 
 

@@ -39,7 +39,7 @@ def list_(
 
     Example: dobby list src/parser --unsure --sort confidence
     """
-    from dobby_dagster.pipeline.reporting.record_list import Order, RecordFilter, list_records
+    from dobby_dagster.pipeline.reporting.record_list import Order, RecordFilter, list_records, require_known
 
     if state is not None and state not in tuple(State):
         raise SettingsError(f"there is no state '{state}'", hint=suggestion(state, tuple(State)))
@@ -51,6 +51,7 @@ def list_(
     below = options.highest_confidence(below, use.settings.pipeline.unsure_below if unsure else None)
     named = State.FAILED if failed else state
     wanted = RecordFilter(typed(prefix), named, language and language.lower(), kind, below, stale)
+    require_known(use.source, wanted)
     found = list_records(use.store, use.source, use.recipe(recipe), wanted, Order(sort), limit, page)
     if as_json:
         print_json({"records": found.rows, "page": page, "more": found.more})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
-from dobby_dagster.cli.output import print_json, print_table
+from dobby_dagster.cli.output import note, print_json, print_table
 from dobby_dagster.cli.recipe_labels import non_default_settings, settings_by_recipe
 from dobby_dagster.domain.plurals import counted
 
@@ -18,6 +18,7 @@ def preview(given: options.Given, as_json: options.Json = False) -> None:
     from dobby_dagster.inference.prompts import chosen_prompt
     from dobby_dagster.inference.recipe import recipe_of
     from dobby_dagster.pipeline.planning import run_preview
+    from dobby_dagster.pipeline.reporting.waiting_records import count_changed
 
     use = opened(given)
     settings = use.settings
@@ -41,6 +42,9 @@ def preview(given: options.Given, as_json: options.Json = False) -> None:
         ("time", _duration(found.seconds) if found.contents else "none"),
     ]
     print_table(["what", "amount"], rows)
+    changed = count_changed(use.store, use.source) - found.waiting
+    if changed > 0:
+        note(f"{counted(changed, 'row')} written since the last plan; those that differ come in addition.")
     if found.others:
         differences = settings_by_recipe(use.store.recipes.all())
         print_table(

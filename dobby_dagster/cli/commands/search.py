@@ -14,7 +14,7 @@ from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import note, out, print_json
 from dobby_dagster.cli.progress_bars import progress
 from dobby_dagster.cli.record_lookup import typed
-from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.domain.errors import SettingsError, SourceError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import printable
 
@@ -44,7 +44,7 @@ def search(
 
     Example: dobby search split a url into parts
     """
-    from dobby_dagster.pipeline.reporting.record_list import RecordFilter
+    from dobby_dagster.pipeline.reporting.record_list import RecordFilter, require_known
     from dobby_dagster.search.search_records import search as search_records
 
     text = " ".join(map(typed, words or []))
@@ -58,9 +58,11 @@ def search(
         return
     below = options.highest_confidence(below, use.settings.pipeline.unsure_below if unsure else None)
     wanted = RecordFilter(typed(prefix), None, language and language.lower(), kind, below, stale)
-    result = search_records(
-        use.store, use.source, use.recipe(recipe), text, wanted, limit, page, settings=use.settings.search
-    )
+    chosen = use.recipe(recipe)
+    if chosen is None:
+        raise SourceError(f"no record of '{use.relation}' has been summarised yet", hint="run dobby summarize")
+    require_known(use.source, wanted)
+    result = search_records(use.store, use.source, chosen, text, wanted, limit, page, settings=use.settings.search)
     if as_json:
         hits = [asdict(hit) for hit in result.hits]
         print_json({"hits": hits, "page": page, "more": result.more, "index_behind": result.index_behind})
@@ -100,12 +102,19 @@ def _make_vectors(use: Opened, recipe: RecipeId) -> int:
 
 
 def _show(use: Opened, result: SearchResult, page: int) -> None:
+    from dobby_dagster.pipeline.reporting.waiting_records import count_waiting
+
     for hit in result.hits:
         _show_hit(hit)
     if not result.hits:
         out.print("Nothing was found." if page == 1 else f"There is no page {page}.")
     if result.more:
         note(f"There is more: --page {page + 1}")
+    if result.hits and not any("text" in hit.ways for hit in result.hits):
+        note("None of these has the words; they are the nearest by meaning.")
+    waiting = count_waiting(use.store, use.source)
+    if waiting:
+        note(f"{counted(waiting, 'record')} new or changed since the last run: {use.command('summarize')}")
     if result.index_behind:
         note(f"The index is behind: {'; '.join(result.index_behind)}. Index them: {use.command('search --update')}")
 

@@ -13,7 +13,7 @@ from dobby_dagster.cli.record_lookup import found_key
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import printable
-from dobby_dagster.domain.records import readable_text
+from dobby_dagster.domain.records import content_hash, readable_text
 
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
@@ -47,6 +47,9 @@ def show(
         state = {"state": "pending", "reason": "not planned yet", "error": ""}
     rows = use.store.reports.summaries_of(use.relation, key, recipe)
     record = _record(use, key)
+    if record is not None and state.get("content_hash") not in (None, present := content_hash(record.content)):
+        state = {"state": "pending", "reason": "changed since its summary", "error": ""}  # and no plan has seen it yet
+        rows = [{**row, "former": row["former"] or "content" * (row["content_hash"] != present)} for row in rows]
     content = readable_text(record.content) if record is not None else None
     if as_json:
         print_json({"key": key, "state": state["state"], "reason": state["reason"], "error": state["error"],

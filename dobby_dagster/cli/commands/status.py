@@ -14,6 +14,7 @@ from dobby_dagster.cli.recipe_labels import settings_by_recipe
 from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.states import State
+from dobby_dagster.pipeline.reporting.waiting_records import count_changed
 
 MEANINGS = {
     "rows": "rows in the source",
@@ -35,11 +36,13 @@ def status(
     use = opened(given)
     chosen = use.recipe(recipe)
     counts = _with_waiting(use.store.reports.overview(use.source, chosen), use.store.counts.waiting(use.relation))
+    changed = max(count_changed(use.store, use.source) - counts["unplanned"], 0)
     recipes = use.store.recipes.all()
     if as_json:
         print_json(
             {
                 **counts,
+                "changed": changed,
                 **(doubts_of(use, chosen).metrics() if chosen else {}),
                 "database": mask_credentials(use.settings.database.url),
                 "relation": use.relation,
@@ -57,7 +60,9 @@ def status(
         print_table(["", "recipe", "model", "prompt", "settings"], rows)
     for line in doubt_lines(use, chosen) if chosen else []:
         out.print(line, soft_wrap=True)
-    left = counts["unplanned"] + counts["pending"]
+    if changed:
+        out.print(f"{counted(changed, 'row')} written since the last plan: what changed is summarised again.")
+    left = counts["unplanned"] + counts["pending"] + changed
     if left:
         out.print(f"{counted(left, 'record')} to summarise: {use.command('summarize')}", soft_wrap=True)
 

@@ -6,15 +6,19 @@ import heapq
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
+from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.scope import RecipeId
+from dobby_dagster.domain.suggest import suggestion
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.source.source_relation import Source
 
 Row = Mapping[str, Any]
 PAGE = 500
+# A misspelt beginning of keys is compared with those of at most this many.
+NEAR_KEYS = 20_000
 
 
 class Order(StrEnum):
@@ -54,6 +58,23 @@ class RecordFilter:
             and self.kind in (None, row["content_type"])
             and (self.below is None or (confidence is not None and confidence < self.below))
         )
+
+
+def require_known(source: Source, wanted: RecordFilter) -> None:
+    """Refuse a prefix with which no key begins, and a language or kind that no record has; of no records at all none.
+
+    Raises:
+        SourceError: The message names it, the hint a similar one.
+    """
+    if next(iter(source.key_pages(1)), None) is None:
+        return
+    if wanted.prefix and next(iter(source.key_pages(1, wanted.prefix)), None) is None:
+        trees = {key.split("/")[0] for key in islice(chain.from_iterable(source.key_pages(PAGE)), NEAR_KEYS)}
+        near = suggestion(wanted.prefix.removeprefix("./").split("/")[0], trees, "dobby list shows keys")
+        raise SourceError(f"no key begins with '{wanted.prefix}'", hint=near)
+    for name, column, value in (("language", "language", wanted.language), ("kind", "content_type", wanted.kind)):
+        if value is not None and value not in (known := source.distinct(column)):
+            raise SourceError(f"there is no record of {name} '{value}'", hint=suggestion(value, filter(None, known)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,9 @@ NAMED = 5
 def find_key(
     store: CozoStore, source: Source, key: str, otherwise: str, shown: Callable[[str], str] = printable
 ) -> str:
-    """The key that is ``key``, else is it with invisible characters escaped, else begins with it, else contains it.
+    """The one key that is ``key``, with invisible characters escaped or not; else ends with it as a whole name.
+
+    Else begins with it, else contains it.
 
     Args:
         store: Where records are known, deleted ones too.
@@ -46,8 +48,9 @@ def find_key(
         found += [each for each in page if key and (key in each or key in printable(each))]
         known += page[: NEAR_KEYS - len(known)]
     whole = [each for each in found if printable(each) == key]
+    named = [each for each in found if _is_name(key, each)]
     beginning = [each for each in found if each.startswith(key)]
-    found = whole or beginning or found
+    found = whole or named or beginning or found
     if len(found) == 1:
         return found[0]
     if found:
@@ -55,6 +58,15 @@ def find_key(
         raise SourceError(f"'{key}' is part of the keys of {counted(len(found), 'record')}", hint=f"choose one: {some}")
     near = difflib.get_close_matches(key, known, n=1)
     raise SourceError(message, hint=f"did you mean '{near[0]}'?" if near else otherwise)
+
+
+def _is_name(name: str, key: str) -> bool:
+    """Whether ``key`` ends with ``name``, which a file or folder precedes.
+
+    >>> _is_name("Client.send", "http/client.py::Client.send"), _is_name("send", "http/client.py::Client.send")
+    (True, False)
+    """
+    return key.endswith((f"::{name}", f"/{name}"))
 
 
 def _has_row(source: Source, key: str) -> bool:

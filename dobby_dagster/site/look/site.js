@@ -40,17 +40,33 @@
     },
   };
 
-  // Whole words before beginnings of words, names before summaries; every word of the query has to be there.
+  const STOP = new Set("a an and are as at be by do does for from how i in is it of on or that the this to what where which with".split(" "));
+  const ENDING = /(?<=\p{L}{3})(?:ing|ed|es|s|e)$/u;
+
+  // The words to look for, without those that say nothing, unless there are no others; each with its stem.
+  const wanted = (text) => {
+    const all = [...new Set(wordsOf(text).split(" ").filter(Boolean))];
+    const telling = all.filter((word) => !STOP.has(word));
+    return (telling.length ? telling : all).map((word) => [word, word.replace(ENDING, "")]);
+  };
+
+  const valueOf = (row, word, stem) =>
+    row.names.includes(` ${word} `) ? 12 : row.names.includes(` ${word}`) ? 8
+      : row.text.includes(` ${word} `) ? 5 : row.text.includes(` ${word}`) ? 3
+      : row.names.includes(` ${stem}`) ? 2.5 : row.text.includes(` ${stem}`) ? 2 : 0;
+
+  // More words before fewer, but at least half of them; whole words before beginnings, names before summaries.
   const score = (row, words, query) => {
     let sum = row.plain === query ? 50 : row.plain.startsWith(query) ? 15 : 0;
-    for (const word of words) {
-      const value = row.names.includes(` ${word} `) ? 12 : row.names.includes(` ${word}`) ? 8
-        : row.text.includes(` ${word} `) ? 5 : row.text.includes(` ${word}`) ? 3 : 0;
-      if (value === 0) return 0;
+    let there = 0;
+    for (const [word, stem] of words) {
+      const value = valueOf(row, word, stem);
+      if (value > 0) there += 1;
       sum += value;
     }
-    if (words.length > 1 && row.names.includes(` ${words.join(" ")}`)) sum += 10;
-    return sum - row.level / 4 - Math.min(row.name.length, 80) / 80;
+    if (there * 2 < words.length || there === 0) return 0;
+    if (words.length > 1 && row.names.includes(` ${words.map(([word]) => word).join(" ")}`)) sum += 10;
+    return 100 * there + sum - row.level / 4 - Math.min(row.name.length, 80) / 80;
   };
 
   const element = (tag, text, kind) => {
@@ -83,7 +99,7 @@
       list.replaceChildren();
       return;
     }
-    const words = [...new Set(wordsOf(input.value).split(" ").filter(Boolean))];
+    const words = wanted(input.value);
     const matches = [];
     if (words.length) {
       for (const row of rows) {

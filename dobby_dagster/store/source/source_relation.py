@@ -122,6 +122,13 @@ class Source:
         """How many rows the relation has."""
         return int(self.connection.run(f"?[count(k)] := {self.atom(key='k')}").rows[0][0])
 
+    def distinct(self, column: str) -> set[str]:
+        """The texts in a column, by Dobby's name for it; those of a record without one where the relation has none."""
+        if column not in self.columns:
+            return {str(getattr(Record("", None, ""), column))}
+        query = f"?[plain] := {self.atom(**{column: column})}, plain = {_PLAIN[column](column)}"
+        return {str(row[0]) for row in self.connection.run(query).rows}
+
     def get(self, keys: list[str]) -> dict[str, Record]:
         """The rows at ``keys`` that exist, by Dobby's key.
 
