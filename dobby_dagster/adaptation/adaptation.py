@@ -80,16 +80,25 @@ class Adaptation:
         parts = (self.source.revision, self.split.digest, self.prompt.name, self.prompt.text, Plan(0.0, seed=self.seed))
         return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
-    def begin(self, *, force: bool) -> bool:
-        """Check all that can be checked before the training; returns whether an interrupted one is gone on with.
+    def require_possible(self, *, force: bool) -> None:
+        """Check all that can be checked before anything is written.
 
         Raises:
             SourceError: There are too few documented functions.
-            ModelError: The output folder exists, or something else is in the way.
+            ModelError: The output folder exists.
         """
         self.split.require_enough()
         self.source.require_prompt(self.prompt)
         self.folder.require_free(force=force)
+
+    def begin(self, *, force: bool) -> bool:
+        """Begin in a folder that is held; returns whether an interrupted training is gone on with.
+
+        Raises:
+            SourceError: See :meth:`require_possible`.
+            ModelError: See :meth:`require_possible`; or something else is in the way.
+        """
+        self.require_possible(force=force)
         return self.folder.begin(self.task)
 
     def train(self, told: Callable[[float], None]) -> None:

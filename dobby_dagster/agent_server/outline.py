@@ -67,7 +67,8 @@ def outline(use: Reading, given: OutlineArguments) -> Outline:
         hint = suggestion(path, [place.key for place in top], "outline without a path lists everything")
         raise SourceError(f"there is nothing at '{path}'", hint=hint)
     after = given.position()
-    left = [place for place in found if after is None or place.order > order_of(after, frozenset(keys), path)]
+    start = None if after is None else order_of(after, frozenset(keys), path)
+    left = [place for place in found if start is None or place.order > start]
     blank = Outline(entries=(), path=cut(path, 1_000), notes=use.behind())
     return fill(blank, _entries(use, left), given.query(), given.limit)
 

@@ -199,3 +199,7 @@ def metrics(
         metadata = event_metadata.metric_metadata(values)
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
     return pa.Table.from_pylist(rows)
+
+
+# All that a run makes of a batch, in the order of the story.
+PER_BATCH = (pending_records, summaries, outlines, search_index, metrics)

@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dobby_dagster.defs.assets import metrics, outlines, pending_records, record_batches, search_index, summaries
+from dobby_dagster.defs.assets import PER_BATCH, record_batches
 from dobby_dagster.defs.partitions import record_batch_partitions
 
 plan_batches = dg.define_asset_job(
@@ -13,7 +13,7 @@ plan_batches = dg.define_asset_job(
 )
 summarize_batches = dg.define_asset_job(
     "summarize_batches",
-    selection=dg.AssetSelection.assets(pending_records, summaries, outlines, search_index, metrics),
+    selection=dg.AssetSelection.assets(*PER_BATCH),
     partitions_def=record_batch_partitions,
     description="Summarise the pending records of the selected batches, derive outlines, index the summaries, and "
     "compute metrics.",

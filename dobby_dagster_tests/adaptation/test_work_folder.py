@@ -34,6 +34,15 @@ def test_the_same_task_goes_on_and_another_begins_anew(tmp_path: Path) -> None:
     assert not work.checkpoint.exists()
 
 
+def test_only_one_process_at_a_time_makes_a_model_for_a_folder(tmp_path: Path) -> None:
+    work = WorkFolder(tmp_path / "models" / "mine")
+    with work.held(), pytest.raises(ModelError, match="another dobby adapt makes"), WorkFolder(work.out).held():
+        pass
+    with work.held():
+        assert not work.begin("a task")
+    assert [path.name for path in work.out.parent.iterdir()] == [work.path.name]
+
+
 def test_an_adapted_model_is_replaced_with_force_only(tmp_path: Path) -> None:
     work = WorkFolder(tmp_path / "mine")
     work.begin("a task")

@@ -16,7 +16,7 @@ from dobby_dagster.cli.record_lookup import typed
 from dobby_dagster.domain.printable import shell_word
 
 if TYPE_CHECKING:
-    from dobby_dagster.adaptation.adaptation import Adapted
+    from dobby_dagster.adaptation.adaptation import Adaptation, Adapted
     from dobby_dagster.cli.database_in_use import Opened
 
 FOLDER = Path("models/adapted")
@@ -50,11 +50,24 @@ def adapt(
         pages = use.source.pages(_PAGE, typed(prefix))
         parts = split(documented_records(record for page in pages for record in page), seed)
     adaptation = Adaptation(use.settings, parts, expanded(folder).absolute(), seconds=60 * minutes, seed=seed)
+    adaptation.require_possible(force=force)
+    with adaptation.folder.held():
+        found = _adapted(adaptation, force=force, minutes=minutes)
+    if as_json:
+        kept = None if found.kept is None else str(found.kept)
+        print_json({**asdict(found), "kept": kept, "better": found.comparison.better})
+        return
+    _show(found, use)
+
+
+def _adapted(adaptation: Adaptation, *, force: bool, minutes: float) -> Adapted:
+    """Train and compare, with progress."""
     if adaptation.begin(force=force):
         note("Going on with the training that was interrupted.")
+    learned, judged = len(adaptation.split.learned), len(adaptation.split.judged)
     note(
-        f"{len(parts.learned):,} documented functions to learn, {len(parts.judged):,} in other files to compare both"
-        f" models; training takes {minutes:g} minutes at most."
+        f"{learned:,} documented functions to learn, {judged:,} in other files to compare both models; training takes"
+        f" {minutes:g} minutes at most."
     )
     try:
         with progress("Training", _STEPS) as advance:
@@ -66,16 +79,11 @@ def adapt(
                 done = int(share * _STEPS)
 
             adaptation.train(told)
-        with progress("Comparing", 4 * len(parts.judged)) as advance:
-            found = adaptation.judge(advance)
+        with progress("Comparing", 4 * len(adaptation.split.judged)) as advance:
+            return adaptation.judge(advance)
     except KeyboardInterrupt:
         note("Stopped; the same command goes on with the training.")
         raise
-    if as_json:
-        kept = None if found.kept is None else str(found.kept)
-        print_json({**asdict(found), "kept": kept, "better": found.comparison.better})
-        return
-    _show(found, use)
 
 
 def _show(found: Adapted, use: Opened) -> None:

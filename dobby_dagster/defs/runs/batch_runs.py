@@ -9,7 +9,7 @@ import dagster as dg
 from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
-from dobby_dagster.defs.assets import metrics, outlines, pending_records, summaries
+from dobby_dagster.defs.assets import PER_BATCH
 from dobby_dagster.domain.records import batch_id, batch_number
 
 REQUESTED_BY_TAG = "dobby/asked_by"
@@ -85,12 +85,11 @@ def submit_backfill(instance: dg.DagsterInstance, batches: Sequence[str], title:
     Returns:
         The identifier of the backfill.
     """
-    assets = [pending_records, summaries, outlines, metrics]
     backfill = PartitionBackfill.from_asset_partitions(
         backfill_id=uuid.uuid4().hex[:8],
-        asset_graph=AssetGraph.from_assets(assets),
+        asset_graph=AssetGraph.from_assets(PER_BATCH),
         partition_names=list(batches),
-        asset_selection=[asset.key for asset in assets],
+        asset_selection=[asset.key for asset in PER_BATCH],
         backfill_timestamp=time.time(),
         tags={REQUESTED_BY_TAG: requested_by},
         dynamic_partitions_store=instance,
