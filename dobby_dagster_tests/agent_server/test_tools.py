@@ -219,8 +219,8 @@ def test_search_finds_what_fits_page_by_page(tree: CozoStore) -> None:
         ended = await agent.refused("search", text="pie rhubarb7", prefix="many/", cursor=cursor)
         assert ended.startswith("an answer ends after 140 hits (")
         assert (await agent.call("search", text="zzzunknown"))["entries"] == []
-        nothing = await agent.text("search", text="zzzunknown", prefix="nowhere")
-        assert nothing.startswith("nothing was found\n")
+        assert (await agent.text("search", text="zzzunknown")).startswith("nothing was found\n")
+        assert "no key begins with 'nowhere'" in await agent.refused("search", text="pie", prefix="nowhere")
         assert "there is no word to search for in '\"*\"'" in await agent.refused("search", text='"*"')
 
     in_process(URL, talk, search__embedding="none")
