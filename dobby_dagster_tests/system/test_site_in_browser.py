@@ -67,6 +67,7 @@ def test_search_finds_words_of_names_and_summaries_by_their_beginnings(opened: w
     assert len(search(opened, "read")) == 40
     assert opened.find_element(By.ID, "count").text == "61 results, the first 40 of them"
     assert search(opened, "io.py")[0] == "io.py file"
+    assert search(opened, "how are headers parsed")[:2] == ["parseHeader text", "other text"], "a question in words"
     assert search(opened, "zebra") == []
     assert opened.find_element(By.ID, "count").text == "Nothing found"
 
