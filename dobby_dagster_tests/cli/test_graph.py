@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import cozo_client
 from dobby_dagster_tests.helpers.command import Dobby
+from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.file_tree import tree
+from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
 
 WHERE = ("--database", "sqlite:///code.db")
 FILES = {
@@ -41,6 +45,19 @@ def test_callers_callees_and_what_contains_a_function(dobby: Dobby) -> None:
 
 
 @pytest.mark.usefixtures("_ingested")
+def test_each_record_is_shown_with_its_summary(dobby: Dobby) -> None:
+    store = CozoStore.open(DatabaseSettings(url=WHERE[1]))
+    store.recipes.remember(RECIPE)
+    run(store, FakeEngine())
+    said = {row["key"]: row["summary"] for row in store.reports.entries("record", RECIPE.id)}
+    answer = dobby("graph", "a.py::f", *WHERE)
+    assert f"src/a.py::f\n  “{said['src/a.py::f']}”\n  within" in answer.out
+    assert f"src/b.py::g  import 0.98\n    “{said['src/b.py::g']}”\n" in answer.out
+    [edge] = json.loads(dobby("graph", "a.py::f", *WHERE, "--json").out)["callees"]["edges"]
+    assert edge["summary"] == said["src/b.py::g"]
+
+
+@pytest.mark.usefixtures("_ingested")
 def test_many_neighbours_are_counted_and_not_all_printed(dobby: Dobby) -> None:
     answer = dobby("graph", "src/b.py::h", *WHERE)
     assert "  … and 126 more" in answer.out.splitlines()
@@ -49,7 +66,14 @@ def test_many_neighbours_are_counted_and_not_all_printed(dobby: Dobby) -> None:
     assert (len(found["callers"]["edges"]), found["callers"]["left_out"]) == (146, 0)
     assert found["within"] == ["src/b.py", "src"]
     assert found["callees"]["edges"] == [
-        {"key": "src/b.py::g", "through": "src/b.py::h", "depth": 1, "found_by": "grammar", "certainty": 0.98}
+        {
+            "key": "src/b.py::g",
+            "summary": None,
+            "through": "src/b.py::h",
+            "depth": 1,
+            "found_by": "grammar",
+            "certainty": 0.98,
+        }
     ]
 
 

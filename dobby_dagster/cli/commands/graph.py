@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,7 @@ from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import out, print_json
 from dobby_dagster.cli.record_lookup import found_key, typed
 from dobby_dagster.domain.errors import SettingsError, SourceError
-from dobby_dagster.domain.printable import printable
+from dobby_dagster.domain.printable import printable, shortened
 from dobby_dagster.domain.settings import OWN_RELATION
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 # Neighbours of each node: in the terminal, and in JSON.
 WIDTH, WIDTH_OF_JSON = 20, 500
+SUMMARY = 120  # characters of a summary
 TITLES = {
     "parts": "parts", "callers": "called by", "callees": "calls", "imports": "imports", "imported_by": "imported by",
 }  # fmt: skip
@@ -44,14 +46,23 @@ def graph(
         raise SettingsError("--mermaid and --json exclude each other", hint="give one of them")
     use = opened(given)
     found = neighbourhood(use.store.graph, _node(use, key), depth, WIDTH_OF_JSON if as_json else WIDTH)
-    if as_json:
-        around = {name: _as_json(found.node, way) for name, way in found.around.items()}
-        print_json({"key": found.node, "within": found.within, **around})
-    elif mermaid:
+    if mermaid:
         for line in flowchart(found.node, edges_of(found)):
             out.print(line, soft_wrap=True)
+        return
+    summaries = _summaries(use, found)
+    if as_json:
+        around = {name: _as_json(way, summaries) for name, way in found.around.items()}
+        print_json({"key": found.node, "summary": summaries.get(found.node), "within": found.within, **around})
     else:
-        _show(found)
+        _show(found, summaries)
+
+
+def _summaries(use: Opened, found: Neighbourhood) -> dict[str, str]:
+    """The summaries of the records that are shown."""
+    nodes = dict.fromkeys([found.node, *(near.node for way in found.around.values() for near in way.nearest)])
+    rows = use.store.reports.rows_at(use.source, use.recipe(), list(nodes))
+    return {row["key"]: row["summary"] for row in rows if row["summary"]}
 
 
 def _node(use: Opened, key: str) -> str:
@@ -73,10 +84,12 @@ def _node(use: Opened, key: str) -> str:
     return found_key(use, key)
 
 
-def _as_json(node: str, way: Direction) -> dict[str, Any]:
+def _as_json(way: Direction, summaries: Mapping[str, str]) -> dict[str, Any]:
     edges = [
-        {"key": near.node, "through": _other(near), "depth": near.depth, "found_by": near.edge.found_by,
-         "certainty": near.edge.certainty}
+        {
+            "key": near.node, "summary": summaries.get(near.node), "through": _other(near), "depth": near.depth,
+            "found_by": near.edge.found_by, "certainty": near.edge.certainty,
+        }
         for near in way.nearest
     ]  # fmt: skip
     return {"edges": edges, "left_out": sum(way.more.values())}
@@ -87,21 +100,27 @@ def _other(near: Near) -> str:
     return near.edge.start if near.edge.end == near.node else near.edge.end
 
 
-def _show(found: Neighbourhood) -> None:
+def _show(found: Neighbourhood, summaries: Mapping[str, str]) -> None:
     out.print(printable(found.node), soft_wrap=True)
+    for line in _summary_line(summaries.get(found.node), 1):
+        out.print(line, soft_wrap=True)
     if found.within:
         out.print(f"  within {', '.join(map(printable, found.within))}", soft_wrap=True)
     for name, way in found.around.items():
         if way.nearest:
             out.print(f"\n{TITLES[name]}:")
-            for line in _lines(found.node, way, sure=name == "parts"):
+            for line in _lines(found.node, way, summaries, sure=name == "parts"):
                 out.print(line, soft_wrap=True)
     if not any(way.nearest for way in found.around.values()):
         out.print("  no calls and no imports are known")
 
 
-def _lines(node: str, way: Direction, *, sure: bool) -> list[str]:
-    """A line for each node, and one where some were left out, below those that are shown."""
+def _summary_line(summary: str | None, depth: int) -> list[str]:
+    return [f"{'  ' * depth}“{printable(shortened(summary, SUMMARY))}”"] if summary else []
+
+
+def _lines(node: str, way: Direction, summaries: Mapping[str, str], *, sure: bool) -> list[str]:
+    """Each node with its summary, and a line where some were left out, below those that are shown."""
     lines: list[str] = []
     open_nodes = [node]
     for near in way.nearest:
@@ -110,6 +129,8 @@ def _lines(node: str, way: Direction, *, sure: bool) -> list[str]:
             "" if sure else f"  {near.edge.found_by.value} {near.edge.certainty:.2f}{', shown elsewhere' * near.again}"
         )
         lines.append(f"{'  ' * near.depth}{printable(near.node)}{how}")
+        if not near.again:
+            lines += _summary_line(summaries.get(near.node), near.depth + 1)
         open_nodes.append("" if near.again else near.node)
     return lines + _closed(open_nodes, 0, way)
 
