@@ -32,6 +32,7 @@ def next_commands(opened: Opened, key: str | None) -> list[str]:
         "",
         f"Everything is stored in {mask_credentials(opened.settings.database.url)}. Next, try:",
         *([f"  {opened.command('show', key)}"] if key is not None else []),
-        f"  {opened.command('export --output summaries.md')}",
+        f"  {opened.command('search', 'read', 'a', 'file')}",
+        f"  {opened.command('site', 'public')}",
         f"  {opened.command('dev')}",
     ]
