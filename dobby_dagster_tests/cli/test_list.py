@@ -91,6 +91,7 @@ def test_a_record_that_changed_is_stale_until_it_is_summarised(dobby: Dobby, tre
     Path("src/a.py").write_text(FILES["src/a.py"].replace("return 1", "return 1 + 0") + "\n\ndef new(): return 0\n")
     dobby("ingest", "src", *WHERE)
     assert keys(dobby, "--stale") == ["src/a.py::one"]
+    assert "(changed since: " in dobby("list", "--stale", *WHERE).out
     assert keys(dobby, "--state", "pending") == ["src/a.py::new", "src/a.py::one"]
     run(tree, FakeEngine())
     assert keys(dobby, "--stale") == []

@@ -75,6 +75,8 @@ def _nothing(wanted: Any, page: int) -> str:
 
 def _why_none(row: Mapping[str, Any]) -> str:
     why = row["error"] or row["reason"]
+    if row["former_summary"] is not None and not row["error"]:
+        return f"(changed since: {row['former_summary']})"
     return f"({row['state']}: {why})" if why else f"({row['state']})"
 
 

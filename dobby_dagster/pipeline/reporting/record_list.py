@@ -82,7 +82,8 @@ class Listing:
     """One page of records.
 
     Attributes:
-        rows: Key, state, summary, confidence and the other columns of an export, without the content.
+        rows: Key, state, summary, confidence and the other columns of an export, without the content; and
+            ``former_summary``, of an earlier content, where there is no summary of the present one.
         more: Whether there is a page after this one.
     """
 
@@ -116,7 +117,11 @@ def list_records(
     found = _matching(store, source, recipe, wanted)
     needed = limit * page + 1
     rows = list(islice(found, needed)) if order is Order.KEY else heapq.nsmallest(needed, found, key=_KEYS[order])
-    return Listing(rows[limit * (page - 1) : limit * page], len(rows) == needed)
+    shown = rows[limit * (page - 1) : limit * page]
+    lacking = [row["key"] for row in shown if row["summary"] is None]
+    former = store.reports.latest(source.settings.relation, recipe, lacking) if lacking else {}
+    told = [{**row, "former_summary": former.get(row["key"], {}).get("summary")} for row in shown]
+    return Listing(told, len(rows) == needed)
 
 
 def _matching(store: CozoStore, source: Source, recipe: RecipeId | None, wanted: RecordFilter) -> Iterator[Row]:
