@@ -120,7 +120,7 @@ def list_records(
     shown = rows[limit * (page - 1) : limit * page]
     lacking = [row["key"] for row in shown if row["summary"] is None]
     former = store.reports.latest(source.settings.relation, recipe, lacking) if lacking else {}
-    told = [{**row, "former_summary": former.get(row["key"], {}).get("summary")} for row in shown]
+    told: list[Row] = [{**row, "former_summary": former.get(row["key"], {}).get("summary")} for row in shown]
     return Listing(told, len(rows) == needed)
 
 
