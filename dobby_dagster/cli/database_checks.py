@@ -44,7 +44,7 @@ def database_checks(settings: Settings, command: Command) -> Iterator[Finding]:
     rows = counted(source.count(), "row")
     yield Finding("source", True, f"'{source.settings.relation}': {rows}; change tracking by {backend}: {reason}")
     yield from _invariants(command, store)
-    yield from _unindexed(command, store, source)
+    yield from _unindexed(settings, command, store, source)
     yield from _stalls(settings, command, store)
     yield from _records(settings, command, store)
     yield from _contracts(settings, command, store)
@@ -60,13 +60,13 @@ def _invariants(command: Command, store: CozoStore) -> Iterator[Finding]:
         yield Finding("invariants", True, "all hold")
 
 
-def _unindexed(command: Command, store: CozoStore, source: Source) -> Iterator[Finding]:
-    """Records that a search does not find by their words."""
-    left = store.documents.unindexed(source.settings.relation)
-    if left:
-        yield Finding(
-            "search", True, f"{counted(left, 'record')} not in the full-text index", command("search --update")
-        )
+def _unindexed(settings: Settings, command: Command, store: CozoStore, source: Source) -> Iterator[Finding]:
+    """What a search does not find by words or by meaning, and why."""
+    from dobby_dagster.search.retrievers import retrievers_for
+
+    for retriever in retrievers_for(store, source, store.recipes.latest(), settings.search):
+        if lacking := retriever.behind():
+            yield Finding("search", True, lacking, command("search --update"))
 
 
 def _stalls(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:

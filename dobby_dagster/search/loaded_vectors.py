@@ -45,16 +45,20 @@ class LoadedVectors:
     rows: np.ndarray
     row_lengths: np.ndarray
 
-    def nearest(self, query: np.ndarray, limit: int) -> list[tuple[str, bytes]]:
+    def nearest(self, query: np.ndarray, limit: int, prefix: str = "") -> list[tuple[str, bytes]]:
         """Up to ``limit`` keys with their digests, the nearest first; only those that are near enough.
 
         Args:
             query: (size,) float32 of unit length; nothing is near to one of another size.
             limit: At most so many.
+            prefix: Only keys that begin so.
         """
         if self.rows.shape[1] != len(query):
             return []
-        places = best(cosines(self.rows, self.row_lengths, query), limit)
+        scores = cosines(self.rows, self.row_lengths, query)
+        if prefix:
+            scores[[not key.startswith(prefix) for key in self.keys]] = -1
+        places = best(scores, limit)
         return [(self.keys[place], self.digests[place]) for place in places]
 
 

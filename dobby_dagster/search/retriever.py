@@ -13,8 +13,8 @@ class Retriever(Protocol):
         """Its name, by which a hit says how it was found: ``text``, ``vector``."""
         ...
 
-    def ranked(self, text: str, limit: int) -> list[str]:
-        """Up to ``limit`` keys, each once, the best first.
+    def ranked(self, text: str, limit: int, prefix: str = "") -> list[str]:
+        """Up to ``limit`` keys that begin with ``prefix``, each once, the best first.
 
         Keys of records that are deleted meanwhile may be among them.
         """

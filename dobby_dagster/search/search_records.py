@@ -19,9 +19,9 @@ from dobby_dagster.search.retrievers import retrievers_for
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.source.source_relation import Source
 
-# Each retriever ranks at least so many records: some may be deleted. Where a filter leaves most of them out, more.
+# Each retriever ranks at least so many records at first; where too few of them are wanted, many times more.
 CANDIDATES = 200
-FILTERED_CANDIDATES = 5_000
+MORE = 25
 # Records that are read at once.
 PAGE = 50
 
@@ -112,9 +112,13 @@ def search(
         retrievers = retrievers_for(store, source, recipe, settings)
     wanted = wanted or RecordFilter()
     needed = limit * page + 1
-    candidates = max(needed, CANDIDATES if wanted == RecordFilter() else FILTERED_CANDIDATES)
-    ranking = fused({each.way: each.ranked(text, candidates) for each in retrievers}, weights_for(text))
-    found = list(islice(_hits(store, source, recipe, ranking, wanted), needed))
+    candidates, is_all = max(needed, CANDIDATES), False
+    found: list[Hit] = []
+    while len(found) < needed and not is_all:
+        rankings = {each.way: each.ranked(text, candidates, wanted.prefix) for each in retrievers}
+        is_all = all(len(ranking) < candidates for ranking in rankings.values())
+        found = list(islice(_hits(store, source, recipe, fused(rankings, weights_for(text)), wanted), needed))
+        candidates *= MORE
     behind = tuple(line for retriever in retrievers if (line := retriever.behind()))
     return SearchResult(found[limit * (page - 1) : limit * page], len(found) == needed, behind)
 

@@ -26,10 +26,10 @@ class TextRetriever:
     relation: str
     way: str = "text"
 
-    def ranked(self, text: str, limit: int) -> list[str]:
+    def ranked(self, text: str, limit: int, prefix: str = "") -> list[str]:
         """See :meth:`~dobby_dagster.search.retriever.Retriever.ranked`."""
         words, documents = query_words(text), self.store.documents
-        found = documents.ranked(self.relation, words, max(limit, RESCORED))
+        found = documents.ranked(self.relation, words, max(limit, RESCORED), prefix)
         candidates = documents.words(self.relation, found[:RESCORED])
         best = rescored(words, candidates, documents.frequencies(self.relation))
         return [*best, *found[RESCORED:]][:limit]

@@ -37,10 +37,10 @@ class VectorRetriever:
     way: str = "vector"
     _problem: str = field(default="", init=False)
 
-    def ranked(self, text: str, limit: int) -> list[str]:
+    def ranked(self, text: str, limit: int, prefix: str = "") -> list[str]:
         """See :meth:`~dobby_dagster.search.retriever.Retriever.ranked`."""
         try:
-            return self._ranked(text, limit)
+            return self._ranked(text, limit, prefix)
         except ModelError as error:
             self._problem = str(error)
             return []
@@ -55,10 +55,13 @@ class VectorRetriever:
             return f"no search by meaning: {self._problem}"
         if embedder is None or self.recipe is None:
             return ""
-        missing = sum(batches_behind(self.store, self.source, self.recipe, embedder).values())
+        try:
+            missing = sum(batches_behind(self.store, self.source, self.recipe, embedder).values())
+        except ModelError as error:
+            return f"no search by meaning: {error}"
         return f"{counted(missing, 'summary')} not in the vector index" if missing else ""
 
-    def _ranked(self, text: str, limit: int) -> list[str]:
+    def _ranked(self, text: str, limit: int, prefix: str) -> list[str]:
         from dobby_dagster.search.loaded_vectors import loaded_vectors
 
         relation, embedder = self.source.settings.relation, self._embedder
@@ -67,7 +70,7 @@ class VectorRetriever:
         vectors = loaded_vectors(self.store, relation, self.recipe, embedding_id(embedder))
         if not vectors.keys:
             return []
-        near = vectors.nearest(embedder.embed([text])[0], limit)
+        near = vectors.nearest(embedder.embed([text])[0], limit, prefix)
         present = self.store.vectors.summarized(relation, self.recipe, [key for key, _ in near])
         return [key for key, digest in near if key in present and present[key].digest == digest]
 

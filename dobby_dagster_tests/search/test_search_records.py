@@ -1,13 +1,14 @@
 """Search over a real database: which records are found, in which state, and what is said of the index."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.settings import SearchSettings, SourceSettings
 from dobby_dagster.pipeline.reporting.record_list import RecordFilter
+from dobby_dagster.search.search_index import update_all
 from dobby_dagster.search.search_records import Hit, SearchResult, search
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
@@ -24,7 +25,7 @@ class Fixed:
     keys: Sequence[str]
     way: str = "vector"
 
-    def ranked(self, text: str, limit: int) -> list[str]:
+    def ranked(self, text: str, limit: int, prefix: str = "") -> list[str]:
         return list(self.keys)[:limit]
 
     def behind(self) -> str:
@@ -137,3 +138,29 @@ def test_what_is_not_indexed_is_said(filled: CozoStore) -> None:
 
 def test_under_a_recipe_without_summaries_nothing_is_found(filled: CozoStore) -> None:
     assert search(filled, filled.source(SourceSettings()), None, "area") == SearchResult([], False)
+
+
+def test_a_purge_of_the_recipe_that_was_indexed_last_is_told_and_made_up_for(filled: CozoStore) -> None:
+    other = replace(RECIPE, prompt_text="another")
+    filled.recipes.remember(other)
+    run(filled, FakeEngine(), recipe=other)
+    filled.upkeep.purge(other.id)
+    assert of(filled, "radius of the area").index_behind == ("3 records not in the full-text index",)
+    assert update_all(filled, filled.source(SourceSettings()), RECIPE.id) == 3
+    assert (keys(of(filled, "radius of the area")), of(filled, "area").index_behind) == ([AREA], ())
+
+
+@pytest.mark.slow
+def test_a_filter_finds_what_very_many_better_records_come_before(sqlite_store: CozoStore) -> None:
+    last = "z/last.py::get_user"
+    rows = [[f"a/{i:04d}.py::get_user", f"get user {i}", "function"] for i in range(6_000)] + [
+        [last, "get user", "class"]
+    ]
+    put_rows = "?[key, content, content_type] <- $rows :put record {key => content, content_type}"
+    sqlite_store.connection.run(put_rows, {"rows": rows}, write=True)
+    sqlite_store.recipes.remember(RECIPE)
+    run(sqlite_store, FakeEngine())
+    assert keys(of(sqlite_store, "get user", RecordFilter(prefix="z/"))) == [last]
+    assert keys(of(sqlite_store, "get user", RecordFilter(prefix=last))) == [last]
+    assert keys(of(sqlite_store, "get user", RecordFilter(kind="class"))) == [last]
+    assert len(keys(of(sqlite_store, "get user", RecordFilter(prefix="a/"), limit=3))) == 3

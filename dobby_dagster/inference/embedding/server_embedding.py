@@ -48,11 +48,18 @@ class ServerEmbedder:
     def __init__(self, settings: SearchSettings) -> None:
         self._settings = settings
         self._http: HttpClient | None = None
+        self._size: int | None = None
 
     @property
     def revision(self) -> str:
-        """A stand-in: the server's files can't be read, so the model's name stands for them, whatever the address."""
-        return hashlib.sha256(f"served embedding\0{self._settings.served_name}".encode()).hexdigest()
+        """A stand-in: the server's files can't be read, so name and size stand for them, whatever the address.
+
+        Raises:
+            ModelError: The server had to be asked for the size, and does not answer; see :meth:`embed`.
+        """
+        if self._size is None:
+            self.embed(["size"])
+        return hashlib.sha256(f"served embedding\0{self._settings.served_name}\0{self._size}".encode()).hexdigest()
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """See :meth:`~dobby_dagster.inference.embedding.embedder.Embedder.embed`.
@@ -68,7 +75,18 @@ class ServerEmbedder:
         parts = [self._part(texts[begin : begin + AT_ONCE]) for begin in range(0, len(texts), AT_ONCE)]
         if len({part.shape[1] for part in parts}) > 1:
             raise self._malformed("its vectors are of several sizes")
+        if parts:
+            self._require_size(parts[0].shape[1])
         return unit_rows(np.concatenate(parts) if parts else np.zeros((0, 1), np.float32))
+
+    def _require_size(self, size: int) -> None:
+        """Refuse vectors of another size than those before; the next ones may have the new size."""
+        before, self._size = self._size, size
+        if before not in (None, size):
+            raise ModelError(
+                f"the vectors of {self._settings.served_name} have {size:,} numbers now, and had {before:,} before",
+                hint="make them again: dobby search --update",
+            )
 
     def _part(self, texts: Sequence[str]) -> np.ndarray:
         import numpy as np

@@ -28,7 +28,7 @@ class Documents:
         # By relation: when they were estimated, on this process's clock.
         self._frequencies: dict[str, tuple[float, WordFrequencies]] = {}
 
-    def ranked(self, relation: str, words: Sequence[str], limit: int) -> list[str]:
+    def ranked(self, relation: str, words: Sequence[str], limit: int, prefix: str = "") -> list[str]:
         """Up to ``limit`` keys whose documents have any of ``words``, the best first, by tf-idf.
 
         Words that are in very many documents are not looked up if there are rarer ones. Of a query of such words only,
@@ -38,6 +38,7 @@ class Documents:
             relation: The source.
             words: Of :func:`~dobby_dagster.domain.search_words.query_words`: letters and digits only.
             limit: At most so many.
+            prefix: Only keys that begin so.
         """
         plain = [word for word in words if word.isalnum()]
         if not plain:
@@ -45,20 +46,22 @@ class Documents:
         frequencies = self.frequencies(relation)
         rarest, *others = frequencies.worth(plain)
         if frequencies.is_too_common(rarest):
-            return self._having(relation, rarest, limit)
+            return self._having(relation, rarest, limit, prefix)
         query = " OR ".join(f'"{word}"' for word in (rarest, *others))
         rows = self._connection.run(
             f"""?[score, key] := ~{DOCUMENT.name}:text{{source, key | query: $query, k: $limit, score_kind: 'tf_idf',
-                bind_score: score, filter: source == $source}} :order -score, key""",
-            {"query": query, "limit": limit, "source": relation},
+                bind_score: score, filter: source == $source && starts_with(key, $prefix)}} :order -score, key""",
+            {"query": query, "limit": limit, "source": relation, "prefix": prefix},
         ).rows
         return [row[1] for row in rows]
 
-    def _having(self, relation: str, word: str, limit: int) -> list[str]:
+    def _having(self, relation: str, word: str, limit: int, prefix: str) -> list[str]:
         """The first keys whose documents have exactly ``word``; read until there are ``limit``."""
         query = f"""?[key] := *{DOCUMENT.name}{{source: $source, key, words}},
-            str_includes(concat(' ', words, ' '), concat(' ', $word, ' ')) :limit $limit"""
-        rows = self._connection.run(query, {"source": relation, "word": word, "limit": limit}).rows
+            str_includes(concat(' ', words, ' '), concat(' ', $word, ' ')), starts_with(concat('', key), $prefix)
+            :limit $limit"""  # of a stored key itself, starts_with leaves out the one that is equal
+        params = {"source": relation, "word": word, "limit": limit, "prefix": prefix}
+        rows = self._connection.run(query, params).rows
         return [row[0] for row in rows]
 
     def frequencies(self, relation: str) -> WordFrequencies:

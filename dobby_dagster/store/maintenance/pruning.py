@@ -20,6 +20,7 @@ from dobby_dagster.store.ledger.relations import (
     STATE,
     SUMMARY,
     SUSPECT,
+    UNINDEXED,
     VECTOR,
     VECTOR_BATCH,
     VERSION,
@@ -133,7 +134,11 @@ class Upkeep:
             :create _states {source, key, content_hash, recipe, at} }""",
             f"{{ ?[source, key, fingerprint] := *_summaries{{source, key, fingerprint}} {SUMMARY.remove} }}",
             f"""{{ ?[source, key] := *_page{{source, key}}, *{DOCUMENT.name}{{source, key, recipe}}, recipe == $recipe
-            {DOCUMENT.remove} }}""",
+            :create _documents {{source, key}} }}""",
+            f"{{ ?[source, key] := *_documents{{source, key}} {DOCUMENT.remove} }}",
+            # What another recipe says of the record was indexed no more since this one's summary.
+            f"""{{ ?[source, key] := *_documents{{source, key}}, *{SUMMARY.name}{{source, key, fingerprint}}
+            {UNINDEXED.into} }}""",
             f"""{{ ?[source, key, content_hash, recipe, at] := *_states{{source, key, content_hash, recipe, at}}
             {STATE.remove} }}""",
             """{ summaries[count(key)] := *_summaries{key}

@@ -31,6 +31,23 @@ def test_vectors_come_in_the_order_of_the_texts_whatever_the_order_of_the_answer
     assert set(server.keys) == {"Bearer a-secret-key"}
 
 
+def test_another_size_under_the_same_name_is_another_embedding() -> None:
+    size = [3]
+
+    def answer(_: int, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        return 200, {}, {"data": [{"index": i, "embedding": [1.0] * size[0]} for i, _ in enumerate(body["input"])]}
+
+    with Scripted(answer) as server:
+        embedder = embedder_at(server.url)
+        before = embedder.revision
+        assert embedder_at(server.url).revision == before
+        size[0] = 5
+        with pytest.raises(ModelError, match="have 5 numbers now, and had 3 before"):
+            embedder.embed(["one"])
+        assert embedder.embed(["one"]).shape == (1, 5)
+        assert embedder.revision == embedder_at(server.url).revision != before
+
+
 def vectors(*rows: Any) -> dict[str, Any]:
     return {"data": [{"index": index, "embedding": row} for index, row in enumerate(rows)]}
 
@@ -72,6 +89,7 @@ def test_a_server_that_is_not_there_is_an_error_with_the_way_out() -> None:
     assert "search.embedding" in (refused.value.hint or "")
 
 
-def test_the_name_of_the_model_is_the_revision() -> None:
-    one, two = embedder_at("http://127.0.0.1:1/v1"), embedder_at("http://127.0.0.1:2/v1")
-    assert one.revision == two.revision != embedder_at("http://127.0.0.1:1/v1", served_name="large").revision
+def test_name_and_size_are_the_revision_whatever_the_address() -> None:
+    with Scripted(lengths) as server, Scripted(lengths) as other:
+        one, two = embedder_at(server.url), embedder_at(other.url)
+        assert one.revision == two.revision != embedder_at(server.url, served_name="large").revision
