@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# What the node of a package outside of the tree begins with, so that it is none of a folder of the same name.
+OUTSIDE = "package:"
+
 
 class EdgeKind(StrEnum):
     """What the start of an edge does to its end."""
@@ -35,7 +38,7 @@ class Edge:
     Attributes:
         start: The key of a record, or a place: a file as ``tree/path/file.py``, a folder as ``tree/path``.
         kind: What the start does to the end.
-        end: As ``start``; of an import also the name of a package outside of the tree, as ``numpy``.
+        end: As ``start``; of an import also a package outside of the tree, as ``package:numpy``.
         found_by: How it was found.
         certainty: How likely it is right, from 0 to 1.
 

@@ -90,12 +90,13 @@ def ingest(
         if deletion := vanished(display(path), missing, stored):
             deletion.require(may_delete)
         records.remove(missing)
-        done.edges += write_graph(store.graph, tree, outlines.keys, stored.difference(missing))
+        still = stored.difference(missing)
+        done.edges += write_graph(store.graph, tree, outlines.keys | still, still)
         done.deleted += len(missing)
-        remaining = {key.partition("::")[0] for key in stored.difference(missing)}
+        remaining = {key.partition("::")[0] for key in still}
         kept = [each for each in store.outlines.of(tree.origin) if each.key in remaining]
         is_whole = tree.keys <= outlines.keys | stored  # a few functions of a file don't tell what the file is
-        store.outlines.replace(tree.origin, outlines.found(kept) if is_whole else [])
+        store.outlines.replace(tree.origin, outlines.found(kept, sampled=limit is not None) if is_whole else [])
         records.remove(store.outlines.orphans(tree.origin))
     return done
 

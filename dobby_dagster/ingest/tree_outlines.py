@@ -48,13 +48,15 @@ class TreeOutlines:
                 self._texts.add(place)
             yield record
 
-    def found(self, kept: Iterable[Outline] = ()) -> list[Outline]:
+    def found(self, kept: Iterable[Outline] = (), *, sampled: bool = False) -> list[Outline]:
         """The files with records, and the folders above them, from the tree itself down.
 
         Args:
             kept: Files that were not read this time, or none of whose records was added, yet have some.
+            sampled: Only some records were noted: what they tell of a file that is kept is not all of it.
         """
-        files = {each.key: each for each in kept} | {place: self._file(place) for place in self._parts}
+        before, noted = {each.key: each for each in kept}, {place: self._file(place) for place in self._parts}
+        files = noted | before if sampled else before | noted
         folders: dict[str, list[Outline]] = {}
         for file in files.values():
             for folder in self._above(file.key):

@@ -40,8 +40,23 @@ def test_callers_callees_and_what_contains_a_function(dobby: Dobby) -> None:
     assert "src/a.py::r  grammar 0.98, shown elsewhere" in dobby("graph", "a.py::r", *WHERE, "--depth", "6").out
     file = dobby("graph", "src/a.py", *WHERE).out
     assert "parts:\n  src/a.py::f\n  src/a.py::r\n" in file
-    assert "imports:\n  src/b.py  import 0.98\n  src/b.py::g  import 0.98\n  json  import 0.90\n" in file
+    assert "imports:\n  src/b.py  import 0.98\n  src/b.py::g  import 0.98\n  package:json  import 0.90\n" in file
     assert "parts:\n  src/a.py\n  src/b.py\n" in dobby("graph", "src", *WHERE).out
+    assert dobby("graph", "json", *WHERE).out == "package:json\n\nimported by:\n  src/a.py  import 0.90\n"
+
+
+def test_a_folder_is_not_the_package_of_the_same_name(dobby: Dobby) -> None:
+    tree(Path(), {"json/a.py": "import json\ndef f(): pass\n", "json/b.py": "from json.a import f\n\ndef g(): f()\n"})
+    assert dobby("ingest", "json", *WHERE).code == 0
+    assert "imported by" not in dobby("graph", "json", *WHERE).out
+    assert "json/a.py" in dobby("graph", "package:json", *WHERE).out
+
+
+@pytest.mark.usefixtures("_ingested")
+def test_a_sample_of_a_tree_that_is_stored_takes_no_edge_away(dobby: Dobby) -> None:
+    before = dobby("graph", "src/b.py::h", *WHERE, "--json").out
+    assert "0 removed" in dobby("ingest", "src", "--limit", 3, *WHERE).out.replace("no edge", "0 removed")
+    assert dobby("graph", "src/b.py::h", *WHERE, "--json").out == before
 
 
 @pytest.mark.usefixtures("_ingested")

@@ -48,7 +48,8 @@ def found(store: CozoStore, text: str) -> list[str]:
 
 
 def test_an_upgraded_database_is_indexed_once(former: CozoStore) -> None:
-    source, pages = former.source(SourceSettings()), []
+    source = former.source(SourceSettings())
+    pages: list[int] = []
     assert (found(former, "left"), missing(former, RECIPE), former.documents.unindexed("record")) == ([], 45, 45)
     assert update_all(former, source, RECIPE.id, pages.append) == 45
     assert (found(former, "right_7")[0], sum(pages)) == ("k07", 45)

@@ -11,6 +11,7 @@ from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import out, print_json
 from dobby_dagster.cli.record_lookup import found_key, typed
+from dobby_dagster.domain.code_graph import OUTSIDE
 from dobby_dagster.domain.errors import SettingsError, SourceError
 from dobby_dagster.domain.printable import printable, shortened
 from dobby_dagster.domain.settings import OWN_RELATION
@@ -66,7 +67,7 @@ def _summaries(use: Opened, found: Neighbourhood) -> dict[str, str]:
 
 
 def _node(use: Opened, key: str) -> str:
-    """The node of the graph that is ``key``, else the record that it names.
+    """The node of the graph that is ``key``, a package outside of the tree too, else the record that it names.
 
     Raises:
         SourceError: There is no such record, or no graph.
@@ -78,9 +79,10 @@ def _node(use: Opened, key: str) -> str:
         )
     if use.store.graph.is_empty:
         raise SourceError("the database has no code graph", hint="run dobby ingest again with the same paths")
-    stored, node = use.store.graph, typed(key)
-    if any(True for edges in (stored.edges_to([node]), stored.edges_from([node])) for _ in edges):
-        return node
+    stored, named = use.store.graph, typed(key)
+    for node in (named, f"{OUTSIDE}{named}"):
+        if any(True for edges in (stored.edges_to([node]), stored.edges_from([node])) for _ in edges):
+            return node
     return found_key(use, key)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from dobby_dagster.domain.code_graph import Edge, EdgeKind
+from dobby_dagster.domain.code_graph import OUTSIDE, Edge, EdgeKind
 from dobby_dagster.ingest.graph.certainties import CONTAINED, EXTERNAL, IMPORTED, MAX_CANDIDATES, Way
 from dobby_dagster.ingest.graph.code_files import CodeFile, bare, names_of
 from dobby_dagster.ingest.graph.definitions import Definitions
@@ -84,7 +84,7 @@ def _imports(file: CodeFile, targets: Targets, nodes: set[str]) -> Iterator[Edge
         if not place:
             package = package_of(file.language, each.module)
             if package:
-                yield _edge(file.place, EdgeKind.IMPORTS, package, EXTERNAL)
+                yield _edge(file.place, EdgeKind.IMPORTS, f"{OUTSIDE}{package}", EXTERNAL)
             continue
         end = place if place in nodes else place.removesuffix("/__init__.py")  # which is empty
         if end in nodes and end != file.place:

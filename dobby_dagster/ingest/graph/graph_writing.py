@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from dobby_dagster.domain.code_graph import Edge
+from dobby_dagster.domain.code_graph import OUTSIDE, Edge
 from dobby_dagster.ingest.deletion import is_below
 from dobby_dagster.ingest.graph.code_files import CodeFile
 from dobby_dagster.ingest.graph.edges import edges_of, folders_of, nodes_of
@@ -36,5 +36,5 @@ def _of_unread(graph: CodeGraph, tree: SourceTree, kept: Collection[str], unread
     nodes = nodes_of(tree.code, tree.prefix, kept) | set(unread) | places
     former = {*unread, *places}
     for edge in (*graph.edges_from(former), *graph.edges_to(former)):
-        if edge.start in nodes and (edge.end in nodes or "/" not in edge.end):
+        if edge.start in nodes and (edge.end in nodes or edge.end.startswith(OUTSIDE)):
             yield edge

@@ -41,18 +41,18 @@ TREES: dict[str, tuple[dict[str, str], str, str]] = {
         """pkg/__init__.py -> pkg/core.py
         pkg/__init__.py -> pkg/core.py::Table
         pkg/__init__.py -> pkg/core.py::find
-        pkg/core.py -> json
+        pkg/core.py -> package:json
         pkg/sub/deep.py -> pkg/core.py
         main.py -> pkg/__init__.py
         main.py -> pkg/core.py::Table
         main.py -> pkg/core.py::find
-        main.py -> numpy""",
+        main.py -> package:numpy""",
     ),
     "python, a module of the tree with the name of one of the standard library": (
         {"tools/json.py": "def dumps(): pass\n", "tools/a.py": "import json\ndef f(): json.dumps()\n",
          "b.py": "import json\ndef g(): json.dumps()\n"},
         "tools/a.py::f -> tools/json.py::dumps",
-        "tools/a.py -> tools/json.py\nb.py -> json",
+        "tools/a.py -> tools/json.py\nb.py -> package:json",
     ),
     "typescript, with a default, a namespace, an index and a component": (
         {
@@ -79,8 +79,8 @@ TREES: dict[str, tuple[dict[str, str], str, str]] = {
         src/app.tsx -> src/table.ts::find
         src/app.tsx -> src/ui/index.ts
         src/app.tsx -> src/ui/button.tsx::Button
-        src/app.tsx -> react
-        src/app.tsx -> @scope/part
+        src/app.tsx -> package:react
+        src/app.tsx -> package:@scope/part
         src/old.js -> src/table.ts
         src/old.js -> src/table.ts::find""",
     ),
@@ -98,7 +98,7 @@ TREES: dict[str, tuple[dict[str, str], str, str]] = {
         main.go::main -> other.go::local
         store/table.go::Table.Rows -> store/each.go::Table.each
         store/table.go::Table.Rows -> store/each.go::Log.Write""",
-        "main.go -> fmt\nmain.go -> store",
+        "main.go -> package:fmt\nmain.go -> store",
     ),
     "rust, modules of one crate": (
         {
@@ -116,7 +116,7 @@ TREES: dict[str, tuple[dict[str, str], str, str]] = {
         src/util/deep.rs::go -> src/table.rs::find""",
         """src/lib.rs -> src/table.rs
         src/lib.rs -> src/table.rs::Table
-        src/table.rs -> std
+        src/table.rs -> package:std
         src/util/mod.rs -> src/util/deep.rs
         src/util/deep.rs -> src/table.rs
         src/util/deep.rs -> src/table.rs::find""",
@@ -134,7 +134,7 @@ TREES: dict[str, tuple[dict[str, str], str, str]] = {
         a/Main.java::Main.run -> a/b/Table.java::Table.rows
         a/Main.java::Main.run -> a/b/Table.java::Table
         a/Main.java::Main.run -> a/b/Base.java::Base.close""",
-        "a/Main.java -> a/b/Table.java\na/Main.java -> a/b/Table.java::Table\na/Main.java -> java.util",
+        "a/Main.java -> a/b/Table.java\na/Main.java -> a/b/Table.java::Table\na/Main.java -> package:java.util",
     ),
     "c, a header and its source": (
         {
@@ -143,7 +143,7 @@ TREES: dict[str, tuple[dict[str, str], str, str]] = {
             "main.c": '#include <stdio.h>\n#include "table.h"\nint main(void) { struct table t; printf("x"); return rows(&t); }\n',
         },
         "table.c::rows -> table.c::each\nmain.c::main -> table.c::rows",
-        "table.c -> table.h\nmain.c -> table.h\nmain.c -> stdio.h",
+        "table.c -> table.h\nmain.c -> table.h\nmain.c -> package:stdio.h",
     ),
     "c++, methods outside of their class": (
         {
@@ -165,7 +165,7 @@ TREES: dict[str, tuple[dict[str, str], str, str]] = {
         """lib/table.rb::Table.rows -> lib/table.rb::Table.each_row
         main.rb::go -> lib/table.rb::Table.rows
         a.sh::main -> b.sh::helper""",
-        "main.rb -> lib/table.rb\nmain.rb -> json\na.sh -> b.sh",
+        "main.rb -> lib/table.rb\nmain.rb -> package:json\na.sh -> b.sh",
     ),
 }  # fmt: skip
 
