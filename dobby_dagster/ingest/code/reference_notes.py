@@ -32,7 +32,7 @@ _BASES = {
 }  # fmt: skip
 _BASE = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|\\)[A-Za-z_$][\w$]*)*")
 _NO_BASE = re.compile(
-    r"\w+\s*=\s*[\w.]+|<[^<>]*>|\[[^\[\]]*\]|\b(?:extends|implements|public|private|protected|virtual|with)\b"
+    r"\b\w++\s*+=\s*+[\w.]++|<[^<>]*>|\[[^\[\]]*\]|\b(?:extends|implements|public|private|protected|virtual|with)\b"
 )
 _MAX_TEXT, _FEW = 1_000, 20
 

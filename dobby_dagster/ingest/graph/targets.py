@@ -48,6 +48,7 @@ _TREE_WIDE = {
 # The members of one class may be in several files.
 _OPEN_CLASSES = {"rust", "cpp", "csharp", "ruby", "swift", "kotlin"}
 _DEEPEST = 6
+_MOST_REOPENED = 100
 # Files that one imports everything from, directly or not, and definitions of one name: of more, the first count.
 _MAX_STARS, _MAX_NAMED = 300, 300
 
@@ -81,6 +82,7 @@ class Targets:
         self._modules = modules
         self._aliases: dict[str, dict[str, Import]] = {}
         self._stars: dict[str, dict[str, int]] = {}
+        self._starred: dict[str, list[CodeFile]] = {}
         self._symbols: dict[tuple[str, str, str], Found | None] = {}
 
     def called(self, file: CodeFile, scope: str, call: str) -> Found | None:
@@ -231,14 +233,19 @@ class Targets:
             left = deque([file])
             while left and len(ranks) < _MAX_STARS:
                 at = left.popleft()
-                for each in at.references.imports:
-                    place = self._modules.find(at, each.module) if each.name == "*" else ""
-                    there = self._modules.file(place) if place else None
-                    if there is not None and place not in ranks and place != file.place:
-                        ranks[place] = len(ranks)
+                for there in self._star_imports(at):
+                    if there.place not in ranks and there.place != file.place:
+                        ranks[there.place] = len(ranks)
                         left.append(there)
             self._stars[file.place] = ranks
         return self._stars[file.place]
+
+    def _star_imports(self, file: CodeFile) -> list[CodeFile]:
+        """The files that ``file`` itself imports everything from."""
+        if file.place not in self._starred:
+            places = [self._modules.find(file, each.module) for each in file.references.imports if each.name == "*"]
+            self._starred[file.place] = [there for place in places if place and (there := self._modules.file(place))]
+        return self._starred[file.place]
 
     def _below(self, found: Found, names: Sequence[str]) -> Found | None:
         """What ``names`` stand for within what was found."""
@@ -294,8 +301,9 @@ class Targets:
         if file.language not in (*_OPEN_CLASSES, "go"):
             return ()
         there = self._definitions.members(file.language, owner.rpartition(".")[2], name)
-        near = [each for each in there if each.file.folder == file.folder]
-        return tuple(near or (there if file.language in _OPEN_CLASSES else ()))
+        # A class that is reopened in very many files: the first of them tell that it is.
+        near = [each for each in there[:_MOST_REOPENED] if each.file.folder == file.folder]
+        return tuple(near or (there[: MAX_CANDIDATES + 1] if file.language in _OPEN_CLASSES else ()))
 
     def _type_of_field(self, owner: Definition, name: str) -> str:
         seen: set[str] = set()
