@@ -68,7 +68,7 @@ def _model(settings: Settings, command: Command) -> Iterator[Finding]:
         source = find_model(settings.model)
         about = source.card.get("description", "a model of your own")
         yield Finding("model", True, f"{source.name}: {source.architecture}, {source.size / 1e6:.0f} MB; {about}")
-        source.require_prompt(prompt)
+        source.require_prompt(prompt, settings.prompt.callees)
     engine = engine_for(settings.model, settings.inference)
     try:
         info = engine.load()

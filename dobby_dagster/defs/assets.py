@@ -56,13 +56,15 @@ def record_batches(
     context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
 ) -> dg.MaterializeResult[None]:
     """Find new, changed and deleted rows, and cut them into batches: each becomes a partition."""
+    from dobby_dagster.pipeline.callees.outdated_callers import redo_outdated
     from dobby_dagster.pipeline.outlines.derivation import derive_due
     from dobby_dagster.pipeline.planning.planner import plan
 
-    store, source = database.store, database.records()
-    changes = plan(store, source, options.settings.batch_size)
+    store, source, recipe = database.store, database.records(), models.recipe
+    changes = plan(store, source, options.settings.batch_size, callees_first=recipe.callees > 0)
+    redo_outdated(store, source, recipe)
     outlined = options.settings.outlines and not store.outlines.is_empty()
-    if outlined and derive_due(store, source, models.recipe.id, models.content_room).written:
+    if outlined and derive_due(store, source, recipe.id, models.content_room).written:
         changes.add(plan(store, source, options.settings.batch_size))
     observed = event_metadata.source_metadata(store, source, changes)
     context.log_event(dg.AssetObservation(source_records.key, metadata=observed))
@@ -150,16 +152,22 @@ summaries = summaries_in(DEVICE_POOL)
 def outlines(
     context: dg.AssetExecutionContext, database: CozoDatabase, models: ModelPool, options: PipelineOptions
 ) -> None:
-    """The files and packages whose parts each batch completed: rows of the source, which come back in a later batch."""
+    """The files and packages whose parts each batch completed: rows of the source, which come back in a later batch.
+
+    With `prompt.callees`, callers of what has another summary are returned to pending as well.
+    """
+    from dobby_dagster.pipeline.callees.outdated_callers import redo_outdated
     from dobby_dagster.pipeline.outlines.derivation import Derived, derive_above
 
     store, source = database.store, database.records()
     for batch in map(BatchId, context.partition_keys):
         keys = [member.version.key for member in store.states.members(Scope(models.recipe.id, batch))]
+        redone = redo_outdated(store, source, models.recipe, keys)
         derived = Derived()
         if options.settings.outlines:
             derived = derive_above(store, source, models.recipe.id, keys, models.content_room)
         metadata = event_metadata.outline_metadata(derived)
+        metadata |= {"callers_redone": sum(redone.values())} if models.recipe.callees else {}
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)
 
 

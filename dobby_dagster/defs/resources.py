@@ -159,7 +159,8 @@ class ModelPool(dg.ConfigurableResource):  # type: ignore[type-arg]
         """What decides the fingerprints of this run; reads the model's files, loads nothing."""
         from dobby_dagster.inference.recipe import recipe_of
 
-        return recipe_of(self.model_settings, self.inference_settings, self.chosen_prompt)
+        callees = section_of(self.keyring.settings.prompt, self.prompt).callees
+        return recipe_of(self.model_settings, self.inference_settings, self.chosen_prompt, callees)
 
 
 class PipelineOptions(section_config(PipelineSettings, dg.ConfigurableResource)):  # type: ignore[misc]

@@ -23,7 +23,7 @@ def section_config(section: type[Section], base: type[Any] = dg.Config) -> type[
 
     >>> from dobby_dagster.domain.settings import PromptSettings
     >>> section_config(PromptSettings)(id="detailed")
-    PromptConfig(id='detailed', file=None)
+    PromptConfig(id='detailed', file=None, callees=None)
     """
     hints = get_type_hints(section, include_extras=True)
     fields: dict[str, Any] = {
@@ -47,7 +47,7 @@ def section_of(settings: S, config: Any, **secrets: Any) -> S:
 
     >>> from dobby_dagster.domain.settings import PromptSettings
     >>> section_of(PromptSettings(id="detailed"), section_config(PromptSettings)(file="mine.toml"))
-    PromptSettings(id='detailed', file=PosixPath('mine.toml'))
+    PromptSettings(id='detailed', file=PosixPath('mine.toml'), callees=0)
     """
     names = type(settings).model_fields.keys() & type(config).model_fields.keys()
     named = {name: value for name in names if (value := getattr(config, name)) is not None}

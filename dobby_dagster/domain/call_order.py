@@ -33,6 +33,26 @@ def callees_first(keys: Collection[str], edges: Iterable[tuple[str, str]]) -> li
     return [sorted(group, key=place.__getitem__) for group in groups]
 
 
+def call_levels(groups: Iterable[Collection[str]], edges: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """How many calls, of other groups, are at most between a key and one that calls none.
+
+    Args:
+        groups: As :func:`callees_first` returns them.
+        edges: Caller and callee.
+
+    >>> call_levels([["scan"], ["parse", "value"], ["main"]], [("main", "parse"), ("value", "scan"), ("main", "scan")])
+    {'scan': 0, 'parse': 1, 'value': 1, 'main': 2}
+    """
+    callees: dict[str, list[str]] = {}
+    for caller, callee in edges:
+        callees.setdefault(caller, []).append(callee)
+    level: dict[str, int] = {}
+    for group in groups:
+        below = [level[callee] for key in group for callee in callees.get(key, ()) if callee in level]
+        level |= dict.fromkeys(group, max(below, default=-1) + 1)
+    return level
+
+
 @dataclass
 class _Search:
     """The state of the depth-first search.

@@ -19,6 +19,7 @@ IN_USE = (
     "model.quantization",
     "prompt.id",
     "prompt.file",
+    "prompt.callees",
     "inference.reproducible",
     "inference.max_new_tokens",
     "inference.second_try",

@@ -191,6 +191,9 @@ class PromptSettings(Section):
 
     id: Annotated[str, NonEmpty] = Field("summary", description="A built-in prompt, or one of your file.")
     file: NamedPath | None = Field(None, description="TOML file with your own prompts.")
+    callees: int = Field(
+        0, ge=0, le=32, description="Summaries of called functions in a prompt, at most; needs an instruction model."
+    )
 
 
 class PipelineSettings(Section):

@@ -23,6 +23,8 @@ OUTCOMES = (State.COMPLETED, State.FAILED, State.SKIPPED)
 # A record that an earlier batch skipped for one of these is unfinished in a later one: its content came back.
 SUPERSEDED, DELETED = "superseded", "deleted"
 PASSING_REASONS = (SUPERSEDED, DELETED)
+# Why a record is pending again: what its summary says of the functions that it calls is no longer so.
+CALLEES_CHANGED = "summaries of callees changed"
 
 
 def is_quarantined(retry: Retry, retry_count: int, max_retries: int) -> bool:

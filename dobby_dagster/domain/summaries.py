@@ -12,6 +12,8 @@ from dobby_dagster.domain.scope import RecipeId
 # ``length``: the output was cut off at the token limit; ``unknown``: the model server does not say.
 FinishReason: TypeAlias = Literal["stop", "length", "unknown"]
 CUT_OFF: FinishReason = "length"
+# The setting of a recipe that says how many summaries of called functions are in a prompt; absent where it is none.
+CALLEES = "callees"
 
 
 def digest(*parts: Any) -> str:
@@ -42,10 +44,22 @@ class Recipe:
         """16 hex digits that name the recipe."""
         return RecipeId(digest(self.prompt, self.prompt_text, self.model_revision, self.settings)[:16])
 
-    def fingerprint(self, content_hash: str, language: str) -> str:
-        """SHA-256 (hex) of everything that decides a summary: content, prompt with its language, model, settings."""
+    @property
+    def callees(self) -> int:
+        """Summaries of called functions in a prompt, at most."""
+        return int(self.settings.get(CALLEES, 0))
+
+    def fingerprint(self, content_hash: str, language: str, context: str = "") -> str:
+        """SHA-256 (hex) of everything that decides a summary: content, prompt with its language, model, settings.
+
+        Args:
+            content_hash: Of the content.
+            language: Of the content.
+            context: What the model is told before the content.
+        """
         filled = self.prompt_text.replace("{language}", language)
-        return digest(content_hash, self.prompt, filled, self.model_revision, self.settings)
+        told = [context] if context else []
+        return digest(content_hash, self.prompt, filled, self.model_revision, self.settings, *told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, Settings
-from dobby_dagster.domain.summaries import Recipe
+from dobby_dagster.domain.summaries import CALLEES, Recipe
 from dobby_dagster.inference.engine_choice import with_quantization
 from dobby_dagster.inference.local.devices import device_of
 from dobby_dagster.inference.models.model_lookup import find_model
@@ -15,22 +15,29 @@ from dobby_dagster.inference.prompts import Prompt, chosen_prompt
 _NOT_IN_FINGERPRINT = {"slots", "token_budget", "memory_share", "memory_limit_bytes", "stall_seconds"}
 
 
-def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt) -> Recipe:
+def recipe_of(model: ModelSettings, inference: InferenceSettings, prompt: Prompt, callees: int = 0) -> Recipe:
     """The recipe of these settings; reads the model's files, loads nothing.
+
+    Args:
+        model: Which model.
+        inference: How it generates.
+        prompt: What it is asked.
+        callees: Summaries of called functions in a prompt, at most.
 
     Raises:
         ModelError: The model can't be used.
-        PromptError: The model was not trained for this prompt.
+        PromptError: The model was not trained for this prompt, or not for summaries of called functions in it.
     """
     settings = inference.within(prompt.max_new_tokens).model_dump(mode="json", exclude=_NOT_IN_FINGERPRINT)
     greedy = not inference.temperature and inference.repetition_penalty == 1.0
     if model.url or not greedy or inference.second_try == "never":
         del settings["second_try"]  # as before there was one: what has none keeps its fingerprints
+    settings |= {CALLEES: callees} if callees else {}
     if model.url:
         # A server's model can't be inspected: its name stands for it, whatever the server's address.
         return Recipe(prompt.name, prompt.text, model.served_name, served_revision(model.served_name), settings)
     source = find_model(model)
-    source.require_prompt(prompt)
+    source.require_prompt(prompt, callees)
     # What auto stands for, so that the same numbers have the same fingerprint however they were asked for.
     settings["quantization"] = with_quantization(model, inference, source, device_of(model)[0]).quantization
     return Recipe(prompt.name, prompt.text, source.name, source.revision, settings)
@@ -48,4 +55,5 @@ def recipe_for(settings: Settings) -> Recipe:
         ModelError: The model can't be used.
         PromptError: There is no such prompt, or the model was not made for it.
     """
-    return recipe_of(settings.model, settings.inference, chosen_prompt(settings.prompt))
+    prompt = settings.prompt
+    return recipe_of(settings.model, settings.inference, chosen_prompt(prompt), prompt.callees)

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, SecondTry, Settings
+from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, PromptSettings, SecondTry, Settings
 from dobby_dagster.inference import engine_choice
 from dobby_dagster.inference.engine_choice import Host, with_quantization
 from dobby_dagster.inference.models.model_folder import check_folder
@@ -106,3 +106,11 @@ def test_the_engines_of_each_device_are_listed_by_what_auto_stands_for_there() -
     assert {need.device for need in engine_choice.needs(given.model, given.inference)} == {"mps", "cuda", "cpu"}
     for need in engine_choice.needs(given.model, given.inference):
         assert need.quantization in (("int8", "none") if need.device == "cpu" else ("none",))
+
+
+def test_summaries_of_callees_are_a_recipe_of_their_own() -> None:
+    served = ModelSettings(url="http://127.0.0.1:1/v1", served_name="theirs")
+    recipes = [recipe_for(Settings(model=served, prompt=PromptSettings(callees=count))) for count in (0, 1, 2)]
+    assert len({recipe.id for recipe in recipes}) == 3
+    assert [recipe.callees for recipe in recipes] == [0, 1, 2]
+    assert "callees" not in recipes[0].settings

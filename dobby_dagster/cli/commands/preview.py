@@ -23,7 +23,7 @@ def preview(given: options.Given, as_json: options.Json = False) -> None:
     use = opened(given)
     settings = use.settings
     chosen = chosen_prompt(settings.prompt)
-    recipe = recipe_of(settings.model, settings.inference, chosen)
+    recipe = recipe_of(settings.model, settings.inference, chosen, settings.prompt.callees)
     found = run_preview.preview(use.store, use.source, settings, recipe, chosen)
     if as_json:
         print_json({**found.__dict__, "batches": len(found.batches)})

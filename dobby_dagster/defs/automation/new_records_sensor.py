@@ -144,7 +144,8 @@ def _poll_source(tick: Tick, cursor: Cursor) -> Step:
     changes = poll(tick.store, source, POLL_SECONDS)
     partial = cursor.waiting_since > 0 and tick.now - cursor.waiting_since >= automation.gather_seconds
     size = tick.settings.pipeline.batch_size
-    cut_batches(tick.store, source, size, changes, partial=partial, limit=BATCHES_PER_TICK)
+    first = tick.settings.prompt.callees > 0
+    cut_batches(tick.store, source, size, changes, partial=partial, limit=BATCHES_PER_TICK, callees_first=first)
     waiting = tick.store.versions.waiting(source.settings.relation)
     since = cursor.waiting_since if cursor.waiting_since and not changes.batches else tick.now
     cursor = cursor.model_copy(update={"waiting_since": since if waiting else 0.0})

@@ -1,6 +1,7 @@
 """Plan and run batches in this process, through Dagster, for the command line."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from dobby_dagster.defs.runs.device_wait import WAITED_TAG
 from dobby_dagster.defs.runs.in_process import cause, run_job, was_stopped
 from dobby_dagster.domain.scope import BatchId, Scope
 from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.states import CALLEES_CHANGED, State
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.store.cozo_store import CozoStore
 
@@ -50,7 +52,7 @@ class Report:
 
     def add(self, later: "Report") -> None:
         """Count what later runs of the same command did, too."""
-        self.todo |= later.todo
+        self.todo |= {batch: self.todo.get(batch, 0) + count for batch, count in later.todo.items()}
         self.done += later.done
         self.runs += later.runs
         self.failures += later.failures
@@ -60,8 +62,8 @@ class Report:
 def plan_and_run(settings: Settings, on_plan: Callable[[Report], None] = lambda report: None) -> Report:
     """Plan batches from changes in the source, then run all unfinished batches.
 
-    Where that gives the files and packages of ingested trees other contents, those are planned and run next, level by
-    level, until nothing is left.
+    Where that gives the files and packages of ingested trees other contents, or callers other summaries of their
+    callees, those are planned and run next, level by level, until nothing is left.
 
     Args:
         settings: Valid settings.
@@ -97,15 +99,28 @@ def _next_level(
     settings: Settings, instance: dg.DagsterInstance, store: CozoStore, recipe: Recipe, report: Report
 ) -> Report | None:
     """A report of what there is to do once the outlines above what was done are planned; None if there is nothing."""
-    if not settings.pipeline.outlines or store.outlines.is_empty():
+    if not (settings.pipeline.outlines or recipe.callees) or store.outlines.is_empty():
         return None
     try:
         planned = _plan(settings, instance)
     except KeyboardInterrupt:
         report.stopped = True
         return None
-    todo = {batch: n for batch, n in _unfinished(settings, store, recipe).items() if batch not in report.todo}
+    again = {} if report.failures else _outdated_callers(store, recipe, report.todo)
+    unfinished = _unfinished(settings, store, recipe)
+    todo = {batch: n for batch, n in unfinished.items() if batch not in report.todo or batch in again}
     return Report(planned, todo, level=_level(store, recipe, todo)) if todo else None
+
+
+def _outdated_callers(store: CozoStore, recipe: Recipe, batches: Iterable[BatchId]) -> dict[BatchId, int]:
+    """How many callers have come back to those of ``batches`` that have any, since their run."""
+    found = Counter(
+        batch
+        for batch in (batches if recipe.callees else ())
+        for member in store.states.members(Scope(recipe.id, batch))
+        if member.state and member.state.state is State.PENDING and member.state.reason == CALLEES_CHANGED
+    )
+    return dict(found)
 
 
 def _level(store: CozoStore, recipe: Recipe, batches: Iterable[BatchId]) -> str:
@@ -210,8 +225,10 @@ def _run(
             _run_batches(settings, instance, store, unmeasured & report.todo.keys(), report)
     except KeyboardInterrupt:
         report.stopped = True
-    left = _unfinished(settings, store, recipe)
-    report.done = sum(max(0, todo - left.get(batch, 0)) for batch, todo in report.todo.items())
+    left = Counter(_unfinished(settings, store, recipe))
+    if not report.failures and not report.stopped:
+        left.subtract(_outdated_callers(store, recipe, report.todo))
+    report.done = sum(max(0, todo - left[batch]) for batch, todo in report.todo.items())
 
 
 def _run_batches(

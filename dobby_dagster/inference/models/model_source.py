@@ -17,6 +17,7 @@ from dobby_dagster.inference.scoring.confidence import Calibration
 Framework: TypeAlias = Literal["pt", "np"]
 # Shortest prompt limit, in tokens.
 _LEAST_PROMPT = 8
+INSTRUCTION_MODEL = "use an instruction model, such as Qwen2.5 or SmolLM2, with --model PATH"
 
 
 @dataclass(frozen=True)
@@ -161,15 +162,24 @@ class ModelSource(ABC):
         self.require_prompt(prompt)
         return prompt.model_copy(update={"user": "{content}"}) if self.card.get("prompts") else prompt
 
-    def require_prompt(self, prompt: Prompt) -> None:
+    def require_prompt(self, prompt: Prompt, callees: int = 0) -> None:
         """Refuse a prompt that this model was not trained for.
 
+        Args:
+            prompt: What it is asked.
+            callees: Summaries of called functions in the prompt, at most.
+
         Raises:
-            PromptError: The model's card lists its prompts, and this is not one of them.
+            PromptError: The model's card lists its prompts, and this is not one of them, or has more than a content.
         """
         allowed = self.card.get("prompts")
         if allowed and prompt.id not in allowed:
             raise PromptError(
                 f"model {self.name} was trained for the prompt {', '.join(allowed)} only, not '{prompt.id}'",
-                hint="use an instruction model, such as Qwen2.5 or SmolLM2, with --model PATH",
+                hint=INSTRUCTION_MODEL,
+            )
+        if allowed and callees:
+            raise PromptError(
+                f"prompt.callees = {callees} is invalid: model {self.name} was trained to read a content alone",
+                hint=f"set prompt.callees = 0, or {INSTRUCTION_MODEL}",
             )

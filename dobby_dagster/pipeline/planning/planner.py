@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import Batch, Record, RecordVersion, content_hash
+from dobby_dagster.domain.settings import OWN_RELATION
+from dobby_dagster.pipeline.callees.calls import Calls
 from dobby_dagster.pipeline.progress import report
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.record_versions import Known
@@ -53,7 +55,9 @@ class Changes:
         self.batches += later.batches
 
 
-def plan(store: CozoStore, source: Source, batch_size: int, *, full_scan: bool = False) -> Changes:
+def plan(
+    store: CozoStore, source: Source, batch_size: int, *, full_scan: bool = False, callees_first: bool = False
+) -> Changes:
     """Find everything that is new, changed or deleted, and cut all unbatched versions into batches.
 
     Args:
@@ -61,6 +65,7 @@ def plan(store: CozoStore, source: Source, batch_size: int, *, full_scan: bool =
         source: Where records are.
         batch_size: Records per batch, at most.
         full_scan: Read every row, even where triggers or a watermark tell what changed.
+        callees_first: Put callees into earlier batches than their callers, of the records of a priority.
 
     Raises:
         SourceError: A row can't be read by its key, or two rows have the same key for Dobby.
@@ -72,7 +77,7 @@ def plan(store: CozoStore, source: Source, batch_size: int, *, full_scan: bool =
         changes = _poll(store, source, state)
         if state.method == "watermark" or store.versions.live(source.settings.relation) != source.count():
             _reconcile(store, source, changes)
-    cut_batches(store, source, batch_size, changes)
+    cut_batches(store, source, batch_size, changes, callees_first=callees_first)
     return changes
 
 
@@ -99,7 +104,14 @@ def needs_full_scan(state: TrackingState) -> bool:
 
 
 def cut_batches(
-    store: CozoStore, source: Source, batch_size: int, changes: Changes, *, partial: bool = True, limit: int = 1_000_000
+    store: CozoStore,
+    source: Source,
+    batch_size: int,
+    changes: Changes,
+    *,
+    partial: bool = True,
+    limit: int = 1_000_000,
+    callees_first: bool = False,
 ) -> None:
     """Cut versions that are in no batch yet into batches, highest priority first.
 
@@ -110,9 +122,16 @@ def cut_batches(
         changes: Each new batch is appended to its ``batches``.
         partial: Also cut a last batch that is smaller than ``batch_size``.
         limit: Batches, at most.
+        callees_first: Put callees into earlier batches than their callers, of the records of a priority.
     """
     relation = source.settings.relation
     count = limit if partial else min(limit, store.versions.waiting(relation) // batch_size)
+    if callees_first and relation == OWN_RELATION:
+        waiting = Calls.read(store).ordered(store.versions.waiting_keys(relation))
+        for begin in range(0, min(count * batch_size, len(waiting)), batch_size):
+            batch = store.versions.cut_batch(relation, batch_size, waiting[begin : begin + batch_size])
+            changes.batches += [batch] if batch else []
+        return
     while len(changes.batches) < count and (batch := store.versions.cut_batch(relation, batch_size)):
         changes.batches.append(batch)
 

@@ -12,6 +12,7 @@ from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.states import COMPLETED, DELETED, SUPERSEDED, ProcessingState, skipped
 from dobby_dagster.domain.summaries import Recipe, Summary
 from dobby_dagster.inference.engine import Generation
+from dobby_dagster.pipeline.callees.callee_context import with_context
 from dobby_dagster.pipeline.summarization.second_try import Attempt
 from dobby_dagster.store.ledger.chunks import Outcome
 from dobby_dagster.store.ledger.record_states import Member, Seen
@@ -19,16 +20,17 @@ from dobby_dagster.store.ledger.record_states import Member, Seen
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A member of a batch with its record as the source holds it now."""
+    """A member of a batch with its record as the source holds it now, and what is told of its callees."""
 
     member: Member
     record: Record
     fingerprint: str
+    context: str = ""
 
     @property
     def text(self) -> str:
-        """The content as the model reads it."""
-        return readable_text(self.record.content) or ""
+        """The content as the model reads it, after what is told of its callees."""
+        return with_context(self.context, readable_text(self.record.content) or "")
 
     @property
     def attempt(self) -> int:

@@ -13,6 +13,7 @@ from dobby_dagster.domain.settings import PipelineSettings, SecondTry
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.engine import WINDOW, Answer, Avoid, Engine, Failure, Generation, Request
 from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.pipeline.callees.callee_summaries import CalleeSummaries
 from dobby_dagster.pipeline.progress import report
 from dobby_dagster.pipeline.summarization.chunk_meter import ChunkMeter
 from dobby_dagster.pipeline.summarization.record_outcomes import (
@@ -72,6 +73,7 @@ class Summarizer:
         self._claims: RunClaims
         self._device: str | None = None
         self._meter = ChunkMeter(engine)
+        self._callees = CalleeSummaries(store, source, recipe)
 
     def __enter__(self) -> Summarizer:
         self._store.upkeep.forget_changes(time.time() - CHANGES_KEPT_SECONDS)
@@ -85,14 +87,14 @@ class Summarizer:
         """One outcome for each member that still needs one; a member that another run has claimed is left to that run.
 
         Outcomes come in chunks of at most ``chunk_size``, as they are ready. Nothing is inferred while a chunk is
-        being committed: the caller's pace is the engine's.
+        being committed: the caller's pace is the engine's. Where summaries of callees are told, callees are committed
+        before their callers are read.
 
         Args:
             members: Members of the batch that need a run.
             scope: The recipe, the batch and the run.
         """
-        size = self._engine.slots * WINDOW  # keeps the engine's slots full
-        for window in windows(members, size, self._store.stalls.suspects(scope), self._max_retries):
+        for window in self._windows(members, scope):
             entries: list[tuple[Outcome, Generation | None]] = []
             self._meter.restart()
             for entry in self._outcomes(window, scope):
@@ -105,9 +107,16 @@ class Summarizer:
             if entries:
                 yield self._chunk(entries)
 
+    def _windows(self, members: Sequence[Member], scope: Scope) -> Iterator[Sequence[Member]]:
+        size = self._engine.slots * WINDOW  # keeps the engine's slots full
+        suspects = self._store.stalls.suspects(scope)
+        for level in self._callees.levels(members):
+            yield from windows(level, size, suspects, self._max_retries)
+
     def _outcomes(self, members: Sequence[Member], scope: Scope) -> Iterator[tuple[Outcome, Generation | None]]:
         """First the outcomes that need no inference, then each as it is inferred."""
         found = self._source.get([member.version.key for member in members])
+        told = self._callees.of(found)
         items: list[Item] = []
         for member in members:
             record = found.get(member.version.key)
@@ -115,8 +124,9 @@ class Summarizer:
             if ended is not None:
                 yield ended, None
             elif record is not None:
-                fingerprint = self._recipe.fingerprint(member.version.content_hash, record.language)
-                items.append(Item(member, record, fingerprint))
+                context = told[member.version.key].context
+                fingerprint = self._recipe.fingerprint(member.version.content_hash, record.language, context)
+                items.append(Item(member, record, fingerprint, context))
         stored = self._store.chunks.find(sorted({item.fingerprint for item in items})) if items else {}
         new = []
         for item in items:

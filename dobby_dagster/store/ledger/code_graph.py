@@ -77,6 +77,20 @@ class CodeGraph:
                 put, gone = [], []
         return self._write(put, gone, changes)
 
+    def calls(self, certainty: float) -> Iterator[Edge]:
+        """All calls of at least this certainty, in the order of their starts and ends, page by page."""
+        # Only a comparison of one column is a range of the index.
+        query = f"""?[start, end, found_by, certainty] := {_EDGE}, start >= $start, kind == '{EdgeKind.CALLS}',
+            [start, end] > $after, certainty >= $certainty :limit {PAGE}"""
+        after = ["", ""]
+        while True:
+            rows = self._connection.run(query, {"start": after[0], "after": after, "certainty": certainty}).rows
+            for start, end, found_by, sure in rows:
+                yield Edge(start, EdgeKind.CALLS, end, FoundBy(found_by), sure)
+            if len(rows) < PAGE:
+                return
+            after = rows[-1][:2]
+
     def edges_from(self, keys: Collection[str], kinds: Sequence[EdgeKind] = _ALL) -> Iterator[Edge]:
         """The edges that start at ``keys``, in no order.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -134,19 +134,31 @@ class RecordVersions:
         query = "?[count(key)] := *dobby_waiting{source: $source, key}"
         return int(self._connection.run(query, {"source": relation}).rows[0][0])
 
-    def cut_batch(self, relation: str, size: int) -> Batch | None:
+    def waiting_keys(self, relation: str) -> list[tuple[int, str]]:
+        """Rank and key of each version that waits for a batch; a higher priority has a lower rank, and is before."""
+        query = "?[rank, key] := *dobby_waiting{source: $source, rank, key}"
+        return [(row[0], row[1]) for row in self._connection.run(query, {"source": relation}).rows]
+
+    def cut_batch(self, relation: str, size: int, chosen: Sequence[tuple[int, str]] = ()) -> Batch | None:
         """Move up to ``size`` waiting versions, highest priority first, into a new batch; None where none wait.
+
+        Args:
+            relation: The source.
+            size: Records, at most.
+            chosen: Rank and key of versions; others are left. All are meant where it is empty.
 
         Raises:
             StoreBusyError: Other planners took every number that was tried.
         """
+        only = "r in $chosen, rank = get(r, 0), key = get(r, 1)," if chosen else ""
         query = (
-            "?[rank, key, content_hash, priority, size] :="
+            f"?[rank, key, content_hash, priority, size] := {only}"
             f" *dobby_waiting{{source: $source, rank, key, content_hash, priority, size}} :limit {int(size)}"
         )
+        params = {"source": relation} | ({"chosen": [list(each) for each in chosen]} if chosen else {})
 
         def cut(number: int) -> Batch | None:
-            rows = self._connection.run(query, {"source": relation}).rows
+            rows = self._connection.run(query, params).rows
             return self._write_batch(number, relation, rows, waited=True) if rows else None
 
         return self._numbered(cut)

@@ -148,18 +148,21 @@ class Upkeep:
         summaries, states = self._connection.run(script(blocks), {"recipe": recipe}, write=True).rows[0]
         return int(summaries), int(states)
 
-    def redo(self, source: str, recipe: RecipeId, keys: Sequence[str]) -> dict[BatchId, int]:
+    def redo(
+        self, source: str, recipe: RecipeId, keys: Sequence[str], reason: str = "redo requested"
+    ) -> dict[BatchId, int]:
         """Delete the summaries of ``keys`` under ``recipe`` and return the records to pending: records by batch.
 
-        Records of equal contents share a summary, and so are done again with them. The audit trail stays.
+        Records of equal contents share a summary, and so are done again with them. The audit trail stays, and has
+        ``reason``.
         """
         batches: dict[BatchId, int] = {}
         for begin in range(0, len(keys), PAGE):
-            for batch, count in self._redo(source, recipe, list(keys[begin : begin + PAGE])):
+            for batch, count in self._redo(source, recipe, list(keys[begin : begin + PAGE]), reason):
                 batches[batch] = batches.get(batch, 0) + count
         return dict(sorted(batches.items()))
 
-    def _redo(self, source: str, recipe: RecipeId, keys: list[str]) -> list[tuple[BatchId, int]]:
+    def _redo(self, source: str, recipe: RecipeId, keys: list[str], reason: str) -> list[tuple[BatchId, int]]:
         blocks = [
             f"""{{ ?[fingerprint] := {unpack(["key"])}, *dobby_summary{{source: $source, key, fingerprint, recipe}},
                 recipe == $recipe
@@ -174,8 +177,8 @@ class Upkeep:
             """{ ?[source, key, content_hash, batch] := *_gone{source, key, content_hash},
                 *dobby_state{source, key, content_hash, recipe: $recipe, batch, state: s @ 'END'}, s == 'completed'
             :create _again {source, key, content_hash => batch} }""",
-            transition("_again", "source, key, content_hash, batch", reason="'redo requested'"),
+            transition("_again", "source, key, content_hash, batch", reason="$reason"),
             "{ ?[batch, count(key)] := *_again{key, batch} }",
         ]
-        params = {"rows": [[key] for key in keys], "source": source, "recipe": recipe}
+        params = {"rows": [[key] for key in keys], "source": source, "recipe": recipe, "reason": reason}
         return [(row[0], row[1]) for row in self._connection.run(script(blocks), params, write=True).rows]
