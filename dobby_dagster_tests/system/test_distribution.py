@@ -118,5 +118,5 @@ def test_the_wheel_works_in_an_empty_folder(built: tuple[Path, Path], tmp_path: 
     call("dobby_dagster.cli.app", "init")
     call("dobby_dagster.cli.app", "ingest", "code.py")
     call("dobby_dagster.cli.app", "summarize")
-    assert json.loads(call("dobby_dagster.cli.app", "status", "--json"))["completed"] == 1
+    assert json.loads(call("dobby_dagster.cli.app", "status", "--json"))["completed"] == 2  # the function and its file
     call("dagster", "definitions", "validate", "-m", "dobby_dagster.definitions")
