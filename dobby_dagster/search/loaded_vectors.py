@@ -1,10 +1,13 @@
-"""The vectors of a source in memory, kept by the process, and read again only where they have changed."""
+"""The vectors of a source in memory, kept by the process, and read again only where they have changed.
+
+A process holds few of them: an agent server or Dagster lives for weeks, in which recipes and embeddings come and go.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -14,8 +17,8 @@ from dobby_dagster.search.vector_math import best, cosines, lengths
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.vectors import DIGEST_BYTES, VectorBatch
 
-_LOCK = threading.Lock()
-_LOADED: WeakKeyDictionary[CozoStore, dict[tuple[str, RecipeId, str], LoadedVectors]] = WeakKeyDictionary()
+# Of one database, the vectors of so many pairs of recipe and embedding are kept: two that are compared, or two sources.
+HELD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,24 @@ class LoadedVectors:
         return [(self.keys[place], self.digests[place]) for place in places]
 
 
+@dataclass(slots=True)
+class _Held:
+    """What is kept of one database, that used last at the end; the lock lets one thread at a time read more."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    loaded: dict[tuple[str, RecipeId, str], LoadedVectors] = field(default_factory=dict)
+
+
+_LOCK = threading.Lock()
+_HELD: WeakKeyDictionary[CozoStore, _Held] = WeakKeyDictionary()
+
+
 def loaded_vectors(store: CozoStore, relation: str, recipe: RecipeId, embedding: str) -> LoadedVectors:
     """The vectors of a source as they are stored now; the first call of a process reads all of them."""
     with _LOCK:
-        held = _LOADED.setdefault(store, {})
-        before = held.get((relation, recipe, embedding))
+        held = _HELD.setdefault(store, _Held())
+    with held.lock:
+        before = held.loaded.pop((relation, recipe, embedding), None)
         stored = {b: v for b, v in store.vectors.batches(relation, recipe).items() if v.embedding == embedding}
         stamps = {batch: vectors.stamp for batch, vectors in stored.items()}
         if before is None or {batch: rows.stamp for batch, rows in before.batches.items()} != stamps:
@@ -79,7 +95,9 @@ def loaded_vectors(store: CozoStore, relation: str, recipe: RecipeId, embedding:
                     for batch, vectors in stored.items()
                 }
             )
-            held[relation, recipe, embedding] = before
+        held.loaded[relation, recipe, embedding] = before
+        for former in list(held.loaded)[:-HELD]:
+            del held.loaded[former]
         return before
 
 

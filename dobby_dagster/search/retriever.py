@@ -14,7 +14,7 @@ class Retriever(Protocol):
         ...
 
     def ranked(self, text: str, limit: int, prefix: str = "") -> list[str]:
-        """Up to ``limit`` keys that begin with ``prefix``, each once, the best first.
+        """Up to ``limit`` keys that begin with ``prefix``, each once, the best first; fewer only if there are no more.
 
         Keys of records that are deleted meanwhile may be among them.
         """

@@ -15,6 +15,9 @@ from dobby_dagster.search.vector_index import batches_behind, embedding_id
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.source.source_relation import Source
 
+# Where vectors of former summaries leave too few, so many times as many are looked at.
+MORE = 4
+
 
 @dataclass
 class VectorRetriever:
@@ -70,9 +73,14 @@ class VectorRetriever:
         vectors = loaded_vectors(self.store, relation, self.recipe, embedding_id(embedder))
         if not vectors.keys:
             return []
-        near = vectors.nearest(embedder.embed([text])[0], limit, prefix)
-        present = self.store.vectors.summarized(relation, self.recipe, [key for key, _ in near])
-        return [key for key, digest in near if key in present and present[key].digest == digest]
+        question, asked = embedder.embed([text])[0], limit
+        while True:
+            near = vectors.nearest(question, asked, prefix)
+            present = self.store.vectors.summarized(relation, self.recipe, [key for key, _ in near])
+            found = [key for key, digest in near if key in present and present[key].digest == digest]
+            if len(found) >= limit or len(near) < asked:
+                return found[:limit]
+            asked *= MORE
 
     @cached_property
     def _embedder(self) -> Embedder | None:

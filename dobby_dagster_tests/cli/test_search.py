@@ -125,6 +125,16 @@ def test_an_index_that_is_behind_is_said_and_brought_up_to_date(dobby: Dobby, tr
     assert sorted(keys(dobby, "radius")) == ["src/net.py::area", "src/shape.js::circleArea"]
 
 
+def test_vectors_that_are_missing_are_named_by_doctor_and_made_by_an_update(dobby: Dobby, tree: CozoStore) -> None:
+    key = "source, recipe, batch"
+    tree.connection.run(f"?[{key}] := *dobby_vector_batch{{{key}}} :rm dobby_vector_batch {{{key}}}", write=True)
+    [finding] = [each for each in dobby("doctor", *WHERE, "--json").json if each["name"] == "search"]
+    assert "not in the vector index" in finding["message"]
+    assert "search --update" in finding["remedy"]
+    assert dobby("search", "--update", *WHERE).code == 0
+    assert [each for each in dobby("doctor", *WHERE, "--json").json if each["name"] == "search"] == []
+
+
 def test_without_any_summary_the_way_to_them_is_told(dobby: Dobby) -> None:
     Path("one.py").write_text("def one():\n    return 1\n")
     assert dobby("ingest", "one.py", *WHERE).code == 0

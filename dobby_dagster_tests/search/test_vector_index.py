@@ -1,18 +1,23 @@
 """Vectors over a real database: what is made, what is kept, and that no former summary finds a record."""
 
+import threading
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dobby_dagster.domain.scope import BatchId
-from dobby_dagster.domain.settings import SearchSettings, SourceSettings
+from dobby_dagster.domain.settings import DatabaseSettings, SearchSettings, SourceSettings
 from dobby_dagster.inference.embedding.static_embedding import StaticEmbedder
 from dobby_dagster.search import vector_index
+from dobby_dagster.search.loaded_vectors import HELD, loaded_vectors
 from dobby_dagster.search.search_records import search
-from dobby_dagster.search.vector_index import batches_behind, index_batch, index_if_possible
+from dobby_dagster.search.vector_index import batches_behind, embedding_id, index_batch, index_if_possible
 from dobby_dagster.search.vector_retriever import VectorRetriever
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.vectors import VectorBatch
 from dobby_dagster_tests.helpers.embeddings import word_embedding
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.model_server import Scripted
@@ -71,6 +76,55 @@ def test_records_are_found_by_the_words_that_the_embedding_knows(world: World) -
     assert world.found("host and port", limit=1) == ["b"]
     assert world.found("queue") == world.found("nothing known") == []
     assert world.retriever.behind() == ""
+
+
+def test_fewer_than_asked_for_are_found_only_where_there_are_no_more(world: World) -> None:
+    world.summarize(a="circle", b="circle radius", c="circle radius port", d="circle radius port url")
+    world.index()
+    put(world.store, {"a": "host", "b": "host"})
+    run(world.store, FakeEngine())
+    assert world.found("circle", limit=1) == ["c"]
+    assert world.found("circle", limit=2) == world.found("circle", limit=9) == ["c", "d"]
+    assert world.retriever.ranked("circle", 1, prefix="d") == ["d"]
+    assert world.retriever.ranked("circle", 1, prefix="a") == []
+
+
+def test_a_process_holds_only_the_vectors_that_were_read_last(world: World) -> None:
+    world.summarize(a="circle")
+    world.index()
+    first = loaded_vectors(world.store, "record", RECIPE.id, embedding_id(world.embedder))
+    assert first is loaded_vectors(world.store, "record", RECIPE.id, embedding_id(world.embedder))
+    freed = weakref.ref(first.rows)
+    del first
+    for other in range(HELD):
+        loaded_vectors(world.store, "record", RECIPE.id, f"other {other}")
+    assert freed() is None
+    assert world.found("circle") == ["a"]
+
+
+def test_a_database_that_is_slow_to_read_holds_up_no_search_of_another(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.summarize(a="circle")
+    world.index()
+    embedding, reading, go_on = embedding_id(world.embedder), threading.Event(), threading.Event()
+    slow = CozoStore.open(DatabaseSettings(url=f"sqlite:///{tmp_path / 'slow.db'}"))
+
+    def batches(*_: object) -> dict[BatchId, VectorBatch]:
+        reading.set()
+        assert go_on.wait(30)
+        return {}
+
+    monkeypatch.setattr(slow.vectors, "batches", batches)
+    with ThreadPoolExecutor(2) as threads:
+        waiting = threads.submit(loaded_vectors, slow, "record", RECIPE.id, embedding)
+        try:
+            assert reading.wait(30)
+            other = threads.submit(loaded_vectors, world.store, "record", RECIPE.id, embedding)
+            assert other.result(10).keys == ["a"]
+        finally:
+            go_on.set()
+        assert waiting.result(10).keys == []
 
 
 def test_only_what_changed_is_embedded_and_doing_it_again_changes_nothing(world: World) -> None:
