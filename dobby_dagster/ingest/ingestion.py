@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def ingest(
             deletion.require(may_delete)
         found = tree.records(exclude, on_file)
         if limit is not None:
-            found = iter(heapq.nsmallest(limit, found, key=_order))
+            found = _sample(found, limit)
         outlines = TreeOutlines(tree.prefix, tree.documentation)
         _write(records, outlines.noted(found), tree.origin, done)
         done.files += tree.files
@@ -93,15 +93,25 @@ def ingest(
         still = stored.difference(missing)
         done.edges += write_graph(store.graph, tree, outlines.keys | still, still)
         done.deleted += len(missing)
-        remaining = {key.partition("::")[0] for key in still}
+        remaining, partial = _places(still), _places(tree.keys - outlines.keys)
         kept = [each for each in store.outlines.of(tree.origin) if each.key in remaining]
         is_whole = tree.keys <= outlines.keys | stored  # a few functions of a file don't tell what the file is
-        store.outlines.replace(tree.origin, outlines.found(kept, sampled=limit is not None) if is_whole else [])
+        store.outlines.replace(tree.origin, outlines.found(kept, partial) if is_whole else [])
         records.remove(store.outlines.orphans(tree.origin))
     return done
 
 
-def _order(record: Record) -> bytes:
+def _places(keys: Iterable[str]) -> set[str]:
+    return {key.partition("::")[0] for key in keys}
+
+
+def _sample(records: Iterable[Record], limit: int) -> Iterator[Record]:
+    """``limit`` records in the order of ``records``, on which the digests of files depend."""
+    sample = heapq.nsmallest(limit, enumerate(records), key=lambda numbered: _rank(numbered[1]))
+    return (record for _, record in sorted(sample, key=lambda numbered: numbered[0]))
+
+
+def _rank(record: Record) -> bytes:
     return hashlib.sha256(record.key.encode("utf-8", "replace")).digest()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,15 +48,15 @@ class TreeOutlines:
                 self._texts.add(place)
             yield record
 
-    def found(self, kept: Iterable[Outline] = (), *, sampled: bool = False) -> list[Outline]:
+    def found(self, kept: Iterable[Outline] = (), partial: Collection[str] = ()) -> list[Outline]:
         """The files with records, and the folders above them, from the tree itself down.
 
         Args:
             kept: Files that were not read this time, or none of whose records was added, yet have some.
-            sampled: Only some records were noted: what they tell of a file that is kept is not all of it.
+            partial: Places of files of which only some records were noted: those that are kept stay as they are.
         """
-        before, noted = {each.key: each for each in kept}, {place: self._file(place) for place in self._parts}
-        files = noted | before if sampled else before | noted
+        files = {each.key: each for each in kept}
+        files |= {place: self._file(place) for place in self._parts if place not in partial or place not in files}
         folders: dict[str, list[Outline]] = {}
         for file in files.values():
             for folder in self._above(file.key):

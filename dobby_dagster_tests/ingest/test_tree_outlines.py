@@ -85,6 +85,25 @@ def test_a_sample_has_no_files_and_packages(tmp_path: Path, sqlite_store: CozoSt
     assert len(sqlite_store.outlines.of(str(root))) == 19
 
 
+def test_an_unchanged_file_does_not_become_due_by_a_sample(tmp_path: Path, sqlite_store: CozoStore) -> None:
+    many = "".join(f"def f{i}():\n    return {i}\n\n" for i in range(6))
+    root = tree(tmp_path, {**FILES, "src/many.py": many}) / "src"
+    ingest(sqlite_store, [root])
+    settle(sqlite_store)
+    for limit in (1, 3, 6, 11, 12, 100):
+        ingest(sqlite_store, [root], limit=limit)
+        assert sqlite_store.outlines.due(R) == []
+
+
+def test_a_file_that_is_wholly_in_a_sample_becomes_due_when_it_changes(tmp_path: Path, sqlite_store: CozoStore) -> None:
+    root = tree(tmp_path, FILES) / "src"
+    ingest(sqlite_store, [root], limit=100)
+    settle(sqlite_store)
+    (root / "a.py").write_text(FILES["src/a.py"].replace("return 2", "return 3"))
+    ingest(sqlite_store, [root], limit=100)
+    assert sqlite_store.outlines.due(R) == ["src", "src/a.py"]
+
+
 def test_a_folder_that_two_trees_share_is_of_the_first_and_contains_both(
     tmp_path: Path, sqlite_store: CozoStore
 ) -> None:
