@@ -1,5 +1,6 @@
 """What code refers to, as the syntax trees say it, in each language."""
 
+import time
 from pathlib import PurePath
 
 import pytest
@@ -152,6 +153,13 @@ def test_what_is_beyond_the_limits_is_left_out() -> None:
     )
     assert sum(len(each.references.calls) for each in many) <= MAX_REFERENCES
     assert split(PurePath("a.py"), f"def f():\n    {'a' * 9_000}()\n")[0].references.calls == ()
+
+
+def test_long_lists_of_bases_take_linear_time() -> None:
+    text = "".join(f"class C{i}({'a' * 995}):\n    pass\n" for i in range(900))
+    began = time.process_time()
+    assert len(split(PurePath("a.py"), text)) == 900
+    assert time.process_time() - began < 2
 
 
 TEXTS = st.lists(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from posixpath import normpath
 
 from dobby_dagster.ingest.graph.code_files import CodeFile
@@ -28,12 +28,15 @@ class Modules:
         self._folders = {folder for place in self._files for folder in _above(place)}
         self._endings: dict[str, list[str]] = {}
         self._python: dict[str, dict[str, str]] = {}
+        self._importing: dict[str, set[str]] = {}
         for place, file in self._files.items():
             names = place.split("/")
             for at in range(max(0, len(names) - _DEEPEST), len(names)):
                 self._endings.setdefault("/".join(names[at:]), []).append(place)
             if file.language == "python" or _PYTHON.search(place):
                 self._add_python(place)
+            for alias in {each.alias for each in file.references.imports if each.alias}:
+                self._importing.setdefault(alias, set()).add(place)
         self._folder_endings: dict[str, list[str]] = {}
         for folder in sorted(self._folders):
             names = folder.split("/")
@@ -59,6 +62,10 @@ class Modules:
     def file(self, place: str) -> CodeFile | None:
         """The file at ``place``; None if that is a folder, or nothing."""
         return self._files.get(place)
+
+    def importing(self, alias: str) -> Set[str]:
+        """The places of the files that import something as ``alias``."""
+        return self._importing.get(alias, frozenset())
 
     def submodule(self, place: str, name: str) -> str:
         """The module ``name`` in the package ``place``, a folder or its ``__init__.py``; empty if there is none."""

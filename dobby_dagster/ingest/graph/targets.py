@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dobby_dagster.ingest.code.reference_notes import IMPLICIT_THIS, SELF
@@ -219,12 +219,20 @@ class Targets:
             if defined:
                 return self._below(Found(tuple(defined), STAR), names[count:])
         if depth > 0 and file.language not in ("c", "cpp"):
-            for place in ranks:
-                again = self._imports_of(there).get(names[0]) if (there := self._modules.file(place)) else None
-                if there and again:
-                    found_there = self._by_import(there, again, names[1:], depth - 1)
-                    return Found(found_there.definitions, STAR) if found_there else None
+            there = self._nearest_importing(ranks, names[0])
+            again = self._imports_of(there)[names[0]] if there else None
+            found_there = self._by_import(there, again, names[1:], depth - 1) if there and again else None
+            return Found(found_there.definitions, STAR) if found_there else None
         return None
+
+    def _nearest_importing(self, ranks: Mapping[str, int], name: str) -> CodeFile | None:
+        """The first of the files ``ranks`` that imports ``name``, from the shorter of two lists."""
+        importing = self._modules.importing(name)
+        if len(importing) < len(ranks):
+            place = min((each for each in importing if each in ranks), key=ranks.__getitem__, default=None)
+        else:
+            place = next((each for each in ranks if each in importing), None)
+        return self._modules.file(place) if place is not None else None
 
     def _star_ranks(self, file: CodeFile) -> dict[str, int]:
         """The files that ``file`` imports everything from, directly or not, in the order of their distance."""

@@ -243,6 +243,54 @@ def test_files_that_all_include_each_other_take_linear_time(tmp_path: Path) -> N
     assert time.process_time() - began < 20
 
 
+def test_a_class_that_very_many_files_reopen_takes_linear_time() -> None:
+    names = [f"m{i}" for i in range(4)]
+    calls = References(tuple(f"self.{name}" for name in names))
+    files = []
+    for i in range(4_000):
+        parts = [CodePart(f"r/{i}/a.rb::A", "A", "class"), CodePart(f"r/{i}/a.rb::A.go", "A.go", "method", calls)]
+        files.append(CodeFile(f"r/{i}/a.rb", "ruby", parts))
+        parts = [CodePart(f"r/{i}/b.rb::A.{name}", f"A.{name}", "method") for name in names]
+        files.append(CodeFile(f"r/{i}/b.rb", "ruby", parts))
+    assert seconds(files) < 3
+
+
+def test_a_cycle_of_star_imports_takes_linear_time() -> None:
+    unknown = References(tuple(f"nosuch{i}" for i in range(100)))
+    others = tuple(Import(f"other{i}", f"name{i}", f"name{i}") for i in range(300))
+    files = []
+    for i in range(300):
+        of_file = References(imports=(Import(f"r.f{(i + 1) % 300}", "*"), *others))
+        files.append(CodeFile(f"r/f{i}.py", "python", [CodePart(f"r/f{i}.py::g", "g", "function", unknown)], of_file))
+    assert seconds(files) < 3
+
+
+def test_the_nearest_star_import_that_imports_a_name_says_what_it_is() -> None:
+    def star(name: str, *imports: Import) -> CodeFile:
+        return CodeFile(f"r/{name}.py", "python", [CodePart(f"r/{name}.py::{name}_", f"{name}_", "function")],
+                        References(imports=imports))  # fmt: skip
+
+    both = [CodePart(f"r/{name}.py::find", "find", "function") for name in ("x", "y")]
+    caller = CodePart("r/a.py::a", "a", "function", References(("find",)))
+    files = [
+        star("far", Import("r.x", "find", "find")),
+        star("near", Import("r.far", "*"), Import("r.y", "find", "find")),
+        CodeFile("r/a.py", "python", [caller], References(imports=(Import("r.near", "*"),))),
+        *(CodeFile(part.key.partition("::")[0], "python", [part]) for part in both),
+    ]
+    assert [edge.end for edge in edges_of(files, "r", kept(files)) if edge.kind is CALLS] == ["r/y.py::find"]
+
+
+def kept(files: list[CodeFile]) -> set[str]:
+    return {part.key for file in files for part in file.parts}
+
+
+def seconds(files: list[CodeFile]) -> float:
+    began = time.process_time()
+    assert list(edges_of(files, "r", kept(files)))
+    return time.process_time() - began
+
+
 def test_only_records_that_are_kept_and_what_contains_them_have_edges() -> None:
     one = CodeFile("t/a.py", "python", [CodePart("t/a.py::f", "f", "function", References(("g",))),
                                         CodePart("t/a.py::g", "g", "function")])  # fmt: skip
