@@ -56,7 +56,7 @@ def index_if_possible(
 
 
 def index_batch(store: CozoStore, source: Source, recipe: RecipeId, batch: BatchId, embedder: Embedder) -> int:
-    """Store vectors of the current summaries of a batch's members; return how many were made anew.
+    """Store vectors of the current summaries of a batch's members; return how many were made.
 
     A vector whose record and summary are unchanged is kept. Contents are read a page at a time, and embedded while the
     database is closed.

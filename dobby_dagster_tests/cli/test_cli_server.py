@@ -40,8 +40,9 @@ def test_every_step_through_a_server(
 
     run("ingest", "tree")
     done = json.loads(run("summarize", "--json"))
-    assert (done["completed"], done["pending"]) == (6, 0)
-    assert json.loads(run("status", "--json"))["completed"] == 6
+    # Six functions, the outline of their file and that of the folder.
+    assert (done["completed"], done["pending"]) == (8, 0)
+    assert json.loads(run("status", "--json"))["completed"] == 8
     key = "tree/m.py::f3"
     assert key in run("show", key)
     assert "completed" in run("history", key)
@@ -54,7 +55,8 @@ def test_every_step_through_a_server(
     (tmp_path / "tree" / "m.py").write_text(SOURCE.replace("def f0(path)", "def f0(file)") + "def g():\n    return 1\n")
     run("ingest", "tree")
     again = json.loads(run("summarize", "--json"))
-    assert again["inferred"] == 2, again
+    # Two functions and their file; the folder as well if the file's summary reads differently.
+    assert again["inferred"] in (3, 4), again
     run("purge", "--old", "--yes")
 
 

@@ -1,6 +1,5 @@
 """What code refers to, as the syntax trees say it, in each language."""
 
-import time
 from pathlib import PurePath
 
 import pytest
@@ -155,11 +154,10 @@ def test_what_is_beyond_the_limits_is_left_out() -> None:
     assert split(PurePath("a.py"), f"def f():\n    {'a' * 9_000}()\n")[0].references.calls == ()
 
 
-def test_long_lists_of_bases_take_linear_time() -> None:
+def test_long_lists_of_bases_do_not_use_up_the_time_of_a_file() -> None:
     text = "".join(f"class C{i}({'a' * 995}):\n    pass\n" for i in range(900))
-    began = time.process_time()
-    assert len(split(PurePath("a.py"), text)) == 900
-    assert time.process_time() - began < 2
+    with Splitter() as splitter:
+        assert len(splitter.pieces(PurePath("a.py"), text)) == 900
 
 
 TEXTS = st.lists(
