@@ -25,6 +25,7 @@ from dobby_dagster.domain.secrets import (
     learn_service,
     learn_url,
 )
+from dobby_dagster.domain.served_model_settings import ServedModelSettings, ServerUrl
 from dobby_dagster.domain.settings_section import Section
 
 # A CozoScript identifier: what relation and column names may be, here and in the store.
@@ -98,13 +99,7 @@ class SourceSettings(Section):
     allow_triggers: bool = Field(False, description="Let Dobby set triggers on your relation, to track changes.")
 
 
-def _server_url(value: str) -> str:
-    if value and not value.startswith(("http://", "https://")):
-        raise ValueError("must be an http:// or https:// URL, such as http://127.0.0.1:8000/v1")
-    return web_address(value) if value else ""
-
-
-class ModelSettings(Section):
+class ModelSettings(ServedModelSettings):
     """Which model, on which device, in which precision; or which server runs it."""
 
     path: Annotated[str, NonEmpty] = Field(
@@ -129,26 +124,6 @@ class ModelSettings(Section):
     allow_download: bool = Field(
         False, description="Download the model from the model hub if it is not a local folder."
     )
-    url: Annotated[str, AfterValidator(_server_url)] = Field(
-        "", description="URL of an OpenAI-compatible server to use instead of a local model."
-    )
-    served_name: str = Field("", description="Name of the model on that server; required with url.")
-    api_key: OptionalHeaderSecret = Field(None, description="API key of that server.")
-    credentials: OptionalCredentials = Field(
-        None, description="USER:PASSWORD, instead of a key; taken from url if given there."
-    )
-    timeout_seconds: float = Field(120.0, gt=0, description="Timeout of one request to that server.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_credentials_in_url(cls, values: Any) -> Any:
-        return move_credentials(values)
-
-    @model_validator(mode="after")
-    def _named(self) -> ModelSettings:
-        if self.url and not self.served_name.strip():
-            raise ValueError("served_name must say which model of the server is meant")
-        return self
 
 
 class InferenceSettings(Section):
@@ -306,37 +281,19 @@ class MonitorSettings(Section):
     heartbeat_seconds: float = Field(
         120.0, ge=31, description="A daemon whose last heartbeat is older is not ready; it sends one every 30 s."
     )
-    dagster_url: Annotated[str, AfterValidator(_server_url)] = Field(
+    dagster_url: ServerUrl = Field(
         "", description="URL of Dagster's web server, for dobby monitor; empty: Dagster is not checked."
     )
 
 
-class SearchSettings(Section):
+class SearchSettings(ServedModelSettings):
     """How records are found by meaning: which embedding makes vectors of summaries and questions."""
 
     embedding: Annotated[str, NonEmpty] = Field(
         "built-in", description="built-in, none, or a folder of a static embedding, as model2vec writes it."
     )
-    url: Annotated[str, AfterValidator(_server_url)] = Field(
-        "", description="URL of an OpenAI-compatible server whose /embeddings is used instead."
-    )
-    served_name: str = Field("", description="Name of the embedding on that server; required with url.")
-    api_key: OptionalHeaderSecret = Field(None, description="API key of that server.")
-    credentials: OptionalCredentials = Field(
-        None, description="USER:PASSWORD, instead of a key; taken from url if given there."
-    )
+    url: ServerUrl = Field("", description="URL of an OpenAI-compatible server whose /embeddings is used instead.")
     timeout_seconds: float = Field(30.0, gt=0, description="Timeout of one request to that server.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_credentials_in_url(cls, values: Any) -> Any:
-        return move_credentials(values)
-
-    @model_validator(mode="after")
-    def _named(self) -> SearchSettings:
-        if self.url and not self.served_name.strip():
-            raise ValueError("served_name must say which embedding of the server is meant")
-        return self
 
 
 class McpSettings(Section):

@@ -27,12 +27,13 @@ _WITHOUT_IT = "remove it; then dobby config lists all settings"
 
 
 def setting_names() -> dict[str, type[BaseModel]]:
-    """Every setting as ``section.name``, with its section's class."""
+    """Every setting as ``section.name``, with its section's class; what a section inherits comes last in it."""
     names: dict[str, type[BaseModel]] = {}
     for section, info in Settings.model_fields.items():
         kind = info.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            names |= {f"{section}.{name}": kind for name in kind.model_fields}
+            fields = sorted(kind.model_fields, key=lambda name: name not in kind.__annotations__)
+            names |= {f"{section}.{name}": kind for name in fields}
     return names
 
 

@@ -2,71 +2,32 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from dobby_dagster.ingest.code.reference_notes import IMPLICIT_THIS, SELF
 from dobby_dagster.ingest.code.references import Import
+from dobby_dagster.ingest.graph.by_name import by_name, method_by_name
 from dobby_dagster.ingest.graph.certainties import (
-    BY_NAME,
-    COMMON,
     IMPORTED,
     INHERITED,
     MAX_CANDIDATES,
-    METHOD_BY_NAME,
     OF_TYPE,
     OWN_METHOD,
     SAME_FILE,
     SAME_FOLDER,
-    SEVERAL_BY_NAME,
     STAR,
-    Way,
 )
 from dobby_dagster.ingest.graph.code_files import CodeFile
 from dobby_dagster.ingest.graph.definitions import Definition, Definitions
+from dobby_dagster.ingest.graph.found import OUTSIDE, Found
+from dobby_dagster.ingest.graph.members import Members
 from dobby_dagster.ingest.graph.modules import Modules
+from dobby_dagster.ingest.graph.star_imports import StarImports
+from dobby_dagster.ingest.graph.visibility import FOLDER_WIDE, SUPER
 
-_SUPER = {"super", "base", "parent"}
-# All files of a folder see each other's names.
-_FOLDER_WIDE = {"go", "java", "kotlin", "scala", "csharp", "swift"}
-# A bare name may be defined in any file of the tree.
-_TREE_WIDE = {
-    "c",
-    "cpp",
-    "ruby",
-    "php",
-    "shell",
-    "csharp",
-    "swift",
-    "kotlin",
-    "scala",
-    "javascript",
-    "typescript",
-    "tsx",
-}
-# The members of one class may be in several files.
-_OPEN_CLASSES = {"rust", "cpp", "csharp", "ruby", "swift", "kotlin"}
 _DEEPEST = 6
-_MOST_REOPENED = 100
-# Files that one imports everything from, directly or not, and definitions of one name: of more, the first count.
-_MAX_STARS, _MAX_NAMED = 300, 300
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a name stands for.
-
-    Attributes:
-        definitions: None of the tree if it is empty: something outside.
-        way: How it was found.
-    """
-
-    definitions: tuple[Definition, ...]
-    way: Way
-
-
-OUTSIDE = Found((), IMPORTED)
+# Definitions of one name: of more, the first count.
+_MAX_NAMED = 300
 
 
 class Targets:
@@ -81,8 +42,8 @@ class Targets:
         self._definitions = definitions
         self._modules = modules
         self._aliases: dict[str, dict[str, Import]] = {}
-        self._stars: dict[str, dict[str, int]] = {}
-        self._starred: dict[str, list[CodeFile]] = {}
+        self._stars = StarImports(modules)
+        self._members = Members(definitions, self._symbol)
         self._symbols: dict[tuple[str, str, str], Found | None] = {}
 
     def called(self, file: CodeFile, scope: str, call: str) -> Found | None:
@@ -96,21 +57,21 @@ class Targets:
         typed, of_type, rest = call.partition("().")
         if of_type:
             owner = self._symbol(file, scope, typed)
-            found = self._member_of(owner, rest.split("."), OF_TYPE) if owner else None
+            found = self._members.at_end(owner, rest.split("."), OF_TYPE) if owner else None
             return found if owner else None
         names = call.split(".")
         if not names[0]:
-            return self._method_by_name(file, names[-1])
+            return method_by_name(self._definitions, file.language, names[-1])
         if names[0] in SELF and len(names) > 1:
             return self._of_self(file, scope, names[1:])
-        if names[0] in _SUPER and len(names) > 1:
+        if names[0] in SUPER and len(names) > 1:
             return self._of_bases(file, scope, names[1])
         found = self._symbol(file, scope, call)
         if found is not None:
             return found
         if len(names) == 1:
-            return self._by_name(file, call)
-        return self._method_by_name(file, names[-1])
+            return by_name(self._definitions, file.language, call)
+        return method_by_name(self._definitions, file.language, names[-1])
 
     def imported(self, file: CodeFile, found: Import) -> tuple[str, tuple[Definition, ...]]:
         """The place of what is imported, empty if it is outside of the tree, and the definitions that are named."""
@@ -149,9 +110,7 @@ class Targets:
             return self._in_module(place, names[-1:], file, _DEEPEST) if place else None
         if found := self._by_star(file, names, _DEEPEST):
             return found
-        if file.language in _FOLDER_WIDE and (
-            near := self._definitions.in_folder(file.folder, file.language, names[0])
-        ):
+        if file.language in FOLDER_WIDE and (near := self._definitions.in_folder(file.folder, file.language, names[0])):
             return self._below(Found(tuple(near), SAME_FOLDER), names[1:])
         return None
 
@@ -206,7 +165,7 @@ class Targets:
 
     def _by_star(self, file: CodeFile, names: Sequence[str], depth: int) -> Found | None:
         """What ``names`` stand for in the files that ``file`` imports everything from, the nearest first."""
-        ranks = self._star_ranks(file)
+        ranks = self._stars.ranks(file)
         for count in range(len(names), 0, -1) if ranks else ():
             name = ".".join(names[:count])
             found = [
@@ -219,172 +178,44 @@ class Targets:
             if defined:
                 return self._below(Found(tuple(defined), STAR), names[count:])
         if depth > 0 and file.language not in ("c", "cpp"):
-            there = self._nearest_importing(ranks, names[0])
+            there = self._stars.nearest_importing(ranks, names[0])
             again = self._imports_of(there)[names[0]] if there else None
             found_there = self._by_import(there, again, names[1:], depth - 1) if there and again else None
             return Found(found_there.definitions, STAR) if found_there else None
         return None
 
-    def _nearest_importing(self, ranks: Mapping[str, int], name: str) -> CodeFile | None:
-        """The first of the files ``ranks`` that imports ``name``, from the shorter of two lists."""
-        importing = self._modules.importing(name)
-        if len(importing) < len(ranks):
-            place = min((each for each in importing if each in ranks), key=ranks.__getitem__, default=None)
-        else:
-            place = next((each for each in ranks if each in importing), None)
-        return self._modules.file(place) if place is not None else None
-
-    def _star_ranks(self, file: CodeFile) -> dict[str, int]:
-        """The files that ``file`` imports everything from, directly or not, in the order of their distance."""
-        if file.place not in self._stars:
-            ranks: dict[str, int] = {}
-            left = deque([file])
-            while left and len(ranks) < _MAX_STARS:
-                at = left.popleft()
-                for there in self._star_imports(at):
-                    if there.place not in ranks and there.place != file.place:
-                        ranks[there.place] = len(ranks)
-                        left.append(there)
-            self._stars[file.place] = ranks
-        return self._stars[file.place]
-
-    def _star_imports(self, file: CodeFile) -> list[CodeFile]:
-        """The files that ``file`` itself imports everything from."""
-        if file.place not in self._starred:
-            places = [self._modules.find(file, each.module) for each in file.references.imports if each.name == "*"]
-            self._starred[file.place] = [there for place in places if place and (there := self._modules.file(place))]
-        return self._starred[file.place]
-
     def _below(self, found: Found, names: Sequence[str]) -> Found | None:
         """What ``names`` stand for within what was found."""
-        return self._member_of(found, names, found.way) if names else found
-
-    def _member_of(self, owner: Found, names: Sequence[str], way: Way) -> Found | None:
-        """The method at the end of ``names``, whose others are fields; nothing outside has members in the tree."""
-        if not owner.definitions:
-            return OUTSIDE
-        held = owner.definitions[0]
-        for field in names[:-1]:
-            typed = self._type_of_field(held, field)
-            found = self._symbol(held.file, held.name, typed) if typed else None
-            if found is None:
-                inner = self._definitions.in_file(held.file.place, f"{held.name}.{field}")
-                found = Found(tuple(inner), way) if inner else None
-            if found is None:
-                return self._method_by_name(held.file, names[-1]) if not typed else OUTSIDE
-            if not found.definitions:
-                return OUTSIDE
-            held, way = found.definitions[0], OF_TYPE
-        methods, is_open = self._members(held, names[-1], set())
-        if methods:
-            return Found(
-                methods, way if methods[0].file is held.file else min(way, INHERITED, key=lambda w: w.certainty)
-            )
-        return OUTSIDE if is_open or held.kind == "class" else None
-
-    def _members(self, owner: Definition, name: str, seen: set[str]) -> tuple[tuple[Definition, ...], bool]:
-        """The methods ``name`` of a class or of one that it extends, and whether it extends one outside of the tree."""
-        if owner.key in seen or len(seen) > _DEEPEST * 2:
-            return (), False
-        seen.add(owner.key)
-        own = self._own_members(owner.file, owner.name, name)
-        if own:
-            return own, False
-        is_open = False
-        for base in owner.references.bases:
-            around = owner.name.rpartition(".")[0]
-            found = self._symbol(owner.file, around, base)
-            for each in found.definitions[:1] if found else ():
-                methods, inner = self._members(each, name, seen)
-                if methods:
-                    return methods, False
-                is_open |= inner
-            is_open |= found is None or not found.definitions
-        return (), is_open
-
-    def _own_members(self, file: CodeFile, owner: str, name: str) -> tuple[Definition, ...]:
-        own = self._definitions.in_file(file.place, f"{owner}.{name}")
-        if own:
-            return tuple(own)
-        if file.language not in (*_OPEN_CLASSES, "go"):
-            return ()
-        there = self._definitions.members(file.language, owner.rpartition(".")[2], name)
-        # A class that is reopened in very many files: the first of them tell that it is.
-        near = [each for each in there[:_MOST_REOPENED] if each.file.folder == file.folder]
-        return tuple(near or (there[: MAX_CANDIDATES + 1] if file.language in _OPEN_CLASSES else ()))
-
-    def _type_of_field(self, owner: Definition, name: str) -> str:
-        seen: set[str] = set()
-        left = [owner]
-        while left and len(seen) < _DEEPEST * 2:
-            each = left.pop()
-            if each.key in seen:
-                continue
-            seen.add(each.key)
-            for field, typed in each.references.fields:
-                if field == name and typed:
-                    return typed
-            for base in each.references.bases:
-                found = self._symbol(each.file, each.name.rpartition(".")[0], base)
-                left += found.definitions[:1] if found else ()
-        return ""
+        return self._members.at_end(found, names, found.way) if names else found
 
     def _of_self(self, file: CodeFile, scope: str, names: Sequence[str]) -> Found | None:
         is_open = False
         for owner in _prefixes(scope):
             if not owner:
                 break
-            if len(names) == 1 and (own := self._own_members(file, owner, names[0])):
+            if len(names) == 1 and (own := self._members.own(file, owner, names[0])):
                 return Found(own, OWN_METHOD)
-            for held in self._classes(file, owner):
+            for held in self._members.classes(file, owner):
                 if len(names) > 1:
-                    return self._member_of(Found((held,), OF_TYPE), names, OF_TYPE)
-                methods, is_open = self._members(held, names[0], set())
+                    return self._members.at_end(Found((held,), OF_TYPE), names, OF_TYPE)
+                methods, is_open = self._members.inherited(held, names[0], set())
                 if methods:
                     return Found(methods, INHERITED)
         if file.language == "rust" and (found := self._definitions.in_file(file.place, names[-1])):
             return Found(tuple(found), SAME_FILE)
-        return OUTSIDE if is_open else self._method_by_name(file, names[-1])
+        return OUTSIDE if is_open else method_by_name(self._definitions, file.language, names[-1])
 
     def _of_bases(self, file: CodeFile, scope: str, name: str) -> Found | None:
         for owner in _prefixes(scope):
-            for held in self._classes(file, owner) if owner else ():
+            for held in self._members.classes(file, owner) if owner else ():
                 for base in held.references.bases:
                     found = self._symbol(file, owner.rpartition(".")[0], base)
                     for each in found.definitions[:1] if found else ():
-                        methods, _ = self._members(each, name, {held.key})
+                        methods, _ = self._members.inherited(each, name, {held.key})
                         if methods:
                             return Found(methods, INHERITED)
                 return None
         return None
-
-    def _classes(self, file: CodeFile, name: str) -> list[Definition]:
-        here = [each for each in self._definitions.in_file(file.place, name) if each.kind == "class"]
-        if not here and file.language in (*_OPEN_CLASSES, "go"):
-            there = self._definitions.in_folder(file.folder, file.language, name)
-            here = [each for each in there if each.kind == "class"]
-        return here[:1]
-
-    def _by_name(self, file: CodeFile, name: str) -> Found | None:
-        if file.language not in _TREE_WIDE:
-            return None
-        return _few(self._definitions.named(file.language, name), BY_NAME, {"function", "class"}, {"method"})
-
-    def _method_by_name(self, file: CodeFile, name: str) -> Found | None:
-        if name in COMMON or len(name) < 3:
-            return None
-        return _few(self._definitions.named(file.language, name), METHOD_BY_NAME, {"method"}, set())
-
-
-def _few(there: Sequence[Definition], way: Way, kinds: set[str], more: set[str]) -> Found | None:
-    """Those of ``kinds``, else of ``more``, if they are few."""
-    for wanted in (kinds, more):
-        found = tuple(each for each in there[: 10 * MAX_CANDIDATES] if each.kind in wanted)
-        if found:
-            if len(found) > MAX_CANDIDATES or len(there) > 10 * MAX_CANDIDATES:
-                return None
-            return Found(found, way if len(found) == 1 else SEVERAL_BY_NAME)
-    return None
 
 
 def _prefixes(scope: str) -> Iterator[str]:
