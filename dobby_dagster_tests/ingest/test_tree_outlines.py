@@ -140,6 +140,12 @@ def test_one_file_is_its_own_tree(tmp_path: Path, sqlite_store: CozoStore) -> No
         ("a.md", "", ""),
         ("a.py", '"""\nSums\n====\n\nIt adds numbers.\n"""', "It adds numbers."),
         ("a.py", '"""\n====\nSums\n====\n"""', "Sums"),
+        ("a.py", '"""Copyright (c) 2015 Some One\n\nRedistribution and use\nare permitted.\n"""\n', ""),
+        (
+            "a.py",
+            '"""Copyright lines of a file, found and compared."""\n',
+            "Copyright lines of a file, found and compared.",
+        ),
         ("a.rst", "Sums\n----\nIt adds numbers.\n", "It adds numbers."),
     ],
 )

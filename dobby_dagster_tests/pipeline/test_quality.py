@@ -34,6 +34,7 @@ def test_good_summaries_pass(text: str) -> None:
         "Override for issubclass(subclass, cls).",
         "Like call_soon(), but thread-safe.",
         "Returns an import statement and calls a method of the module:",
+        "Given integers xc, xe, yc and ye representing Decimals x = xc*10**xe and y = yc*1",
     ],
 )
 def test_a_sentence_of_the_documentation_passes_with_code_in_it(sentence: str) -> None:
@@ -49,6 +50,9 @@ def test_a_sentence_of_the_documentation_passes_with_code_in_it(sentence: str) -
         "std::cout << value << std::endl;",
         "Item item = list_of_items.get(index)",
         "return self.items[index].value()",
+        "Client client = new Client(the, default, list, of, names)",
+        "Item item, other and another = take(first, second, third, fourth);",
+        "Public function with(first, second, and, third, of, them) {",
     ],
 )
 def test_a_line_of_code_does_not(line: str) -> None:

@@ -10,12 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dobby_dagster.domain.contracts import SMALL_MODEL
+from dobby_dagster.domain.errors import DegenerateOutputError
 from dobby_dagster.domain.settings import InferenceSettings, ModelSettings, SecondTry
 from dobby_dagster.inference.engine import Avoid, Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.inference.scoring.grounding import unsupported_names, words_of
+from dobby_dagster.pipeline.summarization.quality_gate import gate
 from dobby_dagster.pipeline.summarization.second_try import Attempt, avoided, better
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
@@ -36,6 +38,47 @@ def output(text: str, tokens: int | None = 7, seconds: float = 0.5) -> Generatio
 
 def attempt(text: str, **changed: float | None) -> Attempt:
     return Attempt.of(replace(output(text), **changed), CONTENT, PROMPT.text)
+
+
+@pytest.mark.parametrize(
+    ("output_text", "kept"),
+    [
+        (
+            "Returns a list of parsed link headers, for more info see: https://developer.mozilla.org/en-US/docs/Link "
+            'The syntax of those is: Link: < uri-reference >; param1=value1; param2="value2"',
+            "Returns a list of parsed link headers.",
+        ),
+        ("Returns what all_the_callers see of it: {x}", "Returns what all_the_callers see of it."),
+        ("Node betweenness_centrality helper:", "Node betweenness_centrality helper."),
+        ("Reads all the rows of it. See http://example.org/{rows}", "Reads all the rows of it."),
+        ("Reads all the rows of it (see https://example.org/rows;v=1)", "Reads all the rows of it."),
+    ],
+)
+def test_of_documentation_that_goes_on_with_a_link_or_a_list_the_sentence_is_kept(output_text: str, kept: str) -> None:
+    content = f'def f():\n    """{output_text}\n    {{x}}\n    """\n    return 1\n'
+    with pytest.raises(DegenerateOutputError):
+        gate(output_text, content, PROMPT.text)
+    found = Attempt.of(output(output_text), content, PROMPT.text)
+    assert (found.output.text, found.error) == (kept, None)
+    assert avoided(found, content, "ungrounded") is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "for every_item in all_the_items:",
+        "Result compute = other_function(value): {}",
+        'Client client = new Client("https://example.org/a/path")',
+        "with open(path) as the_file_of_the_rows:",
+    ],
+)
+def test_a_line_of_code_is_not_kept_without_its_end(line: str) -> None:
+    assert Attempt.of(output(line), f"first\n    {line}\nlast\n", PROMPT.text).error is not None
+
+
+def test_only_a_sentence_of_the_content_is_kept() -> None:
+    text = "Returns the names of all planets: def read_rows(path, limit): def read_rows(path, limit):"
+    assert Attempt.of(output(text), CONTENT, PROMPT.text).output.text == text
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ _PROGRAM = re.compile(
 _SHELL = re.compile(r"\"\$[@*]\"|;\s*(?:do|then|done|fi)\b|^set -[a-z]+ ", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z][a-z'-]*[,;:.!?]?")
 _BEGINNING = re.compile(r"[A-Z][a-z']+ [a-z']+ ")
+_NO_PROSE = re.compile(r"[;{}]|://|\w\(")
 _RUN = re.compile(r"(\S)\1{11,}")
 _PIECE = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _NAME = re.compile(r"[A-Za-z_]\w{7,}")
@@ -94,7 +95,9 @@ def _is_sentence(flat: str, words: list[str]) -> bool:
     plain = sum(bool(_WORD.fullmatch(word)) for word in words)
     if flat[-1] == ":":  # introduces an example or a list, but may end a line of Python as well
         return plain >= 5 and bool(_BEGINNING.match(flat))
-    return flat[-1] in ".!?" and (plain >= min(5, len(words) - 1) or bool(_BEGINNING.match(flat)))
+    if flat[-1] not in ".!?":  # cut off, or goes on in the content
+        return plain >= max(5, len(words) / 2) and bool(_BEGINNING.match(flat)) and not _NO_PROSE.search(flat)
+    return plain >= min(5, len(words) - 1) or bool(_BEGINNING.match(flat))
 
 
 def _is_code(text: str, words: list[str]) -> bool:

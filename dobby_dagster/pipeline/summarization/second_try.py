@@ -12,6 +12,7 @@ from dobby_dagster.domain.errors import DegenerateOutputError, RecordError
 from dobby_dagster.domain.settings import SecondTry
 from dobby_dagster.inference.engine import Avoid, Generation
 from dobby_dagster.inference.scoring.grounding import unsupported_names
+from dobby_dagster.pipeline.summarization.own_sentence import own_sentence
 from dobby_dagster.pipeline.summarization.quality_gate import gate
 
 
@@ -24,12 +25,16 @@ class Attempt:
 
     @classmethod
     def of(cls, output: Generation, content: str, instruction: str) -> Attempt:
-        """``output`` after the quality gate, see :func:`~.quality_gate.gate`."""
-        try:
-            gate(output.text, content, instruction)
-        except DegenerateOutputError as error:
-            return cls(output, error)
-        return cls(output)
+        """``output`` after the quality gate, see :func:`~.quality_gate.gate`.
+
+        Of an output that is refused, the sentence of the content's documentation that it begins with is kept.
+        """
+        error = _refusal(output.text, content, instruction)
+        if error is not None:
+            sentence = own_sentence(output.text, content)
+            if sentence is not None and _refusal(sentence, content, instruction) is None:
+                return cls(replace(output, text=sentence))
+        return cls(output, error)
 
 
 def avoided(attempt: Attempt, content: str, when: SecondTry) -> Avoid | None:
@@ -67,6 +72,14 @@ def better(first: Attempt, second: Attempt, content: str) -> Attempt:
             queue_seconds=one.queue_seconds,
         ),
     )
+
+
+def _refusal(text: str, content: str, instruction: str) -> DegenerateOutputError | None:
+    try:
+        gate(text, content, instruction)
+    except DegenerateOutputError as error:
+        return error
+    return None
 
 
 def _sum(one: int | None, other: int | None) -> int | None:
