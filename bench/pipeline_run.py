@@ -18,7 +18,7 @@ from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import Chunk
+from dobby_dagster.store.ledger.chunk import Chunk
 from dobby_dagster.store.source.source_relation import Source
 
 PROMPT = PromptLibrary.load().get("summary")

@@ -26,7 +26,7 @@ from dobby_dagster.pipeline.reporting.batch_metrics import percentile
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.cozoscript.script import script
 from dobby_dagster.store.database.connect import connect
-from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
+from dobby_dagster.store.ledger.chunk import Chunk, ChunkStats, Outcome
 
 BACKENDS = ["sqlite", "rocksdb", *(["mnestic sqlite", "mnestic rocksdb"] if find_spec("mnestic") else [])]
 RECORDS = 5_000

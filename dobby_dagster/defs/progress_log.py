@@ -8,7 +8,7 @@ from dobby_dagster.defs.summary_stream import PartitionStart
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import BatchId
 from dobby_dagster.domain.states import State
-from dobby_dagster.store.ledger.chunks import Chunk
+from dobby_dagster.store.ledger.chunk import Chunk
 
 # Each line is an event that Dagster stores.
 INTERVAL_SECONDS = 5.0

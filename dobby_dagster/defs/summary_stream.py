@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from dobby_dagster.domain.scope import BatchId, Scope
-from dobby_dagster.store.ledger.chunks import Chunk
+from dobby_dagster.store.ledger.chunk import Chunk
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.domain.states import COMPLETED
 from dobby_dagster.domain.summaries import Summary
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
+from dobby_dagster.store.ledger.chunk import Chunk, ChunkStats, Outcome
 from dobby_dagster.store.ledger.record_states import Member
 from dobby_dagster.store.source.source_relation import Source
 from dobby_dagster_tests.helpers.records import put

@@ -11,7 +11,7 @@ from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import Chunk
+from dobby_dagster.store.ledger.chunk import Chunk
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 
 PROMPT = PromptLibrary.load().get("summary")

@@ -19,7 +19,7 @@ from dobby_dagster.monitor.dagster_services import DagsterServices
 from dobby_dagster.monitor.monitor_app import monitor_app
 from dobby_dagster.monitor.system_monitor import Monitor
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats
+from dobby_dagster.store.ledger.chunk import Chunk, ChunkStats
 from dobby_dagster.store.ledger.relations import OWNER, TOTAL
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done

@@ -22,7 +22,7 @@ from dobby_dagster.pipeline.callees.outdated_callers import redo_outdated
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger import code_graph
-from dobby_dagster.store.ledger.chunks import Chunk
+from dobby_dagster.store.ledger.chunk import Chunk
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.file_tree import tree
 from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, entries, run

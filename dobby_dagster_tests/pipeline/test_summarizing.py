@@ -26,7 +26,7 @@ from dobby_dagster.pipeline.reporting.export_formats import export_file
 from dobby_dagster.pipeline.summarization import summarizer
 from dobby_dagster.pipeline.summarization.summarizer import Summarizer
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import Chunk
+from dobby_dagster.store.ledger.chunk import Chunk
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, RUN, entries, run
 from dobby_dagster_tests.helpers.records import put

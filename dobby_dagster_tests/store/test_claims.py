@@ -13,7 +13,7 @@ from dobby_dagster.domain.scope import OwnerId, RunId, Scope
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.domain.states import ProcessingState, State, skipped
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats, Outcome
+from dobby_dagster.store.ledger.chunk import Chunk, ChunkStats, Outcome
 from dobby_dagster.store.ledger.record_states import Member, Seen
 from dobby_dagster_tests.helpers.cozo_server import running_server
 from dobby_dagster_tests.helpers.ledger import R, batch_of, done

@@ -173,7 +173,7 @@ def test_a_connection_is_kept(server: CozoServer) -> None:
 @pytest.mark.slow
 def test_a_real_server_is_used_if_it_is_empty_and_left_empty() -> None:
     """A second test server in its place."""
-    suite = Path(__file__).parent / "test_store_contract.py"
+    suite = Path(__file__).parent / "test_reading.py"
     with running_server(token="yes") as real:
         environment = {**os.environ, "DOBBY_TEST_COZO_SERVER": real.url, "DOBBY_TEST_COZO_SERVER_AUTH": "yes"}
         command = [

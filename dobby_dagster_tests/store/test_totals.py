@@ -12,7 +12,7 @@ from dobby_dagster.domain.scope import RunId
 from dobby_dagster.domain.settings import DatabaseSettings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import connect
-from dobby_dagster.store.ledger.chunks import Outcome
+from dobby_dagster.store.ledger.chunk import Outcome
 from dobby_dagster.store.ledger.relations import CHUNK
 from dobby_dagster.store.ledger.schema import migrate
 from dobby_dagster.store.source.source_relation import Source

@@ -15,7 +15,7 @@ from dobby_dagster.domain.states import DELETED, SUPERSEDED, ProcessingState, sk
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import Outcome
+from dobby_dagster.store.ledger.chunk import Outcome
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE, entries, run

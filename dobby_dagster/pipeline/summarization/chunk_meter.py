@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import psutil
 
 from dobby_dagster.inference.engine import Engine, Generation
-from dobby_dagster.store.ledger.chunks import ChunkStats
+from dobby_dagster.store.ledger.chunk import ChunkStats
 
 
 class ChunkMeter:

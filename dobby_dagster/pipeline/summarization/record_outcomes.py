@@ -14,7 +14,7 @@ from dobby_dagster.domain.summaries import Recipe, Summary
 from dobby_dagster.inference.engine import Generation
 from dobby_dagster.pipeline.callees.callee_context import with_context
 from dobby_dagster.pipeline.summarization.second_try import Attempt
-from dobby_dagster.store.ledger.chunks import Outcome
+from dobby_dagster.store.ledger.chunk import Outcome
 from dobby_dagster.store.ledger.record_states import Member, Seen
 
 

@@ -26,7 +26,7 @@ from dobby_dagster.pipeline.summarization.run_claims import RunClaims
 from dobby_dagster.pipeline.summarization.second_try import Attempt, avoided, better
 from dobby_dagster.pipeline.summarization.suspect_windows import windows
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import Chunk, Outcome
+from dobby_dagster.store.ledger.chunk import Chunk, Outcome
 from dobby_dagster.store.ledger.record_states import Member
 from dobby_dagster.store.source.source_relation import Source
 

@@ -24,7 +24,7 @@ from dobby_dagster.pipeline.monitoring.disk_space import free_spaces
 from dobby_dagster.pipeline.monitoring.remedy_command import remedy_command
 from dobby_dagster.pipeline.monitoring.stored_conditions import LOCKED_SECONDS, stored_checks
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats
+from dobby_dagster.store.ledger.chunk import Chunk, ChunkStats
 from dobby_dagster_tests.helpers.ledger import R, batch_of, done
 from dobby_dagster_tests.helpers.world import Make
 

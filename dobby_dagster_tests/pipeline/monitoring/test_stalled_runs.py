@@ -8,7 +8,7 @@ from dobby_dagster.domain.owner import new_owner, retire
 from dobby_dagster.domain.scope import RunId, Scope
 from dobby_dagster.pipeline.monitoring.stalls import stalled_runs
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.chunks import Chunk, ChunkStats
+from dobby_dagster.store.ledger.chunk import Chunk, ChunkStats
 from dobby_dagster_tests.helpers.ledger import R, batch_of, done
 from dobby_dagster_tests.helpers.world import Make
 
