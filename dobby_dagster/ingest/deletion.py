@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.plurals import counted
 
 # More than half of the records of a root need a permission, unless they are no more than these.
@@ -28,17 +27,19 @@ class Deletion:
     stored: int
     reason: str
 
-    def require(self, may_delete: Callable[[Deletion], bool]) -> None:
-        """Ask for the permission.
+    @property
+    def question(self) -> str:
+        """What to ask before the records are deleted."""
+        return f"Delete {self._which}? {self.reason}"
 
-        Raises:
-            SourceError: It is refused.
-        """
-        if not may_delete(self):
-            raise SourceError(
-                f"{self.count:,} of {counted(self.stored, 'record')} of '{self.root}' would be deleted: {self.reason}",
-                hint="nothing was deleted; --yes deletes them",
-            )
+    @property
+    def refusal(self) -> tuple[str, str]:
+        """Why the ingestion does not go on, and the way out."""
+        return f"{self._which} would be deleted: {self.reason}", "nothing was deleted; --yes deletes them"
+
+    @property
+    def _which(self) -> str:
+        return f"{self.count:,} of {counted(self.stored, 'record')} of '{self.root}'"
 
 
 def is_below(key: str, places: Sequence[str]) -> bool:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import Record
 from dobby_dagster.ingest.deletion import Deletion, is_below, renamed, vanished
 from dobby_dagster.ingest.graph.graph_writing import write_graph
+from dobby_dagster.ingest.moved_tree import Move, moves
 from dobby_dagster.ingest.source_files import display, resolved
 from dobby_dagster.ingest.tree_outlines import TreeOutlines
 from dobby_dagster.ingest.tree_records import SourceTree
@@ -20,6 +22,7 @@ from dobby_dagster.store.ledger.own_records import Records
 
 PAGE = 500
 PAGE_BYTES = 8_000_000
+Permits = Callable[[Deletion | Move], bool]
 
 
 @dataclass
@@ -34,6 +37,7 @@ class Ingested:
         deleted: How many stored records were deleted, since they are no longer found.
         left_out: Files and folders that were not read, with the reason.
         edges: What changed in the code graph.
+        moved: Where trees were ingested before, by where they are now.
     """
 
     files: int = 0
@@ -43,6 +47,7 @@ class Ingested:
     deleted: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
     edges: EdgeChanges = field(default_factory=EdgeChanges)
+    moved: dict[str, str] = field(default_factory=dict)
 
 
 def ingest(
@@ -53,11 +58,12 @@ def ingest(
     name: str | None = None,
     exclude: Sequence[str] = (),
     on_file: Callable[[Path], None] = lambda path: None,
-    may_delete: Callable[[Deletion], bool] = lambda deletion: True,
+    permits: Permits = lambda doubtful: True,
 ) -> Ingested:
     """Read ``roots``, write new and changed records and edges of the code graph, and delete what is no longer found.
 
-    The files and folders that contain the records are stored too, unless only a sample of the records is kept.
+    Records of a tree that was moved since are those of its new place. The files and folders that contain the records
+    are stored too, unless only a sample of the records is kept.
 
     Args:
         store: Where the relation is.
@@ -66,18 +72,23 @@ def ingest(
         name: First part of every key; by default the root's own name.
         exclude: Glob patterns; a file whose path below its root matches one is left out.
         on_file: Called with each file that is read.
-        may_delete: Asked for permission before a deletion that may be unintended.
+        permits: Asked before a deletion, or the use of another place's records, that may be unintended.
 
     Raises:
-        SourceError: A root does not exist, another root has its keys, or a deletion is not permitted.
+        SourceError: A root does not exist, another root has its keys, or something is not permitted.
     """
     done, records = Ingested(), store.records
     for path in roots:
         real = resolved(path)
         tree = SourceTree(path, display(real), name or display(Path(real.name)))
+        for move in moves(store, tree):
+            if move.needs_permission:
+                _require(move, permits)
+            records.move(move.former, tree.origin)
+            done.moved[tree.origin] = move.former
         stored = records.keys_of(tree.origin)
         if deletion := renamed(display(path), tree.prefix, stored):
-            deletion.require(may_delete)
+            _require(deletion, permits)
         found = tree.records(exclude, on_file)
         if limit is not None:
             found = _sample(found, limit)
@@ -88,7 +99,7 @@ def ingest(
         done.left_out |= tree.left_out
         missing = sorted(key for key in stored - tree.keys if not is_below(key, tree.unread))
         if deletion := vanished(display(path), missing, stored):
-            deletion.require(may_delete)
+            _require(deletion, permits)
         records.remove(missing)
         still = stored.difference(missing)
         done.edges += write_graph(store.graph, tree, outlines.keys | still, still)
@@ -99,6 +110,17 @@ def ingest(
         store.outlines.replace(tree.origin, outlines.found(kept, partial) if is_whole else [])
         records.remove(store.outlines.orphans(tree.origin))
     return done
+
+
+def _require(doubtful: Deletion | Move, permits: Permits) -> None:
+    """Ask for a permission.
+
+    Raises:
+        SourceError: It is refused.
+    """
+    if not permits(doubtful):
+        message, hint = doubtful.refusal
+        raise SourceError(message, hint=hint)
 
 
 def _places(keys: Iterable[str]) -> set[str]:

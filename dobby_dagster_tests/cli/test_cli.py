@@ -15,6 +15,7 @@ import pytest
 from dobby_dagster.store.database.connect import cozo_client
 from dobby_dagster_tests.helpers.command import PROCESS, Dobby
 from dobby_dagster_tests.helpers.cozo_server import running_server
+from dobby_dagster_tests.helpers.file_tree import tree
 from dobby_dagster_tests.helpers.records import fill
 
 CODE = {f"m.py::f{i:02d}": f"def f{i:02d}(path):\n    return open(path).read({i})\n" for i in range(8)}
@@ -106,6 +107,25 @@ def test_ingest_summarize_and_look_at_it(dobby: Dobby, tmp_path: Path) -> None:
     events = [event["event"] for event in dobby("history", "src/a.py::f00", "--json").json]
     assert events == ["seen", "pending", "in_progress", "completed"]
     assert "in_progress" in dobby("history", "src/a.py::f00").out
+
+
+def test_ingest_of_a_tree_that_was_moved(dobby: Dobby) -> None:
+    tree(Path("1/src"), {"a.py": "def f(): return 1\n"})
+    assert dobby("ingest", "1/src").code == 0
+    former = str(Path("1/src").resolve())
+    Path("1").rename("2")
+    moved = dobby("ingest", "2/src")
+    place = str(Path("2/src").resolve())
+    assert moved.code == 0
+    assert "0 written, 1 unchanged" in moved.out
+    assert (
+        moved.err.splitlines()[-1] == f"the records of '{former}', which is no longer there, are now those of '{place}'"
+    )
+    assert dobby("ingest", "2/src", "--json").json["moved"] == {}
+    shutil.copytree("2", "3")
+    refused = dobby("ingest", "3/src")
+    assert refused.code != 0
+    assert "give this one another --name" in refused.err
 
 
 def test_ingest_names_few_reasons_on_the_screen(dobby: Dobby) -> None:

@@ -172,10 +172,15 @@ def test_file_names_that_are_no_utf8_have_keys(sqlite_store: CozoStore, tmp_path
 def test_another_name_deletes_nothing_without_consent(sqlite_store: CozoStore, tmp_path: Path) -> None:
     root = tree(tmp_path / "src", {"a.py": PYTHON})
     ingest(sqlite_store, [root])
-    asked: list[Deletion] = []
+    asked: list[object] = []
+
+    def ask(deletion: object) -> bool:
+        asked.append(deletion)
+        return False
+
     with pytest.raises(SourceError, match="5 of 5 records of .* would be deleted: .* under another name"):
-        ingest(sqlite_store, [root], name="other", may_delete=lambda deletion: bool(asked.append(deletion)))
-    assert (asked[0].count, asked[0].stored) == (5, 5)
+        ingest(sqlite_store, [root], name="other", permits=ask)
+    assert [(each.count, each.stored) for each in asked if isinstance(each, Deletion)] == [(5, 5)]
     assert {key.split("/")[0] for key in sqlite_store.records.keys_of(str(root))} == {"src"}
     done = ingest(sqlite_store, [root], name="other")
     assert (done.written, done.deleted) == (5, 5)
@@ -186,9 +191,9 @@ def test_most_of_many_records_are_not_deleted_without_consent(sqlite_store: Cozo
     ingest(sqlite_store, [root])
     for i in range(5):
         (root / f"m{i}.py").unlink()
-    assert ingest(sqlite_store, [root], may_delete=lambda deletion: False).deleted == 25
+    assert ingest(sqlite_store, [root], permits=lambda deletion: False).deleted == 25
     with pytest.raises(SourceError, match="75 of 75 records of .* would be deleted"):
-        ingest(sqlite_store, [root], exclude=["*"], may_delete=lambda deletion: False)
+        ingest(sqlite_store, [root], exclude=["*"], permits=lambda deletion: False)
     assert len(sqlite_store.records.keys_of(str(root))) == 75
 
 

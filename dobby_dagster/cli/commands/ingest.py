@@ -21,6 +21,7 @@ from dobby_dagster.domain.settings import OWN_RELATION
 
 if TYPE_CHECKING:
     from dobby_dagster.ingest.deletion import Deletion
+    from dobby_dagster.ingest.moved_tree import Move
 
 # Lines about the files that were left out, at most.
 LINES = 6
@@ -35,7 +36,10 @@ def ingest(
     ] = None,
     name: Annotated[str | None, typer.Option(help="First part of every key; by default the path's own name.")] = None,
     exclude: Annotated[list[str] | None, typer.Option(help="Leave out files that match this glob.")] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before records are deleted.")] = False,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Don't ask before records are deleted, or taken over from another place."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Fill Dobby's relation 'record' from source trees and text files: a record per function, class or section."""
@@ -43,8 +47,8 @@ def ingest(
     from dobby_dagster.ingest.source_files import files_of
     from dobby_dagster.store.cozo_store import CozoStore
 
-    def may_delete(deletion: Deletion) -> bool:
-        return yes or (sys.stdin.isatty() and typer.confirm(_question(deletion), err=True))
+    def permits(doubtful: Deletion | Move) -> bool:
+        return yes or (sys.stdin.isatty() and typer.confirm(printable(doubtful.question), err=True))
 
     settings = given.load().settings
     require_lasting(settings.database)
@@ -54,14 +58,15 @@ def ingest(
     with progress("Reading", total) as advance:
         done = run(
             store, paths, limit=limit, name=name, exclude=exclude or [], on_file=lambda path: advance(),
-            may_delete=may_delete,
+            permits=permits,
         )  # fmt: skip
     store.remember_relation(OWN_RELATION)
     seconds = time.perf_counter() - began
     if as_json:
         print_json(
             {"files": done.files, "found": done.found, "written": done.written, "unchanged": done.unchanged,
-             "deleted": done.deleted, "left_out": done.left_out, "edges": asdict(done.edges), "seconds": seconds}
+             "deleted": done.deleted, "left_out": done.left_out, "edges": asdict(done.edges), "moved": done.moved,
+             "seconds": seconds}
         )  # fmt: skip
         return
     out.print(
@@ -70,14 +75,10 @@ def ingest(
     )
     edges = counted(done.edges.added + done.edges.kept, "edge")
     out.print(f"The code graph has {edges}: {done.edges.added:,} added, {done.edges.removed:,} removed.")
+    for place, former in done.moved.items():
+        note(printable(f"the records of '{former}', which is no longer there, are now those of '{place}'"))
     for line in _left_out(done.left_out, paths):
         note(line)
-
-
-def _question(deletion: Deletion) -> str:
-    return printable(
-        f"Delete {deletion.count:,} of {counted(deletion.stored, 'record')} of '{deletion.root}'? {deletion.reason}"
-    )
 
 
 def _left_out(left_out: Mapping[str, str], roots: list[Path]) -> Iterator[str]:

@@ -10,7 +10,7 @@ from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.records import Record, Structured
 from dobby_dagster.store.cozoscript.storable import storable_text, storable_value
 from dobby_dagster.store.database.connection import Connection
-from dobby_dagster.store.ledger.relations import RECORD
+from dobby_dagster.store.ledger.relations import EDGE, OUTLINE, RECORD
 
 
 class Records:
@@ -45,7 +45,8 @@ class Records:
             before = stored.get(record.key)
             if before and before[1] not in ("", origin):
                 raise SourceError(
-                    f"key '{record.key}' is taken by a record of {before[1]}", hint="give this one another --name"
+                    f"key '{record.key}' is taken by a record of {before[1]}",
+                    hint="give this one another --name; if that tree is gone, its records become this one's",
                 )
             metadata = dict(record.metadata)
             wanted = [record.content, origin, record.content_type, record.language, record.priority, metadata]
@@ -64,6 +65,22 @@ class Records:
         """All keys whose records came from ``origin``; those whose contents are derived are left out."""
         query = "?[key] := *record{key, source, metadata}, source == $origin, is_null(maybe_get(metadata, 'derived'))"
         return {row[0] for row in self._connection.run(query, {"origin": origin}).rows}
+
+    def move(self, former: str, origin: str) -> None:
+        """Make all records, outlines and edges of one tree those of another, in one transaction.
+
+        Args:
+            former: Where the tree was.
+            origin: Where it is.
+        """
+        moved = [
+            f"{{ ?[{', '.join([*each.key, column])}] := *{each.name}{{{', '.join(each.key)}, {column}: former}},"
+            f" former == $former, {column} = $origin"
+            f" :update {each.name} {{{', '.join(each.key)} => {column}}} }}"
+            for each, column in ((RECORD, "source"), (OUTLINE, "origin"), (EDGE, "origin"))
+        ]
+        params = {"former": former, "origin": storable_text(origin)}
+        self._connection.run("\n".join(moved), params, write=True)
 
     def origins(self) -> dict[str, list[str]]:
         """The trees that records came from: each one's path, and its files, as in their keys, in order."""
