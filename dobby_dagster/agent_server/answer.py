@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from dobby_dagster.agent_server import cursor as cursors
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import printable
 
@@ -67,9 +68,8 @@ class Entry(BaseModel):
             if self.state is None:
                 return "no summary"
             return f"no summary, {self.state}" + (f": {self.reason}" if self.reason else "")
-        sure = "unknown" if self.confidence is None else f"{self.confidence:.2f}"
         outdated = "" if self.current else "outdated, the content has changed since; "
-        return f"{self.summary} [{outdated}confidence {sure}]"
+        return f"{self.summary} [{outdated}confidence {shown_confidence(self.confidence)}]"
 
 
 class Answer(BaseModel):

@@ -91,9 +91,9 @@ def summary_metadata(
     store: CozoStore, source: Source, scope: Scope, failed_share_limit: float, unsure_below: float = 0.0
 ) -> tuple[dict[str, Any], str]:
     """The metadata of a batch of summaries, and why its partition fails; the reason is empty where it succeeds."""
+    from dobby_dagster.domain.confidence_text import shown_confidence
     from dobby_dagster.pipeline.planning.record_selection import evenly_spaced
     from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics
-    from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 
     values = batch_metrics(store, scope, unsure_below)
     rows = store.batch_reports.summaries(scope)
@@ -101,7 +101,7 @@ def summary_metadata(
     rows = sorted(rows, key=lambda row: row["key"])
     chosen = [rows[place] for place in evenly_spaced(len(rows), SAMPLES)]
     files = _files(source, [row["key"] for row in (*chosen, *errors[:SAMPLES])])
-    samples = [[row["key"], files[row["key"]], row["text"], shown_confidence(row)] for row in chosen]
+    samples = [[row["key"], files[row["key"]], row["text"], shown_confidence(row["confidence"])] for row in chosen]
     metadata: dict[str, Any] = {
         "dagster/partition_row_count": len(rows),
         **{f"records_{name}": values[f"records_{name}"] for name in ("completed", "failed", "skipped")},

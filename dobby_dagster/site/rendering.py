@@ -18,9 +18,9 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from dobby_dagster import __version__
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import printable, shortened
-from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 from dobby_dagster.site.entry import SURE_FROM, Level
 from dobby_dagster.site.highlighted_code import highlighted
 from dobby_dagster.site.languages import LANGUAGES
@@ -87,7 +87,7 @@ class Renderer:
         environment.filters |= {
             "short": shortened, "thousands": "{:,}".format, "counted": counted, "highlighted": highlighted,
             "total": _total, "last_of": _last_of, "day": _day,
-            "confidence": lambda value: shown_confidence({"confidence": value}),
+            "confidence": shown_confidence,
         }  # fmt: skip
         return environment
 

@@ -109,6 +109,19 @@ def test_ingest_summarize_and_look_at_it(dobby: Dobby, tmp_path: Path) -> None:
     assert "in_progress" in dobby("history", "src/a.py::f00").out
 
 
+def test_summarize_shows_what_this_run_did(dobby: Dobby) -> None:
+    fill({f"k{number}": code for number, code in enumerate(CODE.values())})
+    first = dobby("summarize", *THEIRS, *COLUMNS)
+    assert "Summaries of this run, the newest first" in first.out
+    fill({"k3": "def area(radius):\n    return 3.14159 * radius * radius\n"})
+    second = dobby("summarize", *THEIRS, *COLUMNS)
+    assert [key for key in (f"k{number}" for number in range(len(CODE))) if f"│ {key} " in second.out] == ["k3"]
+    third = dobby("summarize", *THEIRS, *COLUMNS, "--show", 3)
+    assert "A sample of 3 summaries of earlier runs" in third.out
+    assert third.out.count("│ k") == 3
+    assert "│ k" not in dobby("summarize", *THEIRS, *COLUMNS, "--show", 0).out
+
+
 def test_ingest_of_a_tree_that_was_moved(dobby: Dobby) -> None:
     tree(Path("1/src"), {"a.py": "def f(): return 1\n"})
     assert dobby("ingest", "1/src").code == 0

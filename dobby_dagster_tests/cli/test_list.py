@@ -203,3 +203,15 @@ def test_a_key_with_bytes_that_are_no_text_is_found_as_it_was_ingested(dobby: Do
     assert dobby("show", "caf\udce9.py", *WHERE).out.startswith("src/caf\\xe9.py::brew: pending")
     for command in ("show", "history"):
         assert "there is no record" in dobby(command, "\udcff\ud800", *WHERE).err
+
+
+def test_a_confidence_has_two_decimals_everywhere(dobby: Dobby, tree: CozoStore) -> None:
+    key = KEYS[2]
+    [row] = [row for row in dobby("list", *WHERE, "--json").json["records"] if row["key"] == key]
+    shown = f"{row['confidence']:.2f}"
+    [line] = [line for line in dobby("list", key, *WHERE).out.splitlines() if key in line]
+    assert line.split("│")[-2].strip() == shown
+    [line] = [line for line in dobby("show", key, *WHERE).out.splitlines() if "confidence" in line]
+    assert line.split("│")[-2].strip() == shown
+    hits = dobby("search", "one", *WHERE).out.splitlines()
+    assert hits[hits.index(f"{key}  line 1") + 2].strip().startswith(f"confidence {shown},")

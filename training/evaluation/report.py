@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.inference.models.reliability import RELIABILITY, Reliability, reliability_bins
 from dobby_dagster.inference.scoring.content_kind import kind_of
 from dobby_dagster.inference.scoring.text_overlap import interval, rouge_l, smoothed_bleu
-from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 from training.calibrate import LANGUAGES, agrees
 from training.corpus.pair import Pair
 from training.evaluation.answers import MADE_UP, Answered, answers, as_records, sample, sample_kinds, with_documentation
@@ -82,7 +82,7 @@ def _listed(title: str, text: str, answered: dict[str, list[Answered]], count: i
                 f"{a.pair.project} `{a.pair.name}`",
                 a.pair.summary,
                 "*refused:* " * a.refused + a.answer.text,
-                shown_confidence({"confidence": a.answer.confidence}),
+                shown_confidence(a.answer.confidence),
             )
             for a in group[:count]
         )
@@ -217,7 +217,7 @@ def _oddities(model: Path) -> str:
         (
             a.pair.name,
             "*refused:* " * a.refused + (a.answer.text or "(nothing)"),
-            shown_confidence({"confidence": a.answer.confidence}),
+            shown_confidence(a.answer.confidence),
         )
         for a in answers(model, pairs)
     ]

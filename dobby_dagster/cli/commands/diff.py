@@ -13,6 +13,7 @@ from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import out, print_json, print_table
 from dobby_dagster.cli.recipe_labels import has_identifier, settings_by_recipe
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import RecipeId
@@ -56,9 +57,9 @@ def diff(
         print_table(["key", *_labels(first, second), "words in common"], table)
     out.print(
         f"{counted(found.both, 'record')} with both summaries: {found.identical:,} identical,"
-        f" {_share(found.overlap_mean)} of the words in common; mean confidence {_number(found.first_confidence)} and"
-        f" {_number(found.second_confidence)}. Only by the first: {found.only_first:,}; only by the second:"
-        f" {found.only_second:,}.",
+        f" {_share(found.overlap_mean)} of the words in common; mean confidence"
+        f" {shown_confidence(found.first_confidence)} and {shown_confidence(found.second_confidence)}."
+        f" Only by the first: {found.only_first:,}; only by the second: {found.only_second:,}.",
         soft_wrap=True,
     )
 
@@ -115,11 +116,7 @@ def _labels(*rows: Mapping[str, Any]) -> list[str]:
 
 
 def _said(text: str, confidence: float | None) -> str:
-    return f"{text} ({_number(confidence)})"
-
-
-def _number(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.3f}"
+    return f"{text} ({shown_confidence(confidence)})"
 
 
 def _share(value: float | None) -> str:

@@ -11,6 +11,7 @@ from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import note, out, print_json, print_table
 from dobby_dagster.cli.record_lookup import typed
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.states import State
 from dobby_dagster.domain.suggest import suggestion
@@ -80,5 +81,5 @@ def _why_none(row: Mapping[str, Any]) -> str:
     return f"({row['state']}: {why})" if why else f"({row['state']})"
 
 
-def _confidence(row: Mapping[str, Any]) -> float | str:
-    return "" if row["summary"] is None else "unknown" if row["confidence"] is None else row["confidence"]
+def _confidence(row: Mapping[str, Any]) -> str:
+    return "" if row["summary"] is None else shown_confidence(row["confidence"])

@@ -14,6 +14,7 @@ from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import note, out, print_json
 from dobby_dagster.cli.progress_bars import progress
 from dobby_dagster.cli.record_lookup import typed
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.errors import SettingsError, SourceError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import printable
@@ -123,8 +124,7 @@ def _show_hit(hit: Hit) -> None:
     """Key and line, then the summary, then what is known of it; the lines of a key are not folded."""
     line = Text(printable(hit.key), style="bold")
     line.append("" if hit.line is None else f"  line {hit.line}", style="not bold dim")
-    confidence = "unknown" if hit.confidence is None else f"{hit.confidence:.3f}"
-    about = [f"confidence {confidence}", f"found by {' and '.join(hit.ways)}"]
+    about = [f"confidence {shown_confidence(hit.confidence)}", f"found by {' and '.join(hit.ways)}"]
     out.print(line, soft_wrap=True)
     out.print(
         fill(printable(hit.summary or ""), out.width, initial_indent="  ", subsequent_indent="  "), soft_wrap=True

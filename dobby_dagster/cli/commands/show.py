@@ -10,6 +10,7 @@ from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import out, print_json, print_table
 from dobby_dagster.cli.record_lookup import found_key
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import printable
@@ -60,7 +61,8 @@ def show(
         out.print(f"\n{row['text']}", soft_wrap=True)
         facts = ("model", "prompt", "confidence", "min_logprob", "prompt_tokens", "output_tokens", "truncated",
                  "finish_reason", "batch", "fingerprint")  # fmt: skip
-        values = [(name, "unknown" if row[name] is None else row[name]) for name in facts]
+        shown = {**row, "confidence": shown_confidence(row["confidence"])}
+        values = [(name, "unknown" if shown[name] is None else shown[name]) for name in facts]
         print_table(["", ""], [("summary", FORMER[row["former"]]), *values])
     if record is not None:
         _show_content(record, content, full=full)

@@ -30,7 +30,7 @@ def summarize(
         Path | None, typer.Option("--output", "-o", help="Export afterwards: .md, .jsonl, .csv or .parquet.")
     ] = None,
     force: options.Force = False,
-    show: Annotated[int, typer.Option(min=0, help="Show this many of the summaries.")] = 5,
+    show: Annotated[int, typer.Option(min=0, help="Show this many of the summaries, those of this run first.")] = 5,
     as_json: options.Json = False,
 ) -> None:
     """Summarise every record that has no summary yet from this model and prompt."""
@@ -62,9 +62,9 @@ def _show(use: Opened, recipe: RecipeId, finished: Finished, status: dict[str, i
     tracking = report.planned.get("change_tracking", "")
     print_table(["state", "records"], [(s, f"{status[s]:,}") for s in ("completed", "failed", "skipped", "pending")])
     out.print(f"Changes in '{relation}' were found by {tracking}.", highlight=False)
-    rows = sample(store, relation, recipe, show)
+    title, rows = sample(store, relation, recipe, report.runs, show)
     if rows:
-        print_table(["key", "summary", "confidence"], rows, title=f"A sample of {counted(len(rows), 'summary')}")
+        print_table(["key", "summary", "confidence"], rows, title=title)
     failed = list(store.states.failed(relation, recipe))
     for line in doubt_lines(use, recipe):
         out.print(line, soft_wrap=True)

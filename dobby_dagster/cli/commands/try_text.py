@@ -10,6 +10,7 @@ import typer
 
 from dobby_dagster.cli import options
 from dobby_dagster.cli.output import note, out, print_json
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.plurals import counted
 
@@ -46,11 +47,11 @@ def try_(
         )  # fmt: skip
         return
     out.print(written.text, soft_wrap=True)
-    confidence = "unknown" if written.confidence is None else f"{written.confidence:.3f}"
     tokens = "" if written.output_tokens is None else f", {counted(written.output_tokens, 'token')}"
     note(
-        f"confidence {confidence}{tokens}, {made.seconds * 1_000:.0f} ms after {model.load_seconds:.1f} s of loading; "
-        f"{model.name} in {model.numbers} on {model.device} by {model.engine}, prompt {made.prompt}"
+        f"confidence {shown_confidence(written.confidence)}{tokens}, {made.seconds * 1_000:.0f} ms after"
+        f" {model.load_seconds:.1f} s of loading; {model.name} in {model.numbers} on {model.device} by {model.engine},"
+        f" prompt {made.prompt}"
     )
     if written.truncated:
         note("The text is longer than the prompt may be: its middle was left out.")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.errors import Severity
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import BatchId, RecipeId, RunId, Scope
@@ -111,7 +112,8 @@ def confidence(settings: Settings, store: CozoStore) -> Iterator[Condition]:
         yield Condition(
             Kind.CONFIDENCE,
             f"{before}-{now}",
-            f"the mean confidence fell from {found.before:.2f} to {found.now:.2f} with the change of model or prompt",
+            f"the mean confidence fell from {shown_confidence(found.before)} to {shown_confidence(found.now)}"
+            " with the change of model or prompt",
             f"Compared are the first summaries by {used[0]['model']} with {used[0]['prompt']} and those by "
             f"{used[1]['model']} with {used[1]['prompt']}, of the same contents where there are enough. "
             "It is over when another model or prompt is in use.",

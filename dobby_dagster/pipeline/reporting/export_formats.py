@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, cast
 
 from dobby_dagster.domain.atomic_file import replacing, require_new
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.markdown import block, code, prose
 from dobby_dagster.domain.printable import printable, printable_json
@@ -32,7 +33,8 @@ def write_markdown(entries: Iterable[dict[str, Any]], stream: IO[str]) -> int:
         stream.write(f"\n## {code(entry['key'])}\n\n")
         if entry["summary"] is not None:
             stream.write(
-                f"{prose(entry['summary'])}\n\n*confidence {shown_confidence(entry)}, {prose(entry['model'] or '')}*\n"
+                f"{prose(entry['summary'])}\n\n*confidence {shown_confidence(entry['confidence'])},"
+                f" {prose(entry['model'] or '')}*\n"
             )
         else:
             why = entry.get("reason") or entry.get("error") or ""
@@ -135,16 +137,6 @@ class _Escaped:
 
     def write(self, text: str) -> int:
         return self.stream.write(printable(text, lines=True))
-
-
-def shown_confidence(entry: Mapping[str, Any]) -> str:
-    """The confidence of ``entry`` with two decimals.
-
-    >>> shown_confidence({"confidence": 0.987}), shown_confidence({"confidence": None})
-    ('0.99', 'unknown')
-    """
-    confidence = entry["confidence"]
-    return "unknown" if confidence is None else f"{confidence:.2f}"
 
 
 def csv_field(value: Any) -> Any:

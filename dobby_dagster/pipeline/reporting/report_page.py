@@ -16,11 +16,11 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from dobby_dagster import __version__
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import printable, shortened
 from dobby_dagster.domain.states import State
 from dobby_dagster.pipeline.reporting import confidence_plots, timeline_plots
-from dobby_dagster.pipeline.reporting.export_formats import shown_confidence
 from dobby_dagster.pipeline.reporting.figure_text import duration, figure, moment, share
 from dobby_dagster.pipeline.reporting.plot_axes import Plot
 from dobby_dagster.pipeline.reporting.report_figures import ReportFigures
@@ -92,7 +92,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "short": shortened, "figure": figure, "thousands": "{:,}".format, "moment": moment, "duration": duration,
         "counted": counted,
-        "confidence": lambda value: shown_confidence({"confidence": value}),
+        "confidence": shown_confidence,
     }  # fmt: skip
     return environment
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.states import State
 from dobby_dagster.pipeline.reporting.figure_text import duration, moment, share
@@ -99,7 +100,7 @@ def key_figures(figures: ReportFigures) -> list[tuple[str, str, str]]:
             "unknown" if p50 is None else f"{p50:.3g} ms",
             "" if p95 is None else f"median a record; 95\u00a0% below {p95:.3g}\u00a0ms",
         ),
-        ("Confidence", "unknown" if mean is None else f"{mean:.2f}", f"mean; {tally.confidence.unknown:,} unknown"),
+        ("Confidence", shown_confidence(mean), f"mean; {tally.confidence.unknown:,} unknown"),
         (
             "Memory",
             "unknown" if not memory else f"{memory / 1e9:.2f} GB",
