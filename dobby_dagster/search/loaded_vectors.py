@@ -6,6 +6,7 @@ A process holds few of them: an agent server or Dagster lives for weeks, in whic
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
@@ -103,21 +104,29 @@ def loaded_vectors(store: CozoStore, relation: str, recipe: RecipeId, embedding:
 
 def _read(store: CozoStore, relation: str, recipe: RecipeId, batch: BatchId, stored: VectorBatch) -> _BatchRows:
     keys: list[str] = []
-    digests, vectors = bytearray(), bytearray()
+    digests, parts = bytearray(), [np.zeros((0, 0), np.int8)]
     for number in range(stored.pages):
         page = store.vectors.page(relation, recipe, batch, number, stored.embedding)
-        if page is not None:
-            keys += page.keys
-            digests += page.digests
-            vectors += page.vectors
-    rows = np.frombuffer(bytes(vectors), np.int8).reshape(len(keys), -1) if keys else np.zeros((0, 0), np.int8)
+        if page is None or not page.keys:
+            continue
+        size, odd = divmod(len(page.vectors), len(page.keys))
+        if odd or len(page.digests) != DIGEST_BYTES * len(page.keys) or size != (parts[-1].shape[1] or size):
+            continue  # damaged: its records are not found by meaning
+        keys += page.keys
+        digests += page.digests
+        parts.append(np.frombuffer(page.vectors, np.int8).reshape(len(page.keys), size))
+    rows = np.concatenate(parts[1:]) if keys else parts[0]
     split = [bytes(digests[begin : begin + DIGEST_BYTES]) for begin in range(0, len(digests), DIGEST_BYTES)]
     return _BatchRows(stored.stamp, keys, split, rows)
 
 
 def _joined(batches: Mapping[BatchId, _BatchRows]) -> LoadedVectors:
-    """One row a key: of the batches that have it, the latest one's."""
-    filled = [rows for rows in batches.values() if rows.keys]
+    """One row a key: of the batches that have it, the latest one's. Batches of another size than most are damaged."""
+    sizes: Counter[int] = Counter()
+    for each in batches.values():
+        sizes[each.rows.shape[1]] += len(each.keys)
+    size = max(sizes, key=sizes.__getitem__, default=0)
+    filled = [rows for rows in batches.values() if rows.keys and rows.rows.shape[1] == size]
     keys = [key for rows in filled for key in rows.keys]
     digests = [digest for rows in filled for digest in rows.digests]
     rows = np.concatenate([each.rows for each in filled]) if filled else np.zeros((0, 0), np.int8)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 from dobby_dagster.domain.errors import SettingsError
@@ -13,6 +13,7 @@ from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.search_words import query_words
 from dobby_dagster.domain.settings import SearchSettings
 from dobby_dagster.pipeline.reporting.record_list import RecordFilter
+from dobby_dagster.search.filtered_keys import filtered_keys
 from dobby_dagster.search.rank_fusion import Fused, fused, weights_for
 from dobby_dagster.search.retriever import Retriever
 from dobby_dagster.search.retrievers import retrievers_for
@@ -112,12 +113,17 @@ def search(
         retrievers = retrievers_for(store, source, recipe, settings)
     wanted = wanted or RecordFilter()
     needed = limit * page + 1
-    candidates, is_all = max(needed, CANDIDATES), False
-    found: list[Hit] = []
-    while len(found) < needed and not is_all:
+    candidates = max(needed, CANDIDATES)
+    among: frozenset[str] | None = None
+    for attempt in count():
+        if attempt == 1:  # the filter leaves few: rows are read only of those that it may accept
+            among = filtered_keys(store, source, recipe, wanted)
         rankings = {each.way: each.ranked(text, candidates, wanted.prefix) for each in retrievers}
         is_all = all(len(ranking) < candidates for ranking in rankings.values())
-        found = list(islice(_hits(store, source, recipe, fused(rankings, weights_for(text)), wanted), needed))
+        ranking = [each for each in fused(rankings, weights_for(text)) if among is None or each.key in among]
+        found = list(islice(_hits(store, source, recipe, ranking, wanted), needed))
+        if len(found) == needed or is_all or (among is not None and not among):
+            break
         candidates *= MORE
     behind = tuple(line for retriever in retrievers if (line := retriever.behind()))
     return SearchResult(found[limit * (page - 1) : limit * page], len(found) == needed, behind)

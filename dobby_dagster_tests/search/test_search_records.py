@@ -8,6 +8,7 @@ import pytest
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.settings import SearchSettings, SourceSettings
 from dobby_dagster.pipeline.reporting.record_list import RecordFilter
+from dobby_dagster.search import search_records
 from dobby_dagster.search.search_index import update_all
 from dobby_dagster.search.search_records import Hit, SearchResult, search
 from dobby_dagster.store.cozo_store import CozoStore
@@ -148,6 +149,29 @@ def test_a_purge_of_the_recipe_that_was_indexed_last_is_told_and_made_up_for(fil
     assert of(filled, "radius of the area").index_behind == ("3 records not in the full-text index",)
     assert update_all(filled, filled.source(SourceSettings()), RECIPE.id) == 3
     assert (keys(of(filled, "radius of the area")), of(filled, "area").index_behind) == ([AREA], ())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        (RecordFilter(kind="class"), [HOSTS]),
+        (RecordFilter(language="javascript"), [HOSTS]),
+        (RecordFilter(kind="class", language="python"), []),
+        (RecordFilter(kind="function", below=0.0), []),
+        (RecordFilter(kind="class", below=1.1), [HOSTS]),
+        (RecordFilter(kind="text"), []),
+    ],
+)
+def test_of_a_filter_that_leaves_few_only_those_are_read(
+    filled: CozoStore, monkeypatch: pytest.MonkeyPatch, wanted: RecordFilter, expected: list[str]
+) -> None:
+    monkeypatch.setattr(search_records, "CANDIDATES", 1)
+    whole, read = filled.reports.rows_at, []
+    monkeypatch.setattr(filled.reports, "rows_at", lambda *given: read.extend(given[2]) or whole(*given))
+    ways = [Fixed(["broken", HOST, AREA, HOSTS])]
+    result = of(filled, "host", wanted, retrievers=ways, limit=1)
+    assert (keys(result), result.more) == (expected, False)
+    assert sorted(read[2:]) == expected
 
 
 @pytest.mark.slow

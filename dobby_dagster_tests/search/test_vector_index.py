@@ -3,6 +3,7 @@
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,22 @@ def test_fewer_than_asked_for_are_found_only_where_there_are_no_more(world: Worl
     assert world.found("circle", limit=2) == world.found("circle", limit=9) == ["c", "d"]
     assert world.retriever.ranked("circle", 1, prefix="d") == ["d"]
     assert world.retriever.ranked("circle", 1, prefix="a") == []
+
+
+@pytest.mark.parametrize("vectors", [b"\x01\x02\x03", b"\x01" * 12, b""])
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_vectors_of_another_size_hold_up_no_search(world: World, vectors: bytes, damaged: int) -> None:
+    world.summarize(a="circle", b="host")
+    world.index()
+    world.summarize(c="circle radius", d="host", e="port")
+    world.index()
+    batch, stored = list(world.store.vectors.batches("record", RECIPE.id).items())[damaged]
+    page = world.store.vectors.page("record", RECIPE.id, batch, 0, stored.embedding)
+    assert page is not None
+    broken = replace(page, vectors=vectors)
+    world.store.vectors.put_page("record", RECIPE.id, batch, 0, stored.embedding, broken)
+    assert set(world.found("circle")) <= {"a", "c"}
+    assert damaged or world.found("circle") == ["c"]
 
 
 def test_a_process_holds_only_the_vectors_that_were_read_last(world: World) -> None:

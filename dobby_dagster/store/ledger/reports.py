@@ -176,6 +176,13 @@ class Reports:
                 "content": record.content,
             }
 
+    def keys_below(self, relation: str, recipe: RecipeId | None, confidence: float) -> set[str]:
+        """The keys of records with a summary, of a former content too, of a known confidence under ``confidence``."""
+        query = f"""?[key] := *{SUMMARY.name}{{source: $source, key, recipe: by, confidence: known}}, by == $recipe,
+            if(is_num(known), known < $confidence, false)"""
+        params = {"source": relation, "recipe": recipe or "", "confidence": confidence}
+        return {row[0] for row in self._connection.run(query, params).rows}
+
     def state_of(self, relation: str, key: str, recipe: RecipeId | None) -> dict[str, Any] | None:
         """The current state of one record; None if no plan has ever seen it.
 
