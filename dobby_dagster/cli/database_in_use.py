@@ -23,6 +23,7 @@ from dobby_dagster.domain.suggest import suggestion
 from dobby_dagster.store.cozo_store import CozoStore
 
 if TYPE_CHECKING:
+    from dobby_dagster.domain.summaries import Recipe
     from dobby_dagster.store.source.source_relation import Source
 
 # The options that choose a source and a model, and the commands that take all of them, or none.
@@ -80,6 +81,32 @@ class Opened:
             message = f"'{named}' is the beginning of {counted(len(found), 'recipe')}"
             raise SettingsError(message, hint=f"choose one: {', '.join(found)}")
         return RecipeId(found[0])
+
+    @cached_property
+    def recipe_in_use(self) -> Recipe | None:
+        """What ``dobby summarize`` would use now; None if that can't be used."""
+        from dobby_dagster.inference.recipe import recipe_for
+
+        try:
+            return recipe_for(self.settings)
+        except DobbyError:
+            return None
+
+    def summarize_command(self, recipe: RecipeId | None) -> str:
+        """The command that summarises with ``recipe``: it names model and prompt where others are in use.
+
+        Of a model that is not on the shelf, the database knows no path: then it is ``PATH``.
+        """
+        from dobby_dagster.inference.models.shipped_models import shelf
+
+        used = self.recipe_in_use
+        wanted = next((row for row in self.store.recipes.all() if row["recipe"] == recipe), None)
+        if wanted is None or (used is not None and used.id == recipe):
+            return self.command("summarize")
+        model = wanted["model"] if wanted["model"] in shelf() else "PATH"
+        prompt = "" if used is not None and used.prompt == wanted["prompt"] else wanted["prompt"].partition("@")[0]
+        named = f" --prompt {shell_word(prompt)}" if prompt else ""
+        return self.command(f"summarize --model {shell_word(model)}{named}")
 
     def batches(self, *named: str | None) -> list[BatchId]:
         """All batches of the source, in order.

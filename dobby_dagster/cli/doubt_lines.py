@@ -30,7 +30,10 @@ def doubt_lines(use: Opened, recipe: RecipeId) -> list[str]:
     lines = [f"Unsure, with a confidence below {use.settings.pipeline.unsure_below:g}: {found.unsure:,} {of}."]
     if found.unsure:
         lines[0] += " To summarise only those again with another model:"
-        lines.append(f"  {use.command(f'redo --model {another_model(use.settings.model.path)}')}")
+        rows = use.store.recipes.all()
+        model = next((row["model"] for row in rows if row["recipe"] == recipe), "")
+        named = f" --recipe {recipe}" if rows and rows[0]["recipe"] != recipe else ""
+        lines.append(f"  {use.command(f'redo --model {another_model(model)}{named}')}")
     if found.unknown:
         lines.append(
             f"Unknown confidence: {found.unknown:,} {of}, because the model's confidence was not calibrated for that"

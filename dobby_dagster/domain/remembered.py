@@ -76,5 +76,20 @@ def remembered_values(memory: Mapping[str, Any], given: Mapping[str, Any]) -> di
     return {name: value for name, value in values.items() if name in REMEMBERED and name not in given}
 
 
+def changes_in_use(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What a memory has in use that was different in an earlier one, as ``model.path = A (before: B)``.
+
+    >>> changes_in_use({"in_use": {"prompt.callees": 4}}, {"in_use": {"prompt.callees": 4, "model.path": "m"}})
+    ['model.path = m (before: dobby-code-73m)']
+    """
+    old, new, defaults = _mapping(before.get("in_use")), _mapping(after.get("in_use")), Settings()
+    found = []
+    for name in IN_USE:
+        was, now = (each.get(name, value_of(defaults, name)) for each in (old, new))
+        if was != now:
+            found.append(f"{name} = {now} (before: {was})")
+    return found
+
+
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}

@@ -98,6 +98,27 @@ def test_options_that_a_file_contradicts_are_printed(dobby: Dobby, monkeypatch: 
 
 
 @pytest.mark.slow
+def test_printed_commands_use_the_model_that_is_spoken_of(dobby: Dobby) -> None:
+    fill(CODE)
+    first = dobby("summarize", *NAMED, "--show", 0)
+    assert "In use from now on" not in first.err
+    fill({"k0": "def sub(a):\n    return a - 1\n"})
+    other = dobby("summarize", *WHERE, "--model", SMALL_MODEL, "--show", 0)
+    assert f"In use from now on: model.path = {SMALL_MODEL} (before: {DEFAULT_MODEL})" in other.err
+    assert dobby("summarize", *WHERE, "--json").json["inferred"] == 0
+    store = CozoStore.open(DatabaseSettings(url=WHERE[1]))
+    used, former = (row["recipe"] for row in store.recipes.all())
+    store.close()
+    shown = dobby("status", *WHERE, "--recipe", former)
+    [line] = [line for line in shown.out.splitlines() if "to summarise:" in line]
+    assert line == f"1 record to summarise: dobby summarize --model {DEFAULT_MODEL} {' '.join(WHERE)}"
+    assert f"In use is {SMALL_MODEL} with the prompt summary@2, recipe {used}: dobby summarize" in shown.out
+    again = pasted(dobby, f"{line.partition(': ')[2]} --json")
+    assert (again.code, again.json["inferred"]) == (0, 1)
+    assert dobby("status", *WHERE, "--json").json["recipe"] == former
+
+
+@pytest.mark.slow
 def test_a_hint_names_a_command_that_works(dobby: Dobby) -> None:
     fill(CODE)
     dobby("summarize", *NAMED)

@@ -53,7 +53,10 @@ def test_two_models_side_by_side(dobby: Dobby, store: CozoStore) -> None:
         (("fake",), "--model is given 1 time (give it twice"),
         (("fake", "othr"), "there are no summaries by 'othr' (did you mean 'other'?"),
         (("fake", "fake"), "'fake' and 'fake' have the same summaries, and a comparison needs two recipes"),
-        (("fake", "dobby-code-11m"), "by 'dobby-code-11m' (summarise with it first: dobby summarize "),
+        (
+            ("fake", "dobby-code-11m"),
+            "by 'dobby-code-11m' (summarise with it first, which puts it in use: dobby summarize ",
+        ),
     ],
 )
 def test_a_wrong_choice_is_named(dobby: Dobby, store: CozoStore, models: tuple[str, ...], message: str) -> None:
@@ -78,6 +81,20 @@ def test_a_model_and_one_of_its_recipes_are_two(dobby: Dobby, store: CozoStore) 
 def test_one_recipe_is_too_few(dobby: Dobby) -> None:
     CozoStore.open(DatabaseSettings(url="sqlite:///code.db")).close()
     assert "there are summaries by 0 recipes, and a comparison needs two" in dobby("diff", *WHERE).err
+
+
+@pytest.mark.parametrize(
+    ("used", "suggested"), [("dobby-code-11m", "dobby-code-73m"), ("dobby-code-73m", "dobby-code-11m")]
+)
+def test_the_suggested_model_is_another_one(dobby: Dobby, used: str, suggested: str) -> None:
+    opened = CozoStore.open(DatabaseSettings(url="sqlite:///code.db"))
+    put(opened, {"k": "def f(): return 1"})
+    only = replace(pipeline_run.RECIPE, model=used)
+    opened.recipes.remember(only)
+    pipeline_run.run(opened, FakeEngine(), recipe=only)
+    answer = dobby("diff", *WHERE)
+    assert "there are summaries by 1 recipe" in answer.err
+    assert f"which puts it in use: dobby summarize --database sqlite:///code.db --model {suggested})" in answer.err
 
 
 texts = st.text("ab ", max_size=6)

@@ -80,7 +80,7 @@ def _chosen(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Ma
         if len(rows) < 2:
             raise SettingsError(
                 f"there are summaries by {counted(len(rows), 'recipe')}, and a comparison needs two",
-                hint="summarise with another model: dobby summarize --model dobby-code-11m",
+                hint=_another(rows),
             )
         return rows[1], rows[0]
     named = [[row for row in rows if name == row["model"] or has_identifier(row["recipe"], name)] for name in names]
@@ -97,12 +97,24 @@ def _chosen(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Ma
     return pair
 
 
+def _another(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How to get a second recipe beside the only one, or the first."""
+    from dobby_dagster.inference.models.shipped_models import another_model, shelf
+
+    if not rows:
+        return "run dobby summarize with one model and then with another"
+    model = another_model(rows[0]["model"])
+    if model == "PATH":
+        model = next((name for name in shelf() if name != rows[0]["model"]), model)
+    return f"summarise with another model, which puts it in use: dobby summarize --model {model}"
+
+
 def _way_to(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """How to get summaries by a model that has none here, or a name that was probably meant."""
     from dobby_dagster.inference.models.shipped_models import shelf
 
     if name in shelf():
-        return f"summarise with it first: dobby summarize --model {name}"
+        return f"summarise with it first, which puts it in use: dobby summarize --model {name}"
     return suggestion(name, {row["model"] for row in rows} | {row["recipe"] for row in rows})
 
 

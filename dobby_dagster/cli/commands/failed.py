@@ -65,7 +65,7 @@ def failed_release(
     if as_json:
         print_json({"released": chosen})
     elif chosen:
-        again = use.command("summarize")
+        again = use.summarize_command(use.recipe())
         out.print(f"{counted(len(chosen), 'record')} released. To retry: {again}", soft_wrap=True)
     else:
         out.print("No record has failed.")

@@ -64,7 +64,13 @@ def status(
         out.print(f"{counted(changed, 'row')} written since the last plan: what changed is summarised again.")
     left = counts["unplanned"] + counts["pending"] + changed
     if left:
-        out.print(f"{counted(left, 'record')} to summarise: {use.command('summarize')}", soft_wrap=True)
+        out.print(f"{counted(left, 'record')} to summarise: {use.summarize_command(chosen)}", soft_wrap=True)
+        used = use.recipe_in_use if chosen else None
+        if used is not None and used.id != chosen:
+            out.print(
+                f"In use is {used.model} with the prompt {used.prompt}, recipe {used.id}: {use.command('summarize')}",
+                soft_wrap=True,
+            )
 
 
 def _with_waiting(counts: dict[str, int], waiting: int) -> dict[str, int]:

@@ -14,6 +14,7 @@ from dobby_dagster.cli.doubt_lines import doubt_lines, doubts_of
 from dobby_dagster.cli.output import note, out, print_json, print_table
 from dobby_dagster.cli.run_progress import Finished, run_with_bars
 from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.remembered import changes_in_use
 from dobby_dagster.domain.scope import NO_RECIPE, RecipeId
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def summarize(
     if output is not None:
         check_output(output, force=force)
     use = opened(given)
+    was_used, before = use.recipe() is not None, use.store.memory
     finished = run_with_bars(partial(plan_and_run, use.settings))
     recipe = use.recipe() or NO_RECIPE
     status = use.store.reports.status(use.relation, recipe)
@@ -51,6 +53,8 @@ def summarize(
         print_json({**status, **doubts_of(use, recipe).metrics(), **finished.metrics()})
     else:
         _show(use, recipe, finished, status, show)
+        if was_used and (changes := changes_in_use(before, use.store.memory)):
+            note(f"In use from now on: {', '.join(changes)}")
     finished.exit()
 
 
