@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import portalocker
-
 from dobby_dagster.domain.errors import ModelError
-from dobby_dagster.domain.filesystem import PRIVATE_FILE, access_error, kind_of_path
+from dobby_dagster.domain.file_lock import sole_holder
+from dobby_dagster.domain.filesystem import access_error, kind_of_path
 from dobby_dagster.inference.models.folder_files import is_file, read_json
 from dobby_dagster.inference.models.model_card import CARD
 
@@ -57,23 +56,15 @@ class WorkFolder:
             ModelError: Another process makes one.
             StoreAccessError: The folder above can't be written.
         """
-        lock = self.path.with_name(f"{self.path.name}.lock")
         try:
-            lock.parent.mkdir(parents=True, exist_ok=True)
-            handle = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, PRIVATE_FILE)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise access_error(lock, error) from error
-        with os.fdopen(handle, "r+") as file:
-            try:
-                portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-            except portalocker.LockException as error:
-                raise ModelError(
-                    f"another dobby adapt makes '{self.out}'", hint="wait until it ends, or choose another --out"
-                ) from error
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
+            raise access_error(self.path.parent, error) from error
+        refusal = ModelError(
+            f"another dobby adapt makes '{self.out}'", hint="wait until it ends, or choose another --out"
+        )
+        with sole_holder(self.path.with_name(f"{self.path.name}.lock"), refusal):
+            yield
 
     def require_free(self, *, force: bool) -> None:
         """Check that ``out`` is free, or an adapted model that may be replaced.

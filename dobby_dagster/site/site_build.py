@@ -84,25 +84,25 @@ def write_site(
 
     Raises:
         SourceError: There are no such records.
-        SettingsError: The folder holds something else.
+        SettingsError: The folder holds something else, or another process writes a site there.
         StoreAccessError: It can't be written.
     """
-    folder = SiteFolder.opened(output)
-    entries = []
-    for entry in read_entries(store, source, options):
-        entries.append(entry)
-        advance()
-    if not entries:
-        raise SourceError(f"no key of relation '{source.settings.relation}' begins with '{options.prefix}'")
-    root = record_tree(entries)
-    title = options.title or _name_of(root, source.settings.relation)
-    targets = targets_of(root)
-    references = _references(store, targets) if source.settings.relation == OWN_RELATION else {}
-    pages: list[PlacePage | SiteStatistics] = [*place_pages(root, targets, references, title)]
-    pages.append(site_statistics(entries, targets))
-    scripts = search_scripts(entries, root, targets)
-    _update(folder, Renderer(title, options.unsure_below), pages, assets() | scripts)
-    return SiteResult(len(entries), folder.written, folder.unchanged, folder.removed)
+    with SiteFolder.held(output) as folder:
+        entries = []
+        for entry in read_entries(store, source, options):
+            entries.append(entry)
+            advance()
+        if not entries:
+            raise SourceError(f"no key of relation '{source.settings.relation}' begins with '{options.prefix}'")
+        root = record_tree(entries)
+        title = options.title or _name_of(root, source.settings.relation)
+        targets = targets_of(root)
+        references = _references(store, targets) if source.settings.relation == OWN_RELATION else {}
+        pages: list[PlacePage | SiteStatistics] = [*place_pages(root, targets, references, title)]
+        pages.append(site_statistics(entries, targets))
+        scripts = search_scripts(entries, root, targets)
+        _update(folder, Renderer(title, options.unsure_below), pages, assets() | scripts)
+        return SiteResult(len(entries), folder.written, folder.unchanged, folder.removed)
 
 
 def _update(

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
 from dobby_dagster.domain.atomic_file import replacing, sweep_drafts
 from dobby_dagster.domain.errors import SettingsError, StoreAccessError
+from dobby_dagster.domain.file_lock import sole_holder
 from dobby_dagster.domain.filesystem import access_error, kind_of_path
 from dobby_dagster.site.site_manifest import MANIFEST, Written, read_manifest, write_manifest
+
+_LOCK = ".dobby-site.lock"
 
 
 @dataclass
 class SiteFolder:
-    """A site's folder while it is updated; make one by :meth:`opened`.
+    """A site's folder while it is updated; make one by :meth:`held`.
 
     Attributes:
         path: The folder.
@@ -56,6 +59,34 @@ class SiteFolder:
             return cls(path, {})
         return cls(path, read_manifest(path))
 
+    @classmethod
+    @contextmanager
+    def held(cls, path: Path) -> Iterator[SiteFolder]:
+        """The folder as :meth:`opened` has it, for the block, in which no other process writes a site there.
+
+        A new folder that nothing is written to is deleted afterwards.
+
+        Raises:
+            SettingsError: Another process writes one, or as :meth:`opened`.
+            StoreAccessError: It can't be read or written.
+        """
+        cls.opened(path)
+        is_new = not path.exists()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (OSError, ValueError) as error:
+            raise access_error(path, error) from error
+        refusal = SettingsError(
+            f"another dobby site writes to '{path}'", hint="wait until it ends, or name another folder"
+        )
+        try:
+            with sole_holder(path / _LOCK, refusal):
+                yield cls.opened(path)
+        finally:
+            if is_new:
+                with suppress(OSError):  # not empty
+                    path.rmdir()
+
     def begin(self, planned: Iterable[str]) -> None:
         """Note that the files ``planned`` are about to be written, so that an interrupted run can be repeated.
 
@@ -64,7 +95,6 @@ class SiteFolder:
             StoreAccessError: A folder in the site is a symbolic link or no folder, or nothing can be written.
         """
         planned = list(planned)
-        self._make(self.path)
         for name in (*self.known, *planned):
             self._require_folder(name)
         for name in planned:

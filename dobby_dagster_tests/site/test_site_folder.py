@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,12 @@ from dobby_dagster.site.site_manifest import MANIFEST
 
 
 def update(path: Path, files: dict[str, str]) -> SiteFolder:
-    folder = SiteFolder.opened(path)
-    folder.begin(files)
-    for name, text in files.items():
-        if not folder.is_current(name, text):
-            folder.write(name, text, text)
-    folder.finish()
+    with SiteFolder.held(path) as folder:
+        folder.begin(files)
+        for name, text in files.items():
+            if not folder.is_current(name, text):
+                folder.write(name, text, text)
+        folder.finish()
     return folder
 
 
@@ -123,3 +125,23 @@ def test_a_damaged_manifest_is_one_clear_line(tmp_path: Path, text: str) -> None
     (tmp_path / MANIFEST).write_text(text)
     with pytest.raises(DobbyError, match=r"dobby-site.json' can't be read: .*name a new or an empty folder"):
         update(tmp_path, {"index.html": "one"})
+
+
+def test_of_two_processes_the_second_is_refused_until_the_first_has_ended(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    with SiteFolder.held(site):
+        with pytest.raises(SettingsError, match=f"another dobby site writes to '{site}'.*name another folder"):
+            update(site, {"index.html": "one"})
+        assert counts(update(tmp_path / "other", {"index.html": "one"})) == (1, 0, 0)
+    assert not site.exists()  # nothing was written
+    assert counts(update(site, {"index.html": "one"})) == (1, 0, 0)
+    assert files_in(site) == [MANIFEST, "index.html"]
+
+
+def test_what_a_killed_process_leaves_holds_up_nobody(tmp_path: Path) -> None:
+    program = "import os, sys, pathlib; from dobby_dagster.site.site_folder import SiteFolder\n"
+    program += "with SiteFolder.held(pathlib.Path(sys.argv[1])): os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False).returncode == 9
+    assert files_in(tmp_path) == [".dobby-site.lock"]
+    assert counts(update(tmp_path, {"index.html": "one"})) == (1, 0, 0)
+    assert files_in(tmp_path) == [MANIFEST, "index.html"]
