@@ -1,6 +1,7 @@
 """Which models are loaded on this machine, and by which process: a small file for each, readable by every process.
 
-A file names its process by pid and start, so that one that a killed process left behind is recognised and deleted.
+A file names its process by pid and start, so that one that a killed process left behind is recognised and deleted. A
+process of another container can't be looked up: it lives as long as its file is locked, which the kernel undoes.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import os
 import stat
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO
 
+import portalocker
 import psutil
 from pydantic import TypeAdapter, ValidationError
 
 from dobby_dagster.domain.filesystem import private_folder
-from dobby_dagster.domain.owner import is_alive, new_owner, pid_of, retire
+from dobby_dagster.domain.owner import host_of, is_alive, new_owner, on_this_host, pid_of, retire
 from dobby_dagster.domain.scope import OwnerId
 from dobby_dagster.inference.engine import ModelInfo
 
@@ -50,12 +53,19 @@ class LoadedModel:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """Its process, as its own host or container numbers it."""
         return pid_of(self.owner)
+
+    @property
+    def elsewhere(self) -> str:
+        """The name of its host or container, if its processes can't be looked up here; else ``""``."""
+        return "" if on_this_host(self.owner) else host_of(self.owner).name
 
     @property
     def process_bytes(self) -> int | None:
         """Resident memory of the whole process now; None where it can't be read."""
+        if self.elsewhere:  # here, another process may have that pid
+            return None
         try:
             return int(psutil.Process(self.pid).memory_info().rss)
         except psutil.Error:
@@ -88,6 +98,7 @@ class LoadedModelFile:
             True,
         )
         self._path: Path | None = None
+        self._locked: IO[str] | None = None
         try:
             self._path = _folder() / f"{self._owner.replace('/', '_')}.json"
             self._write()
@@ -106,12 +117,27 @@ class LoadedModelFile:
         if self._path is not None:
             with suppress(OSError):
                 self._path.unlink(missing_ok=True)
+        self._keep_locked(None)
 
     def _write(self) -> None:
-        if self._path is not None:
-            draft = self._path.with_suffix(_DRAFT)
-            draft.write_text(json.dumps(asdict(self._model)))
-            draft.replace(self._path)
+        """Replace the file by one that is locked already."""
+        if self._path is None:
+            return
+        draft = self._path.with_suffix(_DRAFT)
+        with ExitStack() as opened:
+            stream = opened.enter_context(draft.open("w"))
+            if os.name == "posix":  # on Windows nobody could read it, and there are no PID namespaces
+                portalocker.lock(stream, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+                opened.pop_all()
+            stream.write(json.dumps(asdict(self._model)))
+            stream.flush()
+        draft.replace(self._path)
+        self._keep_locked(stream if os.name == "posix" else None)
+
+    def _keep_locked(self, stream: IO[str] | None) -> None:
+        former, self._locked = self._locked, stream
+        if former is not None:
+            former.close()
 
 
 def loaded_models() -> list[LoadedModel]:
@@ -129,12 +155,27 @@ def loaded_models() -> list[LoadedModel]:
             continue
         except ValidationError:
             model = None
-        if model is not None and is_alive(model.owner, model.since):
+        if model is not None and _is_loaded(model, file):
             found.append(model)
         else:
             with suppress(OSError):
                 file.unlink()
     return sorted(found, key=lambda model: model.since)
+
+
+def _is_loaded(model: LoadedModel, file: Path) -> bool:
+    """Whether the process lives that wrote the file."""
+    if not model.elsewhere:
+        return is_alive(model.owner, model.since)
+    try:
+        with file.open("rb") as stream:
+            portalocker.lock(stream, portalocker.LockFlags.SHARED | portalocker.LockFlags.NON_BLOCKING)
+            # Its process replaces it by one that is locked, and only then gives up the lock of this one.
+            return os.fstat(stream.fileno()).st_ino != file.stat().st_ino
+    except FileNotFoundError:
+        return False
+    except (OSError, portalocker.LockException):
+        return True
 
 
 def _delete_left_drafts(folder: Path) -> None:

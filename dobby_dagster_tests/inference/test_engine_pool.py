@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -254,6 +255,38 @@ def test_an_entry_that_can_not_be_read_now_is_not_deleted(
             patched.setattr(Path, "read_bytes", locked)
             assert loaded_models() == []
         assert len(loaded_models()) == 1
+
+
+IN_A_CONTAINER = """
+import sys
+from dobby_dagster.inference.engine import ModelInfo
+from dobby_dagster.inference.loaded_models import LoadedModelFile
+file = LoadedModelFile(ModelInfo("m", "m", "qwen2", "r", 1, 1, 1, "cpu", "", "float32", "none", 1.0))
+file.note_use(in_use=False)
+print("written", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_a_process_of_another_container_is_shown_as_long_as_it_lives() -> None:
+    unshare = ["unshare", "-pf", "--kill-child", "--mount-proc"]
+    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("no PID namespace can be made")
+    command = [*unshare, sys.executable, "-c", IN_A_CONTAINER]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as container:
+        assert container.stdout is not None
+        assert container.stdout.readline() == "written\n"
+        [shown] = loaded_models()
+        assert (shown.pid, shown.in_use) == (1, False), "its own numbers"
+        assert shown.elsewhere
+        assert shown.process_bytes is None, "pid 1 is another process here"
+        [file] = loaded_models_folder().glob("*.json")
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"since": 0.0}))
+        assert len(loaded_models()) == 1, "however long ago"
+        container.kill()
+    assert loaded_models() == []
+    assert list(loaded_models_folder().iterdir()) == []
 
 
 def test_a_file_that_is_no_entry_is_deleted() -> None:

@@ -41,7 +41,9 @@ def models(as_json: options.Json = False) -> None:
                 ],
                 "obtainable": [{"name": SMOLLM2.name, "description": SMOLLM2.about, "commands": SMOLLM2.commands}],
                 "prompts": [{"id": p.id, "version": p.version, "description": p.description} for p in prompts],
-                "loaded": [{**asdict(m), "pid": m.pid, "process_bytes": m.process_bytes} for m in loaded],
+                "loaded": [
+                    {**asdict(m), "pid": m.pid, "host": m.elsewhere, "process_bytes": m.process_bytes} for m in loaded
+                ],
             }
         )
         return
@@ -63,7 +65,7 @@ def _loaded(model: LoadedModel) -> tuple[str, ...]:
     memory = model.process_bytes
     return (
         model.model,
-        f"pid {model.pid}",
+        f"pid {model.pid}" + (f" on {model.elsewhere}" if model.elsewhere else ""),
         f"{model.engine}, {model.dtype}, {model.device}",
         f"{model.weights_bytes / 1e6:.0f} MB",
         "unknown" if memory is None else f"{memory / 1e6:.0f} MB",
