@@ -89,6 +89,8 @@ def test_plan_and_materialize_one_partition_by_click(browser: webdriver.Chrome, 
             shows(browser, *assets)
         browser.get(f"{location}/asset-groups/inference")
         shows(browser, "3 partitions")
+        browser.get(f"{url}/assets/summaries?view=lineage&lineageScope=neighbors&lineageDepth=3")
+        shows(browser, *GROUPS, *sum(GROUPS.values(), ()))
         picture(browser, "graph")
     assert [row["batch"] for row in store.batch_reports.metrics()] == ["batch-000002"]
     assert store.reports.status("record", store.recipes.latest())["pending"] == 40
