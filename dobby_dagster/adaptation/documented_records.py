@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.plurals import counted
+from dobby_dagster.domain.record_key import split_key
 from dobby_dagster.domain.records import Record, readable_text
 from dobby_dagster.ingest.documentation.documented_code import DocumentedCode, documented_code
 
@@ -111,7 +112,7 @@ def _documented(record: Record) -> DocumentedRecord | None:
     content = readable_text(record.content)
     if content is None or len(content) > MAX_CHARACTERS:
         return None
-    path, _, name = record.key.partition("::")
+    path, name = split_key(record.key, record.metadata.get("path"))
     parts = documented_code(content, record.language, name)
     return None if parts is None else DocumentedRecord(record.key, path, record.language, parts)
 

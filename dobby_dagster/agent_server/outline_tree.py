@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dobby_dagster.domain.record_key import split_among
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -37,10 +39,10 @@ def chain(key: str, keys: frozenset[str]) -> list[str]:
     >>> chain("docs/a.md::Version 1.2", frozenset())
     ['docs', 'docs/a.md', 'docs/a.md::Version 1.2']
     """
-    path, separator, name = key.partition("::")
+    path, name = split_among(key, keys)
     found = [path[:end] for end, character in enumerate(path) if character == "/" and end]
     found += [path] if path else []
-    if not separator:
+    if key == path:
         return found or [key]
     names = name.split(".")
     parts = (f"{path}::{'.'.join(names[:length])}" for length in range(1, len(names)))
@@ -73,7 +75,7 @@ def places(keys: Iterable[str], path: str, depth: int) -> list[Place]:
         for length in range(1, min(depth, len(above)) + 1):
             order = above[:length]
             counts[order] = counts.get(order, 0) + 1
-    is_file = {key.partition("::")[0] for key in known}
+    is_file = {split_among(key, known)[0] for key in known}
     return [
         Place(order[-1], "file" if order[-1] in is_file else "folder", len(order), records, order)
         for order, records in sorted(counts.items())

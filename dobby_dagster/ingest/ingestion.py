@@ -97,16 +97,19 @@ def ingest(
         done.files += tree.files
         done.found += len(tree.keys)
         done.left_out |= tree.left_out
-        missing = sorted(key for key in stored - tree.keys if not is_below(key, tree.unread))
+        missing = sorted(key for key in stored.keys() - tree.keys if not is_below(key, tree.unread))
         if deletion := vanished(display(path), missing, stored):
             _require(deletion, permits)
         records.remove(missing)
-        still = stored.difference(missing)
-        done.edges += write_graph(store.graph, tree, outlines.keys | still, still)
+        gone = frozenset(missing)
+        still = {key: place for key, place in stored.items() if key not in gone}
+        done.edges += write_graph(store.graph, tree, outlines.keys | still.keys(), still)
         done.deleted += len(missing)
-        remaining, partial = _places(still), _places(tree.keys - outlines.keys)
+        remaining = frozenset(still.values())
+        partial = {place for key, place in tree.keys.items() if key not in outlines.keys}
         kept = [each for each in store.outlines.of(tree.origin) if each.key in remaining]
-        is_whole = tree.keys <= outlines.keys | stored  # a few functions of a file don't tell what the file is
+        # A few functions of a file don't tell what the file is.
+        is_whole = tree.keys.keys() <= outlines.keys | stored.keys()
         store.outlines.replace(tree.origin, outlines.found(kept, partial) if is_whole else [])
         records.remove(store.outlines.orphans(tree.origin))
     return done
@@ -121,10 +124,6 @@ def _require(doubtful: Deletion | Move, permits: Permits) -> None:
     if not permits(doubtful):
         message, hint = doubtful.refusal
         raise SourceError(message, hint=hint)
-
-
-def _places(keys: Iterable[str]) -> set[str]:
-    return {key.partition("::")[0] for key in keys}
 
 
 def _sample(records: Iterable[Record], limit: int) -> Iterator[Record]:

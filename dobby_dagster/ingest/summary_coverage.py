@@ -8,6 +8,7 @@ from itertools import chain, islice, takewhile
 from pathlib import Path
 
 from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.record_key import split_key
 from dobby_dagster.domain.records import Record, content_hash
 from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.settings import OWN_RELATION
@@ -81,9 +82,10 @@ def coverage(
         while page := list(islice(records, PAGE)):
             _compare(store, recipe, page, found)
         places = [tree.place(part) for part in parts]
-        for key in sorted(store.records.keys_of(tree.origin) - tree.keys):
+        stored = store.records.keys_of(tree.origin)
+        for key in sorted(stored.keys() - tree.keys):
             if is_below(key, places) and not is_below(key, tree.unread):
-                found.gaps.append(Gap(key, key.partition("::")[0], None, GONE))
+                found.gaps.append(Gap(key, stored[key], None, GONE))
         found.left_out |= tree.left_out
     return found
 
@@ -154,4 +156,5 @@ def _reason(entry: dict[str, str], was_summarized: bool) -> str:
 def lines_of(gaps: Sequence[Gap]) -> Iterator[str]:
     """One line for each gap, as compilers write them: ``path:line: key: reason``."""
     for gap in gaps:
-        yield f"{gap.path}{f':{gap.line}' if gap.line else ''}: {gap.key.partition('::')[2] or gap.path}: {gap.reason}"
+        name = split_key(gap.key, gap.path)[1] or gap.path
+        yield f"{gap.path}{f':{gap.line}' if gap.line else ''}: {name}: {gap.reason}"

@@ -24,7 +24,7 @@ class SourceTree:
         path: A file or folder: what is read.
         origin: The source of its records: the real path of the tree.
         prefix: The first part of its keys: the name of the tree.
-        keys: The keys found so far.
+        keys: The keys found so far, with their files.
         unread: Keys of files and folders that could not be read this time; their stored records are kept.
         files: How many files were read.
         left_out: Files and folders that were not read, with the reason.
@@ -35,7 +35,7 @@ class SourceTree:
     path: Path
     origin: str
     prefix: str
-    keys: set[str] = field(default_factory=set)
+    keys: dict[str, str] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
     files: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class SourceTree:
         code = CodeFile(place)
         self.code.append(code)
         for piece in pieces:
-            key = self._new_key(f"{place}::{piece.name}" if piece.name else place)
+            key = self._new_key(f"{place}::{piece.name}" if piece.name else place, place)
             code.add(CodePart(key, piece.name, piece.kind, piece.references), piece.language, piece.of_file)
             about = {"front_matter": dict(piece.metadata)} if piece.metadata else {}
             metadata = {"path": place, "line": piece.line, "name": piece.name, **about}
@@ -98,8 +98,8 @@ class SourceTree:
         below = display(path.relative_to(self.path))
         return self.prefix if below == "." else f"{self.prefix}/{below}"
 
-    def _new_key(self, key: str) -> str:
-        """``key``, made unique by a number."""
+    def _new_key(self, key: str, place: str) -> str:
+        """``key`` of a record in ``place``, made unique by a number."""
         unique = next(k for n in count(1) if (k := key if n == 1 else f"{key}#{n}") not in self.keys)
-        self.keys.add(unique)
+        self.keys[unique] = place
         return unique

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from dobby_dagster.domain.record_key import split_key
 from dobby_dagster.domain.records import Content, kind_of, readable_text
 from dobby_dagster.domain.states import State
 from dobby_dagster.domain.summaries import CUT_OFF
@@ -14,7 +15,6 @@ from dobby_dagster.domain.summaries import CUT_OFF
 SURE_FROM = 0.5
 # A longer content is cut; the site is to be read.
 LONGEST_CONTENT = 30_000
-SEPARATOR = "::"
 # A key with more parts than this has the rest in its last one.
 _DEEPEST = 40
 # Kinds of records that stand for a whole file or folder.
@@ -131,17 +131,10 @@ def location(key: str, metadata: Mapping[str, Any], kind: str) -> tuple[tuple[st
     >>> location("src/a.md", {"path": "src/a.md"}, "file"), location("id/17", {}, "text")
     ((('src', 'a.md'), '', True), (('id', '17'), '', False))
     """
-    path = metadata.get("path")
-    if isinstance(path, str) and path and key.startswith(path):
-        rest = key[len(path) :]
-        if not rest:
-            return _segments(path), "", True
-        if rest.startswith((SEPARATOR, "#")):  # a second whole file of that name has a number
-            return _segments(path), rest.removeprefix(SEPARATOR), False
-    place, _, name = key.partition(SEPARATOR)
+    place, name = split_key(key, metadata.get("path"))
     if place and name:
         return _segments(place), name, False
-    return _segments(key), "", kind in _PLACES
+    return _segments(key), "", kind in _PLACES or key == metadata.get("path")
 
 
 def _segments(place: str) -> tuple[str, ...]:

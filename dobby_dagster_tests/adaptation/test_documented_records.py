@@ -30,6 +30,11 @@ GO = "// Area returns the area of the circle.\nfunc Area(r float64) float64 {\n\
 RUST = "/// Returns the area of the circle.\nfn area(r: f64) -> f64 {\n    3.14159 * r * r\n}\n"
 
 
+def test_the_file_is_that_of_the_stored_path() -> None:
+    [found] = documented_records([record(GO, "old::src/a.go::Area", "go", metadata={"path": "old::src/a.go"})])
+    assert (found.file, found.parts.sentence) == ("old::src/a.go", "Returns the area of the circle.")
+
+
 def test_documented_functions_of_several_languages_are_found() -> None:
     python = record(function("read", "file", 1), "a.py::read_file_1")
     found = documented_records([python, record(GO, "a.go::Area", "go"), record(RUST, "a.rs::area", "rust")])

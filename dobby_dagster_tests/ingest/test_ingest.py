@@ -44,7 +44,7 @@ def test_a_sample_is_fixed_and_a_larger_one_holds_a_smaller(sqlite_store: CozoSt
     keys = []
     for limit in (10, 10, 30):
         ingest(sqlite_store, [root], limit=limit)
-        keys.append(sqlite_store.records.keys_of(str(root)))
+        keys.append(sqlite_store.records.keys_of(str(root)).keys())
     assert keys[0] == keys[1] < keys[2]
     assert [len(found) for found in keys] == [10, 10, 30]
 
@@ -162,7 +162,7 @@ def test_file_names_that_are_no_utf8_have_keys(sqlite_store: CozoStore, tmp_path
         (root / os.fsdecode(name)).write_text("def coffee(): pass\n")
     (root / os.fsdecode(b"no\xff.bin")).write_text("")
     done = ingest(sqlite_store, [root])
-    assert sqlite_store.records.keys_of(str(root)) == {
+    assert sqlite_store.records.keys_of(str(root)).keys() == {
         "src/good.py::good", "src/caf\\xe9.py::coffee", "src/caf\\xe9.py::other", "src/new\nline\\xff.py::coffee",
     }  # fmt: skip
     assert done.left_out == {f"{root}/no\\xff.bin": "unknown file type: .bin"}

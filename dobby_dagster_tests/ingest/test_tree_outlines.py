@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from dobby_dagster.domain.outlines import OutlineKind
 from dobby_dagster.domain.scope import RecipeId
+from dobby_dagster.ingest import tree_records
 from dobby_dagster.ingest.documents.own_documentation import LONGEST, own_documentation
 from dobby_dagster.ingest.ingestion import ingest
+from dobby_dagster.ingest.regular_files import NotReadError
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.file_tree import tree
 
@@ -116,6 +118,34 @@ def test_a_folder_that_two_trees_share_is_of_the_first_and_contains_both(
     ]  # fmt: skip
     assert outlines(sqlite_store, two) == {"src/deep/b.py": ("file", "src/deep", "")}
     assert set(outlines(sqlite_store, one)) == {"src", "src/deep", "src/deep/a.py"}
+
+
+def test_a_path_may_have_what_ends_a_place_in_it(
+    tmp_path: Path, sqlite_store: CozoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {"old::src/a.py": FILES["src/a.py"], "old::src/b.cpp": "int store::find(int a) { return a; }\n"}
+    root = tree(tmp_path, {f"src/{name}": text for name, text in files.items()}) / "src"
+    ingest(sqlite_store, [root])
+    python, cpp = "src/old::src/a.py", "src/old::src/b.cpp"
+    assert sqlite_store.records.keys_of(str(root)) == {
+        f"{python}::f": python, f"{python}::g": python, f"{cpp}::store::find": cpp,
+    }  # fmt: skip
+    before, edges = (
+        outlines(sqlite_store, root),
+        sorted(sqlite_store.graph.edges_from([python, "src/old::src"]), key=str),
+    )
+    assert set(before) == {"src", "src/old::src", python, cpp}
+
+    def text_of(path: Path) -> str:
+        raise NotReadError("it is busy", transient=True)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(tree_records, "text_of", text_of)
+        ingest(sqlite_store, [root])
+    assert outlines(sqlite_store, root) == before
+    assert sorted(sqlite_store.graph.edges_from([python, "src/old::src"]), key=str) == edges != []
+    ingest(sqlite_store, [root], exclude=["*.py"], permits=lambda _: True)
+    assert set(outlines(sqlite_store, root)) == {"src", "src/old::src", cpp}
 
 
 def test_one_file_is_its_own_tree(tmp_path: Path, sqlite_store: CozoStore) -> None:

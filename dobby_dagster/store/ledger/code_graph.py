@@ -10,7 +10,7 @@ from dobby_dagster.domain.code_graph import Edge, EdgeKind, FoundBy
 from dobby_dagster.store.cozoscript.script import unpack
 from dobby_dagster.store.cozoscript.storable import storable_text
 from dobby_dagster.store.database.connection import Connection, Row
-from dobby_dagster.store.ledger.relations import EDGE
+from dobby_dagster.store.ledger.relations import EDGE, OUTLINE
 
 PAGE = 4_000
 NODES = 500
@@ -78,10 +78,14 @@ class CodeGraph:
         return self._write(put, gone, changes)
 
     def calls(self, certainty: float) -> Iterator[Edge]:
-        """All calls of at least this certainty, in the order of their starts and ends, page by page."""
+        """All calls between records of at least this certainty, in the order of their starts and ends, page by page.
+
+        Those of a file or to a file, which have an outline, are left out.
+        """
         # Only a comparison of one column is a range of the index.
         query = f"""?[start, end, found_by, certainty] := {_EDGE}, start >= $start, kind == '{EdgeKind.CALLS}',
-            [start, end] > $after, certainty >= $certainty :limit {PAGE}"""
+            [start, end] > $after, certainty >= $certainty,
+            not *{OUTLINE.name}{{key: start}}, not *{OUTLINE.name}{{key: end}} :limit {PAGE}"""
         after = ["", ""]
         while True:
             rows = self._connection.run(query, {"start": after[0], "after": after, "certainty": certainty}).rows

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.record_key import split_key
 from dobby_dagster.domain.records import Record, Structured
 from dobby_dagster.store.cozoscript.storable import storable_text, storable_value
 from dobby_dagster.store.database.connection import Connection
@@ -61,10 +62,12 @@ class Records:
             self._connection.run(RECORD.put(), {"rows": rows}, write=True)
         return len(rows)
 
-    def keys_of(self, origin: str) -> set[str]:
-        """All keys whose records came from ``origin``; those whose contents are derived are left out."""
-        query = "?[key] := *record{key, source, metadata}, source == $origin, is_null(maybe_get(metadata, 'derived'))"
-        return {row[0] for row in self._connection.run(query, {"origin": origin}).rows}
+    def keys_of(self, origin: str) -> dict[str, str]:
+        """All keys whose records came from ``origin``, with their files; records of derived contents are left out."""
+        query = """?[key, path] := *record{key, source, metadata}, source == $origin,
+            is_null(maybe_get(metadata, 'derived')), path = maybe_get(metadata, 'path')"""
+        rows = self._connection.run(query, {"origin": origin}).rows
+        return {key: split_key(key, path)[0] for key, path in rows}
 
     def move(self, former: str, origin: str) -> None:
         """Make all records, outlines and edges of one tree those of another, in one transaction.

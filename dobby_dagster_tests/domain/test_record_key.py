@@ -1,0 +1,39 @@
+"""Keys are taken apart at the end of their place, whatever is in a path or a name."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dobby_dagster.agent_server.outline_tree import chain, places
+from dobby_dagster.domain.record_key import split_among, split_key
+from dobby_dagster.site.entry import location
+
+PATH, NAME = "old::src/a.cpp", "store::Table::find"
+TEXT = st.text(alphabet=":/a.#", max_size=8)
+
+
+@given(TEXT.filter(bool), TEXT)
+def test_a_stored_path_ends_the_place(path: str, name: str) -> None:
+    assert split_key(f"{path}::{name}", path) == (path, name)
+    assert split_key(path, path) == (path, "")
+    assert split_among(f"a{path}", {f"a{path}"})[0] in f"a{path}"
+
+
+@given(TEXT, st.one_of(st.none(), st.integers(), TEXT))
+def test_a_path_that_is_none_of_the_key_makes_no_difference(key: str, path: object) -> None:
+    place, name = split_key(key, path)
+    assert key in (place, f"{place}::{name}", f"{place}{name}")
+
+
+def test_files_that_have_records_end_the_place() -> None:
+    keys = {PATH, f"{PATH}::{NAME}", f"{PATH}::main", "src/b.cpp", f"src/b.cpp::{NAME}"}
+    assert split_among(f"{PATH}::{NAME}", keys) == (PATH, NAME)
+    assert split_among(f"src/b.cpp::{NAME}", keys) == ("src/b.cpp", NAME)
+    assert chain(f"{PATH}::{NAME}", frozenset(keys)) == ["old::src", PATH, f"{PATH}::{NAME}"]
+    assert [(place.key, place.kind, place.records) for place in places(keys, "", 2)] == [
+        ("old::src", "folder", 3), (PATH, "file", 3), ("src", "folder", 2), ("src/b.cpp", "file", 2),
+    ]  # fmt: skip
+
+
+def test_a_page_of_the_site_is_that_of_the_stored_path() -> None:
+    assert location(f"{PATH}::{NAME}", {"path": PATH}, "function") == (("old::src", "a.cpp"), NAME, False)
+    assert location(PATH, {"path": PATH}, "text") == (("old::src", "a.cpp"), "", True)
