@@ -3,10 +3,11 @@
 import time
 from collections import Counter
 
+from dobby_dagster.domain.errors import DegenerateOutputError
 from dobby_dagster.domain.records import RecordVersion
-from dobby_dagster.domain.scope import Scope
+from dobby_dagster.domain.scope import RecipeId, RunId, Scope
 from dobby_dagster.domain.settings import SourceSettings
-from dobby_dagster.domain.states import COMPLETED, PENDING
+from dobby_dagster.domain.states import COMPLETED, PENDING, ProcessingState
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.ledger import R, batch_of, commit, done, source_with
@@ -74,6 +75,28 @@ def test_an_overview_accounts_for_every_row_of_the_source(store: CozoStore) -> N
     }  # fmt: skip
     assert found["rows"] == source.count()
     assert store.reports.overview(source, "another")["completed"] == 0
+
+
+def test_a_range_of_keys_has_the_counts_of_its_keys(store: CozoStore) -> None:
+    contents = {"": "empty", "a": "1", "a::b": "2", "ab": "3", "b": "4", "\U0001f600": "5"}
+    source, batch, members = batch_of(store, contents)
+    chosen = [member for member in members if member.version.key in ("", "a::b", "b")]
+    commit(store, source, batch, [done(member, contents[member.version.key], batch) for member in chosen])
+    other, failing = Scope(RecipeId("other"), batch, RunId("run")), Scope(R, batch, RunId("run"))
+    store.states.set_states([member.version for member in members], COMPLETED, other)
+    broken = [member.version for member in members if member.version.key == "ab"]
+    store.states.set_states(broken, ProcessingState.failed(DegenerateOutputError("it is empty"), 1), failing)
+    store.versions.note(source, [RecordVersion("record", "later", "h")], ["b"])
+    moment, keys = store.counts.now(), sorted([*contents, "later"])
+    for recipe in (R, RecipeId("other"), None):
+        for begin in range(len(keys)):
+            for end in range(begin + 1, len(keys)):
+                wanted = store.counts.by_state("record", recipe, keys[begin + 1 : end + 1], moment, 0)
+                assert store.counts.by_state_between("record", recipe, keys[begin], keys[end], moment, 0) == wanted
+    assert store.reports.overview(source, R) == {
+        "rows": 6, "unplanned": 1, "records": 5, "batches": 1, "pending": 2, "in_progress": 0, "completed": 2,
+        "failed": 1, "skipped": 0, "deleted": 2, "summaries": 3,
+    }  # fmt: skip
 
 
 def test_rows_tell_what_the_source_holds_now(store: CozoStore) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.store.database.connection import Connection
@@ -16,6 +17,9 @@ from dobby_dagster.store.ledger.record_states import MAY_PASS
 from dobby_dagster.store.ledger.relations import CHANGE
 
 QUARANTINED = "quarantined"
+_VERSION = "*dobby_version{source: $source, key, content_hash, deleted @ $moment}, deleted == false"
+_STATE = "source: $source, key, content_hash, state, retry, retry_count @ $moment}"
+_SET_ASIDE = f"quarantined = state == 'failed' && !({MAY_PASS})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,24 @@ class RecordCounts:
 
     def keys(self, relation: str, after: str | None, limit: int) -> list[str]:
         """Up to ``limit`` known keys, deleted ones too, in order, after ``after``; from the first where None."""
-        query = "?[key] := *dobby_version{source: $source, key @ 'END'}"
+        return [key for key, _ in self._known(relation, after, limit)]
+
+    def _known(self, relation: str, after: str | None, limit: int) -> list[tuple[str, bool]]:
+        query = "?[key, deleted] := *dobby_version{source: $source, key, deleted @ 'END'}"
         if after is None:
             empty = self._connection.run(f"{query}, key = ''", {"source": relation}).rows
-            return [row[0] for row in empty] + self.keys(relation, "", limit)
+            return [(key, deleted) for key, deleted in empty] + self._known(relation, "", limit)
         rows = self._connection.run(
             f"{query}, key > $after :limit {int(limit)}", {"source": relation, "after": after}
         ).rows
-        return [row[0] for row in rows]
+        return [(key, deleted) for key, deleted in rows]
+
+    def known_pages(self, relation: str, size: int) -> Iterator[list[tuple[str, bool]]]:
+        """:meth:`key_pages`, with whether each record is deleted."""
+        after = None
+        while known := self._known(relation, after, size):
+            yield known
+            after = known[-1][0]
 
     def key_pages(self, relation: str, size: int) -> Iterator[list[str]]:
         """All known keys, deleted ones too, in order; the database is closed between two pages."""
@@ -82,20 +96,30 @@ class RecordCounts:
         A record is in the state of its version of that moment: pending where no run has reached it. Failed records that
         are quarantined, by their number of attempts, are counted under ``quarantined`` as well.
         """
+        rules = f"""now[key, content_hash] := key in $keys, {_VERSION}
+            state_of[key, state, quarantined] := now[key, content_hash], *dobby_state{{recipe: $recipe, {_STATE}, {_SET_ASIDE}"""
+        return self._counted(rules, relation, recipe, moment, max_retries, {"keys": list(keys)})
+
+    def by_state_between(
+        self, relation: str, recipe: RecipeId | None, after: str, last: str, moment: int, max_retries: int
+    ) -> Counter[str]:
+        """:meth:`by_state` of all records with keys after ``after``, up to ``last``: a third of the time for many."""
+        rules = f"""now[key, content_hash] := {_VERSION}, key > $after, key <= $last
+            stored[key, content_hash, state, quarantined] := *dobby_state{{recipe, {_STATE}, recipe == $recipe,
+                key > $after, key <= $last, {_SET_ASIDE}
+            state_of[key, state, quarantined] := now[key, content_hash], stored[key, content_hash, state, quarantined]"""
+        return self._counted(rules, relation, recipe, moment, max_retries, {"after": after, "last": last})
+
+    def _counted(
+        self, rules: str, relation: str, recipe: RecipeId | None, moment: int, max_retries: int, which: dict[str, Any]
+    ) -> Counter[str]:
         rows = self._connection.run(
-            f"""now[key, content_hash] := key in $keys,
-                *dobby_version{{source: $source, key, content_hash, deleted @ $moment}}, deleted == false
-            state_of[key, state, quarantined] := now[key, content_hash],
-                *dobby_state{{source: $source, key, content_hash, recipe: $recipe, state, retry, retry_count @ $moment}},
-                quarantined = state == 'failed' && !({MAY_PASS})
+            f"""{rules}
             reached[key] := state_of[key, _, _]
             ?[state, quarantined, count(key)] := state_of[key, state, quarantined]
             ?[state, quarantined, count(key)] := now[key, _], not reached[key], state = 'pending', quarantined = false""",
-            {
-                "source": relation, "recipe": recipe or "", "keys": list(keys), "moment": moment,
-                "max_retries": max_retries,
-            },
-        ).rows  # fmt: skip
+            {"source": relation, "recipe": recipe or "", "moment": moment, "max_retries": max_retries, **which},
+        ).rows
         counts: Counter[str] = Counter()
         for state, quarantined, count in rows:
             counts[state] += count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,8 @@ class Reports:
             ``records`` that are planned and not deleted, one count for each state (each record is in exactly one; it is
             pending where no run has reached it), ``deleted`` records, ``batches``, and ``summaries``, former ones too.
         """
-        return self._by_state(relation, recipe, set())
+        moment = self._record_counts.now()
+        return self._by_state(relation, recipe, moment, self._record_counts.key_pages(relation, _PAGE), set())
 
     def overview(self, source: Source, recipe: RecipeId | None) -> dict[str, int]:
         """The rows of the source as they are now, and their progress under ``recipe``.
@@ -60,25 +61,31 @@ class Reports:
             The counts of :meth:`status`, where a record without a row counts as deleted even before a plan has noticed; and ``rows`` of the source, and ``unplanned``, those among them that no plan has seen.
             ``rows`` = ``unplanned`` + the counts of all states.
         """
-        known = self._live(source.settings.relation)
+        relation, moment = source.settings.relation, self._record_counts.now()
+        pages, known = [], set()
+        for page in self._record_counts.known_pages(relation, _PAGE):
+            pages.append([key for key, _ in page])
+            known.update(key for key, deleted in page if not deleted)
         present: set[str] = set()
-        for keys in source.key_pages(5_000):
+        for keys in source.key_pages(_PAGE):
             present.update(keys)
-        counts = self._by_state(source.settings.relation, recipe, known - present)
+        counts = self._by_state(relation, recipe, moment, pages, known - present)
         return {"rows": len(present), "unplanned": len(present - known), **counts}
 
-    def _live(self, relation: str) -> set[str]:
-        query = f"?[key] := {_NOW}, deleted == false"
-        return {row[0] for row in self._connection.run(query, {"source": relation}).rows}
-
-    def _by_state(self, relation: str, recipe: RecipeId | None, gone: set[str]) -> dict[str, int]:
-        """The counts at one moment, page by page; records in ``gone`` count as deleted."""
-        ever, moment = 0, self._record_counts.now()
+    def _by_state(
+        self, relation: str, recipe: RecipeId | None, moment: int, pages: Iterable[list[str]], gone: set[str]
+    ) -> dict[str, int]:
+        """The counts at one moment, by pages of all known keys; records in ``gone`` count as deleted."""
+        ever, after = 0, ""
         states: Counter[str] = Counter()
-        for keys in self._record_counts.key_pages(relation, _PAGE):
+        for keys in pages:
             ever += len(keys)
             kept = [key for key in keys if key not in gone]
-            states.update(self._record_counts.by_state(relation, recipe, kept, moment, max_retries=0))
+            if len(kept) == len(keys) and keys[0] != "":
+                states += self._record_counts.by_state_between(relation, recipe, after, keys[-1], moment, max_retries=0)
+            else:
+                states += self._record_counts.by_state(relation, recipe, kept, moment, max_retries=0)
+            after = keys[-1]
         params = {"source": relation}
         batches = self._count("?[count(batch)] := *dobby_batch{batch, source: $source}", params)
         summaries = self._count("?[count(key)] := *dobby_summary{source: $source, key, fingerprint}", params)
