@@ -285,6 +285,8 @@ def test_a_process_of_another_container_is_shown_as_long_as_it_lives() -> None:
         file.write_text(json.dumps(json.loads(file.read_text()) | {"since": 0.0}))
         assert len(loaded_models()) == 1, "however long ago"
         container.kill()
+        assert container.stdout.read() == "", "its process has ended, too"
+    assert len(list(loaded_models_folder().iterdir())) == 1
     assert loaded_models() == []
     assert list(loaded_models_folder().iterdir()) == []
 
