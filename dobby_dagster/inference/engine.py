@@ -24,10 +24,12 @@ class Avoid:
         foreign_names: Names that are not in the content, see
             :func:`~dobby_dagster.inference.scoring.grounding.unsupported_names`.
         repeats: A word, or a part of a name, for the second time.
+        capitals: A capital at the beginning of a word makes it a name.
     """
 
     foreign_names: bool = True
     repeats: bool = False
+    capitals: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class Avoidance:
 
     def forbids(self, text: str) -> bool:
         """Whether the last word of an output so far is one that it should not have, or begins none that it may."""
-        name = last_name(text)
+        name = last_name(text, capitals=self._avoid.capitals)
         if self._avoid.foreign_names and name and not stands_in(name, self._known, unfinished=True):
             return True
         if not self._avoid.repeats:

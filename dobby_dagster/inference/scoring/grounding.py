@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from dobby_dagster.inference.scoring.natural_language import is_foreign
+
 _WORD = re.compile(r"[A-Za-z]{3,}")
 _NUMBER = re.compile(r"(?<![\w.])\d[\d.,]*(?!\w)")
 _PARTS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -15,6 +17,8 @@ LEAST_WORDS = 5
 LEAST_OF_CONTENT = 4
 LONG_NUMBER = 6
 LEAST_NUMBERS = 3
+# Words of another language, by which a content is not in English.
+LEAST_FOREIGN = 5
 # Changes between letters and digits in a word: hashes have more, words and names have not.
 MOST_CHANGES = 4
 _NAME = re.compile(r"\w{8,}")
@@ -89,15 +93,31 @@ def unsupported_names(text: str, content: str) -> tuple[str, ...]:
     """The names in ``text`` that do not stand in ``content``, and are no ordinary words.
 
     A name is a word with a capital inside, an underscore or a digit, one that begins with a capital within a
-    sentence, or one in a list of keys or elements. Case, underscores and a plural *s* make no difference.
+    sentence, or one in a list of keys or elements. Case, underscores and a plural *s* make no difference. In other
+    languages than English a capital at the beginning makes no name, see :func:`names_are_capitalised`.
 
     >>> unsupported_names("Return the DataFrame of an HTTP request to Flask.", "def frame(request): ...")
     ('DataFrame', 'Flask')
     >>> unsupported_names("A YAML mapping with the keys name, port and host.", "name: a, port: 80")
     ('host',)
+    >>> unsupported_names("Liest die Datei mit dem DataFrame.", "def read(path): ...")
+    ('DataFrame',)
     """
+    found = _unsupported(text, content, capitals=True)
+    return found if not found or names_are_capitalised(text, content) else _unsupported(text, content, capitals=False)
+
+
+def names_are_capitalised(text: str, content: str) -> bool:
+    """Whether a capital at the beginning of a word makes it a name: only where both are in English.
+
+    German writes all nouns so; and in a translation names are other words than in the content.
+    """
+    return not is_foreign(text) and not is_foreign(content, LEAST_FOREIGN)
+
+
+def _unsupported(text: str, content: str, *, capitals: bool) -> tuple[str, ...]:
     known = known_text(content)
-    names = (match[0] for match in _NAMED.finditer(text) if _is_name(match[0], text[: match.start()]))
+    names = (match[0] for match in _NAMED.finditer(text) if _is_name(match[0], text[: match.start()], capitals))
     # Names are taken apart by ASCII letters; others are looked for as they stand.
     foreign = (name for name in names if (name.isascii() or name not in content) and not stands_in(name, known))
     return tuple(dict.fromkeys(foreign))
@@ -135,22 +155,27 @@ def stands_in(name: str, known: str, *, unfinished: bool = False) -> bool:
     return any(form and re.search(r"\|" + r"\|?".join(form) + end, known) is not None for form in forms)
 
 
-def last_name(text: str) -> str:
+def last_name(text: str, *, capitals: bool = True) -> str:
     """The word that ``text`` ends with, if it is a name; else ``""``.
+
+    Args:
+        text: An output so far.
+        capitals: A capital at the beginning of a word, within a sentence, makes it a name.
 
     >>> last_name("Return the DataF"), last_name("Return the data"), last_name("Return")
     ('DataF', '', '')
     """
     last = _LAST.search(text)
-    return last[0] if last and _is_name(last[0], text[: last.start()]) else ""
+    return last[0] if last and _is_name(last[0], text[: last.start()], capitals) else ""
 
 
-def _is_name(word: str, before: str) -> bool:
+def _is_name(word: str, before: str, capitals: bool) -> bool:
     if _is_listed(word, before):
         return True
     before = before.rstrip()
     begins = not before or before[-1] in ".!?:"
-    return len(word) > 1 and ("_" in word or bool(_INSIDE.search(word)) or (word[0].isupper() and not begins))
+    is_capitalised = capitals and word[0].isupper() and not begins
+    return len(word) > 1 and ("_" in word or bool(_INSIDE.search(word)) or is_capitalised)
 
 
 def _is_listed(word: str, before: str) -> bool:

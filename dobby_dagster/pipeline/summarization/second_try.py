@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from dobby_dagster.domain.errors import DegenerateOutputError, RecordError
 from dobby_dagster.domain.settings import SecondTry
 from dobby_dagster.inference.engine import Avoid, Generation
-from dobby_dagster.inference.scoring.grounding import unsupported_names
+from dobby_dagster.inference.scoring.grounding import names_are_capitalised, unsupported_names
 from dobby_dagster.pipeline.summarization.own_sentence import own_sentence
 from dobby_dagster.pipeline.summarization.quality_gate import gate
 
@@ -47,10 +47,12 @@ def avoided(attempt: Attempt, content: str, when: SecondTry) -> Avoid | None:
     """
     if when == "never":
         return None
+    text = attempt.output.text
     if attempt.error is not None:
-        return Avoid(repeats=True)
-    ungrounded = when == "ungrounded" and unsupported_names(attempt.output.text, content)
-    return Avoid() if ungrounded else None
+        return Avoid(repeats=True, capitals=names_are_capitalised(text, content))
+    if when == "ungrounded" and unsupported_names(text, content):
+        return Avoid(capitals=names_are_capitalised(text, content))
+    return None
 
 
 def better(first: Attempt, second: Attempt, content: str) -> Attempt:
