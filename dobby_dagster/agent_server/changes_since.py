@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 
 from pydantic import Field
 
@@ -14,8 +14,11 @@ from dobby_dagster.agent_server.arguments import PagedArguments, Text
 from dobby_dagster.agent_server.reading import Reading
 from dobby_dagster.agent_server.record_entries import PAGE, described, without_record
 from dobby_dagster.domain.errors import SettingsError
+from dobby_dagster.pipeline.reporting.unplanned_changes import unplanned_changes
 from dobby_dagster.store.ledger.record_changes import ChangeKind, RecordChange
 
+# In a position, before the key: of which part of the answer it is.
+_PLANNED, _UNPLANNED = "p", "u"
 _AGO = re.compile(r"(\d{1,6})\s*([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -35,10 +38,11 @@ class ChangeEntry(Entry):
 
     change: ChangeKind = Field(description="new, changed or deleted; summarized: only its summary is new.")
     summarized: bool = Field(description="Whether its content was summarised since then.")
+    planned: bool = Field(description="false: written since the last plan, so not summarised yet.")
 
     def as_line(self) -> str:
         """See :class:`~dobby_dagster.agent_server.answer.Entry`."""
-        return f"{self.change}: {super().as_line()}"
+        return f"{self.change}{'' if self.planned else ', not planned yet'}: {super().as_line()}"
 
 
 class Changes(Listing[ChangeEntry]):
@@ -53,36 +57,45 @@ class Changes(Listing[ChangeEntry]):
 
 
 def changes_since(use: Reading, given: ChangesArguments) -> Changes:
-    """Records that differ from what they were, in the order of their keys.
+    """Records that differ from what they were, in the order of their keys; then those that no plan has seen so.
 
-    All pages tell of the same two moments, whatever is written meanwhile; states and summaries are those of now.
+    All pages tell of the same two moments, whatever is written meanwhile; states and summaries are those of now. A
+    record that was planned and written again is there twice.
 
     Raises:
         SettingsError: ``given.since`` is no time.
     """
     position = given.position()
     if position is None:
-        since, until, after = _moment(given.since), use.store.counts.now(), None
+        since, until, part, after = _moment(given.since), use.store.counts.now(), _PLANNED, None
     else:
-        first, second, after = position.split(":", 2)
+        first, second, part, after = position.split(":", 3)
         since, until = int(first), int(second)
-    found = use.store.changes.between(use.relation, use.recipe, since, until, after)
+    interval = f"{since}:{until}"
+    found: Iterator[Found[ChangeEntry]] = iter(())
+    if part == _PLANNED:
+        planned = use.store.changes.between(use.relation, use.recipe, since, until, after)
+        found, after = _entries(use, planned, f"{interval}:{_PLANNED}", planned=True), ""
+    unplanned = unplanned_changes(use.store, use.source, since, after or "")
+    found = chain(found, _entries(use, unplanned, f"{interval}:{_UNPLANNED}", planned=False))
     notes = use.behind()
     noted = use.store.changes.noted_since()
     if noted is not None and since < noted:
         notes += (f"the history before {_written(noted)} may be incomplete: a record of before can count as new",)
     blank = Changes(entries=(), since=_written(since), until=_written(until), notes=notes)
-    return fill(blank, _entries(use, found, f"{since}:{until}"), given.query(), given.limit)
+    return fill(blank, found, given.query(), given.limit)
 
 
-def _entries(use: Reading, found: Iterable[RecordChange], interval: str) -> Iterator[Found[ChangeEntry]]:
+def _entries(
+    use: Reading, found: Iterable[RecordChange], before: str, *, planned: bool
+) -> Iterator[Found[ChangeEntry]]:
     left = iter(found)
     while page := list(islice(left, PAGE)):
         entries = described(use, [change.key for change in page if change.kind is not ChangeKind.DELETED])
         for change in page:
             entry = entries.get(change.key) or without_record(change.key, "record", "deleted")
-            named = entry.model_dump() | {"change": change.kind, "summarized": change.summarized}
-            yield Found(ChangeEntry(**named), f"{interval}:{change.key}")
+            named = entry.model_dump() | {"change": change.kind, "summarized": change.summarized, "planned": planned}
+            yield Found(ChangeEntry(**named), f"{before}:{change.key}")
 
 
 def _moment(since: str) -> int:

@@ -123,10 +123,16 @@ def test_a_long_content_is_shown_in_parts(tree: CozoStore) -> None:
 def test_an_agent_learns_what_has_changed(tree: CozoStore) -> None:
     async def talk(agent: Agent) -> None:
         everything = await agent.call("changes_since", since="1h")
-        assert {entry["change"] for entry in everything["entries"]} == {"new"}
-        assert len(everything["entries"]) == 6
+        *planned, unplanned = everything["entries"]
+        assert {(entry["change"], entry["planned"]) for entry in planned} == {("new", True)}
+        assert len(planned) == 6
+        assert (unplanned["key"], unplanned["change"], unplanned["planned"]) == (
+            "src/a.py::Two.three",
+            "changed",
+            False,
+        )
         nothing = await agent.call("changes_since", since=everything["until"])
-        assert nothing["entries"] == []
+        assert [entry for entry in nothing["entries"] if entry["planned"]] == []
         tree.connection.run("?[key] <- [['src/a.py::one']] :rm record {key}", write=True)
         put(tree, {f"new{i}": f"word{i}" for i in range(5)})
         run(tree, FakeEngine())
@@ -140,6 +146,34 @@ def test_an_agent_learns_what_has_changed(tree: CozoStore) -> None:
         assert len(found) == len(changes)
         for wrong in ("yesterday", "", "999999d"):
             assert "is no time" in await agent.refused("changes_since", since=wrong)
+
+    in_process(URL, talk)
+
+
+def test_an_agent_learns_what_no_plan_has_seen_yet(tree: CozoStore) -> None:
+    run(tree, FakeEngine())
+    contents = {"src/new.py::f": "a new one", "src/a.py::one": "edited", "src/notes.md::Version 1.2": "", "src/ü": "u"}
+
+    async def talk(agent: Agent) -> None:
+        moment = (await agent.call("changes_since", since="1h"))["until"]
+        assert (await agent.call("changes_since", since=moment))["entries"] == []
+        put(tree, contents)
+        tree.connection.run("?[key] <- [['src/inner/b.js::five'], ['src/ü']] :rm record {key}", write=True)
+        told = await agent.pages("changes_since", since=moment, limit=1)
+        assert [(entry["key"], entry["change"], entry["summarized"], entry["planned"]) for entry in told] == [
+            ("src/a.py::one", "changed", False, False),
+            ("src/inner/b.js::five", "deleted", False, False),
+            ("src/new.py::f", "new", False, False),
+            ("src/notes.md::Version 1.2", "changed", False, False),
+        ]
+        assert "new, not planned yet: src/new.py::f" in await agent.text("changes_since", since=moment)
+        stamp = "?[key, content, updated_at] <- [['src/a.py::one', 'edited', 1.0]] :update record {key => content, updated_at}"
+        tree.connection.run(stamp, write=True)
+        assert "src/a.py::one" not in await agent.text("changes_since", since=moment)
+        put(tree, dict.fromkeys(contents, "again"))
+        run(tree, FakeEngine())
+        told = await agent.pages("changes_since", since=moment, limit=2)
+        assert {entry["planned"] for entry in told} == {True}
 
     in_process(URL, talk)
 

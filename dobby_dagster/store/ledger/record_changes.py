@@ -71,8 +71,8 @@ class RecordChanges:
             after: Only keys after this one.
         """
         for keys in self._candidates(relation, since, until, after):
-            before = self._versions(relation, keys, since)
-            now = self._versions(relation, keys, until)
+            before = self.versions(relation, keys, since)
+            now = self.versions(relation, keys, until)
             was_completed = self._completed(relation, recipe, keys, since)
             completed = self._completed(relation, recipe, keys, until) - was_completed
             for key in keys:
@@ -93,7 +93,7 @@ class RecordChanges:
         while keys := list(islice(changed, PAGE)):
             yield keys
 
-    def _versions(self, relation: str, keys: list[str], moment: int) -> dict[str, tuple[str, bool]]:
+    def versions(self, relation: str, keys: list[str], moment: int) -> dict[str, tuple[str, bool]]:
         """Hash, and whether it was deleted, of each of ``keys`` that was known at a moment."""
         query = """?[key, content_hash, deleted] := key in $keys,
             *dobby_version{source: $source, key, content_hash, deleted @ $moment}"""

@@ -62,7 +62,8 @@ class Reports:
             ``rows`` = ``unplanned`` + the counts of all states.
         """
         relation, moment = source.settings.relation, self._record_counts.now()
-        pages, known = [], set()
+        pages: list[list[str]] = []
+        known: set[str] = set()
         for page in self._record_counts.known_pages(relation, _PAGE):
             pages.append([key for key, _ in page])
             known.update(key for key, deleted in page if not deleted)

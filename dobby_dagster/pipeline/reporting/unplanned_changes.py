@@ -1,0 +1,47 @@
+"""What was written to a source since its last plan, where triggers note the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from dobby_dagster.domain.records import content_hash
+from dobby_dagster.domain.settings import OWN_RELATION
+from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger.record_changes import ChangeKind, RecordChange
+from dobby_dagster.store.source.change_tracking import queue_length, queued
+from dobby_dagster.store.source.source_relation import Source
+
+# Records whose contents are read at once.
+PAGE = 200
+
+
+def unplanned_changes(store: CozoStore, source: Source, since: int, after: str = "") -> Iterator[RecordChange]:
+    """Records that differ from what the last plan saw, in the order of their keys.
+
+    Args:
+        store: Where the ledger is.
+        source: Where the records are.
+        since: In microseconds since the epoch: what is known to have been written before is left out.
+        after: Only keys after this one.
+    """
+    with store.connection.session():
+        keys = [key for key, _ in queued(source, 2**31)] if queue_length(source) else []
+    left = iter(sorted(key for key in keys if key > after or not after))
+    relation, is_own = source.settings.relation, source.settings.relation == OWN_RELATION
+    while page := list(islice(left, PAGE)):
+        known = store.changes.versions(relation, page, store.counts.now())
+        records = source.get(page)
+        for key in page:
+            before, deleted = known.get(key, ("", True))
+            record = records.get(key)
+            if record is None:
+                if not deleted:
+                    yield RecordChange(key, ChangeKind.DELETED, before, False)
+                continue
+            written = record.updated_at
+            if is_own and isinstance(written, int | float) and written * 1e6 <= since:
+                continue
+            found = content_hash(record.content)
+            if deleted or found != before:
+                yield RecordChange(key, ChangeKind.NEW if deleted else ChangeKind.CHANGED, found, False)
