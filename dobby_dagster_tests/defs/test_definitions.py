@@ -1,8 +1,11 @@
 """The definitions load whatever the environment holds; what is wrong with it is said where they are used."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -11,6 +14,8 @@ from dobby_dagster.definitions import load_definitions
 from dobby_dagster.defs.runs.batch_runs import range_tags
 from dobby_dagster_tests.helpers.hostile_text import ENVIRONMENTS
 
+# The addresses that a run's configuration may name; the keyring gives each the secrets that were configured with it.
+BOUND = {"database.url", "models.model.url"}
 WRONG = [
     {"DOBBY_INFERENCE_SLOTS": "nan"},
     {"DOBBY_NOSUCH": "1"},
@@ -66,3 +71,23 @@ def test_nothing_is_told_to_the_maker_of_openvino(tmp_path: Path, monkeypatch: p
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert not (tmp_path / "intel").exists()
+
+
+def _addresses(fields: Mapping[str, Any], above: str) -> Iterator[str]:
+    """The paths of all fields named ``url``, ``host`` or the like in a configuration schema."""
+    for name, field in fields.items():
+        path = f"{above}.{name}" if above else name
+        if re.search(r"url|host|address|server", name):
+            yield path
+        yield from _addresses(getattr(field.config_type, "fields", None) or {}, path)
+
+
+def test_a_run_names_no_address_whose_secrets_are_not_bound_to_theirs() -> None:
+    """The key of ``[search]`` follows no changed URL, since no run's configuration has that section."""
+    schema = load_definitions().resolve_job_def("summarize_batches").run_config_schema.run_config_schema_type
+    resources = schema.fields["resources"].config_type.fields
+    assert set(resources) >= {"database", "models", "cozo"}
+    found = set()
+    for name, field in resources.items():
+        found |= set(_addresses(field.config_type.fields, name))
+    assert {path.replace(".config.", ".") for path in found} == BOUND
