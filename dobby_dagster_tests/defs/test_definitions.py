@@ -85,7 +85,7 @@ def _addresses(fields: Mapping[str, Any], above: str) -> Iterator[str]:
 def test_a_run_names_no_address_whose_secrets_are_not_bound_to_theirs() -> None:
     """The key of ``[search]`` follows no changed URL, since no run's configuration has that section."""
     schema = load_definitions().resolve_job_def("summarize_batches").run_config_schema.run_config_schema_type
-    resources = schema.fields["resources"].config_type.fields
+    resources: Mapping[str, Any] = getattr(schema, "fields", {})["resources"].config_type.fields
     assert set(resources) >= {"database", "models", "cozo"}
     found = set()
     for name, field in resources.items():
