@@ -42,7 +42,7 @@ run: $(VENV)/run.done
 
 # The tests of deploy/ are those of `make deploy-check`.
 test: $(VENV)/dev.done
-	@$(PYTEST) --ignore dobby_dagster_tests/deploy --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(PYTEST) --ignore dobby_dagster_tests/deploy --durations=25 --durations-min=20 --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 # The engine runs on the CPU here; nothing is compiled, since that takes longer than the tests.
 test-vllm: $(VLLM_VENV)/vllm.done

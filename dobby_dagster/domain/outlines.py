@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# What the content of a package begins with, before its name.
+PACKAGE_HEADING = "# Package "
+
 
 class OutlineKind(StrEnum):
     """A file without parts is a text; of all others the content is derived from their parts."""

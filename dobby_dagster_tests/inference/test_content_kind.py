@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dobby_dagster.domain.contracts import SMALL_MODEL
-from dobby_dagster.domain.settings import InferenceSettings, ModelSettings
+from dobby_dagster.domain.settings import DEFAULT_MODEL, InferenceSettings, ModelSettings
 from dobby_dagster.inference.engine import Generation, Request
 from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_card import CARD
@@ -17,8 +18,9 @@ from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.inference.prompts import PromptLibrary
 from dobby_dagster.inference.scoring.confidence import Calibration, OutputFeatures, confidence
-from dobby_dagster.inference.scoring.content_kind import WEIGHTS, kind_of
+from dobby_dagster.inference.scoring.content_kind import PACKAGE, WEIGHTS, kind_of
 from dobby_dagster.inference.scoring.grounding import grounded_share
+from dobby_dagster.pipeline.outlines.outline_text import Part, outline
 
 CONTENTS = {
     "code": "def area(width, height):\n    if width < 0:\n        raise ValueError(width)\n    return width * height\n",
@@ -55,6 +57,24 @@ def test_a_language_that_names_a_kind_decides() -> None:
     ]
     assert kind_of(CONTENTS["log"], "text") == "log", "a text file can hold anything"
     assert kind_of(prose, "klingon") == "prose"
+
+
+def test_the_outline_of_a_package_that_says_nothing_of_itself_is_a_kind_that_the_default_model_is_calibrated_for() -> (
+    None
+):
+    parts = [Part("a.py", "file", summary="Read a page."), Part("b/", "package")]
+    assert kind_of(outline("", parts, 500, "books"), "python") == PACKAGE
+    assert kind_of(outline("", [], 500, "books"), "python") == PACKAGE
+    assert kind_of(outline("Pages of books.", parts, 500, "books"), "python") == "code"
+    assert kind_of(outline("", parts, 500), "python") == "code"
+    calibration = check_folder(shelf() / DEFAULT_MODEL).calibration
+    assert calibration is not None
+    bare = OutputFeatures(-0.5, -2.0, 9, copied=False, grounded=0.5, kind=PACKAGE)
+    sure = confidence(bare, calibration)
+    as_code = confidence(replace(bare, kind="code"), calibration)
+    assert sure is not None
+    assert as_code is not None
+    assert sure < as_code
 
 
 def test_of_nothing_the_kind_is_not_guessed() -> None:

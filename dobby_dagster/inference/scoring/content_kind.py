@@ -8,6 +8,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
+from dobby_dagster.domain.outlines import PACKAGE_HEADING
+
 WEIGHTS = Path(__file__).with_name("content_kind.json")
 # Characters of a content that are looked at.
 LOOKED_AT = 3_000
@@ -24,6 +26,9 @@ BY_LANGUAGE = {
     **dict.fromkeys(("csharp", "ruby", "php", "kotlin", "swift", "scala", "perl", "lua", "groovy"), "other code"),
     "sql": "sql",
 }
+# The outline of a package that does not say what it is, whatever its language.
+PACKAGE = "package"
+_PACKAGE = re.compile(rf'{PACKAGE_HEADING}[^\n]*(?:\n(?!""")|\Z)')
 _TOKEN = re.compile(r"[^\W\d_]+|_|\d+|[^\w\s]{1,2}")
 _EDGE = re.compile(r"^[ \t]*(\S{1,2}\w*)|(\S)[ \t]*$", re.MULTILINE)
 _LONGEST_TOKEN = 16
@@ -54,14 +59,17 @@ def _feature(token: str) -> str:
 
 
 def kind_of(content: str, language: str = "") -> str | None:
-    """The kind of ``content``: ``code``, ``other code``, ``data``, ``diff``, ``log``, ``prose``, ``shell`` or ``sql``.
+    """The kind of ``content``: ``code``, ``other code``, ``data``, ``diff``, ``log``, ``prose``, ``shell``, ``sql``, ….
 
-    The language decides where it implies a kind, else a linear classifier of the first characters
-    (``training.content_kind``); None where neither is sure. *Code* is in a language that the built-in models learned.
+    The outline of a package without documentation, ``package``, is known by its first lines. Else the language decides
+    where it implies a kind, else a linear classifier of the first characters (``training.content_kind``); None where
+    neither is sure. *Code* is in a language that the built-in models learned.
 
-    >>> kind_of("SELECT name FROM users WHERE id = 4;"), kind_of("anything", "ruby")
-    ('sql', 'other code')
+    >>> kind_of("SELECT name FROM users WHERE id = 4;"), kind_of("anything", "ruby"), kind_of("# Package a", "python")
+    ('sql', 'other code', 'package')
     """
+    if _PACKAGE.match(content):
+        return PACKAGE
     named = BY_LANGUAGE.get(language.lower())
     if named is not None:
         return named

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
+from dobby_dagster.domain.outlines import PACKAGE_HEADING
 from dobby_dagster.pipeline.outlines.signature import own_name, signature
 
 CODE_KINDS = ("function", "method", "class")
@@ -48,7 +49,7 @@ def outline(documentation: str, parts: Sequence[Part], room: int, package: str =
     >>> outline("Sums.", parts, 500).replace('"', "'").splitlines()
     ["'''Sums.'''", 'class A: Adds.', '    def f(self)']
     """
-    about = [f"# Package {package}"] if package else []
+    about = [f"{PACKAGE_HEADING}{package}"] if package else []
     about += [_quoted(documentation.strip())] if documentation.strip() else []
     return "\n".join([*about, *arranged(parts, text_of, room)])
 
