@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import RunId
 from dobby_dagster.domain.states import State
+from dobby_dagster.pipeline.planning.record_selection import evenly_spaced
+from dobby_dagster.store.ledger.report_pages import Extent
 
 if TYPE_CHECKING:
     from dobby_dagster.cli.database_in_use import Opened
     from dobby_dagster.domain.scope import RecipeId
     from dobby_dagster.store.cozo_store import CozoStore
 
+# Key, text, confidence.
 Shown = tuple[str, str, str]
+# Key, fingerprint of the summary, confidence.
+_Made = tuple[str, str, float | None]
 
 
 def sample(
     store: CozoStore, relation: str, recipe: RecipeId, runs: Sequence[str], count: int
 ) -> tuple[str, list[Shown]]:
-    """At most ``count`` summaries of this command's ``runs``, the newest first; if there are none, a sample of all.
+    """At most ``count`` summaries of this command's ``runs``, or of all if these made none; evenly spaced by key.
 
     Args:
         store: Where they are.
         relation: The source.
         recipe: Under which they were made.
-        runs: The command's runs, in order.
+        runs: The command's runs.
         count: How many to show.
 
     Returns:
@@ -38,33 +42,29 @@ def sample(
     """
     if not count:
         return "", []
-    rows = _of_runs(store, relation, recipe, runs, count)
-    if rows:
-        return "Summaries of this run, the newest first", rows
-    rows = _of_all(store, relation, recipe, count)
-    return f"A sample of {counted(len(rows), 'summary')} of earlier runs", rows
+    made = _made(store, relation, recipe, runs)
+    if not made:
+        rows = _of_all(store, relation, recipe, count)
+        return f"A sample of {counted(len(rows), 'summary')} of earlier runs", rows
+    chosen = [made[place] for place in evenly_spaced(len(made), count)]
+    texts = store.report_pages.texts(relation, {key: fingerprint for key, fingerprint, _ in chosen})
+    rows = [(key, texts[key], shown_confidence(sure)) for key, _, sure in chosen if key in texts]
+    few = len(made) <= count
+    return "Summaries of this run" if few else f"A sample of {counted(len(rows), 'summary')} of this run", rows
 
 
-def _of_runs(store: CozoStore, relation: str, recipe: RecipeId, runs: Sequence[str], count: int) -> list[Shown]:
-    from dobby_dagster.store.ledger.report_pages import Extent
-
-    found: list[dict[str, Any]] = []
-    for run in reversed(runs):
-        if len(found) == count:
-            break
-        pages = store.report_pages.records(Extent(relation, recipe, run=RunId(run)))
-        completed = (row for page in pages for row in page if row["state"] == State.COMPLETED and row["fingerprint"])
-        found += heapq.nsmallest(count - len(found), completed, key=lambda row: (-row["since"], row["key"]))
-    texts = store.report_pages.texts(relation, {row["key"]: row["fingerprint"] for row in found})
-    return [
-        (row["key"], texts[row["key"]], shown_confidence(row["confidence"])) for row in found if row["key"] in texts
-    ]
+def _made(store: CozoStore, relation: str, recipe: RecipeId, runs: Sequence[str]) -> list[_Made]:
+    """What ``runs`` made, in the order of the keys."""
+    found: dict[str, _Made] = {}
+    for run in runs:
+        for page in store.report_pages.records(Extent(relation, recipe, run=RunId(run))):
+            for row in page:
+                if row["state"] == State.COMPLETED and row["fingerprint"]:
+                    found[row["key"]] = (row["key"], row["fingerprint"], row["confidence"])
+    return [found[key] for key in sorted(found)]
 
 
 def _of_all(store: CozoStore, relation: str, recipe: RecipeId, count: int) -> list[Shown]:
-    """Spread evenly over all keys."""
-    from dobby_dagster.pipeline.planning.record_selection import evenly_spaced
-
     places = set(evenly_spaced(store.reports.status(relation, recipe)["completed"], count))
     if not places:
         return []

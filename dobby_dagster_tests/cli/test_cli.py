@@ -111,10 +111,11 @@ def test_ingest_summarize_and_look_at_it(dobby: Dobby, tmp_path: Path) -> None:
 
 def test_summarize_shows_what_this_run_did(dobby: Dobby) -> None:
     fill({f"k{number}": code for number, code in enumerate(CODE.values())})
-    first = dobby("summarize", *THEIRS, *COLUMNS)
-    assert "Summaries of this run, the newest first" in first.out
+    first = dobby("summarize", *THEIRS, *COLUMNS, "--show", 2)
+    assert "A sample of 2 summaries of this run" in first.out
     fill({"k3": "def area(radius):\n    return 3.14159 * radius * radius\n"})
     second = dobby("summarize", *THEIRS, *COLUMNS)
+    assert "Summaries of this run" in second.out
     assert [key for key in (f"k{number}" for number in range(len(CODE))) if f"│ {key} " in second.out] == ["k3"]
     third = dobby("summarize", *THEIRS, *COLUMNS, "--show", 3)
     assert "A sample of 3 summaries of earlier runs" in third.out

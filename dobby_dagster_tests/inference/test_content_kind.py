@@ -67,7 +67,7 @@ def test_the_outline_of_a_package_that_says_nothing_of_itself_is_a_kind_that_the
     assert kind_of(outline("", [], 500, "books"), "python") == PACKAGE
     assert kind_of(outline("Pages of books.", parts, 500, "books"), "python") == "code"
     assert kind_of(outline("", parts, 500), "python") == "code"
-    calibration = check_folder(shelf() / DEFAULT_MODEL).calibration
+    calibration = check_folder(shelf()[DEFAULT_MODEL]).calibration
     assert calibration is not None
     bare = OutputFeatures(-0.5, -2.0, 9, copied=False, grounded=0.5, kind=PACKAGE)
     sure = confidence(bare, calibration)
