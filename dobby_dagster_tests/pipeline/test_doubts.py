@@ -133,7 +133,10 @@ def test_a_run_says_how_many_are_unsure_and_the_printed_command_does_only_those(
     again = dobby(*command[1:2], "--model", high, "--device", "cpu", *command[4:], "--json")
     assert again.code == 0, again.err
     assert again.json["settled"] == done
-    none = dobby(*command[1:2], "--model", low, "--device", "cpu", *command[4:])
+    in_use = dobby("status", *THEIRS[:4], "--json").json
+    assert (in_use["recipe"], in_use["completed"]) == (again.json["former_recipe"], done)
+    made = again.json["recipe"]
+    none = dobby(*command[1:2], "--model", low, "--device", "cpu", "--recipe", made, *command[4:])
     assert "no summary of 'code_data' has a confidence below 0.1" in none.err
 
 

@@ -27,7 +27,7 @@ def redo(
 ) -> None:
     """Summarise the unsure records again, with another model or prompt.
 
-    The records go into a batch of their own. The earlier summaries stay.
+    The records go into a batch of their own. The earlier summaries stay, and their model and prompt stay in use.
     """
     from dobby_dagster.defs.runs import terminal_runs
     from dobby_dagster.inference.recipe import recipe_for
@@ -37,13 +37,15 @@ def redo(
     settings, store = use.settings, use.store
     new = recipe_for(settings).id
     _ = use.source.types
-    old = use.recipe(recipe) or NO_RECIPE
+    old, in_use = use.recipe(recipe) or NO_RECIPE, use.recipe()
     if old == new:
         raise SettingsError(
             "the same model and prompt would give the same summaries", hint="name another with --model or --prompt"
         )
     batch = batch_of_unsure(store, use.relation, old, settings.pipeline.unsure_below)
     finished = run_with_bars(partial(terminal_runs.backfill, settings, lambda store, left: [batch], remember=False))
+    if in_use is not None:
+        store.recipes.use(in_use)
     if as_json:
         print_json({**finished.metrics(), "batch": batch, "recipe": new, "former_recipe": old})
     else:

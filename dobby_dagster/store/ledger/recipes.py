@@ -25,6 +25,12 @@ class Recipes:
         rows = [[*storable_value(row), time.time()]]
         self._connection.run(RECIPE.put(), {"rows": rows}, write=True)
 
+    def use(self, recipe: RecipeId) -> None:
+        """Store that ``recipe``, which is known, was used now."""
+        query = f"?[recipe, used_at] := *{RECIPE.name}{{recipe}}, recipe == $recipe, used_at = $now"
+        update = f":update {RECIPE.name} {{recipe => used_at}}"
+        self._connection.run(f"{query} {update}", {"recipe": recipe, "now": time.time()}, write=True)
+
     def forget_unused(self, recipe: RecipeId) -> bool:
         """Delete ``recipe`` if no chunk was ever committed with it; return whether none was."""
         unused = f"""?[recipe] := recipe = $recipe, not *{CHUNK.name}{{recipe}} {RECIPE.remove}"""
