@@ -39,6 +39,8 @@ def test_two_models_side_by_side(dobby: Dobby, store: CozoStore) -> None:
     assert [pair["key"] for pair in found["pairs"]] == ["k0", "k1", "k2"]
     assert found["pairs"][0]["first"] == store.reports.state_of("record", "k0", OTHER.id)["summary"]
     assert dobby("diff", *WHERE, "--json").json == found, "the two used last, the older one first"
+    store.recipes.use(pipeline_run.RECIPE.id)
+    assert dobby("diff", *WHERE, "--json").json == found, "as after a redo, whose recipe is used last for a moment only"
     turned = dobby("diff", "-m", OTHER.id, "-m", "fake", *WHERE, "--json").json
     assert (turned["only_first"], turned["only_second"]) == (1, 0)
     plain = dobby("diff", "-n", 1, *WHERE).out

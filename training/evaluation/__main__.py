@@ -1,6 +1,6 @@
 """Quality on held-out projects, beside what costs nothing: `make eval`.
 
-    python -m training.evaluation --model models/dobby-code-11m --corpus build/corpus --out docs/model
+    python -m training.evaluation --model models/dobby-code-73m --corpus build/corpus --out docs/model
 
 Writes ``evaluation.md`` (scores by language with 95 % bootstrap intervals, confidence, odd contents), ``samples.md``
 and ``records.md`` (fifty of each language, unpicked, without documentation and as they stand) and ``reliability.png``;
@@ -25,7 +25,7 @@ KINDS = 100
 def main() -> None:
     """Parse the command line and write the pages."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, default=Path("models/dobby-code-11m"))
+    parser.add_argument("--model", type=Path, default=Path("models/dobby-code-73m"))
     parser.add_argument("--corpus", type=Path, default=Path("build/corpus"))
     parser.add_argument("--out", type=Path, default=Path("docs/model"))
     parser.add_argument("--count", type=int, default=500, help="pairs of a language")

@@ -65,7 +65,7 @@ def diff(
 
 
 def _chosen(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The recipes of two names, the one used last where a model has several; by default the two used last.
+    """The recipes of two names, the one used last where a model has several; by default the two used last, in order.
 
     Args:
         rows: All recipes with summaries, the last used first.
@@ -82,7 +82,8 @@ def _chosen(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> tuple[Ma
                 f"there are summaries by {counted(len(rows), 'recipe')}, and a comparison needs two",
                 hint=_another(rows),
             )
-        return rows[1], rows[0]
+        first, second = sorted(rows[:2], key=lambda row: row["began"] or 0.0)
+        return first, second
     named = [[row for row in rows if name == row["model"] or has_identifier(row["recipe"], name)] for name in names]
     for name, matching in zip(names, named, strict=True):
         if not matching:

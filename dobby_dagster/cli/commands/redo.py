@@ -43,9 +43,11 @@ def redo(
             "the same model and prompt would give the same summaries", hint="name another with --model or --prompt"
         )
     batch = batch_of_unsure(store, use.relation, old, settings.pipeline.unsure_below)
-    finished = run_with_bars(partial(terminal_runs.backfill, settings, lambda store, left: [batch], remember=False))
-    if in_use is not None:
-        store.recipes.use(in_use)
+    try:
+        finished = run_with_bars(partial(terminal_runs.backfill, settings, lambda store, left: [batch], remember=False))
+    finally:
+        if in_use is not None and store.recipes.latest() == new:
+            store.recipes.use(in_use)
     if as_json:
         print_json({**finished.metrics(), "batch": batch, "recipe": new, "former_recipe": old})
     else:

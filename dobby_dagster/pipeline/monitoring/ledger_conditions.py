@@ -101,12 +101,18 @@ def quarantine(settings: Settings, store: CozoStore) -> Iterator[Condition]:
 
 
 def confidence(settings: Settings, store: CozoStore) -> Iterator[Condition]:
-    """The confidence fell with the last change of model, prompt or settings."""
+    """The confidence fell with the last change of model, prompt or settings to ones that are new here.
+
+    After a redo the former ones are in use again: what was redone is what they were least sure of.
+    """
     limit, relation = settings.automation.alert_confidence_fall, settings.source.relation
     used = store.recipes.all()[:2]
     if not limit or len(used) < 2:
         return
     now, before = (RecipeId(recipe["recipe"]) for recipe in used)
+    began = store.recipes.began()
+    if now not in began or before not in began or began[now] < began[before]:
+        return
     found = _drift(store, relation, before, now, limit)
     if found is not None:
         yield Condition(

@@ -45,13 +45,21 @@ class Recipes:
         ).rows
         return RecipeId(rows[0][1]) if rows else None
 
+    def began(self) -> dict[str, float]:
+        """When the first chunk of each recipe was begun, in seconds since the epoch; of those that have none, nothing."""
+        query = f"?[recipe, min(started_at)] := *{CHUNK.name}{{recipe, started_at}}"
+        return {recipe: float(at) for recipe, at in self._connection.run(query).rows}
+
     def all(self) -> list[dict[str, Any]]:
         """Every recipe, the last used first: recipe, prompt, model, model_revision, settings, used_at."""
         columns = "recipe, prompt, model, model_revision, settings, used_at"
         return list(self._connection.run(f"?[{columns}] := *dobby_recipe{{{columns}}} :order -used_at").dicts())
 
     def with_summaries(self, relation: str) -> list[dict[str, Any]]:
-        """As :meth:`all`, and how many ``summaries`` of ``relation`` each has."""
+        """As :meth:`all`, how many ``summaries`` of ``relation`` each has, and when it ``began``, see :meth:`began`."""
         query = "?[recipe, count(fingerprint)] := *dobby_summary{source: $source, key, fingerprint, recipe}"
         counts = dict(self._connection.run(query, {"source": relation}).rows)
-        return [row | {"summaries": counts.get(row["recipe"], 0)} for row in self.all()]
+        began = self.began()
+        return [
+            row | {"summaries": counts.get(row["recipe"], 0), "began": began.get(row["recipe"])} for row in self.all()
+        ]

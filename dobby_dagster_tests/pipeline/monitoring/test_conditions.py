@@ -265,6 +265,21 @@ def test_confidence_is_compared_on_the_same_contents_where_both_recipes_have_the
     assert "fell from 0.47 to 0.25" in fallen.title
 
 
+def test_a_redo_with_a_better_model_is_no_fall(sqlite_store: CozoStore, make_settings: Make, tmp_path: Path) -> None:
+    remember(sqlite_store, "small")
+    small = sqlite_store.recipes.latest()
+    unsure, sure = [f"k{i:02d}" for i in range(50)], [f"k{i:02d}" for i in range(50, 100)]
+    assert small is not None
+    summarized(sqlite_store, small, [0.05] * 50 + [0.9] * 50, unsure + sure)
+    remember(sqlite_store, "large")
+    large = sqlite_store.recipes.latest()
+    assert large is not None
+    summarized(sqlite_store, large, [0.7] * 50, unsure)
+    sqlite_store.recipes.use(small)
+    assert sqlite_store.recipes.latest() == small
+    assert of_kind(read(make_settings(), tmp_path), Kind.CONFIDENCE) == []
+
+
 def test_a_disk_that_is_nearly_full_is_named_once(make_settings: Make, sqlite_store: CozoStore, tmp_path: Path) -> None:
     full = make_settings(automation__alert_disk_bytes=10**15, automation__backup_folder=tmp_path / "backups")
     [low] = of_kind(read(full, tmp_path / "home"), Kind.DISK)
