@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dobby_dagster.cli.options import Given
 from dobby_dagster.cli.recipe_labels import has_identifier
+from dobby_dagster.cli.recipe_options import recipe_options
 from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.errors import DobbyError, SettingsError
 from dobby_dagster.domain.plurals import counted
@@ -92,21 +93,11 @@ class Opened:
         except DobbyError:
             return None
 
-    def summarize_command(self, recipe: RecipeId | None) -> str:
-        """The command that summarises with ``recipe``: it names model and prompt where others are in use.
-
-        Of a model that is not on the shelf, the database knows no path: then it is ``PATH``.
-        """
-        from dobby_dagster.inference.models.shipped_models import shelf
-
-        used = self.recipe_in_use
+    def summarize_command(self, recipe: RecipeId | None) -> str | None:
+        """The command that summarises with ``recipe``; None where no options give it, see :func:`recipe_options`."""
         wanted = next((row for row in self.store.recipes.all() if row["recipe"] == recipe), None)
-        if wanted is None or (used is not None and used.id == recipe):
-            return self.command("summarize")
-        model = wanted["model"] if wanted["model"] in shelf() else "PATH"
-        prompt = "" if used is not None and used.prompt == wanted["prompt"] else wanted["prompt"].partition("@")[0]
-        named = f" --prompt {shell_word(prompt)}" if prompt else ""
-        return self.command(f"summarize --model {shell_word(model)}{named}")
+        named = recipe_options(self.settings, wanted) if wanted is not None else ""
+        return None if named is None else self.command(f"summarize{named}")
 
     def batches(self, *named: str | None) -> list[BatchId]:
         """All batches of the source, in order.

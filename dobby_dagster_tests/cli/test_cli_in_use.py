@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from dobby_dagster.cli.options import Given
+from dobby_dagster.cli.recipe_options import recipe_options
 from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.remembered import REMEMBERED, as_environment, memory_of, remembered_values, value_of
 from dobby_dagster.domain.settings import DEFAULT_MODEL, DatabaseSettings
 from dobby_dagster.domain.settings_loader import load_settings
+from dobby_dagster.inference.recipe import recipe_for
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import cozo_client
 from dobby_dagster.store.ledger.schema import set_meta
@@ -116,6 +118,20 @@ def test_printed_commands_use_the_model_that_is_spoken_of(dobby: Dobby) -> None:
     again = pasted(dobby, f"{line.partition(': ')[2]} --json")
     assert (again.code, again.json["inferred"]) == (0, 1)
     assert dobby("status", *WHERE, "--json").json["recipe"] == former
+
+
+def test_the_options_for_a_recipe_are_those_that_give_it(dobby: Dobby) -> None:
+    def row(**settings: object) -> dict[str, Any]:
+        made = recipe_for(load_settings(settings, environment={}).settings)
+        return {"recipe": made.id, "model": made.model, "prompt": made.prompt, "settings": made.settings}
+
+    small = load_settings({"model.path": SMALL_MODEL, "inference.max_new_tokens": 20}, environment={}).settings
+    assert recipe_options(small, row(**{"model.path": SMALL_MODEL, "inference.max_new_tokens": 20})) == ""
+    limit = row(**{"model.path": SMALL_MODEL})["settings"]["max_new_tokens"]
+    assert recipe_options(small, row(**{"model.path": SMALL_MODEL})) == f" --max-new-tokens {limit}"
+    assert recipe_options(small, row()) == f" --model {DEFAULT_MODEL} --max-new-tokens {limit}"
+    assert recipe_options(small, row(**{"inference.second_try": "never"})) is None
+    assert recipe_options(small, row() | {"model": "elsewhere"}) is None
 
 
 @pytest.mark.slow

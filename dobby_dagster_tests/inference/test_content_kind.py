@@ -64,9 +64,18 @@ def test_the_outline_of_a_package_that_says_nothing_of_itself_is_a_kind_that_the
 ):
     parts = [Part("a.py", "file", summary="Read a page."), Part("b/", "package")]
     assert kind_of(outline("", parts, 500, "books"), "python") == PACKAGE
-    assert kind_of(outline("", [], 500, "books"), "python") == PACKAGE
+    assert kind_of(outline("", parts * 50, 500, "books"), "python") == PACKAGE, "not all parts fit"
     assert kind_of(outline("Pages of books.", parts, 500, "books"), "python") == "code"
     assert kind_of(outline("", parts, 500), "python") == "code"
+    for other in (
+        "# Package imports\nimport os.path\n",
+        "# Package x\n",
+        "# Package x\nmake\n",
+        "# Package a.b\nx = 1",
+    ):
+        assert kind_of(other, "python") == "code"
+    assert kind_of("# Package manager\n\nInstall it with npm. Then run it.\n", "markdown") != PACKAGE
+    assert kind_of("# Package the release\nset -e\ntar czf a.tgz a\n", "shell") == "shell"
     calibration = check_folder(shelf()[DEFAULT_MODEL]).calibration
     assert calibration is not None
     bare = OutputFeatures(-0.5, -2.0, 9, copied=False, grounded=0.5, kind=PACKAGE)

@@ -66,6 +66,7 @@ def failed_release(
         print_json({"released": chosen})
     elif chosen:
         again = use.summarize_command(use.recipe())
-        out.print(f"{counted(len(chosen), 'record')} released. To retry: {again}", soft_wrap=True)
+        how = f"To retry: {again}" if again else "To retry, summarise with the former model and settings."
+        out.print(f"{counted(len(chosen), 'record')} released. {how}", soft_wrap=True)
     else:
         out.print("No record has failed.")

@@ -64,7 +64,9 @@ def status(
         out.print(f"{counted(changed, 'row')} written since the last plan: what changed is summarised again.")
     left = counts["unplanned"] + counts["pending"] + changed
     if left:
-        out.print(f"{counted(left, 'record')} to summarise: {use.summarize_command(chosen)}", soft_wrap=True)
+        command = use.summarize_command(chosen)
+        how = f"to summarise: {command}" if command else "to summarise with a model or settings that are not in use"
+        out.print(f"{counted(left, 'record')} {how}", soft_wrap=True)
         used = use.recipe_in_use if chosen else None
         if used is not None and used.id != chosen:
             out.print(

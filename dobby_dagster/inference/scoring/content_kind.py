@@ -28,7 +28,8 @@ BY_LANGUAGE = {
 }
 # The outline of a package that does not say what it is, whatever its language.
 PACKAGE = "package"
-_PACKAGE = re.compile(rf'{PACKAGE_HEADING}[^\n]*(?:\n(?!""")|\Z)')
+# Its name; then files and folders, with their summaries where they have one, and nothing else.
+_PACKAGE = re.compile(rf"{PACKAGE_HEADING}[^\n]+(?:\n(?:\S+  # [^\n]+|\S+(?:/|\.\w+)|…))+")
 _TOKEN = re.compile(r"[^\W\d_]+|_|\d+|[^\w\s]{1,2}")
 _EDGE = re.compile(r"^[ \t]*(\S{1,2}\w*)|(\S)[ \t]*$", re.MULTILINE)
 _LONGEST_TOKEN = 16
@@ -59,16 +60,18 @@ def _feature(token: str) -> str:
 
 
 def kind_of(content: str, language: str = "") -> str | None:
-    """The kind of ``content``: ``code``, ``other code``, ``data``, ``diff``, ``log``, ``prose``, ``shell``, ``sql``, ….
+    r"""The kind of ``content``: ``code``, ``other code``, ``data``, ``diff``, ``log``, ``prose``, ``shell``, ``sql``, ….
 
-    The outline of a package without documentation, ``package``, is known by its first lines. Else the language decides
+    The outline of a package without documentation, ``package``, is known by its lines. Else the language decides
     where it implies a kind, else a linear classifier of the first characters (``training.content_kind``); None where
     neither is sure. *Code* is in a language that the built-in models learned.
 
-    >>> kind_of("SELECT name FROM users WHERE id = 4;"), kind_of("anything", "ruby"), kind_of("# Package a", "python")
-    ('sql', 'other code', 'package')
+    >>> kind_of("SELECT name FROM users WHERE id = 4;"), kind_of("anything", "ruby")
+    ('sql', 'other code')
+    >>> kind_of("# Package books\npages.py  # Read a page.\n", "python")
+    'package'
     """
-    if _PACKAGE.match(content):
+    if _PACKAGE.fullmatch(content.rstrip()):
         return PACKAGE
     named = BY_LANGUAGE.get(language.lower())
     if named is not None:
