@@ -64,29 +64,30 @@ class RecordCounts:
         """Up to ``limit`` known keys, deleted ones too, in order, after ``after``; from the first where None."""
         return [key for key, _ in self._known(relation, after, limit)]
 
-    def _known(self, relation: str, after: str | None, limit: int) -> list[tuple[str, bool]]:
-        query = "?[key, deleted] := *dobby_version{source: $source, key, deleted @ 'END'}"
-        if after is None:
-            empty = self._connection.run(f"{query}, key = ''", {"source": relation}).rows
-            return [(key, deleted) for key, deleted in empty] + self._known(relation, "", limit)
-        rows = self._connection.run(
-            f"{query}, key > $after :limit {int(limit)}", {"source": relation, "after": after}
-        ).rows
-        return [(key, deleted) for key, deleted in rows]
+    def known_pages(self, relation: str, size: int, moment: int | None = None) -> Iterator[list[tuple[str, bool]]]:
+        """All keys known at ``moment``, by default now, in order, and whether each record is deleted.
 
-    def known_pages(self, relation: str, size: int) -> Iterator[list[tuple[str, bool]]]:
-        """:meth:`key_pages`, with whether each record is deleted."""
+        The database is closed between two pages.
+        """
         after = None
-        while known := self._known(relation, after, size):
+        while known := self._known(relation, after, size, moment):
             yield known
             after = known[-1][0]
 
     def key_pages(self, relation: str, size: int) -> Iterator[list[str]]:
-        """All known keys, deleted ones too, in order; the database is closed between two pages."""
-        after = None
-        while keys := self.keys(relation, after, size):
-            yield keys
-            after = keys[-1]
+        """The keys of :meth:`known_pages`."""
+        for page in self.known_pages(relation, size):
+            yield [key for key, _ in page]
+
+    def _known(self, relation: str, after: str | None, limit: int, moment: int | None = None) -> list[tuple[str, bool]]:
+        at = "'END'" if moment is None else "$moment"
+        query = f"?[key, deleted] := *dobby_version{{source: $source, key, deleted @ {at}}}"
+        params = {"source": relation, "moment": moment}
+        if after is None:
+            empty = self._connection.run(f"{query}, key = ''", params).rows
+            return [(key, deleted) for key, deleted in empty] + self._known(relation, "", limit, moment)
+        found = self._connection.run(f"{query}, key > $after :limit {int(limit)}", {**params, "after": after}).rows
+        return [(key, deleted) for key, deleted in found]
 
     def by_state(
         self, relation: str, recipe: RecipeId | None, keys: Collection[str], moment: int, max_retries: int

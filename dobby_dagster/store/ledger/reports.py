@@ -64,7 +64,7 @@ class Reports:
         relation, moment = source.settings.relation, self._record_counts.now()
         pages: list[list[str]] = []
         known: set[str] = set()
-        for page in self._record_counts.known_pages(relation, _PAGE):
+        for page in self._record_counts.known_pages(relation, _PAGE, moment):
             pages.append([key for key, _ in page])
             known.update(key for key, deleted in page if not deleted)
         present: set[str] = set()
