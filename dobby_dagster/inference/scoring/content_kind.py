@@ -62,7 +62,7 @@ def _feature(token: str) -> str:
 def kind_of(content: str, language: str = "") -> str | None:
     r"""The kind of ``content``: ``code``, ``other code``, ``data``, ``diff``, ``log``, ``prose``, ``shell`` or ``sql``.
 
-    The outline of a package without documentation, the kind ``package``, is known by its lines. Else the language decides
+    The outline of a package without documentation, a ``package``, is known by its lines. Else the language decides
     where it implies a kind, else a linear classifier of the first characters (``training.content_kind``); None where
     neither is sure. *Code* is in a language that the built-in models learned.
 
