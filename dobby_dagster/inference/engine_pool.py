@@ -59,10 +59,10 @@ class PooledEngine(LocalEngine):
         try:
             if check_model(self.source.path).revision != self.source.revision:
                 raise ModelError(f"the files of {self.source.name} changed while it was loaded", hint="run it again")
+            self.file = LoadedModelFile(loaded.info)
         except BaseException:
             loaded.close()
             raise
-        self.file = LoadedModelFile(loaded.info)
         return loaded
 
     def close(self) -> None:

@@ -120,24 +120,35 @@ class LoadedModelFile:
         self._keep_locked(None)
 
     def _write(self) -> None:
-        """Replace the file by one that is locked already."""
+        """Replace the file by one that is locked already, where the file system has locks."""
         if self._path is None:
             return
         draft = self._path.with_suffix(_DRAFT)
         with ExitStack() as opened:
             stream = opened.enter_context(draft.open("w"))
-            if os.name == "posix":  # on Windows nobody could read it, and there are no PID namespaces
-                portalocker.lock(stream, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-                opened.pop_all()
+            is_locked = _lock(stream)
             stream.write(json.dumps(asdict(self._model)))
             stream.flush()
+            if is_locked:
+                opened.pop_all()
         draft.replace(self._path)
-        self._keep_locked(stream if os.name == "posix" else None)
+        self._keep_locked(stream if is_locked else None)
 
     def _keep_locked(self, stream: IO[str] | None) -> None:
         former, self._locked = self._locked, stream
         if former is not None:
             former.close()
+
+
+def _lock(stream: IO[str]) -> bool:
+    """Lock an open file for as long as it is open; whether that was possible."""
+    if os.name != "posix":  # on Windows nobody could read it, and there are no PID namespaces
+        return False
+    try:
+        portalocker.lock(stream, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    except (OSError, portalocker.LockException):  # a file system without locks, say
+        return False
+    return True
 
 
 def loaded_models() -> list[LoadedModel]:
