@@ -127,7 +127,7 @@ def test_a_tree_that_was_ingested_elsewhere_is_known_by_its_name(dobby: Dobby, t
     Path("elsewhere").mkdir()
     tree.rename("elsewhere/src")
     without = dobby("check", *WHERE)
-    assert (without.code, without.out) == (0, "")
+    assert (without.code, without.out) == (1, ""), "what was not checked does not pass"
     assert f"not checked: {tree.resolve()}: it is no longer there" in without.err
     assert "1 record with a current summary, 0 without" in without.err
     for paths in (

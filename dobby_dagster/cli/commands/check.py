@@ -24,7 +24,7 @@ def check(
     exclude: Annotated[list[str] | None, typer.Option(help="Leave out files that match this glob.")] = None,
     as_json: options.Json = False,
 ) -> None:
-    """List what has no summary, or one of an earlier content; the exit status is 1 if there is any.
+    """List what has no summary, or one of an earlier content; the exit status is 1 if there is any, or a tree is gone.
 
     Example: dobby check src || (dobby ingest src && dobby summarize)
     """
@@ -32,14 +32,14 @@ def check(
 
     use = opened(given)
     found = coverage(use.store, use.recipe(), paths or [], exclude or [])
+    gone = {path: reason for path, reason in found.left_out.items() if not Path(path).exists()}
     if as_json:
         print_json({"current": found.current, "gaps": [asdict(gap) for gap in found.gaps], "left_out": found.left_out})
     else:
         for line in lines_of(found.gaps):
             out.print(line, soft_wrap=True)
-        for path, reason in found.left_out.items():
-            if not Path(path).exists():
-                note(f"not checked: {path}: {reason}; name the tree where it is now: dobby check PATH")
+        for path, reason in gone.items():
+            note(f"not checked: {path}: {reason}; name the tree where it is now: dobby check PATH")
         note(f"{counted(found.current, 'record')} with a current summary, {len(found.gaps):,} without")
-    if found.gaps:
+    if found.gaps or gone:
         raise typer.Exit(FAILED)
