@@ -17,6 +17,7 @@ from dobby_dagster.inference.local.local_engine import LocalEngine
 from dobby_dagster.inference.models.model_folder import check_folder
 from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.inference.scoring.grounding import unsupported_names, words_of
+from dobby_dagster.pipeline.summarization.own_sentence import own_sentence
 from dobby_dagster.pipeline.summarization.quality_gate import gate
 from dobby_dagster.pipeline.summarization.second_try import Attempt, avoided, better
 from dobby_dagster.store.cozo_store import CozoStore
@@ -216,3 +217,23 @@ def test_names_that_are_in_the_content_are_never_foreign(words: list[str]) -> No
 )
 def test_what_a_document_is_said_to_consist_of_are_names(text: str, foreign: tuple[str, ...]) -> None:
     assert unsupported_names(text, "name: build\non: push\njobs: {}\nXML YAML") == foreign
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        "User Agent String: Mozilla/5.0 (X11; Linux",
+        "Copyright 2020 The Foo Authors. All rights reserved by",
+        "Everything here is licensed: see https://a.b",
+        "TODO fix this later. x = f(); }",
+        "Public Function Foo End Function: x = y();",
+    ],
+)
+def test_a_line_of_a_content_that_is_no_sentence_of_its_documentation_is_not_kept(refused: str) -> None:
+    assert own_sentence(refused, f"# {refused}\ndef f(): ...") is None
+
+
+def test_a_sentence_is_kept_only_from_documentation() -> None:
+    line = "This is not safe for reference counting: foo();"
+    assert own_sentence(line, line) is None
+    assert own_sentence(line, f"/* {line} */ int f();") == "This is not safe for reference counting."

@@ -33,7 +33,7 @@ class Attempt:
         if error is not None:
             sentence = own_sentence(output.text, content)
             if sentence is not None and _refusal(sentence, content, instruction) is None:
-                return cls(replace(output, text=sentence))
+                return cls(replace(output, text=sentence, finish_reason="stop"))
         return cls(output, error)
 
 
