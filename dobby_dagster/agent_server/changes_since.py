@@ -38,7 +38,9 @@ class ChangeEntry(Entry):
 
     change: ChangeKind = Field(description="new, changed or deleted; summarized: only its summary is new.")
     summarized: bool = Field(description="Whether its content was summarised since then.")
-    planned: bool = Field(description="false: written since the last plan, so not summarised yet.")
+    planned: bool = Field(
+        description="false: written since the last plan, not summarised yet. Known only where triggers track changes."
+    )
 
     def as_line(self) -> str:
         """See :class:`~dobby_dagster.agent_server.answer.Entry`."""
@@ -59,8 +61,9 @@ class Changes(Listing[ChangeEntry]):
 def changes_since(use: Reading, given: ChangesArguments) -> Changes:
     """Records that differ from what they were, in the order of their keys; then those that no plan has seen so.
 
-    All pages tell of the same two moments, whatever is written meanwhile; states and summaries are those of now. A
-    record that was planned and written again is there twice.
+    All pages tell of the same two moments in what was planned, whatever is written meanwhile; states and summaries are
+    those of now, and so is what no plan has seen, which is told whenever it was written. A record that was planned and
+    written again is there twice.
 
     Raises:
         SettingsError: ``given.since`` is no time.
@@ -75,8 +78,8 @@ def changes_since(use: Reading, given: ChangesArguments) -> Changes:
     found: Iterator[Found[ChangeEntry]] = iter(())
     if part == _PLANNED:
         planned = use.store.changes.between(use.relation, use.recipe, since, until, after)
-        found, after = _entries(use, planned, f"{interval}:{_PLANNED}", planned=True), ""
-    unplanned = unplanned_changes(use.store, use.source, since, after or "")
+        found, after = _entries(use, planned, f"{interval}:{_PLANNED}", planned=True), None
+    unplanned = unplanned_changes(use.store, use.source, after)
     found = chain(found, _entries(use, unplanned, f"{interval}:{_UNPLANNED}", planned=False))
     notes = use.behind()
     noted = use.store.changes.noted_since()

@@ -16,7 +16,7 @@ import numpy as np
 from dobby_dagster.domain.scope import BatchId, RecipeId
 from dobby_dagster.search.vector_math import best, cosines, lengths
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.vectors import DIGEST_BYTES, VectorBatch
+from dobby_dagster.store.ledger.vectors import DIGEST_BYTES, VectorBatch, VectorPage
 
 # Of one database, the vectors of so many pairs of recipe and embedding are kept: two that are compared, or two sources.
 HELD = 2
@@ -103,19 +103,22 @@ def loaded_vectors(store: CozoStore, relation: str, recipe: RecipeId, embedding:
 
 
 def _read(store: CozoStore, relation: str, recipe: RecipeId, batch: BatchId, stored: VectorBatch) -> _BatchRows:
-    keys: list[str] = []
-    digests, parts = bytearray(), [np.zeros((0, 0), np.int8)]
+    """The pages whose vectors have the size of most; another one is damaged, and its records not found by meaning."""
+    pages: list[tuple[int, VectorPage]] = []
+    sizes: Counter[int] = Counter()
     for number in range(stored.pages):
         page = store.vectors.page(relation, recipe, batch, number, stored.embedding)
         if page is None or not page.keys:
             continue
         size, odd = divmod(len(page.vectors), len(page.keys))
-        if odd or len(page.digests) != DIGEST_BYTES * len(page.keys) or size != (parts[-1].shape[1] or size):
-            continue  # damaged: its records are not found by meaning
-        keys += page.keys
-        digests += page.digests
-        parts.append(np.frombuffer(page.vectors, np.int8).reshape(len(page.keys), size))
-    rows = np.concatenate(parts[1:]) if keys else parts[0]
+        if not odd and len(page.digests) == DIGEST_BYTES * len(page.keys):
+            pages.append((size, page))
+            sizes[size] += len(page.keys)
+    usual = max(sizes, key=sizes.__getitem__, default=0)
+    kept = [page for size, page in pages if size == usual]
+    keys = [key for page in kept for key in page.keys]
+    digests = b"".join(page.digests for page in kept)
+    rows = np.frombuffer(b"".join(page.vectors for page in kept), np.int8).reshape(len(keys), usual)
     split = [bytes(digests[begin : begin + DIGEST_BYTES]) for begin in range(0, len(digests), DIGEST_BYTES)]
     return _BatchRows(stored.stamp, keys, split, rows)
 

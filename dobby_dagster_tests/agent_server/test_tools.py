@@ -169,7 +169,10 @@ def test_an_agent_learns_what_no_plan_has_seen_yet(tree: CozoStore) -> None:
         assert "new, not planned yet: src/new.py::f" in await agent.text("changes_since", since=moment)
         stamp = "?[key, content, updated_at] <- [['src/a.py::one', 'edited', 1.0]] :update record {key => content, updated_at}"
         tree.connection.run(stamp, write=True)
-        assert "src/a.py::one" not in await agent.text("changes_since", since=moment)
+        assert "changed, not planned yet: src/a.py::one" in await agent.text("changes_since", since=moment)
+        put(tree, {"": "of an empty key"})
+        told = await agent.pages("changes_since", since=moment, limit=1)
+        assert [entry["key"] for entry in told][:2] == ["", "src/a.py::one"]
         put(tree, dict.fromkeys(contents, "again"))
         run(tree, FakeEngine())
         told = await agent.pages("changes_since", since=moment, limit=2)

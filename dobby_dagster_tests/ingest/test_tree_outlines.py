@@ -171,6 +171,9 @@ def test_one_file_is_its_own_tree(tmp_path: Path, sqlite_store: CozoStore) -> No
         ("a.py", '"""\nSums\n====\n\nIt adds numbers.\n"""', "It adds numbers."),
         ("a.py", '"""\n====\nSums\n====\n"""', "Sums"),
         ("a.py", '"""Copyright (c) 2015 Some One\n\nRedistribution and use\nare permitted.\n"""\n', ""),
+        ("a.py", '"""Copyright (c) 2014 Acme.\n\nParses dates in ISO form."""', "Parses dates in ISO form."),
+        ("a.py", '"""(c) 2014 Acme.\n\nLicensed as MIT.\n\nParses dates."""', "Parses dates."),
+        ("a.js", "/*\n * Copyright (c) 2014 Acme.\n *\n * Parses dates.\n */\n", "Parses dates."),
         (
             "a.py",
             '"""Copyright lines of a file, found and compared."""\n',

@@ -18,7 +18,7 @@ from dobby_dagster.search.search_records import search
 from dobby_dagster.search.vector_index import batches_behind, embedding_id, index_batch, index_if_possible
 from dobby_dagster.search.vector_retriever import VectorRetriever
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.vectors import VectorBatch
+from dobby_dagster.store.ledger.vectors import DIGEST_BYTES, VectorBatch
 from dobby_dagster_tests.helpers.embeddings import word_embedding
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.model_server import Scripted
@@ -104,6 +104,21 @@ def test_vectors_of_another_size_hold_up_no_search(world: World, vectors: bytes,
     world.store.vectors.put_page("record", RECIPE.id, batch, 0, stored.embedding, broken)
     assert set(world.found("circle")) <= {"a", "c"}
     assert damaged or world.found("circle") == ["c"]
+
+
+def test_a_damaged_first_page_hides_only_its_own_records(world: World) -> None:
+    world.summarize(a="circle", b="host")
+    world.index()
+    vectors = world.store.vectors
+    [(batch, stored)] = vectors.batches("record", RECIPE.id).items()
+    page = vectors.page("record", RECIPE.id, batch, 0, stored.embedding)
+    assert page is not None
+    broken = replace(page, keys=["x"], digests=page.digests[:DIGEST_BYTES], vectors=b"\x01" * 3)
+    vectors.put_page("record", RECIPE.id, batch, 0, stored.embedding, broken)
+    vectors.put_page("record", RECIPE.id, batch, 1, stored.embedding, page)
+    vectors.put_batch("record", RECIPE.id, batch, replace(stored, pages=2, stamp="damaged"))
+    assert loaded_vectors(world.store, "record", RECIPE.id, stored.embedding).keys == ["a", "b"]
+    assert world.found("circle") == ["a"]
 
 
 def test_a_process_holds_only_the_vectors_that_were_read_last(world: World) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from itertools import islice
 
 from dobby_dagster.domain.records import content_hash
-from dobby_dagster.domain.settings import OWN_RELATION
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.record_changes import ChangeKind, RecordChange
 from dobby_dagster.store.source.change_tracking import queue_length, queued
@@ -16,19 +15,18 @@ from dobby_dagster.store.source.source_relation import Source
 PAGE = 200
 
 
-def unplanned_changes(store: CozoStore, source: Source, since: int, after: str = "") -> Iterator[RecordChange]:
-    """Records that differ from what the last plan saw, in the order of their keys.
+def unplanned_changes(store: CozoStore, source: Source, after: str | None = None) -> Iterator[RecordChange]:
+    """Records that differ from what the last plan saw, whenever they were written, in the order of their keys.
 
     Args:
         store: Where the ledger is.
         source: Where the records are.
-        since: In microseconds since the epoch: what is known to have been written before is left out.
-        after: Only keys after this one.
+        after: Only keys after this one; None for all, as "" may be a key.
     """
     with store.connection.session():
         keys = [key for key, _ in queued(source, 2**31)] if queue_length(source) else []
-    left = iter(sorted(key for key in keys if key > after or not after))
-    relation, is_own = source.settings.relation, source.settings.relation == OWN_RELATION
+    left = iter(sorted(key for key in keys if after is None or key > after))
+    relation = source.settings.relation
     while page := list(islice(left, PAGE)):
         known = store.changes.versions(relation, page, store.counts.now())
         records = source.get(page)
@@ -38,9 +36,6 @@ def unplanned_changes(store: CozoStore, source: Source, since: int, after: str =
             if record is None:
                 if not deleted:
                     yield RecordChange(key, ChangeKind.DELETED, before, False)
-                continue
-            written = record.updated_at
-            if is_own and isinstance(written, int | float) and written * 1e6 <= since:
                 continue
             found = content_hash(record.content)
             if deleted or found != before:
