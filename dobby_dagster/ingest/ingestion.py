@@ -47,7 +47,7 @@ class Ingested:
     deleted: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
     edges: EdgeChanges = field(default_factory=EdgeChanges)
-    moved: dict[str, str] = field(default_factory=dict)
+    moved: dict[str, list[str]] = field(default_factory=dict)
 
 
 def ingest(
@@ -81,14 +81,16 @@ def ingest(
     for path in roots:
         real = resolved(path)
         tree = SourceTree(path, display(real), name or display(Path(real.name)))
-        for move in moves(store, tree):
+        moved = moves(store, tree, exclude)
+        for move in moved:
             if move.needs_permission:
                 _require(move, permits)
+        for move in moved:
             records.move(move.former, tree.origin)
-            done.moved[tree.origin] = move.former
+            done.moved.setdefault(tree.origin, []).append(move.former)
         stored = records.keys_of(tree.origin)
         if deletion := renamed(display(path), tree.prefix, stored):
-            _require(deletion, permits)
+            _require(deletion, permits, moved)
         found = tree.records(exclude, on_file)
         if limit is not None:
             found = _sample(found, limit)
@@ -99,7 +101,7 @@ def ingest(
         done.left_out |= tree.left_out
         missing = sorted(key for key in stored.keys() - tree.keys if not is_below(key, tree.unread))
         if deletion := vanished(display(path), missing, stored):
-            _require(deletion, permits)
+            _require(deletion, permits, moved)
         records.remove(missing)
         gone = frozenset(missing)
         still = {key: place for key, place in stored.items() if key not in gone}
@@ -115,14 +117,16 @@ def ingest(
     return done
 
 
-def _require(doubtful: Deletion | Move, permits: Permits) -> None:
-    """Ask for a permission.
+def _require(doubtful: Deletion | Move, permits: Permits, moved: Sequence[Move] = ()) -> None:
+    """Ask for a permission; a refusal says what was ``moved`` already.
 
     Raises:
         SourceError: It is refused.
     """
     if not permits(doubtful):
         message, hint = doubtful.refusal
+        if moved:
+            hint += f"; the records of {', '.join(repr(each.former) for each in moved)} are this path's already"
         raise SourceError(message, hint=hint)
 
 

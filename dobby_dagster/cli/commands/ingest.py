@@ -75,8 +75,9 @@ def ingest(
     )
     edges = counted(done.edges.added + done.edges.kept, "edge")
     out.print(f"The code graph has {edges}: {done.edges.added:,} added, {done.edges.removed:,} removed.")
-    for place, former in done.moved.items():
-        note(printable(f"the records of '{former}', which is no longer there, are now those of '{place}'"))
+    for place, formers in done.moved.items():
+        for former in formers:
+            note(printable(f"the records of '{former}', which was moved, are now those of '{place}'"))
     for line in _left_out(done.left_out, paths):
         note(line)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.record_key import split_key
@@ -12,6 +13,9 @@ from dobby_dagster.domain.records import Record, Structured
 from dobby_dagster.store.cozoscript.storable import storable_text, storable_value
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.relations import EDGE, OUTLINE, RECORD
+
+# Contents that are read at once.
+_PAGE = 500
 
 
 class Records:
@@ -68,6 +72,17 @@ class Records:
             is_null(maybe_get(metadata, 'derived')), path = maybe_get(metadata, 'path')"""
         rows = self._connection.run(query, {"origin": origin}).rows
         return {key: split_key(key, path)[0] for key, path in rows}
+
+    def equal_ones(self, records: Iterable[Record], origin: str) -> set[str]:
+        """The keys of those ``records`` that are stored with an equal content, from ``origin``."""
+        equal: set[str] = set()
+        left = map(_storable, records)
+        while page := list(islice(left, _PAGE)):
+            query = "?[key, content] := key in $keys, *record{key, content, source}, source == $origin"
+            rows = self._connection.run(query, {"keys": [each.key for each in page], "origin": origin}).rows
+            stored = dict(rows)
+            equal |= {each.key for each in page if each.key in stored and stored[each.key] == each.content}
+        return equal
 
     def move(self, former: str, origin: str) -> None:
         """Make all records, outlines and edges of one tree those of another, in one transaction.
