@@ -48,14 +48,17 @@ def served() -> Iterator[Scripted]:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("served")
-def test_a_run_of_another_process_is_followed_to_its_end() -> None:
-    watch = subprocess.Popen([*PROCESS, "watch", "--json", "--interval", "0.1"], stdout=subprocess.PIPE, text=True)
+def test_a_run_of_another_process_is_followed_to_its_end(tmp_path: Path) -> None:
+    told = tmp_path / "told.jsonl"  # not a pipe, which would be full before the run ends on a slow machine
+    with told.open("w") as output:
+        watch = subprocess.Popen([*PROCESS, "watch", "--json", "--interval", "0.1"], stdout=output, text=True)
     finished = subprocess.run([*PROCESS, "summarize"], capture_output=True, text=True, check=True)
-    time.sleep(1.0)
+    deadline = time.monotonic() + 60
+    while '"last_run": null' in told.read_text().splitlines()[-1] and time.monotonic() < deadline:
+        time.sleep(0.1)
     watch.send_signal(signal.SIGINT)
-    output, _ = watch.communicate(timeout=30)
-    assert watch.returncode == 0
-    readings = [json.loads(line) for line in output.splitlines()]
+    assert watch.wait(timeout=30) == 0
+    readings = [json.loads(line) for line in told.read_text().splitlines()]
     assert {len(reading["runs"]) for reading in readings} == {0, 1}
     during = [reading["runs"][0] for reading in readings if reading["runs"]]
     assert len({seen["run"] for seen in during}) == 1
