@@ -8,6 +8,8 @@ from collections.abc import Collection
 SEPARATOR = "::"
 # A file below a folder with the separator in its name.
 _FILE = re.compile(r"::[^:]*/[^/:]*\.\w+\Z")
+# The end of a file name; a version such as "v1.2" has none.
+_EXTENSION = re.compile(r"[^/]\.[A-Za-z]\w*\Z")
 
 
 def split_key(key: str, path: object = None) -> tuple[str, str]:
@@ -40,4 +42,6 @@ def split_among(key: str, keys: Collection[str]) -> tuple[str, str]:
         if key[:end] in keys:
             return key[:end], key[end + len(SEPARATOR) :]
         end = key.find(SEPARATOR, end + len(SEPARATOR))
-    return (key, "") if key in keys and _FILE.search(key) else split_key(key)
+    place, name = split_key(key)
+    # After a file's name, what looks like a path is a heading: "README.md::src/util.py".
+    return (key, "") if key in keys and _FILE.search(key) and not _EXTENSION.search(place) else (place, name)

@@ -15,7 +15,21 @@ TEXT = st.text(alphabet=":/a.#", max_size=8)
 def test_a_stored_path_ends_the_place(path: str, name: str) -> None:
     assert split_key(f"{path}::{name}", path) == (path, name)
     assert split_key(path, path) == (path, "")
-    assert split_among(f"a{path}", {f"a{path}"})[0] in f"a{path}"
+
+
+@given(TEXT, TEXT)
+def test_the_parts_of_a_key_give_the_key(place: str, name: str) -> None:
+    key = f"{place}::{name}"
+    first, rest = split_among(key, {key})
+    assert key in (first, f"{first}::{rest}")
+    assert "::" not in split_among(key, ())[0]
+
+
+def test_a_heading_that_is_a_path_is_no_folder() -> None:
+    keys = ["README.md::Intro", "README.md::src/util.py"]
+    assert [split_among(key, set(keys)) for key in keys] == [("README.md", "Intro"), ("README.md", "src/util.py")]
+    assert [(place.key, place.kind) for place in places(keys, "", 1)] == [("README.md", "file")]
+    assert split_among("v1.2::src/a.py", {"v1.2::src/a.py"}) == ("v1.2::src/a.py", "")
 
 
 @given(TEXT, st.one_of(st.none(), st.integers(), TEXT))

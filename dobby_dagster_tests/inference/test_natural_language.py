@@ -68,7 +68,26 @@ def test_names_in_english_still_count() -> None:
         assert again(text, CODE) == Avoid()
 
 
-@given(st.text(), st.integers(1, 5))
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Return MIT Flask license.", "Compute log det using Flask.", "Compute Poincaré map using Flask.",
+        "Return SE per Flask.", "Convert EST dates with Flask.", "Close con, then con, by Flask.",
+        "Resize im, a copy of im, en route to Flask.",
+    ],
+)  # fmt: skip
+def test_english_with_names_that_are_words_elsewhere_is_english(text: str) -> None:
+    assert not is_foreign(text)
+    assert "Flask" in unsupported_names(text, CODE)
+
+
+def test_code_with_names_that_are_words_elsewhere_is_no_other_language() -> None:
+    code = "def f(im, det, con):\n" + "    im = det.mit(im, per=con.est, se=en)\n" * 9
+    assert not is_foreign(code, least=5)
+    assert unsupported_names("Resize the image with Flask.", code) == ("Flask",)
+
+
+@given(st.text(), st.integers(2, 5))
 def test_any_text_has_an_answer_that_more_of_it_confirms(text: str, least: int) -> None:
     assert is_foreign(text, least) <= is_foreign(text)
     assert is_foreign(f"{text} {text}") == is_foreign(text)
