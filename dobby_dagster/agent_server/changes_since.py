@@ -84,7 +84,7 @@ def changes_since(use: Reading, given: ChangesArguments) -> Changes:
     notes = use.behind()
     noted = use.store.changes.noted_since()
     if noted is not None and since < noted:
-        notes += (f"the history before {_written(noted)} may be incomplete: a record of before can count as new",)
+        notes += (f"the history before {_written(noted)} may be incomplete: an older record can count as new",)
     blank = Changes(entries=(), since=_written(since), until=_written(until), notes=notes)
     return fill(blank, found, given.query(), given.limit)
 

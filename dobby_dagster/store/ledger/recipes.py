@@ -46,7 +46,7 @@ class Recipes:
         return RecipeId(rows[0][1]) if rows else None
 
     def began(self) -> dict[str, float]:
-        """When the first chunk of each recipe was begun, in seconds since the epoch; of those that have none, nothing."""
+        """When the first chunk of each recipe started, in seconds since the epoch; of those that have none, nothing."""
         query = f"?[recipe, min(started_at)] := *{CHUNK.name}{{recipe, started_at}}"
         return {recipe: float(at) for recipe, at in self._connection.run(query).rows}
 
