@@ -41,9 +41,18 @@ __all__ = ["llama", "qwen2"]  # fixtures
 SLOW_FOLDERS = ("system", "training")
 ENGINES = ["sqlite", "mem", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rocksdb", "http"))]
 if find_spec("mnestic"):
-    ENGINES += [pytest.param(f"mnestic {engine}", marks=pytest.mark.slow) for engine in ("sqlite", "rocksdb", "mem")]
+    # What differs between the drivers does so on any engine; all of them take minutes.
+    engines = ("sqlite", "rocksdb", "mem") if os.environ.get("EVERY_DATABASE") else ("sqlite",)
+    ENGINES += [pytest.param(f"mnestic {engine}", marks=pytest.mark.slow) for engine in engines]
 if real_cozo_server.URL:
     ENGINES.append(pytest.param("real server", marks=pytest.mark.slow))
+
+
+def pytest_configure() -> None:
+    """Databases of tests are in memory where there is enough: tests are about what is stored, not about a slow disk."""
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 * 1024**3:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -52,12 +61,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     Of several workers the first begins with the whole systems, which wait more than they compute, one after the other;
     the rest goes to the others, and none is left with a long test at the end.
     """
-    folder = {item: item.path.relative_to(Path(__file__).parent).parts[0] for item in items}
     for item in items:
-        if folder[item] in SLOW_FOLDERS:
+        if _folder(item) in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
     if hasattr(config, "workerinput"):
-        items.sort(key=lambda item: folder[item] != "system")
+        items.sort(key=lambda item: _folder(item) != "system")
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 def pytest_collection_finish() -> None:
@@ -68,16 +80,30 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """No setting and no DAGSTER_HOME of the caller's reaches a test; the working directory is the test's own."""
+    """No setting and no DAGSTER_HOME of the caller's reaches a test; the working directory is the test's own.
+
+    Commands and whole systems use the small model, which takes half as long: what they do is the same with each.
+    """
     runtime = tmp_path_factory.getbasetemp() / "runtime"
     runtime.mkdir(exist_ok=True)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))  # where the models that are loaded are noted
     for name in list(os.environ):
         if name.startswith("DOBBY_") or name in ("DATABASE_URL", "MODEL_PATH", "DAGSTER_HOME"):
             monkeypatch.delenv(name)
+    if _folder(request.node) in ("system", "cli"):
+        monkeypatch.setenv("MODEL_PATH", SMALL_MODEL)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def default_model(monkeypatch: pytest.MonkeyPatch, _clean_environment: None) -> None:
+    """For a test of a command that is about the default model."""
+    monkeypatch.delenv("MODEL_PATH")
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from dobby_dagster.agent_server.answer import Entry, Found, Listing, cut, fill
 from dobby_dagster.agent_server.arguments import PagedArguments, Text
-from dobby_dagster.agent_server.outline_tree import Place, order_of, places
+from dobby_dagster.agent_server.outline_tree import Place, order_at, places
 from dobby_dagster.agent_server.reading import Reading
 from dobby_dagster.agent_server.record_entries import PAGE, described, without_record
 from dobby_dagster.domain.errors import SourceError
@@ -67,7 +67,7 @@ def outline(use: Reading, given: OutlineArguments) -> Outline:
         hint = suggestion(path, [place.key for place in top], "outline without a path lists everything")
         raise SourceError(f"there is nothing at '{path}'", hint=hint)
     after = given.position()
-    start = None if after is None else order_of(after, frozenset(keys), path)
+    start = None if after is None else order_at(after)
     left = [place for place in found if start is None or place.order > start]
     blank = Outline(entries=(), path=cut(path, 1_000), notes=use.behind())
     return fill(blank, _entries(use, left), given.query(), given.limit)
@@ -80,4 +80,4 @@ def _entries(use: Reading, found: Sequence[Place]) -> Iterator[Found[OutlineEntr
         for place in page:
             entry = entries.get(place.key) or without_record(place.key, place.kind)
             named = entry.model_dump() | {"depth": place.depth, "records": place.records}
-            yield Found(OutlineEntry(**named), place.key)
+            yield Found(OutlineEntry(**named), place.position)

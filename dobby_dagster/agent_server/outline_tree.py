@@ -30,6 +30,24 @@ class Place:
     records: int
     order: tuple[str, ...]
 
+    @property
+    def position(self) -> str:
+        """``order`` as one text, from which :func:`order_at` reads it.
+
+        A key alone does not tell it: what a key is in depends on the other keys.
+        """
+        return f"{','.join(str(len(above)) for above in self.order)} {self.key}"
+
+
+def order_at(position: str) -> tuple[str, ...]:
+    """The ``order`` of the place at ``position``.
+
+    >>> order_at(Place("src/a.py", "file", 2, 1, ("src", "src/a.py")).position)
+    ('src', 'src/a.py')
+    """
+    lengths, _, key = position.partition(" ")
+    return tuple(key[: int(length)] for length in lengths.split(","))
+
 
 def chain(key: str, keys: frozenset[str]) -> list[str]:
     """The places from the top to ``key``.
@@ -49,7 +67,7 @@ def chain(key: str, keys: frozenset[str]) -> list[str]:
     return [*found, *(part for part in parts if part in keys), key]
 
 
-def order_of(key: str, keys: frozenset[str], path: str) -> tuple[str, ...]:
+def _order_of(key: str, keys: frozenset[str], path: str) -> tuple[str, ...]:
     """The places from below ``path`` to ``key``; empty where it is not below."""
     above = chain(key, keys)
     if not path:
@@ -71,7 +89,7 @@ def places(keys: Iterable[str], path: str, depth: int) -> list[Place]:
     known = frozenset(keys)
     counts: dict[tuple[str, ...], int] = {}
     for key in known:
-        above = order_of(key, known, path)
+        above = _order_of(key, known, path)
         for length in range(1, min(depth, len(above)) + 1):
             order = above[:length]
             counts[order] = counts.get(order, 0) + 1

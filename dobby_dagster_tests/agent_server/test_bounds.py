@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import count
+from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dobby_dagster.agent_server import cursor as cursors
@@ -65,7 +67,14 @@ ENTRIES = st.builds(
 def assert_bounded(answer: Answer) -> None:
     sent = answered(answer)
     assert len(sent.model_dump_json(by_alias=True, exclude_none=True).encode()) <= ANSWER_BYTES - 100
-    jsonschema.validate(sent.structuredContent, type(answer).model_json_schema(mode="serialization"))
+    _validator(type(answer)).validate(sent.structuredContent)
+
+
+@cache
+def _validator(answer: type[Answer]) -> Any:
+    schema = answer.model_json_schema(mode="serialization")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
 
 
 @given(st.lists(ENTRIES, max_size=40), st.integers(1, 30), st.lists(LONG, max_size=2))
@@ -112,6 +121,7 @@ def test_the_parts_of_a_content_are_all_of_it(use: Reading, content: str) -> Non
     use.store.connection.run("?[key] <- [[$key]] :rm record {key}", {"key": key}, write=True)
 
 
+@example({"b.py::A.b", "b::a/...a"}, 3, 1)  # the folder "b::a" is sorted behind "b.py", though "b" is sorted before it
 @given(st.sets(KEYS, max_size=12), st.integers(1, 4), st.integers(1, 5))
 def test_all_pages_of_an_outline_are_all_places(use: Reading, keys: set[str], depth: int, limit: int) -> None:
     empty(use)
@@ -119,12 +129,13 @@ def test_all_pages_of_an_outline_are_all_places(use: Reading, keys: set[str], de
     shown, cursor = [], ""
     if not keys:
         return
+    expected = places(keys, "", depth)
     while cursor is not None:
+        assert len(shown) <= len(expected), "it ends"
         answer = outline(use, OutlineArguments(depth=depth, limit=limit, cursor=cursor))
         assert_bounded(answer)
         shown += [(entry.key, entry.records) for entry in answer.entries]
         cursor = answer.next
-    expected = places(keys, "", depth)
     assert shown == [(place.key, place.records) for place in expected]
     assert len({place.order for place in expected}) == len(expected)
     assert sum(place.records for place in expected if place.depth == 1) == len(keys)

@@ -152,6 +152,7 @@ def test_a_backfill_is_handed_to_the_daemon(filled: CozoStore, dobby: Dobby) -> 
         assert f"Backfill {backfill.backfill_id} of 2 batches" in answer.out
 
 
+@pytest.mark.usefixtures("default_model")
 def test_a_preview_says_what_a_change_of_model_would_touch_and_changes_nothing(
     filled: CozoStore, dobby: Dobby, llama: Path
 ) -> None:
@@ -184,6 +185,7 @@ def _longer() -> Path:
     return path
 
 
+@pytest.mark.usefixtures("default_model")
 def test_summaries_of_a_former_model_stay_until_they_are_purged(
     filled: CozoStore, dobby: Dobby, llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

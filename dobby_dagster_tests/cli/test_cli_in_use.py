@@ -40,6 +40,7 @@ def printed(text: str) -> list[str]:
     return [found.strip() for found in re.findall(r"^ *(?:.*: )?(dobby (?!.*PATH).+)$", text, re.MULTILINE)]
 
 
+@pytest.mark.usefixtures("default_model")
 @pytest.mark.slow
 def test_a_database_of_before_keeps_the_model_that_was_the_default(
     dobby: Dobby, monkeypatch: pytest.MonkeyPatch
@@ -83,6 +84,7 @@ def test_what_was_named_once_is_remembered(dobby: Dobby, monkeypatch: pytest.Mon
         assert pasted(dobby, use.command("show", key)).code == 0
 
 
+@pytest.mark.usefixtures("default_model")
 def test_options_that_a_file_contradicts_are_printed(dobby: Dobby, monkeypatch: pytest.MonkeyPatch) -> None:
     from dobby_dagster.cli.database_in_use import opened
 
@@ -99,6 +101,7 @@ def test_options_that_a_file_contradicts_are_printed(dobby: Dobby, monkeypatch: 
     assert opened(Given({"source.key": "id"}, Path("my.toml"))).command("dev") == "dobby dev --config my.toml"
 
 
+@pytest.mark.usefixtures("default_model")
 @pytest.mark.slow
 def test_printed_commands_use_the_model_that_is_spoken_of(dobby: Dobby) -> None:
     fill(CODE)

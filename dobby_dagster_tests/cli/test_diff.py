@@ -85,6 +85,7 @@ def test_one_recipe_is_too_few(dobby: Dobby) -> None:
     assert "there are summaries by 0 recipes, and a comparison needs two" in dobby("diff", *WHERE).err
 
 
+@pytest.mark.usefixtures("default_model")
 @pytest.mark.parametrize(
     ("used", "suggested"), [("dobby-code-11m", "dobby-code-73m"), ("dobby-code-73m", "dobby-code-11m")]
 )

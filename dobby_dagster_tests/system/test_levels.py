@@ -22,10 +22,10 @@ from dobby_dagster_tests.helpers.command import PROCESS
 from dobby_dagster_tests.helpers.file_tree import tree
 from dobby_dagster_tests.helpers.webserver import dagster_dev
 
-FOLDERS, FILES, FUNCTIONS = 4, 5, 6
+FOLDERS, FILES, FUNCTIONS = 3, 3, 4
 PARTS = FOLDERS * FILES * FUNCTIONS
 RECORDS = PARTS + FOLDERS * FILES + FOLDERS + 1
-KILLS, CHUNK, WINDOW = 5, 10, 16
+KILLS, CHUNK = 4, 5
 
 
 def functions(folder: int, file: int, extra: str = "") -> str:
@@ -44,7 +44,7 @@ def written(folder: Path) -> Path:
 def environment(folder: Path) -> dict[str, str]:
     return {
         **os.environ, "DATABASE_URL": f"sqlite:///{folder}/records.db", "DAGSTER_HOME": str(folder / "home"),
-        "MODEL_PATH": SMALL_MODEL, "DOBBY_PIPELINE_CHUNK_SIZE": str(CHUNK), "DOBBY_PIPELINE_BATCH_SIZE": "50",
+        "MODEL_PATH": SMALL_MODEL, "DOBBY_PIPELINE_CHUNK_SIZE": str(CHUNK), "DOBBY_PIPELINE_BATCH_SIZE": "20",
         "DOBBY_INFERENCE_SLOTS": "4", "DOBBY_AUTOMATION_INTERVAL_SECONDS": "2",
         "DOBBY_AUTOMATION_GATHER_SECONDS": "2",
         # The small model fails at some outlines of packages; that is no matter here.
@@ -117,7 +117,7 @@ def until(condition: Callable[[], Any], seconds: float, told: Callable[[], Any] 
     began = time.monotonic()
     while not condition():
         assert time.monotonic() - began < seconds, told()
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def is_at(store: CozoStore, goal: int, process: subprocess.Popen[bytes]) -> bool:

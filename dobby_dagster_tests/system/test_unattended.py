@@ -84,7 +84,7 @@ class System:
     def examine(self) -> None:
         """The invariants, and that nothing was done twice or is left over."""
         arguments = {"inference.max_new_tokens": 12}
-        settings = load_settings(arguments, environment={}).settings
+        settings = load_settings(arguments).settings
         prompt = chosen_prompt(settings.prompt)
         recipe = recipe_of(settings.model, settings.inference, prompt)
         assert self.store.recipes.latest() == recipe.id
