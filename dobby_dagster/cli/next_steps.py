@@ -10,6 +10,7 @@ from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.confidence_text import shown_confidence
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.scope import RunId
+from dobby_dagster.domain.settings import OWN_RELATION
 from dobby_dagster.domain.states import State
 from dobby_dagster.pipeline.planning.record_selection import evenly_spaced
 from dobby_dagster.store.ledger.report_pages import Extent
@@ -75,8 +76,18 @@ def _of_all(store: CozoStore, relation: str, recipe: RecipeId, count: int) -> li
     ]
 
 
-def next_commands(opened: Opened, key: str | None) -> list[str]:
-    """Lines that say where the results are stored, and which commands to try."""
+def next_commands(opened: Opened, key: str | None, records: int) -> list[str]:
+    """Lines that say where the results are stored, and which commands to try.
+
+    Args:
+        opened: The open database.
+        key: A record with a summary, if there is one.
+        records: How many records there are.
+    """
+    if not records:
+        if opened.relation != OWN_RELATION:
+            return [f"The relation '{opened.relation}' has no rows."]
+        return ["To store the functions and documents of a source tree:", f"  {opened.command('ingest', 'PATH')}"]
     return [
         "",
         f"Everything is stored in {mask_credentials(opened.settings.database.url)}. Next, try:",

@@ -58,8 +58,10 @@ class Finished:
                 f"Inferred {counted(self.inferred, 'summary')} in {self.seconds:.1f} s, including start and commit: "
                 f"{self.inferred / self.seconds * 60:,.0f} a minute."
             )
-        if status["pending"] + status["in_progress"]:
+        if status["pending"] + status["in_progress"] or self.report.done:
             return f"Nothing was inferred: {done}."
+        if not status["records"]:
+            return "Nothing to infer: there are no records yet."
         return f"Nothing to infer: {counted(status['records'], 'record')}, all settled."
 
     def exit(self) -> None:

@@ -12,10 +12,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from dobby_dagster.domain.contracts import SMALL_MODEL
+from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import cozo_client
 from dobby_dagster_tests.helpers.command import PROCESS, Dobby
 from dobby_dagster_tests.helpers.cozo_server import running_server
 from dobby_dagster_tests.helpers.file_tree import tree
+from dobby_dagster_tests.helpers.flawed_engine import Faults
 from dobby_dagster_tests.helpers.records import fill
 
 CODE = {f"m.py::f{i:02d}": f"def f{i:02d}(path):\n    return open(path).read({i})\n" for i in range(8)}
@@ -99,7 +103,7 @@ def test_ingest_summarize_and_look_at_it(dobby: Dobby, tmp_path: Path) -> None:
     assert {name: status[name] for name in ("records", "batches", "completed", "pending", "summaries")} == {
         "records": 19, "batches": 3, "completed": 19, "pending": 0, "summaries": 19,
     }  # fmt: skip
-    assert "dobby-code-73m" in dobby("status").out
+    assert SMALL_MODEL in dobby("status").out
     shown = dobby("show", "src/a.py::f00")
     assert "completed" in shown.out
     assert "fingerprint" in shown.out
@@ -218,6 +222,19 @@ def test_every_format_holds_every_record(dobby: Dobby) -> None:
     rows = [json.loads(line) for line in Path("jsonl").read_text().splitlines()]
     assert {row["key"] for row in rows} == {*CODE, "none"}
     assert {"key", "summary", "confidence", "model", "prompt", "fingerprint"} <= set(rows[0])
+
+
+def test_what_there_is_to_do_is_said_where_nothing_was_inferred(dobby: Dobby, faults: Faults) -> None:
+    CozoStore.open(DatabaseSettings(url="sqlite:///new.db")).close()
+    empty = dobby("summarize", "--database", "sqlite:///new.db")
+    assert "Nothing to infer: there are no records yet." in empty.out
+    assert "dobby ingest --database sqlite:///new.db PATH" in empty.out
+    assert "dobby search" not in empty.out, "there is nothing to find"
+    fill({"k0": CODE["m.py::f00"]})
+    faults.set("f00(")
+    Path("dobby.toml").write_text("[pipeline]\nfailed_share_limit = 1.0\nmax_retries = 0\n")
+    assert "Nothing was inferred: 1 of 1 done." in dobby("summarize", *THEIRS, *COLUMNS).out, "it failed"
+    assert "Nothing to infer: 1 record, all settled." in dobby("summarize", *THEIRS, *COLUMNS).out
 
 
 @pytest.mark.slow

@@ -76,5 +76,5 @@ def _show(use: Opened, recipe: RecipeId, finished: Finished, status: dict[str, i
         print_table(["key", "why it failed"], [(row["key"], row["error"]) for row in failed[:10]], title="Failed")
     if report.stopped or report.failures:
         return
-    for line in next_commands(use, rows[0][0] if rows else None):
+    for line in next_commands(use, rows[0][0] if rows else None, status["records"]):
         out.print(line, highlight=False, markup=False, soft_wrap=True)
