@@ -78,8 +78,10 @@ def test_unsure_records_come_into_a_batch_of_their_own(sqlite_store: CozoStore) 
     put(sqlite_store, {"a": "word1 UNSURE", "b": "word2", "c": "word3"})
     run(sqlite_store, FakeEngine())
     with pytest.raises(SourceError, match="no summary of 'record' has a confidence below 0.1"):
-        batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.1)
-    name = batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.9)
+        batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.1, "other")
+    with pytest.raises(SourceError, match=f"2 records .* each has a summary of recipe {RECIPE.id} already"):
+        batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.9, RECIPE.id)
+    name = batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.9, "other")
     assert name == "batch-000002"
     assert [member.version.key for member in sqlite_store.states.members(Scope(RECIPE.id, name))] == ["b", "c"]
     assert name not in sqlite_store.states.unfinished("record", RECIPE.id, 3), (
@@ -133,6 +135,9 @@ def test_a_run_says_how_many_are_unsure_and_the_printed_command_does_only_those(
     again = dobby(*command[1:2], "--model", high, "--device", "cpu", *command[4:], "--json")
     assert again.code == 0, again.err
     assert again.json["settled"] == done
+    twice = dobby(*command[1:2], "--model", high, "--device", "cpu", *command[4:], "--json")
+    assert (twice.code, twice.out) == (1, "")
+    assert f"each has a summary of recipe {again.json['recipe']} already" in twice.err
     in_use = dobby("status", *THEIRS[:4], "--json").json
     assert (in_use["recipe"], in_use["completed"]) == (again.json["former_recipe"], done)
     made = again.json["recipe"]

@@ -89,7 +89,7 @@ def ask_everything(store: CozoStore) -> None:
     store.graph.replace("tree", [edge])
     store.graph.replace("tree", [edge])
     store.upkeep.redo("record", RECIPE.id, ["k1"])
-    batch_of_unsure(store, "record", RECIPE.id, 1.0)
+    batch_of_unsure(store, "record", RECIPE.id, 1.0, "other")
 
 
 def test_no_query_copies_a_large_relation(any_store: CozoStore, asked: list[tuple[str, Params]]) -> None:

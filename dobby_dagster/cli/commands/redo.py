@@ -42,7 +42,7 @@ def redo(
         raise SettingsError(
             "the same model and prompt would give the same summaries", hint="name another with --model or --prompt"
         )
-    batch = batch_of_unsure(store, use.relation, old, settings.pipeline.unsure_below)
+    batch = batch_of_unsure(store, use.relation, old, settings.pipeline.unsure_below, new)
     try:
         finished = run_with_bars(partial(terminal_runs.backfill, settings, lambda store, left: [batch], remember=False))
     finally:

@@ -7,6 +7,7 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 from dobby_dagster.domain.errors import SourceError
+from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.records import RecordVersion
 from dobby_dagster.domain.scope import BatchId, RecipeId
 from dobby_dagster.domain.summaries import CUT_OFF
@@ -84,22 +85,37 @@ def only_unsure(entries: Iterable[dict[str, Any]], unsure_below: float) -> Itera
     return (entry for entry in entries if entry.get("summary") and is_unsure(entry["confidence"], unsure_below))
 
 
-def batch_of_unsure(store: CozoStore, relation: str, recipe: RecipeId, unsure_below: float) -> BatchId:
+def batch_of_unsure(store: CozoStore, relation: str, recipe: RecipeId, unsure_below: float, new: RecipeId) -> BatchId:
     """Put the records whose current summary under ``recipe`` is unsure into a new batch, for another model.
+
+    Args:
+        store: Where they are.
+        relation: The source.
+        recipe: Of the unsure summaries.
+        unsure_below: The confidence below which a summary is unsure.
+        new: The recipe of the other model; records that have its summary already are left out.
 
     Returns:
         The identifier of the batch.
 
     Raises:
-        SourceError: No summary is unsure.
+        SourceError: No summary is unsure, or all that are have one of the other model.
     """
-    versions = [
+    unsure = [
         RecordVersion(relation, row["key"], row["content_hash"])
         for row in store.reports.outputs(relation, recipe)
         if is_unsure(row["confidence"], unsure_below)
     ]
-    if not versions:
+    if not unsure:
         raise SourceError(
             f"no summary of '{relation}' has a confidence below {unsure_below:g}", hint="see dobby status"
         )
-    return store.versions.batch_of(sorted(versions, key=lambda version: version.key)).id
+    done = {(row["key"], row["content_hash"]) for row in store.reports.outputs(relation, new)}
+    left = [version for version in unsure if (version.key, version.content_hash) not in done]
+    if not left:
+        raise SourceError(
+            f"{counted(len(unsure), 'record')} with a confidence below {unsure_below:g}: each has a summary of recipe "
+            f"{new} already",
+            hint=f"read them with dobby export --recipe {new}",
+        )
+    return store.versions.batch_of(sorted(left, key=lambda version: version.key)).id
