@@ -9,6 +9,7 @@ import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,40 @@ def test_no_database_is_made_in_the_place_of_something_else(tmp_path: Path, engi
         MAKERS[what](path)
         with pytest.raises(StoreError, match=what):
             CozoStore.open(DatabaseSettings(url=f"{engine}:///{path}"))
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "rocksdb"])
+def test_no_database_is_made_in_the_place_of_one_that_was_moved_away(tmp_path: Path, engine: str) -> None:
+    path = tmp_path / "records.db"
+    store = CozoStore.open(DatabaseSettings(url=f"{engine}:///{path}"))
+    put(store, {"a": "one"})
+    path.rename(tmp_path / "elsewhere")
+    for write in (False, True):
+        with pytest.raises(StoreAccessError, match="there is no database at"):
+            store.connection.run("?[key] := *record{key}", write=write)
+    assert not path.exists()
+    (tmp_path / "elsewhere").rename(path)
+    assert store.connection.run("?[key] := *record{key}").rows == [["a"]]
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "rocksdb"])
+def test_no_database_is_made_in_the_place_of_one_that_is_moved_away_while_others_wait(
+    tmp_path: Path, engine: str
+) -> None:
+    path = tmp_path / "records.db"
+    url = f"{engine}:///{path}"
+    put(CozoStore.open(DatabaseSettings(url=url)), {"a": "one"})
+    waiting = connect(DatabaseSettings(url=url), create=False)
+    assert waiting.run("?[key] := *record{key}").rows == [["a"]]
+    with ThreadPoolExecutor() as threads:
+        with connect(DatabaseSettings(url=url)).session(write=True):
+            answer = threads.submit(waiting.run, "?[key] := *record{key}")
+            with pytest.raises(TimeoutError):
+                answer.result(timeout=0.3)
+            path.rename(tmp_path / "elsewhere")
+        with pytest.raises(StoreAccessError, match="there is no database at"):
+            answer.result(timeout=60)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "rocksdb"])

@@ -77,7 +77,7 @@ class EmbeddedConnection:
                 yield
             return
         path = Path(self.path)
-        database_files.require_place(self.engine, path, create=self._create)
+        database_files.require_place(self.engine, path, create=self._creates)
         read_only = not write and database_files.is_read_only(path)
         exclusive = write or (self.engine == "rocksdb" and not read_only)
         copied = self.engine == "rocksdb" and read_only
@@ -85,12 +85,20 @@ class EmbeddedConnection:
             self._lease.hold(exclusive=exclusive) if self._lease else nullcontext(),
             database_files.readable_copy(path) if copied else nullcontext(path) as opened,
         ):
+            # It may have been moved away while this waited for the lease.
+            database_files.require_place(self.engine, path, create=self._creates)
             if not self._checked:
                 database_files.require_own(self.engine, path, create=self._create)
-                self._checked = True
-            database_files.make_private(self.engine, path)
+            if self._creates:
+                database_files.make_private(self.engine, path)
+            self._checked = True
             with self._opened(write, str(opened)):
                 yield
+
+    @property
+    def _creates(self) -> bool:
+        """A database that was there and is gone is lost; a new one in its place would hide that."""
+        return self._create and not self._checked
 
     @property
     def client(self) -> Any:
