@@ -1,6 +1,6 @@
 # make run   the main job on real input: the standard library of this Python, summarised by the built-in model
 # make test  everything that tests need, and the tests (minutes)
-# make coverage  the same tests on every driver and engine of the database, and which lines they run; fails under 90 %
+# make coverage  the same tests, and which lines they run; fails under 90 %
 # make check what a change has to pass while you work on it: make lint and the tests that are not slow
 # make dev   the Dagster UI with this project, on http://127.0.0.1:3000
 # make lint  lint, format, types and the import contract (pyproject.toml); make format fixes what it can
@@ -46,7 +46,7 @@ test: $(VENV)/dev.done
 	@$(PYTEST) --ignore dobby_dagster_tests/deploy --durations=25 --durations-min=10 $(ARGS)
 
 coverage: $(VENV)/dev.done
-	@EVERY_DATABASE=1 $(PYTEST) --ignore dobby_dagster_tests/deploy --cov --cov-report=term-missing:skip-covered $(ARGS)
+	@$(PYTEST) --ignore dobby_dagster_tests/deploy --cov --cov-report=term-missing:skip-covered $(ARGS)
 
 # The engine runs on the CPU here; nothing is compiled, since that takes longer than the tests.
 test-vllm: $(VLLM_VENV)/vllm.done

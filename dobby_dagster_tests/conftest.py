@@ -41,9 +41,7 @@ __all__ = ["llama", "qwen2"]  # fixtures
 SLOW_FOLDERS = ("system", "training")
 ENGINES = ["sqlite", "mem", *(pytest.param(name, marks=pytest.mark.slow) for name in ("rocksdb", "http"))]
 if find_spec("mnestic"):
-    # What differs between the drivers does so on any engine; all of them take minutes.
-    engines = ("sqlite", "rocksdb", "mem") if os.environ.get("EVERY_DATABASE") else ("sqlite",)
-    ENGINES += [pytest.param(f"mnestic {engine}", marks=pytest.mark.slow) for engine in engines]
+    ENGINES += [pytest.param(f"mnestic {engine}", marks=pytest.mark.slow) for engine in ("sqlite", "rocksdb", "mem")]
 if real_cozo_server.URL:
     ENGINES.append(pytest.param("real server", marks=pytest.mark.slow))
 

@@ -177,7 +177,7 @@ def test_of_a_filter_that_leaves_few_only_those_are_read(
 @pytest.mark.slow
 def test_a_filter_finds_what_very_many_better_records_come_before(sqlite_store: CozoStore) -> None:
     last = "z/last.py::get_user"
-    rows = [[f"a/{i:04d}.py::get_user", f"get user {i}", "function"] for i in range(2_000)] + [
+    rows = [[f"a/{i:04d}.py::get_user", f"get user {i}", "function"] for i in range(6_000)] + [
         [last, "get user", "class"]
     ]
     put_rows = "?[key, content, content_type] <- $rows :put record {key => content, content_type}"
