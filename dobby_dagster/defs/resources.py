@@ -77,7 +77,8 @@ class CozoDatabase(section_config(DatabaseSettings, dg.ConfigurableResource)):  
         from dobby_dagster.store.cozo_store import CozoStore
 
         if self._store is None:
-            self._store = CozoStore.open(self.settings)
+            # A run summarises what is there: an empty database in place of a lost one would hide the loss.
+            self._store = CozoStore.open(self.settings, create=False)
         return self._store
 
     @property

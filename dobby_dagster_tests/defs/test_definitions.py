@@ -63,6 +63,23 @@ def test_a_run_says_what_is_wrong_with_the_settings(
     assert not list(Path().glob("*.db"))
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "rocksdb"])
+def test_no_run_makes_an_empty_database_in_place_of_a_lost_one(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = Path("lost.db").absolute()
+    monkeypatch.setenv("DATABASE_URL", f"{engine}:///{lost}")
+    definitions = load_definitions()
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("record_batches", ["batch-000001"])
+        for job in definitions.jobs or []:
+            ended = definitions.resolve_job_def(job.name).execute_in_process(
+                instance=instance, tags=range_tags("batch-000001", "batch-000001"), raise_on_error=False
+            )
+            assert not lost.exists(), job.name
+            assert not ended.success, job.name
+            said = str([event.event_specific_data for event in ended.all_events if event.is_failure])
+            assert f"there is no database at {engine}:///{lost}" in said, job.name
+
+
 def test_nothing_is_told_to_the_maker_of_openvino(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
     monkeypatch.setenv("HOME", str(tmp_path))
