@@ -9,14 +9,14 @@ from pydantic import Field
 
 from dobby_dagster.agent_server.answer import Entry, Found, Listing, cut, fill
 from dobby_dagster.agent_server.arguments import PagedArguments, Text
-from dobby_dagster.agent_server.outline_tree import Place, order_at, places
+from dobby_dagster.agent_server.outline_tree import Place, beginning, order_at, places
 from dobby_dagster.agent_server.reading import Reading
 from dobby_dagster.agent_server.record_entries import PAGE, described, without_record
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.suggest import suggestion
 
-_KEYS = 5_000
+_KEYS_AT_ONCE = 5_000
 
 
 class OutlineArguments(PagedArguments):
@@ -59,11 +59,13 @@ def outline(use: Reading, given: OutlineArguments) -> Outline:
         SourceError: There is no such path; the hint names a similar one.
     """
     use.require_summaries()
-    path = given.path.rstrip("/")
-    keys = [key for page in use.source.key_pages(_KEYS, path) for key in page]
-    found = places(keys, path, given.depth)
-    if not found and path not in keys:
-        top = places([key for page in use.source.key_pages(_KEYS) for key in page], "", 2)
+    for path in dict.fromkeys((given.path, given.path.rstrip("/"))):
+        keys = _keys(use, beginning(path))
+        found = places(keys, path, given.depth)
+        if found or path in keys:
+            break
+    else:
+        top = places(_keys(use), "", 2)
         hint = suggestion(path, [place.key for place in top], "outline without a path lists everything")
         raise SourceError(f"there is nothing at '{path}'", hint=hint)
     after = given.position()
@@ -73,11 +75,17 @@ def outline(use: Reading, given: OutlineArguments) -> Outline:
     return fill(blank, _entries(use, left), given.query(), given.limit)
 
 
+def _keys(use: Reading, prefix: str = "") -> frozenset[str]:
+    return frozenset(key for page in use.source.key_pages(_KEYS_AT_ONCE, prefix) for key in page)
+
+
 def _entries(use: Reading, found: Sequence[Place]) -> Iterator[Found[OutlineEntry]]:
     left = iter(found)
     while page := list(islice(left, PAGE)):
-        entries = described(use, [place.key for place in page])
+        entries = described(use, [place.key for place in page if place.kind == "record"])
         for place in page:
-            entry = entries.get(place.key) or without_record(place.key, place.kind)
+            entry = entries.get(place.key) or without_record(
+                place.key, place.kind, "deleted" if place.kind == "record" else None
+            )
             named = entry.model_dump() | {"depth": place.depth, "records": place.records}
             yield Found(OutlineEntry(**named), place.position)

@@ -1,7 +1,7 @@
 """The tree that the keys of records make: folders, files, classes, functions.
 
 A key is ``folder/file::Class.method``. A name with a dot is a part of another record only if there is one of that name:
-sections of documents have dots in their titles.
+sections of documents have dots in their titles. The key of a row whose key is no text has no parts.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dobby_dagster.domain.record_key import split_among
+from dobby_dagster.domain.record_key import SEPARATOR, split_among
+from dobby_dagster.store.source.row_keys import PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,7 @@ class Place:
 
     Attributes:
         key: A record's key, or the path that such keys begin with.
-        kind: ``folder`` or ``file``; what it is if there is no record of this key.
+        kind: ``record``; ``file`` or ``folder`` where there is no record of this key.
         depth: Levels below what was asked for, from 1.
         records: Records at and below it.
         order: Sorts each place before what is in it.
@@ -56,7 +57,11 @@ def chain(key: str, keys: frozenset[str]) -> list[str]:
     ['src', 'src/a.py', 'src/a.py::Two', 'src/a.py::Two.three']
     >>> chain("docs/a.md::Version 1.2", frozenset())
     ['docs', 'docs/a.md', 'docs/a.md::Version 1.2']
+    >>> chain('json:["src/a.py", 1]', frozenset())
+    ['json:["src/a.py", 1]']
     """
+    if key.startswith(PREFIX):
+        return [key]
     path, name = split_among(key, keys)
     found = [path[:end] for end, character in enumerate(path) if character == "/" and end]
     found += [path] if path else []
@@ -75,16 +80,25 @@ def _order_of(key: str, keys: frozenset[str], path: str) -> tuple[str, ...]:
     return tuple(above[above.index(path) + 1 :]) if path in above else ()
 
 
+def beginning(path: str) -> str:
+    """What all keys begin with that say where ``path`` is: a record at a part of it may end the place of all others.
+
+    >>> beginning("src/a.py"), beginning("old::src/a.py::f")
+    ('src/a.py', 'old')
+    """
+    return path if path.startswith(PREFIX) else path.partition(SEPARATOR)[0]
+
+
 def places(keys: Iterable[str], path: str, depth: int) -> list[Place]:
     """The places below ``path`` down to ``depth`` levels, each before what is in it.
 
     Args:
-        keys: Of all records at and below ``path``; others may be among them.
+        keys: Of all records that begin with :func:`beginning` of ``path``; others may be among them.
         path: A place; empty for the top.
         depth: From 1.
 
     >>> [(place.key, place.kind, place.records) for place in places(["a/b.py::f", "a/b.py::g", "a/c.md"], "a", 1)]
-    [('a/b.py', 'file', 2), ('a/c.md', 'file', 1)]
+    [('a/b.py', 'file', 2), ('a/c.md', 'record', 1)]
     """
     known = frozenset(keys)
     counts: dict[tuple[str, ...], int] = {}
@@ -93,8 +107,9 @@ def places(keys: Iterable[str], path: str, depth: int) -> list[Place]:
         for length in range(1, min(depth, len(above)) + 1):
             order = above[:length]
             counts[order] = counts.get(order, 0) + 1
-    is_file = {split_among(key, known)[0] for key in known}
-    return [
-        Place(order[-1], "file" if order[-1] in is_file else "folder", len(order), records, order)
-        for order, records in sorted(counts.items())
-    ]
+    files = {split_among(key, known)[0] for key in known}
+
+    def kind(key: str) -> str:
+        return "record" if key in known else "file" if key in files else "folder"
+
+    return [Place(order[-1], kind(order[-1]), len(order), records, order) for order, records in sorted(counts.items())]

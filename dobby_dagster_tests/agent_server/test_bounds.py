@@ -32,7 +32,7 @@ from dobby_dagster.agent_server.server import answered
 from dobby_dagster.agent_server.show_record import ShowArguments, show
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.printable import printable
-from dobby_dagster.domain.settings import Settings
+from dobby_dagster.domain.settings import Settings, SourceSettings
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE
 from dobby_dagster_tests.helpers.records import put
@@ -139,6 +139,39 @@ def test_all_pages_of_an_outline_are_all_places(use: Reading, keys: set[str], de
     assert shown == [(place.key, place.records) for place in expected]
     assert len({place.order for place in expected}) == len(expected)
     assert sum(place.records for place in expected if place.depth == 1) == len(keys)
+
+
+@example({"b", "b::a/x.py::f"}, 1)
+@example({"b::a/x.py", "b::a/x.py::f.g", "b::a/x.py::f"}, 2)
+@example({"a//b", "a/"}, 1)
+@given(st.sets(KEYS, min_size=1, max_size=12), st.integers(1, 4))
+def test_the_outline_of_a_path_is_what_is_beneath_it_in_the_whole_tree(
+    use: Reading, keys: set[str], depth: int
+) -> None:
+    empty(use)
+    put(use.store, dict.fromkeys(keys, "content"))
+    whole = places(keys, "", 100)
+    for above in whole:
+        below = [
+            (place.key, place.depth - above.depth, place.records)
+            for place in whole
+            if place.order[: above.depth] == above.order and above.depth < place.depth <= above.depth + depth
+        ]
+        answer = outline(use, OutlineArguments(path=above.key, depth=depth, limit=200))
+        assert [(entry.key, entry.depth, entry.records) for entry in answer.entries] == below
+
+
+def test_an_outline_of_a_relation_of_the_users_own_lists_its_rows(use: Reading) -> None:
+    use.store.connection.run(":create own {id => content}", write=True)
+    rows = [[key, "content"] for key in ("a/b/c", "a/b/d", "x::a/b", 7, ["a/b::c", 1])]
+    use.store.connection.run("?[id, content] <- $rows :put own {id => content}", {"rows": rows}, write=True)
+    settings = use.settings.model_copy(update={"source": SourceSettings(relation="own", key="id")})
+    answer = outline(Database(lambda memory: settings).read(), OutlineArguments(depth=3))
+    assert [(entry.key, entry.kind, entry.state) for entry in answer.entries] == [
+        ("a", "folder", None), ("a/b", "folder", None), ("a/b/c", "text", "pending"), ("a/b/d", "text", "pending"),
+        ("json:7", "text", "pending"), ('json:["a/b::c", 1]', "text", "pending"), ("x", "file", None),
+        ("x::a/b", "text", "pending"),
+    ]  # fmt: skip
 
 
 @given(st.text(), st.text(max_size=200), st.text())

@@ -44,7 +44,15 @@ def test_files_that_have_records_end_the_place() -> None:
     assert split_among(f"src/b.cpp::{NAME}", keys) == ("src/b.cpp", NAME)
     assert chain(f"{PATH}::{NAME}", frozenset(keys)) == ["old::src", PATH, f"{PATH}::{NAME}"]
     assert [(place.key, place.kind, place.records) for place in places(keys, "", 2)] == [
-        ("old::src", "folder", 3), (PATH, "file", 3), ("src", "folder", 2), ("src/b.cpp", "file", 2),
+        ("old::src", "folder", 3), (PATH, "record", 3), ("src", "folder", 2), ("src/b.cpp", "record", 2),
+    ]  # fmt: skip
+
+
+def test_a_record_is_listed_as_a_record_wherever_it_is() -> None:
+    keys = ["a/b/c", "a/b/d", "a/e", "x.py::f", 'json:["a/b::c", 1]']
+    assert [(place.key, place.kind, place.depth) for place in places(keys, "", 3)] == [
+        ("a", "folder", 1), ("a/b", "folder", 2), ("a/b/c", "record", 3), ("a/b/d", "record", 3), ("a/e", "record", 2),
+        ('json:["a/b::c", 1]', "record", 1), ("x.py", "file", 1), ("x.py::f", "record", 2),
     ]  # fmt: skip
 
 
