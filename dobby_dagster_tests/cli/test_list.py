@@ -126,14 +126,27 @@ def test_a_wrong_filter_is_named(dobby: Dobby, tree: CozoStore, arguments: tuple
 
 
 def test_an_edit_that_no_plan_has_seen_is_told(dobby: Dobby, tree: CozoStore) -> None:
+    before = dobby("preview", *WHERE, "--json").json
     Path("src/a.py").write_text(FILES["src/a.py"].replace("return 1", "return 11"))
     assert dobby("ingest", "src", *WHERE).code == 0
     shown = dobby("show", "src/a.py::one", *WHERE).out
     assert shown.startswith("src/a.py::one: pending changed since its summary\n")
     assert "former: from earlier content" in shown
     assert "return 11" in shown
-    assert "1 row written since the last plan" in dobby("status", *WHERE).out
-    assert "1 row written since the last plan" in dobby("preview", *WHERE).err
+    assert "1 row changed since the last plan" in dobby("status", *WHERE).out
+    planned = dobby("preview", *WHERE, "--json").json
+    assert planned["waiting"] == before["waiting"] + 1
+    # Without a summary by this model it was in a batch; now it is counted as an edited row, and once.
+    assert (planned["contents"], planned["records"]) == (before["contents"], before["records"] - 1)
+
+
+def test_a_moved_file_is_no_change(dobby: Dobby, tree: CozoStore) -> None:
+    Path("src/a.py").rename(Path("src/moved.py"))
+    assert dobby("ingest", "src", *WHERE).code == 0
+    counts = dobby("status", *WHERE, "--json").json
+    assert counts["unplanned"] > 0
+    assert counts["changed"] == 0
+    assert dobby("preview", *WHERE, "--json").json["waiting"] == counts["unplanned"]
 
 
 def test_a_whole_name_is_enough_where_longer_keys_have_it_too(dobby: Dobby, tree: CozoStore) -> None:

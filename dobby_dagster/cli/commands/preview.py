@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
-from dobby_dagster.cli.output import note, print_json, print_table
+from dobby_dagster.cli.output import print_json, print_table
 from dobby_dagster.cli.recipe_labels import non_default_settings, settings_by_recipe
 from dobby_dagster.domain.plurals import counted
 
@@ -18,7 +18,6 @@ def preview(given: options.Given, as_json: options.Json = False) -> None:
     from dobby_dagster.inference.prompts import chosen_prompt
     from dobby_dagster.inference.recipe import recipe_of
     from dobby_dagster.pipeline.planning import run_preview
-    from dobby_dagster.pipeline.reporting.waiting_records import count_changed
 
     use = opened(given)
     settings = use.settings
@@ -35,16 +34,13 @@ def preview(given: options.Given, as_json: options.Json = False) -> None:
             f"{found.model}, {found.prompt} (recipe {found.recipe}: {non_default_settings(recipe.settings)})",
         ),
         ("records to summarise", f"{found.records:,} in {counted(len(found.batches), 'batch')}"),
-        ("new rows, in no batch yet", f"{found.waiting:,}"),
+        ("new or changed rows, in no batch yet", f"{found.waiting:,}"),
         ("different contents", f"{found.contents:,}"),
         ("prompt tokens", "0" if found.prompt_tokens is None else f"about {found.prompt_tokens:,}"),
         ("output tokens", "0" if found.output_tokens is None else f"{at_most}{found.output_tokens:,}"),
         ("time", _duration(found.seconds) if found.contents else "none"),
     ]
     print_table(["what", "amount"], rows)
-    changed = count_changed(use.store, use.source) - found.waiting
-    if changed > 0:
-        note(f"{counted(changed, 'row')} written since the last plan; those that differ come in addition.")
     if found.others:
         differences = settings_by_recipe(use.store.recipes.all())
         print_table(

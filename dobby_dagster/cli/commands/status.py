@@ -14,7 +14,7 @@ from dobby_dagster.cli.recipe_labels import settings_by_recipe
 from dobby_dagster.domain.addresses import mask_credentials
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.states import State
-from dobby_dagster.pipeline.reporting.waiting_records import count_changed
+from dobby_dagster.pipeline.planning.differences import edited
 
 MEANINGS = {
     "rows": "rows in the source",
@@ -36,7 +36,7 @@ def status(
     use = opened(given)
     chosen = use.recipe(recipe)
     counts = _with_waiting(use.store.reports.overview(use.source, chosen), use.store.counts.waiting(use.relation))
-    changed = max(count_changed(use.store, use.source) - counts["unplanned"], 0)
+    changed = len(edited(use.store, use.source))
     recipes = use.store.recipes.all()
     if as_json:
         print_json(
@@ -61,7 +61,7 @@ def status(
     for line in doubt_lines(use, chosen) if chosen else []:
         out.print(line, soft_wrap=True)
     if changed:
-        out.print(f"{counted(changed, 'row')} written since the last plan: what changed is summarised again.")
+        out.print(f"{counted(changed, 'row')} changed since the last plan.")
     left = counts["unplanned"] + counts["pending"] + changed
     if left:
         command = use.summarize_command(chosen)

@@ -8,16 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from dobby_dagster.domain.errors import SourceError
-from dobby_dagster.domain.records import Batch, Record, RecordVersion, content_hash
+from dobby_dagster.domain.records import Batch, Record
 from dobby_dagster.domain.settings import OWN_RELATION
 from dobby_dagster.pipeline.callees.calls import Calls
+from dobby_dagster.pipeline.planning.differences import PAGE, differences
 from dobby_dagster.pipeline.progress import report
 from dobby_dagster.store.cozo_store import CozoStore
-from dobby_dagster.store.ledger.record_versions import Known
 from dobby_dagster.store.source.change_tracking import TrackingState, prepare, queue_length, queued, save
 from dobby_dagster.store.source.source_relation import Source, Tracking
 
-PAGE = 500
 NEVER = math.inf
 
 
@@ -173,26 +172,15 @@ def _record_page(
     tokens: list[tuple[str, str]] | None = None,
 ) -> None:
     """Store the new and deleted versions among ``records``, and remove the queue entries ``tokens``."""
-    found = {record.key: record for record in records}
-    keys = list(dict.fromkeys([*found, *(key for key, _ in tokens or [])]))
-    known = store.versions.known(source, keys)
-    hashes = {key: content_hash(record.content) for key, record in found.items()}
-    same = [key for key, digest in hashes.items() if known.get(key) == Known(digest, False)]
-    unchanged = set(same) - (store.versions.returned(source, same) if same else set())
-    fresh: list[RecordVersion] = []
-    for key, record in found.items():
-        before, digest = known.get(key), hashes[key]
-        if key in unchanged:
-            continue
-        changes.changed += before is not None
-        changes.new += before is None
-        fresh.append(RecordVersion(source.settings.relation, key, digest, record.priority, record.size))
-    deleted = [key for key in keys if key not in found and key in known and not known[key].deleted]
-    changes.read += len(found)
-    changes.deleted += len(deleted)
-    if fresh or deleted or tokens:
-        store.versions.note(source, fresh, deleted, tokens)
-    report("planning", len(found))
+    rows = list(records)
+    found = differences(store, source, rows, [key for key, _ in tokens or []])
+    changes.read += len(rows)
+    changes.new += len(found.new)
+    changes.changed += len(found.changed)
+    changes.deleted += len(found.deleted)
+    if found.new or found.changed or found.deleted or tokens:
+        store.versions.note(source, [*found.new, *found.changed], found.deleted, tokens)
+    report("planning", len(rows))
 
 
 def _reconcile(store: CozoStore, source: Source, changes: Changes) -> None:

@@ -13,6 +13,7 @@ from dobby_dagster.domain.settings import Settings
 from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.engine import Request
 from dobby_dagster.inference.prompts import Prompt
+from dobby_dagster.pipeline.planning.differences import edited
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.source.source_relation import Source
 
@@ -28,13 +29,13 @@ class Preview:
         model, prompt: Their names.
         batches: Batches with runnable records, and how many each has.
         records: Runnable records in all batches.
-        contents: Distinct contents among them and the new rows: equal ones are inferred once. Unplanned rows count as
-            distinct.
+        contents: Distinct contents among them and the waiting rows: equal ones are inferred once. New rows that no plan
+            has seen count as distinct.
         prompt_tokens: Estimated from a sample of the contents; None where nothing is pending.
         output_tokens: Estimated from the mean of the stored summaries, else from the token limit.
         output_is_limit: Whether ``output_tokens`` is an upper bound from the token limit.
         seconds: Estimated from the speed that the same model had here before; None where it has not run here.
-        waiting: New rows that are in no batch yet; the next run plans them.
+        waiting: New and changed rows that are in no batch yet; the next run plans them.
         others: Stored summaries under other recipes: identifier, model, prompt, number of summaries.
     """
 
@@ -71,20 +72,24 @@ def preview(store: CozoStore, source: Source, settings: Settings, recipe: Recipe
     ]
     found = Preview(recipe.id, recipe.model, recipe.prompt, others=others)
     unplanned = store.reports.overview(source, recipe.id)["unplanned"]
-    found.waiting = store.versions.waiting(relation) + unplanned
+    changed = edited(store, source)
+    outdated = {version.key for version in changed}
+    found.waiting = unplanned + len(outdated.union(key for _, key in store.versions.waiting_keys(relation)))
     if not unfinished and not found.waiting:
         return found
     versions: list[RecordVersion] = []
     for batch in unfinished:
         members = store.states.members(Scope(recipe.id, batch))
         runnable = [member.version for member in members if member.is_runnable(batch, max_retries)]
+        runnable = [version for version in runnable if version.key not in outdated]
         found.batches |= {batch: len(runnable)} if runnable else {}
         versions += runnable
-    keys = [version.key for version in versions]
-    found.records = len(keys)
+    found.records = len(versions)
+    keys = [version.key for version in [*versions, *changed]]
     if unplanned or (found.waiting and not keys):
         keys += [key for page in source.key_pages(5_000) for key in page]
-    found.contents = len({version.content_hash for version in versions}) + found.waiting
+    known = {version.content_hash for version in [*versions, *changed]}
+    found.contents = len(known) + found.waiting - len(changed)
     sample = list(islice(keys, 0, None, max(1, len(keys) // SAMPLE)))
     found.prompt_tokens = round(_mean_tokens(source, sample, settings, prompt) * found.contents)
     rates = store.reports.rates(recipe.model_revision)

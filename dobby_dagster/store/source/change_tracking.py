@@ -94,6 +94,14 @@ def queue_length(source: Source) -> int:
     return int(source.connection.run(f"?[count(k)] := *{queue_name(source)}{{k}}").rows[0][0])
 
 
+def queued_rows(source: Source) -> int:
+    """How many rows were written since the queue was emptied; a deleted row is none of them."""
+    if queue_name(source) not in relations(source.connection):
+        return 0
+    query = f"?[count(k)] := *{queue_name(source)}{{k}}, {source.atom(key='k')}"
+    return int(source.connection.run(query).rows[0][0])
+
+
 def _has_triggers(source: Source) -> bool:
     rows = source.connection.run(f"::show_triggers {name(source.settings.relation)}").rows
     return sum(queue_name(source) in row[2] for row in rows) == 2
