@@ -173,6 +173,14 @@ def test_one_file_is_its_own_tree(tmp_path: Path, sqlite_store: CozoStore) -> No
         ("a.py", '"""Copyright (c) 2015 Some One\n\nRedistribution and use\nare permitted.\n"""\n', ""),
         ("a.py", '"""Copyright (c) 2014 Acme.\n\nParses dates in ISO form."""', "Parses dates in ISO form."),
         ("a.py", '"""(c) 2014 Acme.\n\nLicensed as MIT.\n\nParses dates."""', "Parses dates."),
+        ("a.py", '"""(c) 2012 me. This module parses dates."""', "This module parses dates."),
+        (
+            "a.go",
+            "// Copyright 2012 J. Smith. All rights reserved. Reads the files of a tree.\n",
+            "Reads the files of a tree.",
+        ),
+        ("a.go", "// Copyright 2012 The X Authors. Use of this code is governed by a BSD license.\n", ""),
+        ("a.py", '"""Copyright (c) 2012 Acme Inc. Authors: John Smith, and others of Acme."""', ""),
         ("a.js", "/*\n * Copyright (c) 2014 Acme.\n *\n * Parses dates.\n */\n", "Parses dates."),
         (
             "a.py",

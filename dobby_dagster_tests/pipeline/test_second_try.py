@@ -237,3 +237,18 @@ def test_a_sentence_is_kept_only_from_documentation() -> None:
     line = "This is not safe for reference counting: foo();"
     assert own_sentence(line, line) is None
     assert own_sentence(line, f"/* {line} */ int f();") == "This is not safe for reference counting."
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'def f():\n    "%s"\n    return 1',
+        "def f():\n    r'%s'\n",
+        "def f():  # %s\n    return 1",
+        "int f();  // %s",
+    ],
+)
+def test_a_docstring_in_single_quotes_and_a_comment_behind_code_are_documentation(content: str) -> None:
+    line = "Reads the rows of a file: see below"
+    assert own_sentence(line, content % line) == "Reads the rows of a file."
+    assert own_sentence(line, f'x = "{line}"') is None

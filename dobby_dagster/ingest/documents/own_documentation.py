@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
+from itertools import dropwhile
 from pathlib import PurePath
 
 # Characters that are looked at, and that are kept.
@@ -18,6 +20,12 @@ _LICENCE = re.compile(
 _NOTICE = re.compile(r"\W*(?:copyright\b.{0,20}(?:\(c\)|©|\d{4})|\(c\) |©|spdx-|licensed under\b)", re.IGNORECASE)
 # What a licence's other paragraphs have.
 _TERMS = re.compile(r"\bredistribut|\bpermission (?:is|to)\b|\bwarrant(?:y|ies)\b|\bas[ -]is\b", re.IGNORECASE)
+# Between two sentences; not after an initial, as in "(c) 2012 J. Smith".
+_SENTENCES = re.compile(r"(?<=[^\W_A-Z][.!?)])\s+(?=[A-Z])")
+# A sentence that says something: of words, and not who wrote it.
+_SAID = re.compile(
+    r"(?!(?:authors?|written|created|maintain\w+|contact|version|revision)\b)[A-Z][\w'’-]*(?: [\w'’-]+){2}", re.I
+)
 _UNDERLINE = re.compile(r"^[ \t]*([=\-~^\"'#*+])\1{2,}[ \t]*$", re.MULTILINE)
 _TITLE = re.compile(r"\A\s*(?:([=\-~^\"'#*+])\1{2,}[ \t]*\n)?[^\n]+\n[ \t]*([=\-~^\"'#*+])\2{2,}[ \t]*(?:\n|\Z)")
 _NO_TEXT = re.compile(r"\s*(?:#|=|-{3}|\[!|!\[|<|\||```|\.\. |:\w+:|\*{3}|\+{3})")
@@ -44,10 +52,21 @@ def own_documentation(path: PurePath, text: str) -> str:
     if path.suffix.lower() in (".py", ".pyi"):
         docstring = _docstring(head)
         paragraphs = _paragraphs(docstring)
-        said = filter(_is_no_licence, paragraphs) if _NOTICE.match(docstring) else iter(paragraphs)
+        said = _without_licences(paragraphs) if _NOTICE.match(docstring) else iter(paragraphs)
         return _shortened(next(said, ""))
     comments = (paragraph for comment in _comments(head) for paragraph in _paragraphs(comment))
-    return _shortened(next(filter(_is_no_licence, comments), ""))
+    return _shortened(next(_without_licences(comments), ""))
+
+
+def _without_licences(paragraphs: Iterable[str]) -> Iterator[str]:
+    """The paragraphs that are no licence; of one that begins with a notice, what it says after that."""
+    for paragraph in paragraphs:
+        if _is_no_licence(paragraph):
+            yield paragraph
+        elif _NOTICE.match(paragraph):
+            said = " ".join(dropwhile(lambda sentence: not _is_no_licence(sentence), _SENTENCES.split(paragraph)))
+            if _is_no_licence(said) and _SAID.match(said):
+                yield said
 
 
 def _is_no_licence(paragraph: str) -> bool:

@@ -20,6 +20,9 @@ _POINTER = re.compile(
 )
 _NOTICE = re.compile(r"\b(?:copyright|licen[sc]ed?|all rights reserved|todo|fixme|xxx)\b", re.IGNORECASE)
 _COMMENT = re.compile(r"[ \t]*(?:#+|//+!?|--+|;;+|\*)(?!/)[ \t]*")
+# A docstring in single quotes on a line of its own, and a comment behind code.
+_ONE_LINE = re.compile(r"^[ \t]*[rRuU]?(?:\"([^\"\n]+)\"|'([^'\n]+)')[ \t]*$", re.MULTILINE)
+_BEHIND = re.compile(r"\S[ \t]+(?:#+|//+!?|--+)[ \t]+(\S.*)$", re.MULTILINE)
 # Characters of an output and of a content that are looked at.
 _LONGEST, _LOOKED_AT = 2_000, 200_000
 
@@ -54,5 +57,7 @@ def _documentation(content: str) -> str:
     found = [*content.split('"""')[1::2], *content.split("'''")[1::2]]
     found += [part.partition("*/")[0] for part in content.split("/*")[1:]]
     found += [line[begin.end() :] for line in content.split("\n") if (begin := _COMMENT.match(line))]
+    found += [one or other for one, other in _ONE_LINE.findall(content)]
+    found += _BEHIND.findall(content)
     text = " ".join(_COMMENT.sub("", line, count=1) for part in found for line in part.split("\n"))
     return " ".join(text.split())
