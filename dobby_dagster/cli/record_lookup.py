@@ -30,7 +30,7 @@ def found_key(use: Opened, key: str) -> str:
     """The one key that is ``key``, else begins with it, else contains it.
 
     Raises:
-        SourceError: There is none, or more than one; the hint names some, or a similar one.
+        SourceError: There is none, or more than one; the hint names some, or up to three similar ones.
     """
     key = typed(key)
     if use.store.reports.state_of(use.relation, key, None) is not None:

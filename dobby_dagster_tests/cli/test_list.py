@@ -199,6 +199,7 @@ def test_show_names_what_an_ambiguous_part_could_mean(dobby: Dobby, tree: CozoSt
     assert (answer.code, answer.out) == (1, "")
     assert "'src/b' is part of the keys of 2 records (choose one: src/b.js::five, src/b.js::four)" in answer.err
     assert "did you mean 'src/a.py::one'?" in dobby("show", "src/a.py::onne", *WHERE).err
+    assert "did you mean 'src/b.js::five' or 'src/b.js::four'?" in dobby("show", "src/bb.js", *WHERE).err
 
 
 def test_a_long_content_is_shown_from_its_beginning(dobby: Dobby, tree: CozoStore) -> None:

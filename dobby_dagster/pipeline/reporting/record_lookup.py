@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 
 from dobby_dagster.domain.errors import DobbyError, SourceError
+from dobby_dagster.domain.near_keys import near_keys
 from dobby_dagster.domain.plurals import counted
 from dobby_dagster.domain.printable import printable
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.source.source_relation import Source
 
 # A misspelt key is compared with at most this many keys.
-NEAR_KEYS = 20_000
+NEAR_KEYS = 100_000
 PAGE = 5_000
 # Keys in an error about a part of several, at most.
 NAMED = 5
@@ -33,7 +33,7 @@ def find_key(
         shown: How a hint writes a key.
 
     Raises:
-        SourceError: There is none, or more than one; the hint names some, or a similar one.
+        SourceError: There is none, or more than one; the hint names some, or up to three similar ones.
     """
     relation = source.settings.relation
     message = f"there is no record '{key}' in '{relation}'"
@@ -56,8 +56,8 @@ def find_key(
     if found:
         some = ", ".join(shown(each) for each in found[:NAMED]) + ", …" * (len(found) > NAMED)
         raise SourceError(f"'{key}' is part of the keys of {counted(len(found), 'record')}", hint=f"choose one: {some}")
-    near = difflib.get_close_matches(key, known, n=1)
-    raise SourceError(message, hint=f"did you mean '{near[0]}'?" if near else otherwise)
+    near = " or ".join(f"'{each}'" for each in near_keys(key, known))
+    raise SourceError(message, hint=f"did you mean {near}?" if near else otherwise)
 
 
 def _is_name(name: str, key: str) -> bool:
