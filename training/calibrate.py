@@ -5,7 +5,9 @@
 Confidence is the probability that the summary agrees with its author's sentence: that their ROUGE-L F1 is at least
 one half. Platt scaling (Platt 1999) over the mean and the least log-probability of the output, its length, and whether
 it and its words stand in the content; each pair counts twice, without its documentation and with it, as records have
-it or have it not. Code has weights of its own, and so has each other kind of content (``kinds.validation.jsonl``).
+it or have it not. Counted is what a run would store: after the second try, without what the quality gate refuses. Code
+has weights of its own, and so has each other kind of content (``kinds.validation.jsonl``); a kind that the corpus has
+not keeps the weights that the card has.
 """
 
 from __future__ import annotations
@@ -19,7 +21,14 @@ from pathlib import Path
 from dobby_dagster.inference.models.model_card import CARD
 from dobby_dagster.inference.scoring import calibration_fit
 from dobby_dagster.inference.scoring.calibration_fit import MEANING, fit_weights
-from dobby_dagster.inference.scoring.confidence import CALIBRATED, Calibration, OutputFeatures, Weights, is_copied
+from dobby_dagster.inference.scoring.confidence import (
+    CALIBRATED,
+    Calibration,
+    OutputFeatures,
+    Weights,
+    calibration_of,
+    is_copied,
+)
 from dobby_dagster.inference.scoring.content_kind import kind_of
 from dobby_dagster.inference.scoring.grounding import grounded_share
 from training.corpus.pair import read
@@ -84,8 +93,11 @@ def main() -> None:
         # Contents that are made up say how well their rule was learned, and nothing of those that people have.
         real = [pair for pair in read(kinds) if not pair.project.startswith(MADE_UP)]
         pairs += [pair for group in sample_kinds(real, arguments.count).values() for pair in group]
-    calibration = fit(answers(arguments.model, as_records(pairs), "never"))
+    kept = [one for one in answers(arguments.model, as_records(pairs)) if not one.refused]
     card = json.loads((arguments.model / CARD).read_text())
+    before = calibration_of(card, arguments.model.name)
+    calibration = fit(kept)
+    calibration = calibration.model_copy(update={"kinds": (before.kinds if before else {}) | calibration.kinds})
     card["calibration"] = calibration.model_dump()
     (arguments.model / CARD).write_text(json.dumps(card, indent=2) + "\n")
     print(calibration.model_dump_json(indent=2))

@@ -19,21 +19,26 @@ def doubts_of(use: Opened, recipe: RecipeId) -> DoubtfulCounts:
     return count_doubtful(use.store, use.relation, recipe, use.settings.pipeline.unsure_below)
 
 
-def doubt_lines(use: Opened, recipe: RecipeId) -> list[str]:
-    """A line on unsure summaries, and one on each other doubt that there is; none where there is no summary."""
+def redo_command(use: Opened, recipe: RecipeId | None) -> str:
+    """The command that summarises what failed or is unsure under ``recipe`` with another model."""
     from dobby_dagster.inference.models.shipped_models import another_model
 
+    rows = use.store.recipes.all()
+    model = next((row["model"] for row in rows if row["recipe"] == recipe), "")
+    named = f" --recipe {recipe}" if rows and rows[0]["recipe"] != recipe else ""
+    return use.command(f"redo --model {another_model(model)}{named}")
+
+
+def doubt_lines(use: Opened, recipe: RecipeId) -> list[str]:
+    """A line on unsure summaries, and one on each other doubt that there is; none where there is no summary."""
     found = doubts_of(use, recipe)
     if not found.summaries:
         return []
     of = f"of {counted(found.summaries, 'summary')}"
     lines = [f"Unsure, with a confidence below {use.settings.pipeline.unsure_below:g}: {found.unsure:,} {of}."]
     if found.unsure:
-        lines[0] += " To summarise only those again with another model:"
-        rows = use.store.recipes.all()
-        model = next((row["model"] for row in rows if row["recipe"] == recipe), "")
-        named = f" --recipe {recipe}" if rows and rows[0]["recipe"] != recipe else ""
-        lines.append(f"  {use.command(f'redo --model {another_model(model)}{named}')}")
+        lines[0] += " To summarise those, and what failed, with another model:"
+        lines.append(f"  {redo_command(use, recipe)}")
     if found.unknown:
         lines.append(
             f"Unknown confidence: {found.unknown:,} {of}, because the model's confidence was not calibrated for that"

@@ -10,13 +10,14 @@ from dobby_dagster.domain.contracts import SMALL_MODEL
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.scope import Scope
 from dobby_dagster.domain.settings import InferenceSettings, PipelineSettings, Settings
+from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.models.shipped_models import shelf
 from dobby_dagster.inference.prompts import NEW_TOKENS, Prompt, PromptLibrary
 from dobby_dagster.inference.recipe import recipe_of
 from dobby_dagster.pipeline.reporting.batch_metrics import batch_metrics
 from dobby_dagster.pipeline.reporting.doubtful_summaries import (
     DoubtfulCounts,
-    batch_of_unsure,
+    batch_to_redo,
     count_doubtful,
     only_unsure,
 )
@@ -24,9 +25,10 @@ from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.checkpoints import make_checkpoint
 from dobby_dagster_tests.helpers.command import Dobby
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
-from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
+from dobby_dagster_tests.helpers.pipeline_run import PROMPT, RECIPE, run
 from dobby_dagster_tests.helpers.records import fill, put
 
+OTHER = Recipe(PROMPT.name, PROMPT.text, "other", "1", {})
 MODEL = shelf()[SMALL_MODEL]
 CODE = {f"f{i}": f"def f{i}(path):\n    return open(path).read({i})\n" for i in range(6)}
 THEIRS = (
@@ -77,11 +79,13 @@ def test_a_deleted_or_edited_record_is_in_no_count(sqlite_store: CozoStore) -> N
 def test_unsure_records_come_into_a_batch_of_their_own(sqlite_store: CozoStore) -> None:
     put(sqlite_store, {"a": "word1 UNSURE", "b": "word2", "c": "word3"})
     run(sqlite_store, FakeEngine())
-    with pytest.raises(SourceError, match="no summary of 'record' has a confidence below 0.1"):
-        batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.1, "other")
-    with pytest.raises(SourceError, match=f"2 records .* each has a summary of recipe {RECIPE.id} already"):
-        batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.9, RECIPE.id)
-    name = batch_of_unsure(sqlite_store, "record", RECIPE.id, 0.9, "other")
+    with pytest.raises(
+        SourceError, match="no record of 'record' has failed or has a summary with a confidence below 0.1"
+    ):
+        batch_to_redo(sqlite_store, "record", RECIPE.id, 0.1, "other")
+    with pytest.raises(SourceError, match=f"2 records .* recipe {RECIPE.id} has a summary or an error of each already"):
+        batch_to_redo(sqlite_store, "record", RECIPE.id, 0.9, RECIPE.id)
+    name = batch_to_redo(sqlite_store, "record", RECIPE.id, 0.9, "other")
     assert name == "batch-000002"
     assert [member.version.key for member in sqlite_store.states.members(Scope(RECIPE.id, name))] == ["b", "c"]
     assert name not in sqlite_store.states.unfinished("record", RECIPE.id, 3), (
@@ -137,12 +141,25 @@ def test_a_run_says_how_many_are_unsure_and_the_printed_command_does_only_those(
     assert again.json["settled"] == done
     twice = dobby(*command[1:2], "--model", high, "--device", "cpu", *command[4:], "--json")
     assert (twice.code, twice.out) == (1, "")
-    assert f"each has a summary of recipe {again.json['recipe']} already" in twice.err
+    assert f"recipe {again.json['recipe']} has a summary or an error of each already" in twice.err
     in_use = dobby("status", *THEIRS[:4], "--json").json
     assert (in_use["recipe"], in_use["completed"]) == (again.json["former_recipe"], done)
     made = again.json["recipe"]
     none = dobby(*command[1:2], "--model", low, "--device", "cpu", "--recipe", made, *command[4:])
-    assert "no summary of 'code_data' has a confidence below 0.1" in none.err
+    assert "no record of 'code_data' has failed or has a summary with a confidence below 0.1" in none.err
+
+
+def test_failed_records_are_redone_too_and_what_the_other_model_has_done_is_not(sqlite_store: CozoStore) -> None:
+    put(sqlite_store, {"a": "word1 ECHO", "b": "word2 FAIL", "c": "word3", "d": ""})
+    run(sqlite_store, FakeEngine())
+    batch = batch_to_redo(sqlite_store, "record", RECIPE.id, 0.1, OTHER.id)
+    scope = Scope(OTHER.id, batch)
+    assert [member.version.key for member in sqlite_store.states.members(scope)] == ["a", "b"]
+    put(sqlite_store, {"f": "word5 FAIL"})
+    run(sqlite_store, FakeEngine(), recipe=OTHER)
+    run(sqlite_store, FakeEngine())
+    with pytest.raises(SourceError, match=f"3 records failed .* recipe {OTHER.id} has a summary or an error of each"):
+        batch_to_redo(sqlite_store, "record", RECIPE.id, 0.1, OTHER.id)
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import typer
 
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
+from dobby_dagster.cli.doubt_lines import redo_command
 from dobby_dagster.cli.help_format import Command, Group
 from dobby_dagster.cli.output import out, print_json, print_table
 from dobby_dagster.domain.errors import Retry
@@ -44,6 +45,7 @@ def failed_list(
         table = [(r["key"], r["error"], r["retry_count"], "yes" if r["quarantined"] else "no") for r in rows]
         print_table(["key", "error", "attempts", "quarantined"], table)
         out.print(f"To retry them: {use.command('failed release')}", soft_wrap=True)
+        out.print(f"With another model, and the unsure ones: {redo_command(use, use.recipe())}", soft_wrap=True)
     else:
         out.print("No record has failed.")
 

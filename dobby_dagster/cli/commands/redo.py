@@ -1,4 +1,4 @@
-"""``dobby redo``: summarise the unsure records again, with another model or prompt."""
+"""``dobby redo``: summarise the unsure and the failed records again, with another model or prompt."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from dobby_dagster.domain.scope import NO_RECIPE
 def redo(
     given: options.Given,
     recipe: Annotated[
-        str | None, typer.Option(help="The recipe with the unsure summaries; by default the last used.")
+        str | None, typer.Option(help="The recipe under which they are unsure or failed; by default the last used.")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Summarise the unsure records again, with another model or prompt.
+    """Summarise the unsure and the failed records again, with another model or prompt.
 
     The records go into a batch of their own. The earlier summaries stay, and their model and prompt stay in use.
     """
     from dobby_dagster.defs.runs import terminal_runs
     from dobby_dagster.inference.recipe import recipe_for
-    from dobby_dagster.pipeline.reporting.doubtful_summaries import batch_of_unsure
+    from dobby_dagster.pipeline.reporting.doubtful_summaries import batch_to_redo
 
     use = opened(given)
     settings, store = use.settings, use.store
@@ -42,7 +42,7 @@ def redo(
         raise SettingsError(
             "the same model and prompt would give the same summaries", hint="name another with --model or --prompt"
         )
-    batch = batch_of_unsure(store, use.relation, old, settings.pipeline.unsure_below, new)
+    batch = batch_to_redo(store, use.relation, old, settings.pipeline.unsure_below, new)
     try:
         finished = run_with_bars(partial(terminal_runs.backfill, settings, lambda store, left: [batch], remember=False))
     finally:

@@ -85,37 +85,42 @@ def only_unsure(entries: Iterable[dict[str, Any]], unsure_below: float) -> Itera
     return (entry for entry in entries if entry.get("summary") and is_unsure(entry["confidence"], unsure_below))
 
 
-def batch_of_unsure(store: CozoStore, relation: str, recipe: RecipeId, unsure_below: float, new: RecipeId) -> BatchId:
-    """Put the records whose current summary under ``recipe`` is unsure into a new batch, for another model.
+def batch_to_redo(store: CozoStore, relation: str, recipe: RecipeId, unsure_below: float, new: RecipeId) -> BatchId:
+    """Put the records that failed or are unsure under ``recipe`` into a new batch, for another model.
 
     Args:
         store: Where they are.
         relation: The source.
-        recipe: Of the unsure summaries.
+        recipe: Under which they failed, or their current summary is unsure.
         unsure_below: The confidence below which a summary is unsure.
-        new: The recipe of the other model; records that have its summary already are left out.
+        new: The recipe of the other model; records that it has summarised or failed at already are left out.
 
     Returns:
         The identifier of the batch.
 
     Raises:
-        SourceError: No summary is unsure, or all that are have one of the other model.
+        SourceError: There is no such record, or the other model has done all that there are.
     """
-    unsure = [
-        RecordVersion(relation, row["key"], row["content_hash"])
+    chosen = {
+        (row["key"], row["content_hash"])
         for row in store.reports.outputs(relation, recipe)
         if is_unsure(row["confidence"], unsure_below)
-    ]
-    if not unsure:
+    } | _failed(store, relation, recipe)
+    if not chosen:
         raise SourceError(
-            f"no summary of '{relation}' has a confidence below {unsure_below:g}", hint="see dobby status"
+            f"no record of '{relation}' has failed or has a summary with a confidence below {unsure_below:g}",
+            hint="see dobby status",
         )
     done = {(row["key"], row["content_hash"]) for row in store.reports.outputs(relation, new)}
-    left = [version for version in unsure if (version.key, version.content_hash) not in done]
+    left = chosen - done - _failed(store, relation, new)
     if not left:
         raise SourceError(
-            f"{counted(len(unsure), 'record')} with a confidence below {unsure_below:g}: each has a summary of recipe "
-            f"{new} already",
+            f"{counted(len(chosen), 'record')} failed or with a confidence below {unsure_below:g}: recipe {new} has a "
+            "summary or an error of each already",
             hint=f"read them with dobby export --recipe {new}",
         )
-    return store.versions.batch_of(sorted(left, key=lambda version: version.key)).id
+    return store.versions.batch_of([RecordVersion(relation, *version) for version in sorted(left)]).id
+
+
+def _failed(store: CozoStore, relation: str, recipe: RecipeId) -> set[tuple[str, str]]:
+    return {(row["key"], row["content_hash"]) for row in store.states.failed(relation, recipe)}
