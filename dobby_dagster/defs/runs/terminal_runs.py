@@ -245,4 +245,5 @@ def _run_batches(
             report.stopped = True
             return
         if not result.success:
-            report.failures.append(f"{first} to {last}: {cause(result)}")
+            scope, why = first if first == last else f"{first} to {last}", str(cause(result))
+            report.failures.append(why if why.startswith(scope) else f"{scope}: {why}")
