@@ -15,9 +15,9 @@ from dobby_dagster.agent_server.reading import Reading
 from dobby_dagster.agent_server.record_entries import PAGE, described, without_record
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.pipeline.reporting.unplanned_changes import unplanned_changes
-from dobby_dagster.store.ledger.record_changes import ChangeKind, RecordChange
+from dobby_dagster.store.ledger.record_changes import ChangeKind, Position, RecordChange
 
-# In a position, before the key: of which part of the answer it is.
+# In a position, before the moment and the key: of which part of the answer it is.
 _PLANNED, _UNPLANNED = "p", "u"
 _AGO = re.compile(r"(\d{1,6})\s*([mhd])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -59,30 +59,33 @@ class Changes(Listing[ChangeEntry]):
 
 
 def changes_since(use: Reading, given: ChangesArguments) -> Changes:
-    """Records that differ from what they were, in the order of their keys; then those that no plan has seen so.
+    """Records that differ from what they were, the first change first; then those that no plan has seen so, by key.
 
-    All pages tell of the same two moments in what was planned, whatever is written meanwhile; states and summaries are
-    those of now, and so is what no plan has seen, which is told whenever it was written. A record that was planned and
-    written again is there twice.
+    Where not all changes since then are noted, all are by key. All pages tell of the same two moments in what was
+    planned, whatever is written meanwhile; states and summaries are those of now, and so is what no plan has seen,
+    which is told whenever it was written. A record that was planned and written again is there twice. Only the first
+    page notes what waits for a run.
 
     Raises:
-        SettingsError: ``given.since`` is no time.
+        SettingsError: ``given.since`` is no time, or the changes after the cursor are no longer noted.
     """
     position = given.position()
+    noted = use.store.changes.noted_since()
+    after: Position | None = None
     if position is None:
-        since, until, part, after = _moment(given.since), use.store.counts.now(), _PLANNED, None
+        since, until, part, notes = _moment(given.since), use.store.counts.now(), _PLANNED, use.behind()
     else:
-        first, second, part, after = position.split(":", 3)
-        since, until = int(first), int(second)
+        first, second, part, moment, key = position.split(":", 4)
+        since, until, after, notes = int(first), int(second), (int(moment) if moment else None, key), ()
+        if moment and (noted is None or int(moment) < noted):
+            raise SettingsError("the changes after the cursor are no longer noted", hint="call again without a cursor")
     interval = f"{since}:{until}"
     found: Iterator[Found[ChangeEntry]] = iter(())
     if part == _PLANNED:
         planned = use.store.changes.between(use.relation, use.recipe, since, until, after)
         found, after = _entries(use, planned, f"{interval}:{_PLANNED}", planned=True), None
-    unplanned = unplanned_changes(use.store, use.source, after)
+    unplanned = unplanned_changes(use.store, use.source, None if after is None else after[1])
     found = chain(found, _entries(use, unplanned, f"{interval}:{_UNPLANNED}", planned=False))
-    notes = use.behind()
-    noted = use.store.changes.noted_since()
     if noted is not None and since < noted:
         notes += (f"the history before {_written(noted)} may be incomplete: an older record can count as new",)
     blank = Changes(entries=(), since=_written(since), until=_written(until), notes=notes)
@@ -98,7 +101,7 @@ def _entries(
         for change in page:
             entry = entries.get(change.key) or without_record(change.key, "record", "deleted")
             named = entry.model_dump() | {"change": change.kind, "summarized": change.summarized, "planned": planned}
-            yield Found(ChangeEntry(**named), f"{before}:{change.key}")
+            yield Found(ChangeEntry(**named), f"{before}:{change.noted_at or ''}:{change.key}")
 
 
 def _moment(since: str) -> int:

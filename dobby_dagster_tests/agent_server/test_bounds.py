@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import cache
 from itertools import count
 from typing import Any
@@ -25,6 +26,7 @@ from dobby_dagster.agent_server.answer import (
     fill,
 )
 from dobby_dagster.agent_server.arguments import PagedArguments
+from dobby_dagster.agent_server.changes_since import ChangesArguments, changes_since
 from dobby_dagster.agent_server.outline import OutlineArguments, outline
 from dobby_dagster.agent_server.outline_tree import places
 from dobby_dagster.agent_server.reading import Database, Reading
@@ -33,7 +35,9 @@ from dobby_dagster.agent_server.show_record import ShowArguments, show
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.printable import printable
 from dobby_dagster.domain.settings import Settings, SourceSettings
+from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
+from dobby_dagster.store.ledger import record_changes
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE
 from dobby_dagster_tests.helpers.records import put
 
@@ -172,6 +176,42 @@ def test_an_outline_of_a_relation_of_the_users_own_lists_its_rows(use: Reading) 
         ("json:7", "text", "pending"), ('json:["a/b::c", 1]', "text", "pending"), ("x", "file", None),
         ("x::a/b", "text", "pending"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("planned", [True, False])
+def test_a_page_of_changes_reads_what_it_holds(planned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_changes, "_TRANSACTIONS", 2)
+
+    def rows_read(records: int) -> list[int]:
+        """By each of some pages of the changes of ``records`` records."""
+        settings = Settings.model_validate({"database": {"url": f"mem://changes{next(_number)}"}})
+        store = CozoStore.open(settings.database)
+        source = store.source(settings.source)
+        plan(store, source, 20)
+        moment = store.counts.now()
+        put(store, {f"key{i:05d}": "content" for i in range(records)})
+        if planned:
+            plan(store, source, 20)
+        use, cursor, pages = Reading(settings, store, source, RECIPE.id), "", []
+        plain = store.connection.run
+        for _ in range(4):
+            read: list[int] = []
+
+            def counted(script: str, params: Any = None, *, write: bool = False, read: list[int] = read) -> Any:
+                found = plain(script, params, write=write)
+                read.append(sum(1 + sum(len(cell) for cell in row if isinstance(cell, list)) for row in found.rows))
+                return found
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(store.connection, "run", counted)
+                since = datetime.fromtimestamp(moment / 1e6, UTC).isoformat()
+                answer = changes_since(use, ChangesArguments(since=since, limit=10, cursor=cursor))
+            assert len(answer.entries) == 10
+            cursor = answer.next or ""
+            pages.append(sum(read))
+        return pages
+
+    assert max(rows_read(3_000)) <= max(rows_read(1_500)) + 10
 
 
 @given(st.text(), st.text(max_size=200), st.text())

@@ -199,6 +199,21 @@ def test_the_pages_of_one_answer_stay_those_of_its_moment(tree: CozoStore) -> No
     in_process(URL, talk)
 
 
+def test_a_cursor_ends_where_changes_are_no_longer_noted(tree: CozoStore) -> None:
+    async def talk(agent: Agent) -> None:
+        since = (await agent.call("changes_since", since="1h"))["until"]
+        put(tree, {f"new{i}": f"word{i}" for i in range(5)})
+        run(tree, FakeEngine())
+        first = await agent.call("changes_since", since=since, limit=2)
+        tree.upkeep.forget_changes(tree.counts.now() / 1e6 + 60)
+        assert "changes after the cursor are no longer noted (call again without a cursor)" in await agent.refused(
+            "changes_since", since=since, cursor=first["next"]
+        )
+        assert len((await agent.call("changes_since", since=since))["entries"]) == 6
+
+    in_process(URL, talk)
+
+
 def test_the_status_counts() -> None:
     async def talk(agent: Agent) -> None:
         answer = await agent.call("status")

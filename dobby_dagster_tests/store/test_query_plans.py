@@ -15,6 +15,7 @@ from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.pipeline.monitoring.progress_reader import ProgressReader
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.pipeline.reporting.doubtful_summaries import batch_of_unsure
+from dobby_dagster.pipeline.reporting.unplanned_changes import unplanned_changes
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connection import Params, Result
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
@@ -79,7 +80,9 @@ def ask_everything(store: CozoStore) -> None:
         store.states.quarantined(RECIPE.id, 3, [BATCH]), store.states.history("record", "k1"),
         store.batch_reports.summaries(scope), store.batch_reports.errors(scope), store.batch_reports.chunks(scope),
         store.attempts.batches("record", RECIPE.id), store.audit.examine(), store.activity.runs(),
-        ProgressReader(store, 3).read(), store.graph.edges_from(["k0"]), store.graph.edges_to(["k1"]),
+        ProgressReader(store, 3).read(), store.changes.between("record", RECIPE.id, 0, store.counts.now()),
+        store.changes.between("record", RECIPE.id, store.changes.noted_since() or 0, store.counts.now()),
+        unplanned_changes(store, source), store.graph.edges_from(["k0"]), store.graph.edges_to(["k1"]),
     ):  # fmt: skip
         list(found)  # some are read as they are needed
     assert store.documents.ranked("record", ["k1"], 5) == ["k1"]

@@ -1,8 +1,13 @@
 """What happened between two moments, by the history; with and without the notes of the changes."""
 
-import pytest
+from collections.abc import Iterator
+from itertools import combinations, count
 
-from dobby_dagster.domain.settings import SourceSettings
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
 from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger import record_changes
@@ -10,15 +15,28 @@ from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
 from dobby_dagster_tests.helpers.records import put
 
-
-@pytest.fixture(autouse=True)
-def _small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record_changes, "PAGE", 3)
+_number = count()
 
 
-def between(store: CozoStore, since: int, until: int, after: str | None = None) -> dict[str, tuple[str, bool]]:
-    found = list(store.changes.between("record", RECIPE.id, since, until, after))
-    assert [change.key for change in found] == sorted({change.key for change in found})
+@pytest.fixture(autouse=True, scope="module")
+def _small_pages() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record_changes, "FIRST_PAGE", 1)
+        patch.setattr(record_changes, "PAGE", 3)
+        patch.setattr(record_changes, "_TRANSACTIONS", 2)
+        yield
+
+
+def between(store: CozoStore, since: int, until: int) -> dict[str, tuple[str, bool]]:
+    """All changes, which are also those after each one in its turn."""
+    found = list(store.changes.between("record", RECIPE.id, since, until))
+    assert len({change.key for change in found}) == len(found)
+    noted = [change.noted_at for change in found]
+    assert set(noted) <= {None} or None not in noted
+    positions = [(at or 0, change.key) for at, change in zip(noted, found, strict=True)]
+    assert positions == sorted(positions)
+    for place, change in enumerate(found):
+        assert list(store.changes.between("record", RECIPE.id, since, until, change.position)) == found[place + 1 :]
     return {change.key: (change.kind.value, change.summarized) for change in found}
 
 
@@ -54,7 +72,9 @@ def test_each_interval_has_what_happened_in_it(any_store: CozoStore, noted: bool
     assert between(any_store, third, fourth) == {"a": ("changed", False), "b": ("new", False)}
     assert between(any_store, second, fourth) == {"e": done}
     assert between(any_store, fourth, fourth) == {}
-    assert between(any_store, first, fourth, after="b").keys() == {"c", "d", "e"}
+    assert between(any_store, first, fourth).keys() == {"", "a", "b", "c", "d", "e"}
+    noted_at = {change.noted_at for change in any_store.changes.between("record", RECIPE.id, first, fourth)}
+    assert (noted_at == {None}) is not noted
 
 
 def test_a_later_write_changes_no_earlier_interval(sqlite_store: CozoStore) -> None:
@@ -64,6 +84,28 @@ def test_a_later_write_changes_no_earlier_interval(sqlite_store: CozoStore) -> N
     remove(sqlite_store, "d")
     run(sqlite_store, FakeEngine())
     assert between(sqlite_store, first, fourth) == before
+
+
+@pytest.mark.slow
+@settings(max_examples=30)
+@given(
+    st.lists(st.dictionaries(st.sampled_from("abcde"), st.none() | st.sampled_from(["x", "y", "FAIL"])), max_size=4),
+)
+def test_what_was_noted_and_the_whole_history_tell_the_same(
+    contents: list[dict[str, str | None]],
+) -> None:
+    store = CozoStore.open(DatabaseSettings(url=f"mem://changes{next(_number)}"))
+    moments = [store.counts.now()]
+    for each in contents:
+        put(store, {key: content for key, content in each.items() if content is not None})
+        for key in (key for key, content in each.items() if content is None):
+            remove(store, key)
+        run(store, FakeEngine(), 2)
+        moments.append(store.counts.now())
+    intervals = list(combinations(moments, 2))
+    noted = [between(store, *interval) for interval in intervals]
+    store.upkeep.forget_changes(moments[-1] / 1e6 + 60)
+    assert [between(store, *interval) for interval in intervals] == noted
 
 
 def test_a_new_summary_of_the_same_content_is_a_change(sqlite_store: CozoStore) -> None:

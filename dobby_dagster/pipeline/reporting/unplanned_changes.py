@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 from dobby_dagster.domain.records import content_hash
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.record_changes import ChangeKind, RecordChange
-from dobby_dagster.store.source.change_tracking import queue_length, queued
+from dobby_dagster.store.source.change_tracking import queued_keys
 from dobby_dagster.store.source.source_relation import Source
 
 # Records whose contents are read at once.
@@ -23,11 +22,8 @@ def unplanned_changes(store: CozoStore, source: Source, after: str | None = None
         source: Where the records are.
         after: Only keys after this one; None for all, as "" may be a key.
     """
-    with store.connection.session():
-        keys = [key for key, _ in queued(source, 2**31)] if queue_length(source) else []
-    left = iter(sorted(key for key in keys if after is None or key > after))
     relation = source.settings.relation
-    while page := list(islice(left, PAGE)):
+    for page in queued_keys(source, PAGE, after):
         known = store.changes.versions(relation, page, store.counts.now())
         records = source.get(page)
         for key in page:

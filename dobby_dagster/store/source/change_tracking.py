@@ -9,7 +9,9 @@ it and the relation has no triggers yet.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import dropwhile, islice
 from typing import Any
 
 from dobby_dagster.domain.settings import OWN_RELATION
@@ -18,7 +20,7 @@ from dobby_dagster.store.cozoscript.value_text import tag_of, text_of
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.relations import SOURCE
 from dobby_dagster.store.ledger.schema import relations
-from dobby_dagster.store.source.source_relation import Source, Tracking
+from dobby_dagster.store.source.source_relation import ORDERED_TYPES, Source, Tracking
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,36 @@ def queued(source: Source, limit: int) -> list[tuple[str, str]]:
     query = f"?[k, tag, text, token] := *{queue_name(source)}{{k, token}}, {view} :limit {int(limit)}"
     rows = source.connection.run(query).rows
     return list(zip(source.keys_in(rows), (str(row[3]) for row in rows), strict=True))
+
+
+def queued_keys(source: Source, size: int, after: str | None = None) -> Iterator[list[str]]:
+    """The keys of the queue in their order, ``size`` at a time; none where nothing tracks changes.
+
+    Text and whole-number keys are read page by page, others at once.
+
+    Args:
+        source: Whose queue it is.
+        size: Of a page.
+        after: Only keys after this one; "" may be a key.
+    """
+    if queue_name(source) not in relations(source.connection):
+        return
+    view = f"*{queue_name(source)}{{k}}, tag = {tag_of('k')}, text = {text_of('k')}"
+    if source.key_type not in ORDERED_TYPES:
+        found = iter(sorted(source.keys_in(source.connection.run(f"?[k, tag, text] := {view}").rows)))
+        left = dropwhile(lambda key: after is not None and key <= after, found)
+        while keys := list(islice(left, size)):
+            yield keys
+        return
+    last = None if after is None else source.decode(after)
+    while True:
+        bound, parameters = ("", {}) if last is None else (", k > $last", {"last": last})
+        rows = source.connection.run(f"?[k, tag, text] := {view}{bound} :limit {int(size)}", parameters).rows
+        if rows:
+            yield source.keys_in(rows)
+        if len(rows) < size:
+            return
+        last = rows[-1][0]
 
 
 def queue_length(source: Source) -> int:
