@@ -157,6 +157,11 @@ def test_a_source_that_is_no_path_is_never_taken_over(sqlite_store: CozoStore, t
     root = tree(tmp_path / "src", {"a.py": "def two():\n    return 2\n"})
     assert ingest(sqlite_store, [root], permits=refused).moved == {}
     assert list(sqlite_store.records.origins()) == [str(root), "jira"]
+    (root / "b.py").write_text("def mine():\n    return 3\n")
+    sqlite_store.records.put_changed([Record("src/b.py::mine", "handmade", "jira", metadata=about)], "jira")
+    with pytest.raises(SourceError, match="is taken by a record of jira") as raised:
+        ingest(sqlite_store, [root], permits=refused)
+    assert raised.value.hint == "give this one another --name", "what is no tree can't be gone"
 
 
 def test_a_link_at_the_former_place_blocks_neither_path(sqlite_store: CozoStore, tmp_path: Path) -> None:

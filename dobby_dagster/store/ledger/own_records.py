@@ -49,9 +49,10 @@ class Records:
         for record in records:
             before = stored.get(record.key)
             if before and before[1] not in ("", origin):
+                gone = "; if that tree is gone, its records become this one's" if before[1].startswith("/") else ""
                 raise SourceError(
                     f"key '{record.key}' is taken by a record of {before[1]}",
-                    hint="give this one another --name; if that tree is gone, its records become this one's",
+                    hint=f"give this one another --name{gone}",
                 )
             metadata = dict(record.metadata)
             wanted = [record.content, origin, record.content_type, record.language, record.priority, metadata]
