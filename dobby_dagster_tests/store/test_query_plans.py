@@ -10,11 +10,11 @@ import pytest
 
 from dobby_dagster.domain.code_graph import Edge, EdgeKind, FoundBy
 from dobby_dagster.domain.errors import StoreError
-from dobby_dagster.domain.scope import RunId, Scope
+from dobby_dagster.domain.scope import RecipeId, RunId, Scope
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.pipeline.monitoring.progress_reader import ProgressReader
 from dobby_dagster.pipeline.planning.planner import plan
-from dobby_dagster.pipeline.reporting.doubtful_summaries import batch_of_unsure
+from dobby_dagster.pipeline.reporting.doubtful_summaries import batch_to_redo
 from dobby_dagster.pipeline.reporting.unplanned_changes import unplanned_changes
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connection import Params, Result
@@ -92,7 +92,7 @@ def ask_everything(store: CozoStore) -> None:
     store.graph.replace("tree", [edge])
     store.graph.replace("tree", [edge])
     store.upkeep.redo("record", RECIPE.id, ["k1"])
-    batch_of_unsure(store, "record", RECIPE.id, 1.0, "other")
+    batch_to_redo(store, "record", RECIPE.id, 1.0, RecipeId("other"))
 
 
 def test_no_query_copies_a_large_relation(any_store: CozoStore, asked: list[tuple[str, Params]]) -> None:
