@@ -78,11 +78,13 @@ def _piece(
     return Piece(name, kind, language, content, line, metadata, _references(*references), _references(*of_file))
 
 
-def _references(calls: list[str], bases: list[str], fields: list[list[str]], imports: list[list[str]]) -> References:
-    if not (calls or bases or fields or imports):
+def _references(
+    calls: list[str], bases: list[str], fields: list[list[str]], imports: list[list[str]], stub: bool
+) -> References:
+    if not (calls or bases or fields or imports or stub):
         return NOTHING
     pairs = tuple((name, typed) for name, typed in fields)
-    return References(tuple(calls), tuple(bases), pairs, tuple(Import(*values) for values in imports))
+    return References(tuple(calls), tuple(bases), pairs, tuple(Import(*values) for values in imports), stub)
 
 
 def _start() -> subprocess.Popen[bytes]:
@@ -135,7 +137,7 @@ def _values(piece: Piece) -> list[Any]:
 
 def _listed(references: References) -> list[Any]:
     imports = [[each.module, each.name, each.alias] for each in references.imports]
-    return [references.calls, references.bases, references.fields, imports]
+    return [references.calls, references.bases, references.fields, imports, references.stub]
 
 
 def _limit_time(characters: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dobby_dagster.ingest.code.declaration import MAX_NAME, Declaration
@@ -18,6 +18,7 @@ from dobby_dagster.ingest.code.placement import Place, place
 from dobby_dagster.ingest.code.preprocessor import blank, readable
 from dobby_dagster.ingest.code.reference_notes import OF_FILE, ReferenceNotes
 from dobby_dagster.ingest.code.references import NOTHING
+from dobby_dagster.ingest.code.stubs import is_overload, is_type_checking
 from dobby_dagster.ingest.code.syntax_tree import parse, walk
 from dobby_dagster.ingest.piece import Piece
 
@@ -53,12 +54,14 @@ class _Scope:
         in_class: Whether functions in it are methods.
         in_function: Whether it is in a function.
         part: The index of the enclosing part; -1 for none.
+        stub: Whether only a type checker reads what is in it.
     """
 
     name: str = ""
     in_class: bool = False
     in_function: bool = False
     part: int = -1
+    stub: bool = False
 
 
 def pieces_of(language: Language, text: str) -> Iterator[Piece]:
@@ -98,6 +101,8 @@ def _parts(language: Language, data: bytes, tree: Any, removed: frozenset[int], 
         del scopes[len(path) :]
         scope = scopes[-1]
         found = declaration(language, path, data, in_function=scope.in_function)
+        if is_type_checking(language.name, path, data):
+            scope = replace(scope, stub=True)
         if found is not None:
             scope = _enter(found, scope, len(parts))
             if found.kind != "scope":
@@ -105,7 +110,8 @@ def _parts(language: Language, data: bytes, tree: Any, removed: frozenset[int], 
                 body = (found.body.start_byte, found.body.end_byte) if found.body is not None else None
                 if scopes[-1].part >= 0:
                     parts[scopes[-1].part].parts.append(len(parts))
-                notes.enter(path[-1].node, scopes[-1].part, is_class=found.kind == "class")
+                stub = scope.stub or is_overload(language.name, path, data)
+                notes.enter(path[-1].node, scopes[-1].part, is_class=found.kind == "class", stub=stub)
                 parts.append(_Part(scope.name, kind, place(language, path, found.name, data, removed), body))
         scopes.append(scope)
         notes.add(path[-1].node, scope.part, declares=found is not None)
@@ -115,9 +121,9 @@ def _parts(language: Language, data: bytes, tree: Any, removed: frozenset[int], 
 def _enter(found: Declaration, scope: _Scope, number: int) -> _Scope:
     name = qualified(scope.name, found.name)
     if found.kind == "scope":
-        return _Scope(name, found.method, scope.in_function, scope.part)
+        return _Scope(name, found.method, scope.in_function, scope.part, scope.stub)
     is_class = found.kind == "class"
-    return _Scope(name, is_class, scope.in_function or not is_class, number)
+    return _Scope(name, is_class, scope.in_function or not is_class, number, scope.stub)
 
 
 def qualified(scope: str, name: str) -> str:

@@ -46,12 +46,14 @@ class ReferenceNotes:
         data: Its text, UTF-8.
         parents: The enclosing part of each part.
         classes: Which parts are classes.
+        stubs: The parts that only a type checker reads.
     """
 
     language: str
     data: bytes
     parents: list[int] = field(default_factory=list)
     classes: list[bool] = field(default_factory=list)
+    stubs: set[int] = field(default_factory=set)
     _calls: dict[int, dict[str, None]] = field(default_factory=dict)
     _bound: dict[int, dict[str, str]] = field(default_factory=dict)
     _fields: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -59,8 +61,10 @@ class ReferenceNotes:
     _imports: dict[Import, None] = field(default_factory=dict)
     _left: int = MAX_REFERENCES
 
-    def enter(self, node: Any, parent: int, *, is_class: bool) -> None:
+    def enter(self, node: Any, parent: int, *, is_class: bool, stub: bool) -> None:
         """Note the next part, which ``node`` declares in the part ``parent``."""
+        if stub:
+            self.stubs.add(len(self.parents))
         self.parents.append(parent)
         self.classes.append(is_class)
         if is_class:
@@ -98,7 +102,8 @@ class ReferenceNotes:
         """What ``part`` refers to."""
         calls = dict.fromkeys(call for name in self._calls.get(part, ()) if (call := self._localized(name, part)))
         imports = tuple(self._imports) if part == OF_FILE else ()
-        return References(tuple(calls), self._bases.get(part, ()), tuple(self._fields.get(part, {}).items()), imports)
+        fields = tuple(self._fields.get(part, {}).items())
+        return References(tuple(calls), self._bases.get(part, ()), fields, imports, part in self.stubs)
 
     def _bind(self, part: int, name: str, typed: str) -> None:
         owner = self._class_of(part)

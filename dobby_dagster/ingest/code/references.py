@@ -36,12 +36,14 @@ class References:
         bases: The classes that a class extends.
         fields: Name and type of the fields of a class.
         imports: Of a file.
+        stub: Whether the part is a definition that only a type checker reads, such as an overload.
     """
 
     calls: tuple[str, ...] = ()
     bases: tuple[str, ...] = ()
     fields: tuple[tuple[str, str], ...] = ()
     imports: tuple[Import, ...] = ()
+    stub: bool = False
 
 
 NOTHING = References()

@@ -49,6 +49,16 @@ class CodeFile:
         self.language = self.language or language
         self.references = self.references if of_file is NOTHING else of_file
 
+    def run_parts(self) -> list[CodePart]:
+        """The parts without those that only a type checker reads; of a name with none but such, the last."""
+        run = {bare(part.name) for part in self.parts if not part.references.stub}
+        last = {bare(part.name): part.key for part in self.parts if part.references.stub}
+        return [
+            part
+            for part in self.parts
+            if not part.references.stub or (bare(part.name) not in run and last[bare(part.name)] == part.key)
+        ]
+
     @property
     def folder(self) -> str:
         """The place of the folder that it is in; empty for a tree of one file."""

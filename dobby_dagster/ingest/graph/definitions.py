@@ -70,7 +70,7 @@ class Definitions:
     def _add(self, file: CodeFile) -> None:
         own = {".".join(names_of(bare(part.name))) for part in file.parts}
         family = family_of(file.language)
-        for part in file.parts:
+        for part in file.run_parts():
             if part.kind not in ("function", "method", "class"):
                 continue
             names = names_of(bare(part.name))

@@ -59,7 +59,7 @@ def _contained(file: CodeFile, prefix: str, nodes: set[str]) -> Iterator[Edge]:
         yield _edge(folder, EdgeKind.CONTAINS, below, CONTAINED)
         below = folder
     first: dict[str, str] = {}
-    for part in file.parts:
+    for part in file.run_parts():
         first.setdefault(bare(part.name), part.key)
     for part in file.parts:
         if part.key in nodes and part.key != file.place:

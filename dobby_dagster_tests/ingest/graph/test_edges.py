@@ -48,6 +48,51 @@ TREES: dict[str, tuple[dict[str, str], str, str]] = {
         "tools/a.py::f -> tools/json.py::dumps",
         "tools/a.py -> tools/json.py\nb.py -> package:json",
     ),
+    "python, overloads, of which the implementation is called": (
+        {
+            "a.py": "import typing\nfrom typing import overload\n"
+            "@overload\ndef f(x: int) -> int: ...\n@typing.overload\ndef f(x: str) -> str: ...\n"
+            "@overload\ndef f(x: list) -> list: ...\n@overload\ndef f(x: dict) -> dict: ...\n"
+            "def f(x):\n    def inner(): g()\n    return inner()\ndef g(): f(1)\n"
+            "class A:\n    @overload\n    def m(self, x: int): ...\n    @overload\n    def m(self, x: str): ...\n"
+            "    def m(self, x): return self.n()\n    def n(self): self.m(1)\n",
+            "b.py": "from a import A, f\ndef h(a: A):\n    f('x')\n    a.m('x')\n",
+        },
+        """a.py::f#5 -> a.py::f.inner
+        a.py::f.inner -> a.py::g
+        a.py::g -> a.py::f#5
+        a.py::A.m#3 -> a.py::A.n
+        a.py::A.n -> a.py::A.m#3
+        b.py::h -> a.py::f#5
+        b.py::h -> a.py::A.m#3""",
+        "a.py -> package:typing\nb.py -> a.py\nb.py -> a.py::A\nb.py -> a.py::f#5",
+    ),
+    "python, a protocol with overloads only: the last of them": (
+        {"a.py": "from typing import overload\nclass P:\n    @overload\n    def m(self, x: int): ...\n"
+         "    @overload\n    def m(self, x: str): ...\n    @overload\n    def m(self, x: bytes): ...\n"
+         "    @overload\n    def m(self, x: list): ...\ndef h(p: P): p.m(1)\n"},
+        "a.py::h -> a.py::P.m#4",
+        "a.py -> package:typing",
+    ),
+    "python, what only a type checker sees gives way to what is run": (
+        {"a.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    def f(): ...\n"
+         "    class A:\n        def m(self): ...\n    def only(): ...\n"
+         "else:\n    def f(): pass\n    class A:\n        def m(self): pass\n"
+         "def g(a: A):\n    f(); a.m(); A(); only()\n"},
+        """a.py::g -> a.py::f#2
+        a.py::g -> a.py::A#2
+        a.py::g -> a.py::A.m#2
+        a.py::g -> a.py::only""",
+        "a.py -> package:typing",
+    ),
+    "python, definitions one of which is run share the calls; the file's own comes before an import": (
+        {"fast.py": "def one(): pass\n",
+         "a.py": "import sys\ntry:\n    from fast import one\nexcept ImportError:\n    def one(): pass\n"
+         "if sys.version_info > (3, 12):\n    def two(): pass\nelse:\n    def two(): pass\n"
+         "def g(): one(); two()\n"},
+        "a.py::g -> a.py::one\na.py::g -> a.py::two\na.py::g -> a.py::two#2",
+        "a.py -> package:sys\na.py -> fast.py\na.py -> fast.py::one",
+    ),
     "typescript, with a default, a namespace, an index and a component": (
         {
             "src/table.ts": "export default class Table { rows() { return this.each(); } each() {} }\n"
@@ -196,6 +241,17 @@ def test_folders_files_classes_and_functions_contain_each_other(tmp_path: Path) 
         t -> d.txt"""
     )
     assert {(edge.found_by, edge.certainty) for edge in found} == {(FoundBy.GRAMMAR, 1.0)}
+
+
+def test_what_is_in_an_implementation_is_contained_in_it(tmp_path: Path) -> None:
+    files = {"a.py": "@overload\ndef f(x: int): ...\n@overload\ndef f(x: str): ...\ndef f(x):\n    def inner(): pass\n"}
+    assert arrows(graph_of(tmp_path, files), CONTAINS) == lines(
+        """t -> a.py
+        a.py -> a.py::f
+        a.py -> a.py::f#2
+        a.py -> a.py::f#3
+        a.py::f#3 -> a.py::f.inner"""
+    )
 
 
 def test_an_empty_package_file_is_stood_for_by_its_folder(tmp_path: Path) -> None:
