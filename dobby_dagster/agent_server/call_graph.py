@@ -7,7 +7,7 @@ from itertools import islice
 
 from pydantic import Field
 
-from dobby_dagster.agent_server.answer import Entry, Found, Listing, fill
+from dobby_dagster.agent_server.answer import NOTE_BYTES, Entry, Found, Listing, cut, fill
 from dobby_dagster.agent_server.arguments import Key, PagedArguments
 from dobby_dagster.agent_server.reading import Reading
 from dobby_dagster.agent_server.record_entries import PAGE, described, without_record
@@ -15,7 +15,7 @@ from dobby_dagster.domain.code_graph import Edge, EdgeKind
 from dobby_dagster.domain.errors import SourceError
 from dobby_dagster.domain.printable import printable
 from dobby_dagster.domain.settings import OWN_RELATION
-from dobby_dagster.pipeline.reporting.record_lookup import find_key
+from dobby_dagster.pipeline.reporting.record_lookup import NAMED, find_key, namesakes
 
 _KINDS = (EdgeKind.CALLS, EdgeKind.IMPORTS)
 
@@ -99,7 +99,11 @@ def _neighbours(use: Reading, given: GraphArguments, key: str, edges: list[tuple
     if (position := given.position()) is not None:
         certainty, kind, after = position.split(":", 2)
         ranked = [each for each in ranked if _rank(*each) > (float(certainty), kind, after)]
-    blank = Neighbours(entries=(), key=printable(key)[:1_000], notes=use.behind())
+    notes = use.behind()
+    if others := namesakes(use.source, key):
+        more = ", …" * (len(others) > NAMED)
+        notes += (cut(f"there are others of the same name: {', '.join(others[:NAMED])}{more}", NOTE_BYTES),)
+    blank = Neighbours(entries=(), key=printable(key)[:1_000], notes=notes)
     return fill(blank, _entries(use, ranked), given.query(), given.limit)
 
 

@@ -11,6 +11,7 @@ from dobby_dagster.domain.code_graph import Edge, EdgeKind, FoundBy
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.agent_server.conftest import URL
 from dobby_dagster_tests.helpers.agent_client import Agent, in_process
+from dobby_dagster_tests.helpers.command import Dobby
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
 from dobby_dagster_tests.helpers.records import put
@@ -116,6 +117,22 @@ def test_a_long_content_is_shown_in_parts(tree: CozoStore) -> None:
         assert "the cursor is not one of this call" in await agent.refused("show", key="long", cursor=first["next"])
         put(tree, {"binary": b"\x00\xff", "deep": '{"a": 1}'})
         assert (await agent.call("show", key="binary"))["content"] is None
+
+    in_process(URL, talk)
+
+
+def test_an_overload_says_which_records_have_its_name(dobby: Dobby, tree: CozoStore) -> None:
+    Path("src/o.py").write_text(
+        "@overload\ndef f(x: int): ...\n@overload\ndef f(x: str): ...\ndef f(x): pass\ndef g(): f(1)\n"
+    )
+    assert dobby("ingest", "src", "--database", URL).code == 0
+
+    async def talk(agent: Agent) -> None:
+        stub = await agent.call("callers", key="src/o.py::f")
+        assert stub["entries"] == []
+        assert "there are others of the same name: src/o.py::f#2, src/o.py::f#3" in stub["notes"]
+        run_one = await agent.call("callers", key="src/o.py::f#3")
+        assert [entry["key"] for entry in run_one["entries"]] == ["src/o.py::g"]
 
     in_process(URL, talk)
 

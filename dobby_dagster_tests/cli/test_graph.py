@@ -45,6 +45,24 @@ def test_callers_callees_and_what_contains_a_function(dobby: Dobby) -> None:
     assert dobby("graph", "json", *WHERE).out == "package:json\n\nimported by:\n  src/a.py  import 0.90\n"
 
 
+def test_an_overload_leads_to_its_implementation(dobby: Dobby) -> None:
+    overloads = (
+        "@overload\ndef f(x: int): ...\n@overload\ndef f(x: str): ...\ndef f(x): pass\ndef g(): f(1)\ndef f2(): ...\n"
+    )
+    tree(Path(), {"src/a.py": overloads})
+    assert dobby("ingest", "src", *WHERE).code == 0
+    assert dobby("graph", "a.py::f", *WHERE).out == (
+        "src/a.py::f\n  within src/a.py, src\n  of the same name: src/a.py::f#2, src/a.py::f#3\n"
+        "  no calls and no imports are known\n"
+    )
+    assert dobby("graph", "a.py::f#3", *WHERE).out == (
+        "src/a.py::f#3\n  within src/a.py, src\n  of the same name: src/a.py::f, src/a.py::f#2\n\n"
+        "called by:\n  src/a.py::g  grammar 0.98\n"
+    )
+    assert dobby("graph", "a.py::f#3", "--json", *WHERE).json["same_name"] == ["src/a.py::f", "src/a.py::f#2"]
+    assert dobby("graph", "a.py::f2", "--json", *WHERE).json["same_name"] == []
+
+
 def test_a_folder_is_not_the_package_of_the_same_name(dobby: Dobby) -> None:
     tree(Path(), {"json/a.py": "import json\ndef f(): pass\n", "json/b.py": "from json.a import f\n\ndef g(): f()\n"})
     assert dobby("ingest", "json", *WHERE).code == 0

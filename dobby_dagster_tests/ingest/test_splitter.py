@@ -20,7 +20,13 @@ PYTHON = "def f():\n    return 1\n"
 def test_pieces_are_those_of_split() -> None:
     markdown = "---\ntitle: T\n---\n# Größe \U0001f389\n"
     with Splitter() as splitter:
-        for file, text in {"a.py": PYTHON, "b.md": markdown, "c.txt": "x\u2028y\nz", "d.py": " "}.items():
+        for file, text in {
+            "a.py": PYTHON,
+            "b.md": markdown,
+            "c.txt": "x\u2028y\nz",
+            "d.py": " ",
+            "e.py": f"@overload\n{PYTHON}",
+        }.items():
             assert splitter.pieces(PurePath(file), text) == split(PurePath(file), text)
         with pytest.raises(UnreadableError, match="not a notebook"):
             splitter.pieces(PurePath("a.ipynb"), "{")

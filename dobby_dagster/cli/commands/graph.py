@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,6 +42,7 @@ def graph(
     """
     from dobby_dagster.pipeline.reporting.graph_neighbourhood import edges_of, neighbourhood
     from dobby_dagster.pipeline.reporting.mermaid import flowchart
+    from dobby_dagster.pipeline.reporting.record_lookup import namesakes
 
     if mermaid and as_json:
         raise SettingsError("--mermaid and --json exclude each other", hint="give one of them")
@@ -52,11 +53,20 @@ def graph(
             out.print(line, soft_wrap=True)
         return
     summaries = _summaries(use, found)
+    others = namesakes(use.source, found.node)
     if as_json:
         around = {name: _as_json(way, summaries) for name, way in found.around.items()}
-        print_json({"key": found.node, "summary": summaries.get(found.node), "within": found.within, **around})
+        print_json(
+            {
+                "key": found.node,
+                "summary": summaries.get(found.node),
+                "within": found.within,
+                "same_name": others,
+                **around,
+            }
+        )
     else:
-        _show(found, summaries)
+        _show(found, summaries, others)
 
 
 def _summaries(use: Opened, found: Neighbourhood) -> dict[str, str]:
@@ -102,12 +112,15 @@ def _other(near: Near) -> str:
     return near.edge.start if near.edge.end == near.node else near.edge.end
 
 
-def _show(found: Neighbourhood, summaries: Mapping[str, str]) -> None:
+def _show(found: Neighbourhood, summaries: Mapping[str, str], others: Sequence[str]) -> None:
     out.print(printable(found.node), soft_wrap=True)
     for line in _summary_line(summaries.get(found.node), 1):
         out.print(line, soft_wrap=True)
     if found.within:
         out.print(f"  within {', '.join(map(printable, found.within))}", soft_wrap=True)
+    if others:
+        more = f", … and {len(others) - WIDTH:,} more" if len(others) > WIDTH else ""
+        out.print(f"  of the same name: {', '.join(map(printable, others[:WIDTH]))}{more}", soft_wrap=True)
     for name, way in found.around.items():
         if way.nearest:
             out.print(f"\n{TITLES[name]}:")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from dobby_dagster.domain.errors import DobbyError, SourceError
@@ -16,6 +17,8 @@ NEAR_KEYS = 100_000
 PAGE = 5_000
 # Keys in an error about a part of several, at most.
 NAMED = 5
+# Of one of several records with one name.
+_NUMBER = re.compile(r"#\d+\Z")
 
 
 def find_key(
@@ -58,6 +61,17 @@ def find_key(
         raise SourceError(f"'{key}' is part of the keys of {counted(len(found), 'record')}", hint=f"choose one: {some}")
     near = " or ".join(f"'{each}'" for each in near_keys(key, known))
     raise SourceError(message, hint=f"did you mean {near}?" if near else otherwise)
+
+
+def namesakes(source: Source, key: str) -> list[str]:
+    """The other records whose names differ from that of ``key`` by a number only: overloads and their implementation.
+
+    At most a page of them, such as ``a.py::f`` and ``a.py::f#3`` of ``a.py::f#2``.
+    """
+    name = _NUMBER.sub("", key)
+    numbered = [each for each in next(source.key_pages(PAGE, f"{name}#"), []) if _NUMBER.sub("", each) == name]
+    first = [name] if name != key and _has_row(source, name) else []
+    return [*first, *(each for each in sorted(numbered, key=lambda each: (len(each), each)) if each != key)]
 
 
 def _is_name(name: str, key: str) -> bool:

@@ -89,8 +89,13 @@ TREES: dict[str, tuple[dict[str, str], str, str]] = {
         {"fast.py": "def one(): pass\n",
          "a.py": "import sys\ntry:\n    from fast import one\nexcept ImportError:\n    def one(): pass\n"
          "if sys.version_info > (3, 12):\n    def two(): pass\nelse:\n    def two(): pass\n"
-         "def g(): one(); two()\n"},
-        "a.py::g -> a.py::one\na.py::g -> a.py::two\na.py::g -> a.py::two#2",
+         "class P:\n    @property\n    def x(self): pass\n    @x.setter\n    def x(self, value): pass\n"
+         "def g(p: P): one(); two(); p.x()\n"},
+        """a.py::g -> a.py::one
+        a.py::g -> a.py::two
+        a.py::g -> a.py::two#2
+        a.py::g -> a.py::P.x
+        a.py::g -> a.py::P.x#2""",
         "a.py -> package:sys\na.py -> fast.py\na.py -> fast.py::one",
     ),
     "typescript, with a default, a namespace, an index and a component": (
