@@ -49,7 +49,8 @@ _TERMS = re.compile(
 )
 # Who wrote it, and nothing else; the heading of what follows.
 _WHO = re.compile(
-    r"(?:authors?|written by|created by|maintain\w+)\b.{0,80}\Z|(?:module |external )?(?:dependencies|imports|includes)\W*\Z",
+    r"(?:authors?|written by|created by|maintain\w+)\b.{0,80}\Z"
+    r"|(?:module |external )?(?:dependencies|imports|includes)\W*\Z",
     re.IGNORECASE,
 )
 # Between two sentences; not after an initial, as in "(c) 2012 J. Smith".
