@@ -18,7 +18,7 @@ from dobby_dagster_tests.helpers.quantized_checkpoints import FORMS, quantized
 
 SMALL, LARGE = "dobby-code-11m", "dobby-code-73m"
 # Under which the shipped models stored summaries before there were `model.quantization = auto` and second tries.
-FORMER = {SMALL: "30d153d896f61e1a", LARGE: "aa852915e8e11ffa"}
+FORMER = {SMALL: "30d153d896f61e1a", LARGE: "37dc7c7bb53535d4"}
 PC = Host("x86_64", lambda *packages: "")
 
 
