@@ -160,6 +160,26 @@ def test_threads_wait_no_longer_than_the_timeout(tmp_path: Path) -> None:
     assert [type(error) for error in caught] == [StoreBusyError]
 
 
+@pytest.mark.parametrize("engine", ["sqlite", "rocksdb"])
+def test_a_database_has_one_lease_by_whatever_links_it_is_reached(tmp_path: Path, engine: str) -> None:
+    real, link, folder = tmp_path / "real", tmp_path / "link", tmp_path / "folder"
+    opened(f"{engine}:///{real}")
+    link.symlink_to("real")
+    folder.symlink_to(tmp_path)
+    with connect(DatabaseSettings(url=f"{engine}:///{link}")).session(write=True):
+        for path in (real, link, folder / "link"):
+            other = connect(DatabaseSettings(url=f"{engine}:///{path}", lease_timeout_seconds=0.1))
+            with pytest.raises(StoreBusyError, match="in use by process"):
+                other.run("?[k] := *t{k}")
+    assert [file.name for file in sorted(tmp_path.glob("*.lease"))] == ["real.lease"]
+    opened(f"{engine}:///{tmp_path}/other")
+    through = connect(DatabaseSettings(url=f"{engine}:///{link}"))
+    link.unlink()
+    link.symlink_to("other")
+    through.run("?[k, v] <- [['a', 1]] :put t {k => v}", write=True)
+    assert [file.name for file in sorted(tmp_path.glob("*.lease"))] == ["other.lease", "real.lease"]
+
+
 def test_a_writing_session_can_not_begin_inside_a_reading_one(tmp_path: Path) -> None:
     connection = opened(f"sqlite:///{tmp_path}/t.db")
     with connection.session(), pytest.raises(RuntimeError, match="inside a reading one"):

@@ -46,9 +46,14 @@ class Lease:
 
     def __init__(self, database: Path, timeout_seconds: float) -> None:
         self._database = database
-        self.path = database.parent / f"{database.name}.lease"
         self.timeout_seconds = timeout_seconds
         self._threads = threading.Lock()
+
+    @property
+    def path(self) -> Path:
+        """The file that is locked: beside the database itself, by whatever links that is reached."""
+        there = Path(os.path.realpath(self._database))
+        return there.parent / f"{there.name}.lease"
 
     @contextmanager
     def hold(self, *, exclusive: bool) -> Iterator[None]:
