@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from dobby_dagster.domain.records import Record, RecordVersion, content_hash
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.record_versions import Known
-from dobby_dagster.store.source.change_tracking import queue_length, queued
+from dobby_dagster.store.source.change_tracking import queue_length, queued, queued_rows
 from dobby_dagster.store.source.source_relation import Source
 
 PAGE = 500
@@ -59,12 +59,34 @@ def edited(store: CozoStore, source: Source) -> list[RecordVersion]:
 
     Rows that were written again with the content that they had are none of them; neither are new and deleted rows.
     """
-    with store.connection.session():
-        length = queue_length(source)
-        keys = [key for key, _ in queued(source, length)] if length else []
+    keys = _noted(source)
     found: list[RecordVersion] = []
     for begin in range(0, len(keys), PAGE):
         known = store.versions.known(source, keys[begin : begin + PAGE])
         live = [key for key, version in known.items() if not version.deleted]
         found += differences(store, source, source.get(live).values(), []).changed
     return found
+
+
+def unplanned(store: CozoStore, source: Source, most: int) -> int:
+    """New and edited rows since the last plan, where triggers note changes; else 0.
+
+    Args:
+        store: Where the known versions are.
+        source: Of the rows.
+        most: If more rows than this were written, all of them are counted, unread: also those that are as they were.
+    """
+    if (rows := queued_rows(source)) > most:
+        return rows
+    keys = _noted(source) if rows else []
+    found = 0
+    for begin in range(0, len(keys), PAGE):
+        here = differences(store, source, source.get(keys[begin : begin + PAGE]).values(), [])
+        found += len(here.new) + len(here.changed)
+    return found
+
+
+def _noted(source: Source) -> list[str]:
+    with source.connection.session():
+        length = queue_length(source)
+        return [key for key, _ in queued(source, length)] if length else []
