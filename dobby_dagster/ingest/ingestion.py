@@ -13,6 +13,7 @@ from dobby_dagster.domain.records import Record
 from dobby_dagster.ingest.deletion import Deletion, is_below, renamed, vanished
 from dobby_dagster.ingest.graph.graph_writing import write_graph
 from dobby_dagster.ingest.moved_tree import Move, moves
+from dobby_dagster.ingest.overlapping_trees import refuse_overlaps
 from dobby_dagster.ingest.source_files import display, resolved
 from dobby_dagster.ingest.tree_outlines import TreeOutlines
 from dobby_dagster.ingest.tree_records import SourceTree
@@ -75,12 +76,15 @@ def ingest(
         permits: Asked before a deletion, or the use of another place's records, that may be unintended.
 
     Raises:
-        SourceError: A root does not exist, another root has its keys, or something is not permitted.
+        SourceError: A root does not exist, shares files with another tree and has no ``name`` that keeps it apart,
+            another root has its keys, or something is not permitted.
     """
     done, records = Ingested(), store.records
-    for path in roots:
-        real = resolved(path)
-        tree = SourceTree(path, display(real), name or display(Path(real.name)))
+    trees = [_tree(path, name) for path in roots]
+    if name is None:
+        refuse_overlaps(store, trees, exclude)
+    for tree in trees:
+        path = tree.path
         moved = moves(store, tree, exclude)
         for move in moved:
             if move.needs_permission:
@@ -115,6 +119,11 @@ def ingest(
         store.outlines.replace(tree.origin, outlines.found(kept, partial) if is_whole else [])
         records.remove(store.outlines.orphans(tree.origin))
     return done
+
+
+def _tree(path: Path, name: str | None) -> SourceTree:
+    real = resolved(path)
+    return SourceTree(path, display(real), name or display(Path(real.name)))
 
 
 def _require(doubtful: Deletion | Move, permits: Permits, moved: Sequence[Move] = ()) -> None:
