@@ -70,7 +70,9 @@ def search_summaries(use: Reading, given: SearchArguments) -> Hits:
         settings=use.settings.search,
     )  # fmt: skip
     new = [hit for hit in result.hits if _mark(hit) not in shown]
-    blank = Hits(entries=(), text=cut(given.text, 1_000), notes=use.behind() + result.index_behind[:2])
+    blank = Hits(
+        entries=(), text=cut(given.text, 1_000), notes=use.behind() + (result.problems + result.index_behind)[:2]
+    )
     return fill(blank, _entries(use, new, position), query, min(given.limit, room))
 
 

@@ -67,6 +67,8 @@ def _unindexed(settings: Settings, command: Command, store: CozoStore, source: S
     for retriever in retrievers_for(store, source, store.recipes.latest(), settings.search):
         if lacking := retriever.behind():
             yield Finding("search", True, lacking, command("search --update"))
+        if problem := retriever.problem():
+            yield Finding("search", True, problem)
 
 
 def _stalls(settings: Settings, command: Command, store: CozoStore) -> Iterator[Finding]:

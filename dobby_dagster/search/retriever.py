@@ -20,6 +20,10 @@ class Retriever(Protocol):
         """
         ...
 
+    def problem(self) -> str:
+        """Why it can't find anything, in one line that says what to do; empty where it can."""
+        ...
+
     def behind(self) -> str:
         """What its index lacks, in one line; empty where it is up to date."""
         ...

@@ -68,11 +68,13 @@ class SearchResult:
         hits: The best first.
         more: Whether there is a page after this one.
         index_behind: What the indexes lack, one line each; empty where they are up to date.
+        problems: Why a way to find records can't be used, one line each.
     """
 
     hits: list[Hit]
     more: bool
     index_behind: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
 def search(
@@ -126,7 +128,8 @@ def search(
             break
         candidates *= MORE
     behind = tuple(line for retriever in retrievers if (line := retriever.behind()))
-    return SearchResult(found[limit * (page - 1) : limit * page], len(found) == needed, behind)
+    problems = tuple(line for retriever in retrievers if (line := retriever.problem()))
+    return SearchResult(found[limit * (page - 1) : limit * page], len(found) == needed, behind, problems)
 
 
 def _hits(

@@ -34,6 +34,10 @@ class TextRetriever:
         best = rescored(words, candidates, documents.frequencies(self.relation))
         return [*best, *found[RESCORED:]][:limit]
 
+    def problem(self) -> str:
+        """See :meth:`~dobby_dagster.search.retriever.Retriever.problem`."""
+        return ""
+
     def behind(self) -> str:
         """See :meth:`~dobby_dagster.search.retriever.Retriever.behind`."""
         missing = self.store.documents.unindexed(self.relation)

@@ -24,7 +24,7 @@ class VectorRetriever:
     """Ranks records by the cosine of their vectors with that of a text.
 
     A vector counts only if it is of the record's present content and summary. Where the embedding can't be used,
-    nothing is found, and :meth:`behind` says why.
+    nothing is found, and :meth:`problem` says why.
 
     Args:
         store: Where the vectors are.
@@ -48,20 +48,23 @@ class VectorRetriever:
             self._problem = str(error)
             return []
 
-    def behind(self) -> str:
-        """See :meth:`~dobby_dagster.search.retriever.Retriever.behind`."""
+    def problem(self) -> str:
+        """See :meth:`~dobby_dagster.search.retriever.Retriever.problem`."""
         try:
-            embedder = self._embedder
+            _ = self._embedder
         except ModelError as error:
             self._problem = str(error)
-        if self._problem:
-            return f"no search by meaning: {self._problem}"
-        if embedder is None or self.recipe is None:
+        return f"no search by meaning: {self._problem}" if self._problem else ""
+
+    def behind(self) -> str:
+        """See :meth:`~dobby_dagster.search.retriever.Retriever.behind`."""
+        if self.problem() or self._embedder is None or self.recipe is None:
             return ""
         try:
-            missing = sum(batches_behind(self.store, self.source, self.recipe, embedder).values())
+            missing = sum(batches_behind(self.store, self.source, self.recipe, self._embedder).values())
         except ModelError as error:
-            return f"no search by meaning: {error}"
+            self._problem = str(error)
+            return ""
         return f"{counted(missing, 'summary')} not in the vector index" if missing else ""
 
     def _ranked(self, text: str, limit: int, prefix: str) -> list[str]:

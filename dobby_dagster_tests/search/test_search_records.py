@@ -29,6 +29,9 @@ class Fixed:
     def ranked(self, text: str, limit: int, prefix: str = "") -> list[str]:
         return list(self.keys)[:limit]
 
+    def problem(self) -> str:
+        return "it is blind"
+
     def behind(self) -> str:
         return "2 vectors missing"
 
@@ -128,7 +131,7 @@ def test_ways_are_fused_and_unknown_keys_are_left_out(filled: CozoStore) -> None
     ]  # fmt: skip
     result = of(filled, "splitHost into its parts", retrievers=ways)  # a sentence is searched by meaning first
     assert [hit.key for hit in result.hits] == [HOST, AREA, HOSTS]
-    assert result.index_behind == ("2 vectors missing",)
+    assert (result.index_behind, result.problems) == (("2 vectors missing",), ("it is blind",))
 
 
 def test_what_is_not_indexed_is_said(filled: CozoStore) -> None:

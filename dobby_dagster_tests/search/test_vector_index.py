@@ -271,7 +271,8 @@ def test_a_search_by_words_goes_on_where_the_embedding_server_is_gone(world: Wor
     assert index_if_possible(world.store, world.source, RECIPE.id, batch, gone)[0] == 0
     result = search(world.store, world.source, RECIPE.id, "circle", settings=gone)
     assert [hit.ways for hit in result.hits] == [("text",)]
-    [line] = result.index_behind
+    [line] = result.problems
+    assert result.index_behind == ()
     assert line.startswith("no search by meaning: the embedding server http://127.0.0.1:9/v1 does not answer")
 
 
@@ -279,6 +280,6 @@ def test_an_embedding_that_is_not_there_is_said_and_none_is_not(world: World) ->
     world.summarize(a="circle")
     result = search(world.store, world.source, RECIPE.id, "circle", settings=SearchSettings(embedding="nowhere"))
     assert len(result.hits) == 1
-    assert "there is no embedding 'nowhere'" in result.index_behind[0]
+    assert "there is no embedding 'nowhere'" in result.problems[0]
     result = search(world.store, world.source, RECIPE.id, "circle", settings=SearchSettings(embedding="none"))
-    assert (len(result.hits), result.index_behind) == (1, ())
+    assert (len(result.hits), result.problems) == (1, ())

@@ -66,7 +66,15 @@ def search(
     result = search_records(use.store, use.source, chosen, text, wanted, limit, page, settings=use.settings.search)
     if as_json:
         hits = [asdict(hit) for hit in result.hits]
-        print_json({"hits": hits, "page": page, "more": result.more, "index_behind": result.index_behind})
+        print_json(
+            {
+                "hits": hits,
+                "page": page,
+                "more": result.more,
+                "index_behind": result.index_behind,
+                "problems": result.problems,
+            }
+        )
     else:
         _show(use, result, page)
 
@@ -116,6 +124,8 @@ def _show(use: Opened, result: SearchResult, page: int) -> None:
     waiting = count_waiting(use.store, use.source)
     if waiting:
         note(f"{counted(waiting, 'record')} new or changed since the last run: {use.command('summarize')}")
+    for problem in result.problems:
+        note(f"There is {problem}")
     if result.index_behind:
         note(f"The index is behind: {'; '.join(result.index_behind)}. Index them: {use.command('search --update')}")
 
