@@ -98,6 +98,13 @@ def test_with_a_token_every_request_needs_it(tree: CozoStore) -> None:
         served.process.communicate()
 
 
+@pytest.mark.parametrize("option", ["--port", "--host", "--allow-host"])
+def test_options_of_the_http_server_need_http(dobby: Dobby, tree: CozoStore, option: str) -> None:
+    answer = dobby("mcp", option, "3999", "--database", URL)
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err == f"error: {option} needs --http (add --http, or leave it out)\n"
+
+
 def test_others_need_a_token(dobby: Dobby, tree: CozoStore) -> None:
     answer = dobby("mcp", "--http", "--host", "0.0.0.0", "--port", 0, "--database", URL)
     assert answer.code == 1

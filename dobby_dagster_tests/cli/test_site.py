@@ -92,6 +92,13 @@ def test_what_can_not_be_done_is_one_line(dobby: Dobby) -> None:
     assert not Path("public").exists()
 
 
+def test_a_site_without_a_summary_says_so(dobby: Dobby) -> None:
+    ingested(dobby)
+    answer = dobby("site", "out", "--database", "sqlite:///code.db")
+    assert answer.code == 0
+    assert "nothing has been summarised yet, so that it shows the contents only: dobby summarize" in answer.err
+
+
 def test_an_empty_relation_names_the_way_out(dobby: Dobby) -> None:
     CozoStore.open(DatabaseSettings(url="sqlite:///code.db")).close()
     answer = dobby("site", "public", "--database", "sqlite:///code.db")

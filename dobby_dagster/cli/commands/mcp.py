@@ -11,9 +11,10 @@ import typer
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened, pasteable
 from dobby_dagster.cli.output import note
-from dobby_dagster.domain.errors import StoreError
+from dobby_dagster.domain.errors import SettingsError, StoreError
 
 START_SECONDS = 5.0
+_OF_HTTP = {"mcp.host": "--host", "mcp.port": "--port"}
 
 
 @options.takes("database", "relation", "mcp_host", "mcp_port")
@@ -30,6 +31,9 @@ def mcp(
 
     Example: claude mcp add dobby -- dobby mcp --database sqlite:////home/me/code.db
     """
+    named = [option for name, option in _OF_HTTP.items() if given.settings.get(name) is not None]
+    if not http and (named or allow_host):
+        raise SettingsError(f"{[*named, '--allow-host'][0]} needs --http", hint="add --http, or leave it out")
     # A client waits for the first answer not much longer.
     settings = {**given.settings, "database.lease_timeout_seconds": START_SECONDS}
     try:

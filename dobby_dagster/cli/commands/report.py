@@ -51,6 +51,8 @@ def report(
 
     if batch is not None and run is not None:
         raise SettingsError("a report covers a batch or a run", hint="give --batch or --run")
+    if str(output) == "-":
+        raise SettingsError("a report is written to a file, not to standard output", hint="name one with --output")
     require_new(output, force=force)
     require_plots()
     use = opened(given)

@@ -60,6 +60,8 @@ def site(
         print_json({"index": str(index), **asdict(result), "seconds": seconds})
         return
     out.print(str(index), soft_wrap=True)
+    if wanted.recipe is None:
+        note(f"nothing has been summarised yet, so that it shows the contents only: {use.command('summarize')}")
     note(
         f"{counted(result.records, 'record')}: {counted(result.written, 'file')} written, "
         f"{result.unchanged:,} unchanged, {result.removed:,} removed, in {seconds:.1f} s"
