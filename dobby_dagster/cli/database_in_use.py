@@ -67,13 +67,24 @@ class Opened:
         return self.store.source(self.settings.source)
 
     def recipe(self, named: str | None = None) -> RecipeId | None:
-        """The recipe that ``named`` begins the identifier of, by default the last used one; None if none was used yet.
+        """The recipe that ``named`` begins the identifier of, or the last used one of the model of that name.
+
+        By default the last used one; None if none was used yet.
 
         Raises:
             SettingsError: There is no such recipe, or more than one.
         """
         if named is None:
             return self.store.recipes.latest()
+        of_model = [row["recipe"] for row in self.store.recipes.all() if row["model"] == named]
+        return RecipeId(of_model[0]) if of_model else self.identified(named)
+
+    def identified(self, named: str) -> RecipeId:
+        """The recipe that ``named`` begins the identifier of.
+
+        Raises:
+            SettingsError: There is no such recipe, or more than one.
+        """
         known = [row["recipe"] for row in self.store.recipes.all()]
         found = [recipe for recipe in known if has_identifier(recipe, named)]
         if not found:

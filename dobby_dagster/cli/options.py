@@ -21,7 +21,14 @@ Kind = Annotated[str | None, typer.Option(help="Only records of this kind: funct
 Below = Annotated[float | None, typer.Option(min=0, max=1, help="Only summaries with a lower confidence.")]
 Unsure = Annotated[bool, typer.Option("--unsure", help="Only unsure summaries.")]
 Stale = Annotated[bool, typer.Option("--stale", help="Only records that have changed since their summary.")]
-Recipe = Annotated[str | None, typer.Option(help="Model and prompt, by identifier; see dobby status.")]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        "--model",
+        help="Whose summaries: a model's name, or the identifier of a recipe; by default those used last.",
+    ),
+]
 Page = Annotated[int, typer.Option(min=1, help="Which page.")]
 _ConfigFile = Annotated[Path | None, typer.Option("--config", help="Settings file; by default dobby.toml.")]
 

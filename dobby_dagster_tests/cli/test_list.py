@@ -159,6 +159,11 @@ def test_the_beginning_of_a_recipe_that_only_one_has_is_enough(dobby: Dobby, tre
     assert "src/b.js::five" in whole.out
     assert dobby("list", "--recipe", recipe[:4], *WHERE) == whole
     assert f"there is no recipe '{recipe[:3]}'" in dobby("list", "--recipe", recipe[:3], *WHERE).err
+    [row] = tree.recipes.all()
+    assert dobby("list", "--model", row["model"], *WHERE) == whole
+    assert f"there is no recipe '{row['model']}'" in dobby("purge", row["model"], "--yes", *WHERE).err, (
+        "by name of the recipe only"
+    )
     columns = "prompt, prompt_text, model, model_revision, settings, used_at"
     tree.connection.run(
         f"?[recipe, {columns}] := *dobby_recipe{{recipe: known, {columns}}}, known == $recipe, recipe = $like"

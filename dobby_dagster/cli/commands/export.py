@@ -27,7 +27,7 @@ def export(
     ] = None,
     force: options.Force = False,
     content: Annotated[bool, typer.Option("--content", help="Include the contents.")] = False,
-    recipe: Annotated[str | None, typer.Option(help="Model and prompt, by identifier; see dobby status.")] = None,
+    recipe: options.Recipe = None,
     unsure: Annotated[bool, typer.Option("--unsure", help="Only records with an unsure summary.")] = False,
 ) -> None:
     """Write every row of the source with its state and its summary by the last used model and prompt.

@@ -12,7 +12,6 @@ from dobby_dagster.cli.output import note, out, print_json
 from dobby_dagster.cli.recipe_labels import settings_by_recipe
 from dobby_dagster.domain.errors import SettingsError
 from dobby_dagster.domain.plurals import counted
-from dobby_dagster.domain.scope import NO_RECIPE
 
 
 @options.takes("database")
@@ -31,7 +30,7 @@ def purge(
         raise SettingsError("which recipes to purge is ambiguous", hint="give recipes, or --old")
     use = opened(given)
     known = {row["recipe"]: row for row in use.store.recipes.all()}
-    chosen = list(known)[1:] if old else [use.recipe(recipe) or NO_RECIPE for recipe in recipes or []]
+    chosen = list(known)[1:] if old else [use.identified(recipe) for recipe in recipes or []]
     if chosen and not yes:
         counts = use.store.upkeep.summaries_by_recipe()
         differences = settings_by_recipe(list(known.values()))

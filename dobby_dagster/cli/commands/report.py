@@ -31,9 +31,7 @@ def report(
     run: Annotated[
         str | None, typer.Option(help="Only what one run finished; the beginning of its identifier is enough.")
     ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="Model and prompt, by identifier; by default the last used.")
-    ] = None,
+    recipe: options.Recipe = None,
 ) -> None:
     """Write one HTML page about all records, a batch or a run: speed, states, confidence, failures, samples.
 

@@ -28,7 +28,7 @@ def site(
     without_content: Annotated[
         bool, typer.Option("--without-content", help="Leave out the contents: only names and summaries.")
     ] = False,
-    recipe: Annotated[str | None, typer.Option(help="Model and prompt, by identifier; see dobby status.")] = None,
+    recipe: options.Recipe = None,
     as_json: options.Json = False,
 ) -> None:
     """Write a static site of all records with their summaries, to read and search in a browser.

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.doubt_lines import doubt_lines, doubts_of
@@ -27,9 +23,7 @@ MEANINGS = {
 @options.takes("database", "relation")
 def status(
     given: options.Given,
-    recipe: Annotated[
-        str | None, typer.Option(help="Model and prompt, by identifier; by default the last used.")
-    ] = None,
+    recipe: options.Recipe = None,
     as_json: options.Json = False,
 ) -> None:
     """Show the progress: rows of the source, records by state, batches, summaries."""
