@@ -1,5 +1,6 @@
 """``dobby check``: a source tree as it is now, beside the summaries that are stored."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,18 @@ def test_files_that_an_ingestion_leaves_out_are_no_gap(dobby: Dobby, tree: Path)
     assert dobby("check", "src/test_a.py", *WHERE, "--exclude", "test_*").code == 0
 
 
+def test_what_is_left_out_is_not_taken_for_a_tree_that_is_gone(dobby: Dobby, tree: Path) -> None:
+    (tree / "broken.py").symlink_to("nowhere")
+    Path(os.fsdecode(b"src/\xe9.png")).write_bytes(b"\0")
+    answer = dobby("check", *WHERE)
+    assert (answer.code, answer.err) == (0, "3 records with a current summary, 0 without\n")
+
+
+def test_a_file_name_with_a_line_end_is_one_line(dobby: Dobby, tree: Path) -> None:
+    (tree / "x\nsrc.py").write_text("def four():\n    return 4\n")
+    assert dobby("check", *WHERE).out == "src/x\\x0asrc.py:1: four: no summary\n"
+
+
 def test_a_deleted_file_whose_name_is_there_twice_does_not_change_the_name_of_the_tree(
     dobby: Dobby, tree: Path
 ) -> None:
@@ -107,7 +120,52 @@ def test_a_part_of_a_tree_is_read_by_the_rules_of_the_whole(dobby: Dobby, tree: 
 def test_a_tree_under_a_name_of_its_own(dobby: Dobby, tree: Path) -> None:
     assert dobby("ingest", "src", "--name", "lib/core", "-d", "sqlite:///named.db").code == 0
     answer = dobby("check", "src/inner/b.py", "-d", "sqlite:///named.db")
-    assert answer.out == "lib/core/inner/b.py:1: three: no summary\n"
+    assert answer.out == "src/inner/b.py:1: three: no summary\n"
+    assert dobby("check", "-d", "sqlite:///named.db", "--json").json["gaps"][-1] == {
+        "key": "lib/core/inner/b.py::three", "path": "lib/core/inner/b.py", "file": "src/inner/b.py", "line": 1,
+        "reason": "no summary",
+    }  # fmt: skip
+
+
+def test_files_outside_of_every_tree_are_named_and_the_others_checked(dobby: Dobby, tree: Path) -> None:
+    outside = ["setup.py", *(f"tool{i}.py" for i in range(5))]
+    for name in outside:
+        Path(name).write_text("def setup():\n    return 1\n")
+    answer = dobby("check", "setup.py", "src/a.py", *outside[1:], *WHERE)
+    assert (answer.code, answer.out) == (0, ""), answer
+    assert answer.err.splitlines() == [
+        "not checked, in no ingested tree: setup.py, tool0.py, tool1.py and 3 more",
+        "2 records with a current summary, 0 without",
+    ]
+    assert dobby("check", "src/a.py", "setup.py", *WHERE, "--json").json["outside"] == ["setup.py"]
+    (tree / "a.py").write_text("def one():\n    return 0\n")
+    answer = dobby("check", "setup.py", "src/a.py", *WHERE)
+    assert answer.code == 1
+    assert answer.out.splitlines()[0] == "src/a.py:1: one: changed since its summary"
+    assert answer.err.splitlines()[0] == "not checked, in no ingested tree: setup.py"
+    none = dobby("check", "src/a.py", "setup.py", "none.py", *WHERE)
+    assert (none.code, none.out) == (1, "")
+    assert "there is no file or folder 'none.py'" in none.err
+
+
+def test_paths_can_be_opened_from_where_one_stands(
+    dobby: Dobby, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = f"sqlite:///{Path('code.db').resolve()}"
+    (tree / "inner" / "b.py").write_text("def three():\n    return 0\n")
+    src = tree.resolve()
+    (src.parent / "link").symlink_to(src)
+    expected = {
+        (src.parent, ()): "src/inner/b.py", (src.parent, ("src",)): "src/inner/b.py",
+        (src.parent, ("./src/inner/b.py",)): "src/inner/b.py", (src.parent, ("link",)): "link/inner/b.py",
+        (src, ()): "inner/b.py", (src, (".",)): "inner/b.py", (src / "inner", ("..",)): "../inner/b.py",
+        (src / "inner", ("b.py", ".")): "b.py", (src / "inner", ()): f"{src}/inner/b.py",
+        (src, (src,)): f"{src}/inner/b.py",
+    }  # fmt: skip
+    for (folder, paths), shown in expected.items():
+        monkeypatch.chdir(folder)
+        lines = dobby("check", *paths, "--database", database).out.splitlines()
+        assert lines == [f"{shown}:1: three: changed since its summary"], (folder, paths)
 
 
 def test_what_was_never_ingested_is_an_error(dobby: Dobby, tree: Path) -> None:
@@ -139,6 +197,6 @@ def test_a_tree_that_was_ingested_elsewhere_is_known_by_its_name(dobby: Dobby, t
         assert (answer.code, answer.out) == (0, ""), answer
     Path("elsewhere/src/a.py").write_text("def one():\n    return 2\n")
     assert dobby("check", "elsewhere/src", *WHERE).out.splitlines() == [
-        "src/a.py:1: one: changed since its summary",
-        "src/a.py: two: no longer in the tree",
+        "elsewhere/src/a.py:1: one: changed since its summary",
+        "elsewhere/src/a.py: two: no longer in the tree",
     ]
