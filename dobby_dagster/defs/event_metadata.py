@@ -77,6 +77,7 @@ def outline_metadata(derived: Derived) -> dict[str, Any]:
     return {
         "outlines_written": len(derived.written),
         "outlines_unchanged": derived.unchanged,
+        "outlines_back": len(derived.back),
         "outlines_waiting": derived.waiting,
         "written": dg.MetadataValue.md(shown or "none"),
     }

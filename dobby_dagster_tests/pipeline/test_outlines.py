@@ -36,7 +36,8 @@ def settled(store: CozoStore, engine: FakeEngine, recipe: Recipe = RECIPE) -> li
         rounds.append(
             [content for content, times in engine.asked.items() for _ in range(times - before.get(content, 0))]
         )
-        if not derive_due(store, source, recipe.id, ROOM).written:
+        derived = derive_due(store, source, recipe.id, ROOM)
+        if not (derived.written or derived.back):
             return rounds
 
 
