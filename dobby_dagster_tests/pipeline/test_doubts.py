@@ -163,6 +163,21 @@ def test_failed_records_are_redone_too_and_what_the_other_model_has_done_is_not(
 
 
 @pytest.mark.slow
+def test_an_unsure_file_is_redone_as_it_is(dobby: Dobby, models: tuple[Path, Path]) -> None:
+    Path("src").mkdir()
+    Path("src/a.py").write_text("\n\n".join(CODE.values()))
+    here = ("--database", "sqlite:///code.db", "--device", "cpu", "--max-new-tokens", 6)
+    assert dobby("ingest", "src", *here[:2]).code == 0
+    assert dobby("summarize", "--model", models[0], *here).code == 0
+    unsure = [row["key"] for row in dobby("list", "--unsure", *here[:2], "--json").json["records"]]
+    assert {"src/a.py", "src/a.py::f0"} <= set(unsure)
+    redone = dobby("redo", "--model", models[1], *here, "--json").json
+    rows = dobby("list", "--recipe", redone["recipe"], *here[:2], "--json").json["records"]
+    assert {row["key"] for row in rows if row["state"] == "completed"} == set(unsure)
+    assert {row["state"] for row in dobby("list", *here[:2], "--json").json["records"]} == {"completed"}
+
+
+@pytest.mark.slow
 def test_a_misspelt_recipe_is_named(dobby: Dobby, models: tuple[Path, Path]) -> None:
     fill(CODE)
     dobby("summarize", *THEIRS, "--model", models[0], "--device", "cpu", "--max-new-tokens", 6)

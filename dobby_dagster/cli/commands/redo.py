@@ -43,8 +43,12 @@ def redo(
             "the same model and prompt would give the same summaries", hint="name another with --model or --prompt"
         )
     batch = batch_to_redo(store, use.relation, old, settings.pipeline.unsure_below, new)
+    # The parts of a file or folder are not summarised here, so it does not wait for them, and keeps its content.
+    without = settings.pipeline.model_copy(update={"outlines": False})
+    as_they_are = settings.model_copy(update={"pipeline": without})
+    backfill = partial(terminal_runs.backfill, as_they_are, lambda store, left: [batch], remember=False)
     try:
-        finished = run_with_bars(partial(terminal_runs.backfill, settings, lambda store, left: [batch], remember=False))
+        finished = run_with_bars(backfill)
     finally:
         if in_use is not None and store.recipes.latest() == new:
             store.recipes.use(in_use)
