@@ -16,7 +16,6 @@ from dobby_dagster.defs.runs.step_retries import STEP_RETRIES, by_recommendation
 from dobby_dagster.defs.summary_stream import PartitionEnd, PartitionStart, SummaryEvent, SummaryStream
 from dobby_dagster.domain.scope import BatchId, RunId, Scope
 from dobby_dagster.domain.settings import DagsterSettings
-from dobby_dagster.domain.states import PARTS_FIRST
 from dobby_dagster.pipeline.summarization.pending_records import PendingBatch, PendingRecords
 
 OWNERS = ["team:dobby"]
@@ -58,15 +57,14 @@ def record_batches(
 ) -> dg.MaterializeResult[None]:
     """Find new, changed and deleted rows, and cut them into batches: each becomes a partition."""
     from dobby_dagster.pipeline.callees.outdated_callers import redo_outdated
-    from dobby_dagster.pipeline.outlines.derivation import Derived, derive_due
+    from dobby_dagster.pipeline.outlines.derivation import derive_due
     from dobby_dagster.pipeline.planning.planner import plan
 
     store, source, recipe = database.store, database.records(), models.recipe
     changes = plan(store, source, options.settings.batch_size, callees_first=recipe.callees > 0)
     redo_outdated(store, source, recipe)
     outlined = options.settings.outlines and not store.outlines.is_empty()
-    derived = derive_due(store, source, recipe.id, models.content_room) if outlined else Derived()
-    if derived.written or derived.back:
+    if outlined and derive_due(store, source, recipe.id, models.content_room).written:
         changes.add(plan(store, source, options.settings.batch_size))
     observed = event_metadata.source_metadata(store, source, changes)
     context.log_event(dg.AssetObservation(source_records.key, metadata=observed))
@@ -122,7 +120,6 @@ def _summaries(
                 options.settings.chunk_size,
                 options.settings.max_retries,
                 options.settings.claim_seconds,
-                outlines=options.settings.outlines,
             ) as summarizer,
         ):
             for batch in pending_records.batches:
@@ -164,13 +161,11 @@ def outlines(
 
     store, source = database.store, database.records()
     for batch in map(BatchId, context.partition_keys):
-        members = store.states.members(Scope(models.recipe.id, batch))
-        keys = [member.version.key for member in members]
-        left_out = [each.version.key for each in members if each.state and each.state.reason == PARTS_FIRST]
+        keys = [member.version.key for member in store.states.members(Scope(models.recipe.id, batch))]
         redone = redo_outdated(store, source, models.recipe, keys)
         derived = Derived()
         if options.settings.outlines:
-            derived = derive_above(store, source, models.recipe.id, keys, models.content_room, left_out)
+            derived = derive_above(store, source, models.recipe.id, keys, models.content_room)
         metadata = event_metadata.outline_metadata(derived)
         metadata |= {"callers_redone": sum(redone.values())} if models.recipe.callees else {}
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=batch)

@@ -77,7 +77,6 @@ def outline_metadata(derived: Derived) -> dict[str, Any]:
     return {
         "outlines_written": len(derived.written),
         "outlines_unchanged": derived.unchanged,
-        "outlines_back": len(derived.back),
         "outlines_waiting": derived.waiting,
         "written": dg.MetadataValue.md(shown or "none"),
     }

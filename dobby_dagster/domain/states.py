@@ -22,10 +22,7 @@ class State(StrEnum):
 OUTCOMES = (State.COMPLETED, State.FAILED, State.SKIPPED)
 # A record that an earlier batch skipped for one of these is unfinished in a later one: its content came back.
 SUPERSEDED, DELETED = "superseded", "deleted"
-CHANGED_REASONS = (SUPERSEDED, DELETED)
-# So is a file or folder whose content holds the summaries of another model: it comes back once it was derived.
-PARTS_FIRST = "its parts come first"
-PASSING_REASONS = (*CHANGED_REASONS, PARTS_FIRST)
+PASSING_REASONS = (SUPERSEDED, DELETED)
 # Why a record is pending again: what its summary says of the functions that it calls is no longer so.
 CALLEES_CHANGED = "summaries of callees changed"
 

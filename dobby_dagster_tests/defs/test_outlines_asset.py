@@ -6,17 +6,13 @@ import pytest
 
 from dobby_dagster.defs.runs.terminal_runs import plan_and_run
 from dobby_dagster.domain.contracts import SMALL_MODEL
-from dobby_dagster.domain.scope import BatchId
 from dobby_dagster.domain.settings import Settings
-from dobby_dagster.inference.recipe import recipe_for
 from dobby_dagster.ingest.ingestion import ingest
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.file_tree import tree
 from dobby_dagster_tests.helpers.run_world import CODE, RunWorld, values_of
 from dobby_dagster_tests.helpers.world import Make
 
-# Three functions, which both files have, two files and two folders.
-CONTENTS = 7
 MODULE = "\n\n".join(list(CODE.values())[:3])
 
 
@@ -54,36 +50,3 @@ def test_without_the_setting_there_are_no_levels(settings: Settings) -> None:
     off = settings.model_copy(update={"pipeline": settings.pipeline.model_copy(update={"outlines": False})})
     assert plan_and_run(off).done == 6
     assert plan_and_run(settings).done == 4, "and they come once it is set"
-
-
-@pytest.mark.slow
-def test_another_model_infers_each_file_and_folder_once(settings: Settings) -> None:
-    assert plan_and_run(settings).done == 10
-    other = settings.model_copy(update={"inference": settings.inference.model_copy(update={"max_new_tokens": 8})})
-    report = plan_and_run(other)
-    assert report.failures == []
-    assert inferred(other) == inferred(settings) == CONTENTS
-
-
-@pytest.mark.slow
-def test_another_model_by_the_batches_of_dagster_infers_each_file_and_folder_once(settings: Settings) -> None:
-    plan_and_run(settings)
-    inference = settings.inference.model_copy(update={"max_new_tokens": 8})
-    world = RunWorld(settings.model_copy(update={"inference": inference}))
-    world.plan()
-    while unfinished := unfinished_batches(world):  # first all batches in one run, then what comes back
-        assert world.run(unfinished[0], unfinished[-1]).success
-        world.plan()
-    assert inferred(world.settings) == CONTENTS
-    assert world.status["completed"] == 10
-
-
-def unfinished_batches(world: RunWorld) -> list[BatchId]:
-    return list(world.store.states.unfinished("record", recipe_for(world.settings).id, 3))
-
-
-def inferred(settings: Settings) -> int:
-    """How many contents were inferred under the recipe of ``settings``."""
-    query = "?[sum(inferred)] := *dobby_chunk{chunk, recipe: $recipe, inferred}"
-    recipe = recipe_for(settings).id
-    return int(CozoStore.open(settings.database).connection.run(query, {"recipe": recipe}).rows[0][0])

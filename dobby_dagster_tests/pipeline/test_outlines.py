@@ -36,8 +36,7 @@ def settled(store: CozoStore, engine: FakeEngine, recipe: Recipe = RECIPE) -> li
         rounds.append(
             [content for content, times in engine.asked.items() for _ in range(times - before.get(content, 0))]
         )
-        derived = derive_due(store, source, recipe.id, ROOM)
-        if not (derived.written or derived.back):
+        if not derive_due(store, source, recipe.id, ROOM).written:
             return rounds
 
 

@@ -1,8 +1,7 @@
 """Derive the contents of files and packages from the summaries of what they contain, from the deepest up.
 
 An outline is derived when all of its parts have their outcome under a recipe. Its record is written only if the content
-differs: a summary below that says the same as before ends the work above. A record that a run left out for its parts
-comes back in any case.
+differs: a summary below that says the same as before ends the work above.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from dobby_dagster.domain.scope import RecipeId
 from dobby_dagster.domain.settings import OWN_RELATION
 from dobby_dagster.domain.states import OUTCOMES, PASSING_REASONS
 from dobby_dagster.pipeline.outlines.outline_text import Part, outline
-from dobby_dagster.pipeline.outlines.parts_first import bring_back
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.ledger.outlines import Derivation, StoredOutline
 from dobby_dagster.store.source.source_relation import Source
@@ -32,21 +30,17 @@ class Derived:
     Attributes:
         written: Keys of the records that were given another content.
         unchanged: How many have the content that they had.
-        back: Keys of those among them that a run left out for their parts: they wait for a batch again.
         waiting: How many have a part without an outcome, and are derived later.
         last: The last key that was looked at, in the order of the keys; empty if none was.
     """
 
     written: list[str] = field(default_factory=list)
     unchanged: int = 0
-    back: list[str] = field(default_factory=list)
     waiting: int = 0
     last: str = ""
 
 
-def derive_above(
-    store: CozoStore, source: Source, recipe: RecipeId, keys: Sequence[str], room: int, left_out: Sequence[str] = ()
-) -> Derived:
+def derive_above(store: CozoStore, source: Source, recipe: RecipeId, keys: Sequence[str], room: int) -> Derived:
     """Derive what contains the records at ``keys``, whose outcomes may be new.
 
     Args:
@@ -55,12 +49,10 @@ def derive_above(
         recipe: Whose summaries are in the outlines.
         keys: Of records.
         room: Characters of an outline, at most.
-        left_out: Files and folders that a run has left out for their parts. These are derived as well: their parts may
-            have had their outcome before that was stored.
     """
     if source.settings.relation != OWN_RELATION:
         return Derived()
-    above = store.outlines.get(sorted(store.outlines.containing(keys).union(left_out)))
+    above = store.outlines.get(sorted(store.outlines.containing(keys)))
     store.outlines.make_due(key for key, each in above.items() if not each.is_due(recipe))
     return _Derivation(store, source, recipe, room).derive(above)
 
@@ -114,40 +106,32 @@ class _Derivation:
             parts_of = {each.outline.key: self._parts(each) for each in found}
         made: list[Derivation] = []
         hashes: list[tuple[str, str]] = []
-        unchanged: dict[str, Record] = {}
         for stored in found:
             key, before = stored.outline.key, records.get(stored.outline.key)
             parts = parts_of[key]
-            if parts is None or (before is None and not parts):
+            if parts is None or (before is not None and not before.metadata.get("derived")):
                 derived.waiting += 1
                 continue
-            record = before if before is not None and _stays(before, parts) else self._record(stored, parts)
-            if before is not None and _told(before) == _told(record):
-                made.append(Derivation(stored, None, before.updated_at))
-                unchanged[key] = before
-            else:
-                made.append(Derivation(stored, record, before.updated_at if before else None))
-                derived.written.append(key)
+            package = stored.outline.name.rstrip("/") if stored.outline.kind is OutlineKind.PACKAGE else ""
+            record = _record(stored, outline(stored.outline.documentation, parts, self.room, package))
+            same = before is not None and _told(before) == _told(record)
+            made.append(Derivation(stored, None if same else record, before.updated_at if before else None))
             hashes.append((key, content_hash(record.content)))
+            derived.unchanged += same
+            derived.written += [] if same else [key]
         if not made:
             return
-        derived.unchanged += len(unchanged)
-        derived.back += bring_back(self.store, self.source, self.recipe, unchanged)  # first: if killed, they are due
         self.store.outlines.commit(self.recipe, made)
         parents = {each.stored.outline.key: each.stored.outline.parent for each in made}
         for entry in self.store.reports.describe(OWN_RELATION, self.recipe, hashes):
             if _has_outcome(entry) and parents[entry["key"]]:
                 yield parents[entry["key"]]
 
-    def _record(self, stored: StoredOutline, parts: Sequence[Part]) -> Record:
-        package = stored.outline.name.rstrip("/") if stored.outline.kind is OutlineKind.PACKAGE else ""
-        return _record(stored, outline(stored.outline.documentation, parts, self.room, package))
-
     def _parts(self, stored: StoredOutline) -> list[Part] | None:
-        """The parts of a file or package with their summaries; None if one has no outcome yet."""
+        """The parts of a file or package with their summaries; None if one has no outcome yet, or there are none."""
         if stored.outline.kind is OutlineKind.PACKAGE:
-            return self._of_package(self.store.outlines.children(stored.outline.key))
-        return self._of_file(stored.outline.key)
+            return self._of_package(self.store.outlines.children(stored.outline.key)) or None
+        return self._of_file(stored.outline.key) or None
 
     def _of_file(self, place: str) -> list[Part] | None:
         if self.store.outlines.has_open_part(place, self.recipe):
@@ -189,11 +173,6 @@ def _record(stored: StoredOutline, content: str) -> Record:
     about = stored.outline
     metadata = {"path": about.key, "line": 1, "name": about.name, "derived": True}
     return Record(about.key, content, stored.origin, about.kind.value, about.language, metadata=metadata)
-
-
-def _stays(record: Record, parts: Sequence[Part]) -> bool:
-    """Whether a record keeps its content: it is not derived, or all of its parts are gone."""
-    return not record.metadata.get("derived") or not parts
 
 
 def _told(record: Record) -> tuple[Any, ...]:

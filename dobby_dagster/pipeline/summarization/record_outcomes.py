@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from dobby_dagster.domain.errors import RecordError
 from dobby_dagster.domain.records import Record, content_hash, readable_text
 from dobby_dagster.domain.scope import Scope
-from dobby_dagster.domain.states import COMPLETED, DELETED, PARTS_FIRST, SUPERSEDED, ProcessingState, skipped
+from dobby_dagster.domain.states import COMPLETED, DELETED, SUPERSEDED, ProcessingState, skipped
 from dobby_dagster.domain.summaries import Recipe, Summary
 from dobby_dagster.inference.engine import Generation
 from dobby_dagster.pipeline.callees.callee_context import with_context
@@ -43,11 +43,6 @@ def skipped_outcome(member: Member, record: Record | None) -> Outcome | None:
     reason = DELETED if record is None else _reason_to_skip(record, member)
     content = record.content if record else None
     return Outcome(member.version, content, skipped(reason), seen=member.seen) if reason else None
-
-
-def left_out_outcome(item: Item) -> Outcome:
-    """The outcome of a file or folder that holds another model's summaries: it comes back once it is derived."""
-    return Outcome(item.member.version, item.record.content, skipped(PARTS_FIRST), seen=item.member.seen)
 
 
 def reused_outcome(item: Item, scope: Scope, row: Mapping[str, object]) -> Outcome:

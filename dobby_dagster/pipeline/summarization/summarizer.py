@@ -14,13 +14,11 @@ from dobby_dagster.domain.summaries import Recipe
 from dobby_dagster.inference.engine import WINDOW, Answer, Avoid, Engine, Failure, Generation, Request
 from dobby_dagster.inference.prompts import Prompt
 from dobby_dagster.pipeline.callees.callee_summaries import CalleeSummaries
-from dobby_dagster.pipeline.outlines.parts_first import waiting_for_parts
 from dobby_dagster.pipeline.progress import report
 from dobby_dagster.pipeline.summarization.chunk_meter import ChunkMeter
 from dobby_dagster.pipeline.summarization.record_outcomes import (
     Item,
     inferred_outcomes,
-    left_out_outcome,
     reused_outcome,
     skipped_outcome,
 )
@@ -50,7 +48,6 @@ class Summarizer:
         chunk_size: Maximum outcomes per chunk.
         max_retries: Failed attempts before a record is quarantined.
         claim_seconds: How long its claims are valid without a renewal.
-        outlines: Leave files and folders whose contents hold another model's summaries out, until they are derived.
     """
 
     def __init__(
@@ -63,8 +60,6 @@ class Summarizer:
         chunk_size: int,
         max_retries: int = 3,
         claim_seconds: float = PipelineSettings().claim_seconds,
-        *,
-        outlines: bool = PipelineSettings().outlines,
     ) -> None:
         self._store = store
         self._source = source
@@ -75,7 +70,6 @@ class Summarizer:
         self._max_retries = max_retries
         self._second_try: SecondTry = recipe.settings.get("second_try", "never")
         self._claim_seconds = claim_seconds
-        self._outlines = outlines
         self._claims: RunClaims
         self._device: str | None = None
         self._meter = ChunkMeter(engine)
@@ -134,22 +128,15 @@ class Summarizer:
                 fingerprint = self._recipe.fingerprint(member.version.content_hash, record.language, context)
                 items.append(Item(member, record, fingerprint, context))
         stored = self._store.chunks.find(sorted({item.fingerprint for item in items})) if items else {}
-        later = self._waiting_for_parts(items)
         new = []
         for item in items:
             if item.fingerprint in stored:
                 yield reused_outcome(item, scope, stored[item.fingerprint]), None
-            elif item.record.key in later:
-                yield left_out_outcome(item), None
             else:
                 new.append(item)
         if new:
             self._load()  # before the claim: a load that hangs makes no record a suspect
             yield from self._infer(self._claim(new, scope), scope)
-
-    def _waiting_for_parts(self, items: Sequence[Item]) -> set[str]:
-        records = [item.record for item in items]
-        return waiting_for_parts(self._store, self._source, self._recipe.id, records) if self._outlines else set()
 
     def _load(self) -> None:
         """Load the model, unless it is loaded; a chunk's time does not include it."""

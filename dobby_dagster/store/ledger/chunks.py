@@ -11,7 +11,7 @@ from typing import Any
 from dobby_dagster.domain.errors import ChangedBackError, StoreError, UnstorableError
 from dobby_dagster.domain.records import content_hash
 from dobby_dagster.domain.scope import Scope
-from dobby_dagster.domain.states import CHANGED_REASONS, SUPERSEDED, ProcessingState, State
+from dobby_dagster.domain.states import PASSING_REASONS, SUPERSEDED, ProcessingState, State
 from dobby_dagster.domain.states import skipped as skipped_state
 from dobby_dagster.store.cozoscript.script import script, unpack
 from dobby_dagster.store.cozoscript.storable import check_summary, storable_state, storable_text
@@ -52,7 +52,7 @@ class Chunks:
             ended = Counter(State.SKIPPED if o.version.key in found.superseded else o.state.state for o in kept)
             counted = Counted(name, outcomes, chunk.stats, ended, sum(o.inferred for o in kept))
             self._commit(source, [], scope, counted)
-        away = {o.version.key for o in outcomes if o.state.reason in CHANGED_REASONS} - found.taken_over
+        away = {o.version.key for o in outcomes if o.state.reason in PASSING_REASONS} - found.taken_over
         back = self._fail_changed_back(source, outcomes, away | found.superseded, scope)
         return replace(found, superseded=found.superseded - back)
 

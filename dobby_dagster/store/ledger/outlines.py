@@ -53,10 +53,6 @@ class StoredOutline:
         """Whether its content may differ from what is stored."""
         return self.outline.is_derived and (self.due != "" or self.recipe != recipe)
 
-    def is_of_another(self, recipe: RecipeId) -> bool:
-        """Whether its content was derived under another recipe, and not yet under this one."""
-        return self.outline.is_derived and self.recipe not in ("", recipe)
-
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
@@ -89,9 +85,7 @@ class Outlines:
             outlines: All files and folders of the tree that contain records.
         """
         wanted = {each.key: each for each in map(_storable, outlines)}
-        stored = self._read("origin == $origin", {"origin": origin})
-        before = {each.outline.key: each.outline for each in stored}
-        recipes = {each.outline.key: each.recipe for each in stored}
+        before = {each.outline.key: each.outline for each in self._read("origin == $origin", {"origin": origin})}
         taken = {key for key in self.get(list(wanted)) if key not in before}
         wanted = {key: each for key, each in wanted.items() if key not in taken}
         gone = [key for key in before if key not in wanted]
@@ -99,8 +93,7 @@ class Outlines:
         parents = [before[key].parent for key in gone] + [wanted[key].parent for key in changed]
         changed |= {key for parent in parents for key in _chain(parent, wanted)}
         token = uuid.uuid4().hex
-        ordered = sorted(changed, key=lambda key: (key.count("/"), key))
-        rows = [_row(wanted[key], origin, recipes.get(key, ""), token) for key in ordered]
+        rows = [_row(wanted[key], origin, "", token) for key in sorted(changed, key=lambda key: (key.count("/"), key))]
         for begin in range(0, len(rows), PAGE):
             self._connection.run(OUTLINE.put(), {"rows": rows[begin : begin + PAGE]}, write=True)
         for begin in range(0, len(gone), PAGE):

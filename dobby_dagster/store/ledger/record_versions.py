@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from dobby_dagster.domain.errors import StoreBusyError, StoreError
 from dobby_dagster.domain.records import Batch, RecordVersion, batch_id
-from dobby_dagster.domain.states import CHANGED_REASONS, State
+from dobby_dagster.domain.states import PASSING_REASONS, State
 from dobby_dagster.store.cozoscript.script import MOMENT, script, unpack
 from dobby_dagster.store.database.connection import Connection
 from dobby_dagster.store.ledger.relations import BATCH, MEMBER, META, VERSION, WAITING
@@ -50,7 +50,7 @@ class RecordVersions:
         # The states come first: of most keys none remains to be looked up in the versions.
         query = f"""?[key] := key in $keys,
             *dobby_state{{source: $source, key, content_hash, recipe, at: ended, state, reason @ 'END'}},
-            state == '{State.SKIPPED}', is_in(reason, {list(CHANGED_REASONS)}),
+            state == '{State.SKIPPED}', is_in(reason, {list(PASSING_REASONS)}),
             *dobby_version{{source: $source, key, content_hash, at: seen, deleted @ 'END'}}, deleted == false,
             to_int(ended) > to_int(seen)"""
         rows = self._connection.run(query, {"keys": keys, "source": source.settings.relation}).rows
