@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
-from dobby_dagster.domain.settings import DatabaseSettings
+from dobby_dagster.domain.settings import DatabaseSettings, SourceSettings
+from dobby_dagster.pipeline.planning.planner import plan
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster.store.database.connect import cozo_client
 from dobby_dagster_tests.helpers.command import Dobby
 from dobby_dagster_tests.helpers.fake_engine import FakeEngine
 from dobby_dagster_tests.helpers.pipeline_run import RECIPE, run
+from dobby_dagster_tests.helpers.records import prepared, put
 
 WHERE = ("--database", "sqlite:///code.db")
 FILES = {
@@ -138,6 +140,16 @@ def test_an_edit_that_no_plan_has_seen_is_told(dobby: Dobby, tree: CozoStore) ->
     assert planned["waiting"] == before["waiting"] + 1
     # Without a summary by this model it was in a batch; now it is counted as an edited row, and once.
     assert (planned["contents"], planned["records"]) == (before["contents"], before["records"] - 1)
+
+
+def test_an_edited_record_that_was_pending_counts_once(dobby: Dobby, tmp_path: Path) -> None:
+    store = prepared(tmp_path, 2)
+    source = store.source(SourceSettings())
+    plan(store, source, 5)
+    put(store, {"k0001": "def other(): ..."})
+    shown = dobby("status", "--database", f"sqlite:///{tmp_path}/records.db").out
+    assert "1 row changed since the last plan" in shown
+    assert "2 records to summarise" in shown
 
 
 def test_a_moved_file_is_no_change(dobby: Dobby, tree: CozoStore) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dobby_dagster.domain.settings import SourceSettings
 from dobby_dagster.pipeline.planning.differences import edited, unplanned
-from dobby_dagster.pipeline.planning.planner import plan
+from dobby_dagster.pipeline.planning.planner import plan, poll
 from dobby_dagster.pipeline.reporting.waiting_records import count_waiting
 from dobby_dagster.store.cozo_store import CozoStore
 from dobby_dagster_tests.helpers.records import prepared, put
@@ -71,3 +71,13 @@ def test_a_row_that_is_written_again_is_edited_only_if_it_differs(tmp_path: Path
     [version] = edited(store, source)
     assert (version.key, version.size) == ("k0002", 5)
     assert [unplanned(store, source, most) for most in (0, 2, 3)] == [3, 3, 1], "not read where there are many"
+
+
+def test_a_record_that_waits_for_a_batch_and_is_edited_counts_once(tmp_path: Path) -> None:
+    store = prepared(tmp_path, 3)
+    source = store.source(SourceSettings())
+    plan(store, source, 5)
+    put(store, {"k0001": "other"})
+    poll(store, source, 10)
+    put(store, {"k0001": "another", "k0002": "other"})
+    assert count_waiting(store, source) == 2

@@ -69,7 +69,7 @@ def edited(store: CozoStore, source: Source) -> list[RecordVersion]:
 
 
 def unplanned(store: CozoStore, source: Source, most: int) -> int:
-    """New and edited rows since the last plan, where triggers note changes; else 0.
+    """New and edited rows since the last plan that wait for no batch, where triggers note changes; else 0.
 
     Args:
         store: Where the known versions are.
@@ -79,11 +79,13 @@ def unplanned(store: CozoStore, source: Source, most: int) -> int:
     if (rows := queued_rows(source)) > most:
         return rows
     keys = _noted(source) if rows else []
-    found = 0
+    found: set[str] = set()
     for begin in range(0, len(keys), PAGE):
         here = differences(store, source, source.get(keys[begin : begin + PAGE]).values(), [])
-        found += len(here.new) + len(here.changed)
-    return found
+        found.update(version.key for version in [*here.new, *here.changed])
+    if not found:
+        return 0
+    return len(found.difference(key for _, key in store.versions.waiting_keys(source.settings.relation)))
 
 
 def _noted(source: Source) -> list[str]:
