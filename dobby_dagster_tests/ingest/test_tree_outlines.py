@@ -208,6 +208,16 @@ def test_one_file_is_its_own_tree(tmp_path: Path, sqlite_store: CozoStore) -> No
         ("a.c", "/*\n  Simple Layer\n  Copyright (C) 1997 Me\n\n  1. The origin must not be misrepresented.\n*/", ""),
         ("a.sh", "# Written by Simon.\n\n# Deletes old files.\n", "Deletes old files."),
         ("a.js", "/**\n * Module dependencies.\n */\n\nvar a = require('a')", ""),
+        ("a.js", "/**\n * @author Me\n *  with help of many\n * @license MIT\n *\n * Reads rows.\n */", "Reads rows."),
+        ("a.js", "/** @deprecated since 2\n * use the other one */", ""),
+        ("a.go", "// Maintains the cache of all open files.\npackage a", "Maintains the cache of all open files."),
+        (
+            "a.go",
+            "// Created by the planner: batches of records.\npackage a",
+            "Created by the planner: batches of records.",
+        ),
+        ("a.go", "// Author pages of the site.\npackage a", "Author pages of the site."),
+        ("a.lua", "--[[ Adds all numbers\n]]", "Adds all numbers"),
         ("A.java", "/**\n * A\n */\nclass A", ""),
         ("a.sql", "-- The orders of a shop.\nCREATE TABLE a;", "The orders of a shop."),
         (
