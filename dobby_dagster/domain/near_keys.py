@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 from difflib import SequenceMatcher
+from heapq import nlargest
 
 _PARTS = re.compile(r"[/:.]+")
 # Less is no resemblance, of two parts and of two keys.
@@ -15,6 +16,8 @@ _MARGIN = 0.1
 _BEGINNING = 0.9
 # Letters of a part; parts of a key; the longest misspelt ones of these are compared with all parts that there are.
 _MAX_PART, _MAX_PARTS, _MAX_MISSPELT = 60, 12, 3
+# Parts of like letters that are compared letter by letter: hashes are all like each other.
+_MAX_COMPARED = 1_000
 
 
 def near_keys(wanted: str, keys: Collection[str], most: int = 3) -> list[str]:
@@ -83,13 +86,18 @@ def _near(part: str, known: Iterable[str]) -> dict[str, float]:
     """How like ``part`` each of the known parts is that is like it at all."""
     matcher = SequenceMatcher(b=part, autojunk=False)
     without = dict.fromkeys(map(ord, part))
-    found: dict[str, float] = {}
+    alike: list[tuple[float, str]] = []
     for other in known:
         needed = _OF_PARTS * (len(other) + len(part)) / 2
         # No ratio is above what lengths and letters allow; most parts are told apart by them, in a tenth of the time.
         if min(len(other), len(part)) < needed or len(other) - len(other.translate(without)) < needed:
             continue
         matcher.set_seq1(other)
-        if matcher.quick_ratio() >= _OF_PARTS and (ratio := matcher.ratio()) >= _OF_PARTS:
+        if (quick := matcher.quick_ratio()) >= _OF_PARTS:
+            alike.append((quick, other))
+    found: dict[str, float] = {}
+    for _, other in nlargest(_MAX_COMPARED, alike):
+        matcher.set_seq1(other)
+        if (ratio := matcher.ratio()) >= _OF_PARTS:
             found[other] = ratio
     return found
