@@ -26,6 +26,10 @@ class Arguments(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+# Grows when a tool writes another form of position into its cursors.
+_FORM = 2
+
+
 class PagedArguments(Arguments):
     """Of a tool whose answer may have more than one page."""
 
@@ -33,9 +37,12 @@ class PagedArguments(Arguments):
     cursor: Text = Field("", max_length=cursors.CURSOR_LENGTH, description="The `next` of the answer before.")
 
     def query(self) -> str:
-        """What a cursor belongs to: the tool and all arguments that decide which entries there are."""
+        """What a cursor belongs to: the tool and all arguments that decide which entries there are.
+
+        And the form of its position: a cursor of an earlier version of Dobby is not taken for one of this.
+        """
         named = self.model_dump(mode="json", exclude={"limit", "cursor"})
-        return f"{type(self).__name__} {json.dumps(named, sort_keys=True)}"
+        return f"{type(self).__name__} {_FORM} {json.dumps(named, sort_keys=True)}"
 
     def position(self) -> str | None:
         """The position in the cursor; None without one.

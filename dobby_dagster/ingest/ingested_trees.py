@@ -49,7 +49,7 @@ def trees_of(paths: Sequence[Path], origins: Mapping[str, Sequence[str]]) -> tup
     Raises:
         SourceError: A path does not exist.
     """
-    names = {origin: _prefix(Path(origin), places) for origin, places in origins.items()}
+    names = {origin: name_of(Path(origin), places) for origin, places in origins.items()}
     moved = {name: origin for origin, name in names.items() if not Path(origin).exists()}
     found: dict[tuple[Path, str], IngestedTree] = {}
     outside = []
@@ -66,7 +66,7 @@ def trees_of(paths: Sequence[Path], origins: Mapping[str, Sequence[str]]) -> tup
     return list(found.values()), outside
 
 
-def _prefix(origin: Path, places: Sequence[str]) -> str:
+def name_of(origin: Path, places: Sequence[str]) -> str:
     """The name of the tree at ``origin``, which may have slashes: by it most of ``places``, its files, are there.
 
     Args:

@@ -96,6 +96,16 @@ def test_what_the_other_tree_leaves_out_is_no_part_of_it(sqlite_store: CozoStore
     ingest(sqlite_store, [root])
 
 
+def test_what_was_excluded_of_the_other_tree_is_no_part_of_it(sqlite_store: CozoStore, tmp_path: Path) -> None:
+    src = tree(tmp_path, FILES) / "src"
+    ingest(sqlite_store, [src], exclude=["pkg/*"])
+    assert ingest(sqlite_store, [src / "pkg"]).written == 2
+    assert ingest(sqlite_store, [src], exclude=["pkg/*"]).unchanged == 1
+    with pytest.raises(SourceError, match="contains the tree"):  # now without the pattern
+        ingest(sqlite_store, [src])
+    assert len(keys(sqlite_store)) == 3
+
+
 def test_a_neighbour_whose_name_begins_alike_is_another_tree(sqlite_store: CozoStore, tmp_path: Path) -> None:
     root = tree(tmp_path, {"src/a.py": "def one(): return 1\n", "src2/a.py": "def two(): return 2\n"})
     ingest(sqlite_store, [root / "src"])

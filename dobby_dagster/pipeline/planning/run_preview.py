@@ -29,8 +29,8 @@ class Preview:
         model, prompt: Their names.
         batches: Batches with runnable records, and how many each has.
         records: Runnable records in all batches.
-        contents: Distinct contents among them and the waiting rows: equal ones are inferred once. New rows that no plan
-            has seen count as distinct.
+        contents: Distinct contents among them and the waiting rows: equal ones are inferred once. Those that
+            are in no batch yet count as distinct.
         prompt_tokens: Estimated from a sample of the contents; None where nothing is pending.
         output_tokens: Estimated from the mean of the stored summaries, else from the token limit.
         output_is_limit: Whether ``output_tokens`` is an upper bound from the token limit.

@@ -69,9 +69,13 @@ def namesakes(source: Source, key: str) -> list[str]:
     At most a page of them, such as ``a.py::f`` and ``a.py::f#3`` of ``a.py::f#2``.
     """
     name = _NUMBER.sub("", key)
+    if name != key and not _has_row(source, name):
+        return []  # The number is the author's, as in the title of an issue.
     numbered = [each for each in next(source.key_pages(PAGE, f"{name}#"), []) if _NUMBER.sub("", each) == name]
-    first = [name] if name != key and _has_row(source, name) else []
-    return [*first, *(each for each in sorted(numbered, key=lambda each: (len(each), each)) if each != key)]
+    return [
+        *([name] if name != key else []),
+        *(each for each in sorted(numbered, key=lambda each: (len(each), each)) if each != key),
+    ]
 
 
 def _is_name(name: str, key: str) -> bool:

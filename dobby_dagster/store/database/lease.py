@@ -51,7 +51,7 @@ class Lease:
 
     @property
     def path(self) -> Path:
-        """The file that is locked: beside the database itself, by whatever links that is reached."""
+        """The file that is locked: beside the database itself, also where symbolic links lead there."""
         there = Path(os.path.realpath(self._database))
         return there.parent / f"{there.name}.lease"
 
