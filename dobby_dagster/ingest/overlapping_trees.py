@@ -96,7 +96,7 @@ def _has(root: Path, place: str, exclude: Sequence[str] = ()) -> bool:
 
 
 def _has_records(origin: str, places: Sequence[str], path: str) -> bool:
-    """Whether the tree at ``origin`` has records at or below ``path``; of a file those beside it count, as it may be new.
+    """Whether the tree at ``origin`` has records at or below ``path``; of a file those beside it count: it may be new.
 
     Args:
         origin: The tree's path.
