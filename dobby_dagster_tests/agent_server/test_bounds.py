@@ -12,6 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from dobby_dagster.agent_server import arguments
 from dobby_dagster.agent_server import cursor as cursors
 from dobby_dagster.agent_server.answer import (
     ANSWER_BYTES,
@@ -222,3 +223,11 @@ def test_a_cursor_is_of_one_query(query: str, position: str, other: str) -> None
     for wrong_query, wrong in ((query + "x", cursor), (query, cursor[:-1]), (query, other)):
         with pytest.raises(SettingsError):
             cursors.decode(wrong_query, wrong)
+
+
+def test_a_cursor_of_an_earlier_form_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(arguments, "_FORM", 1)
+        cursor = cursors.encode(ChangesArguments(since="1h").query(), "1:2:p:key")
+    with pytest.raises(SettingsError, match="cursor"):
+        ChangesArguments(since="1h", cursor=cursor).position()

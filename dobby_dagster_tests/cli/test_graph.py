@@ -141,3 +141,9 @@ def test_without_a_graph_the_way_out_is_named(dobby: Dobby) -> None:
     tree(Path(), FILES)
     dobby("ingest", "src", *WHERE)
     assert "there is no record 'nosuch'" in dobby("graph", "nosuch", *WHERE).err
+
+
+def test_numbers_of_the_author_make_no_names_the_same(dobby: Dobby) -> None:
+    tree(Path(), {"src/N.md": "# Issue #1\n\none\n\n# Issue #2\n\ntwo\n\n# Issue #3\n\nthree\n"})
+    assert dobby("ingest", "src", *WHERE).code == 0
+    assert dobby("graph", "src/N.md::Issue #2", "--json", *WHERE).json["same_name"] == []

@@ -177,6 +177,13 @@ def test_an_unsure_file_is_redone_as_it_is(dobby: Dobby, models: tuple[Path, Pat
     assert {row["state"] for row in dobby("list", *here[:2], "--json").json["records"]} == {"completed"}
 
 
+def test_where_nothing_is_summarised_there_is_nothing_to_redo(dobby: Dobby) -> None:
+    fill(CODE)
+    answer = dobby("redo", *THEIRS, "--model", MODEL)
+    assert (answer.code, answer.out) == (1, "")
+    assert "no record of 'code_data' has been summarised yet (run dobby summarize --database" in answer.err
+
+
 @pytest.mark.slow
 def test_a_misspelt_recipe_is_named(dobby: Dobby, models: tuple[Path, Path]) -> None:
     fill(CODE)

@@ -11,8 +11,7 @@ from dobby_dagster.cli import options
 from dobby_dagster.cli.database_in_use import opened
 from dobby_dagster.cli.output import out, print_json
 from dobby_dagster.cli.run_progress import run_with_bars
-from dobby_dagster.domain.errors import SettingsError
-from dobby_dagster.domain.scope import NO_RECIPE
+from dobby_dagster.domain.errors import SettingsError, SourceError
 
 
 @options.takes(
@@ -37,13 +36,15 @@ def redo(
     settings, store = use.settings, use.store
     new = recipe_for(settings).id
     _ = use.source.types
-    old, in_use = use.recipe(recipe) or NO_RECIPE, use.recipe()
+    old, in_use = use.recipe(recipe), use.recipe()
+    if old is None:
+        raise SourceError(f"no record of '{use.relation}' has been summarised yet", hint="run dobby summarize")
     if old == new:
         raise SettingsError(
             "the same model and prompt would give the same summaries", hint="name another with --model or --prompt"
         )
     batch = batch_to_redo(store, use.relation, old, settings.pipeline.unsure_below, new)
-    # The parts of a file or folder are not summarised here, so it does not wait for them, and keeps its content.
+    # The parts of a file or folder are not summarised here, so that nothing is to be derived from their summaries.
     without = settings.pipeline.model_copy(update={"outlines": False})
     as_they_are = settings.model_copy(update={"pipeline": without})
     backfill = partial(terminal_runs.backfill, as_they_are, lambda store, left: [batch], remember=False)
